@@ -1,0 +1,22 @@
+"""Every setting of the network proxy, with its default and the reason for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shim.api.flags import flag
+
+
+@dataclass(frozen=True, slots=True)
+class NetProxySettings:
+    """``netproxy``: Services as iptables rules, routes to other nodes' pods, cluster DNS. Needs root."""
+
+    kubeconfig: Path = flag("how to reach the API server")
+    node_name: str = flag("the Node this runs on")
+    node_ip: str = flag("address of this node")
+    cluster_cidr: str = flag("addresses of pods: others are masqueraded on their way to a Service", "10.244.0.0/16")
+    service_cidr: str = flag("addresses of Services", "10.96.0.0/16")
+    cluster_dns: str = flag("address the cluster DNS answers on, on every node", "10.96.0.10")
+    cluster_domain: str = flag("domain of Services", "cluster.local")
+    upstream_dns: str = flag("server for names outside the cluster; empty reads the machine's resolv.conf", "")

@@ -1,0 +1,217 @@
+"""What the container engine takes and gives: values and one Protocol. It knows no Kubernetes.
+
+The kubelet speaks to the engine in these terms only, as a real kubelet does in CRI's
+(https://github.com/kubernetes/cri-api): a sandbox is the namespaces that a pod's containers share,
+a container is a process with a root file system and limits of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+
+class EngineError(Exception):
+    """The engine could not do what was asked; the message is for the user."""
+
+
+class ImageMissing(EngineError):
+    """No such image on this machine."""
+
+
+class StartFailed(EngineError):
+    """A container's process could not be started; ``code`` is what a shell would exit with (126, 127, 128)."""
+
+    def __init__(self, message: str, code: int = 128) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Limits of a cgroup; None leaves the kernel's default."""
+
+    cpu_shares: int | None = None  # cgroup v1 scale: 1024 is one CPU; converted for v2
+    cpu_quota_us: int | None = None  # per period; None is unlimited
+    cpu_period_us: int = 100_000
+    memory_limit: int | None = None  # bytes
+    pids_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Something of the node made visible in a container."""
+
+    source: str
+    target: str
+    readonly: bool = False
+    kind: Literal["bind", "tmpfs"] = "bind"
+    options: str = ""  # tmpfs only: "size=64m,mode=1777"
+    propagation: Literal["private", "rslave", "rshared"] = "private"
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    id: str
+    hostname: str
+    cgroup: str  # below the node's cgroup root, e.g. "kubepods/burstable/pod<uid>"
+    resources: Resources = Resources()
+    host_network: bool = False
+    host_pid: bool = False
+    host_ipc: bool = False
+    share_pid: bool = False
+    sysctls: tuple[tuple[str, str], ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)  # kept and given back; the kubelet finds its own by them
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    id: str
+    sandbox: str
+    image: str  # an image id or reference known to the image store
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str = "/"
+    user: str = "0"  # "uid", "uid:gid", "name" or "name:group", looked up in the container's own /etc/passwd
+    groups: tuple[int, ...] = ()  # supplementary
+    mounts: tuple[Mount, ...] = ()
+    resources: Resources = Resources()
+    capabilities: frozenset[str] = frozenset()  # bounding, permitted and effective set, as "CAP_CHOWN"
+    privileged: bool = False
+    readonly_root: bool = False
+    no_new_privileges: bool = False
+    masked_paths: tuple[str, ...] = ()
+    readonly_paths: tuple[str, ...] = ()
+    tty: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    stop_signal: str = "SIGTERM"
+    oom_score_adj: int = 0
+    log_path: str = ""  # lines in CRI format are appended here; "" keeps none
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxState:
+    id: str
+    ready: bool  # False once stopped, or after a reboot took its namespaces
+    netns: str  # path of its network namespace; "" with the host's
+    created_at: float  # seconds since the epoch
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    id: str
+    sandbox: str
+    image: str
+    phase: Literal["created", "running", "exited"]
+    labels: Mapping[str, str]
+    pid: int = 0  # as the node sees it; 0 unless running
+    created_at: float = 0.0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    exit_code: int = 0  # 128 + signal when a signal ended it
+    signal: int = 0
+    oom_killed: bool = False
+    message: str = ""  # why it could not be started
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    stop_signal: str = "SIGTERM"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    id: str  # "sha256:..." of its configuration
+    tags: tuple[str, ...]  # as shown: "docker.io/library/busybox:1.36"
+    digests: tuple[str, ...]  # "docker.io/library/busybox@sha256:..."
+    size: int  # bytes of its layers, unpacked
+    config: ImageConfig
+
+
+class Process(Protocol):
+    """A running command whose standard streams the caller holds (exec and attach)."""
+
+    stdin: asyncio.StreamWriter | None
+    stdout: asyncio.StreamReader | None
+    stderr: asyncio.StreamReader | None  # None with a terminal: its output is all on stdout
+
+    def resize(self, columns: int, rows: int) -> None: ...
+
+    async def wait(self) -> int:
+        """The exit code; 128 + signal when a signal ended it."""
+
+    async def close(self) -> None:
+        """Let go of the streams; a process started by exec is killed if it still runs."""
+
+
+class Engine(Protocol):
+    """Every method may be repeated safely: stopping what is stopped and removing what is gone succeed."""
+
+    async def start(self) -> None:
+        """Find the zygote or start one, and take up what an earlier agent left running."""
+
+    async def close(self) -> None:
+        """Let go; containers run on."""
+
+    async def teardown(self) -> None:
+        """Stop and remove everything this node made: processes, mounts, cgroups, files under /run."""
+
+    async def run_sandbox(self, spec: SandboxSpec) -> SandboxState: ...
+
+    async def stop_sandbox(self, sandbox: str) -> None: ...
+
+    async def remove_sandbox(self, sandbox: str) -> None: ...
+
+    async def sandboxes(self) -> list[SandboxState]: ...
+
+    async def create_container(self, spec: ContainerSpec) -> ContainerState:
+        """Prepare the root file system and cgroup. Raises ImageMissing, EngineError."""
+
+    async def start_container(self, container: str) -> ContainerState:
+        """Run its process. Raises StartFailed; the container is then exited with that code and message."""
+
+    async def stop_container(self, container: str, grace: float) -> None:
+        """Send the stop signal, after ``grace`` seconds SIGKILL; return when it has exited."""
+
+    async def remove_container(self, container: str) -> None: ...
+
+    async def containers(self) -> list[ContainerState]: ...
+
+    def events(self) -> AsyncIterator[ContainerState]:
+        """A state each time a container starts or exits, from the call on."""
+
+    async def exec(self, container: str, argv: Sequence[str], *, tty: bool = False, stdin: bool = False) -> Process:
+        """Run a command beside the container's process. Raises StartFailed, EngineError."""
+
+    async def attach(self, container: str) -> Process: ...
+
+    async def netns_of(self, sandbox: str) -> str:
+        """Path of the sandbox's network namespace (the node's own with host_network)."""
+
+    async def usage(self, container: str) -> Mapping[str, int]:
+        """``cpu_ns``, ``memory_bytes`` (working set), ``pids`` now."""
+
+
+class ImageStore(Protocol):
+    """Images on this machine, shared by its nodes."""
+
+    def find(self, reference: str) -> Image | None:
+        """By id, tag (``busybox`` means ``docker.io/library/busybox:latest``) or digest."""
+
+    def images(self) -> list[Image]: ...
+
+    def remove(self, reference: str) -> list[str]:
+        """Remove a tag, and the image with its last one; returns what went. Raises ImageMissing."""
+
+    def import_archive(self, path: str, tag: str = "") -> list[Image]:
+        """docker-archive or OCI archive (tar, also gzipped), or an OCI layout folder. Raises EngineError."""

@@ -1,0 +1,45 @@
+"""Every setting of every part of shim, with its default and the reason for it.
+
+The command line is made from these dataclasses (see ``shim.cli``), so that a flag, its default and its help
+text stand in one place. The node parts have theirs in ``nodeagent.settings`` and ``netproxy.settings``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shim.api.flags import flag
+from shim.api.version import MINOR
+
+VERSION = f"v1.{MINOR}"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServerSettings:
+    """``shim apiserver``: the API server with its store. Needs no root."""
+
+    data_dir: Path = flag("where the store, the certificates and the admin kubeconfig live")
+    port: int = flag("port for HTTPS; 0 picks a free one", 6443)
+    bind: tuple[str, ...] = flag("addresses to listen on; the first is in the admin kubeconfig", ("127.0.0.1",))
+    advertise_address: str = flag("address pods reach this server at (endpoint of the kubernetes Service)", "")
+    service_cidr: str = flag("addresses for Services; the first is the kubernetes Service's", "10.96.0.0/16")
+    node_port_range: str = flag("ports for NodePort Services", "30000-32767")
+    authorization_mode: str = flag("RBAC, or AlwaysAllow for test suites that want an open server", "RBAC")
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """``shim controllers``: the controller manager."""
+
+    kubeconfig: Path = flag("how to reach the API server")
+    cluster_cidr: str = flag("addresses for pods; each node is given a /24 of it", "10.244.0.0/16")
+    root_ca_file: Path | None = flag("certificate published to every namespace as kube-root-ca.crt", None)
+    node_monitor_grace_period: float = flag("seconds without a lease renewal until a node is NotReady", 40.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSettings:
+    """``shim scheduler``: places pods on nodes."""
+
+    kubeconfig: Path = flag("how to reach the API server")

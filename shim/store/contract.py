@@ -1,0 +1,86 @@
+"""What a store must do, so that the API server can be put on any: SQLite today, etcd next.
+
+A store is a sorted map from key to bytes with one counter, as etcd's (https://etcd.io/docs/v3.5/learning/data_model/):
+
+- Every successful write adds one to the revision; revisions never repeat and never run backwards.
+- A write is acknowledged (its coroutine returns) only when it is durable.
+- A watcher sees each change after its start once, in the order of revisions.
+
+The bytes are an object encoded once, without its ``resourceVersion``: the revision is not known before the write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class StoreError(Exception):
+    """A store could not do what was asked."""
+
+
+class Conflict(StoreError):
+    """The key was not at the expected revision (0: it was expected to be absent)."""
+
+    def __init__(self, key: str, expected: int, found: int) -> None:
+        super().__init__(f"{key}: expected revision {expected}, found {found}")
+        self.key, self.expected, self.found = key, expected, found
+
+
+class Compacted(StoreError):
+    """The asked revision is older than what history is kept for."""
+
+    def __init__(self, asked: int, oldest: int) -> None:
+        super().__init__(f"revision {asked} is compacted; the oldest kept is {oldest}")
+        self.asked, self.oldest = asked, oldest
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A key's value as of the revision that wrote it."""
+
+    key: str
+    value: bytes
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One write: ``value`` is None when the key was deleted; ``previous`` is what it replaced, if anything."""
+
+    key: str
+    revision: int
+    value: bytes | None
+    previous: Record | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a range, read at ``revision``; ``more`` when keys remain after the last record."""
+
+    records: list[Record]
+    revision: int
+    more: bool
+
+
+class Store(Protocol):
+    """The contract; ``shim/store/tests/contract_suite.py`` is its meaning in tests."""
+
+    async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
+        """Write; return the new revision. ``expected`` 0: create only; None: whatever is there. Raises Conflict."""
+
+    async def delete(self, key: str, *, expected: int | None = None) -> int:
+        """Delete; return the revision of the deletion. Raises Conflict (found 0 when the key is absent)."""
+
+    async def range(self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0) -> Page:
+        """Records under a prefix in key order, past ``after``, as of ``revision`` (0: now). Raises Compacted."""
+
+    def watch(self, since: int) -> AsyncIterator[list[Change]]:
+        """Every change after revision ``since``, in order, in batches as they were committed. Raises Compacted."""
+
+    async def compact(self, revision: int) -> None:
+        """Forget what was superseded at or before ``revision``."""
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of files and threads."""
