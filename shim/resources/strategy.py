@@ -74,6 +74,14 @@ class Column:
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
+_GROUPS_WITH_PREFIX = ("apiregistration.k8s.io", "apiextensions.k8s.io")
+
+
+def _is_built_in(group: str) -> bool:
+    """Built-in groups have no dot or end in k8s.io; a custom resource may share a plural with them, never a group."""
+    return "." not in group or group.endswith(".k8s.io")
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One row of the table of resources: all that the server needs to know of a kind."""
@@ -108,9 +116,15 @@ class Resource:
         return self.kind.lower()
 
     @property
+    def list_kind(self) -> str:
+        return f"{self.kind}List"
+
+    @property
     def prefix(self) -> str:
-        """Where objects are kept, as upstream lays out etcd: ``/registry/pods/``, ``/registry/deployments/``."""
+        """Where objects are kept, as upstream lays out etcd: ``/registry/pods/``, ``/registry/example.com/things/``."""
         kept = self.storage or self.gvr
+        if kept.group in _GROUPS_WITH_PREFIX or not _is_built_in(kept.group):
+            return f"/registry/{kept.group}/{kept.resource}/"
         return f"/registry/{kept.resource}/"
 
     def key(self, namespace: str | None, name: str) -> str:
