@@ -1,0 +1,31 @@
+# make up     set up everything, start a three-node cluster       make down   stop it
+# make test   set up everything, run all tests                    make lint   ruff, mypy, import contracts
+# make bench  measure speed beside its limits
+SHELL := /bin/bash
+ROOT  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+BIN   := .venv/bin
+
+.PHONY: up down test lint bench clean
+up:
+	@./setup.sh run
+	@$(ROOT) $(BIN)/shim up $(ARGS)
+
+down:
+	@./setup.sh run
+	@$(ROOT) $(BIN)/shim down $(ARGS)
+
+test:
+	@./setup.sh dev
+	@$(ROOT) $(BIN)/python -m pytest $(ARGS)
+	@echo "All passed. Next: make lint, or make up and try the README's example."
+
+lint:
+	@./setup.sh dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench:
+	@./setup.sh dev
+	@$(ROOT) $(BIN)/python -m e2e.bench $(ARGS)
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

