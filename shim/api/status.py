@@ -1,7 +1,8 @@
 """Everything an API server says when it refuses: Status objects, and the errors they are made from.
 
 ``ApiError`` is raised anywhere in the server and is what clients raise for an answer that is not 2xx.
-Messages and reasons are upstream's (k8s.io/apimachinery/pkg/api/errors and pkg/util/validation/field): clients parse them.
+Messages and reasons are upstream's (k8s.io/apimachinery/pkg/api/errors and pkg/util/validation/field):
+clients parse them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from shim.api.meta import Object
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One cause of a 422: ``reason`` as upstream's CauseType (FieldValueRequired ...), the field's path, the message."""
+    """One cause of a 422: ``reason`` is upstream's CauseType (FieldValueRequired ...), then the field's path."""
 
     reason: str
     field: str
