@@ -1,8 +1,14 @@
 """What makes a kind itself: how its objects are defaulted, prepared, validated, selected and shown.
 
-The REST machinery (``shim.server``) is generic and asks these questions in this order on a write:
-decode -> ``default`` -> ``prepare_for_create``/``prepare_for_update`` -> admission -> ``validate``/``validate_update``
--> store. All methods are pure functions of plain objects; those named prepare/default change their argument in place.
+The REST machinery (``shim.server``) is generic and asks these questions in this order:
+
+- create: decode -> ``default`` -> admission -> uid, creationTimestamp, generated name -> ``prepare_for_create``
+  -> ``validate`` -> store, with ``metadata.generation`` 1 if ``counts_generation``;
+- update: decode -> ``default`` -> admission -> ``prepare_for_update`` -> ``validate_update`` -> store,
+  with one more generation if ``counts_generation`` and ``desired_changed``;
+- update of the status: the same with ``prepare_for_status_update`` and ``validate_status_update``, and no generation.
+
+All methods are pure functions of plain objects; those named prepare and default change their argument in place.
 """
 
 from __future__ import annotations
@@ -11,40 +17,83 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from shim.api import names
 from shim.api.meta import GVR, Object
 from shim.api.status import FieldError
+from shim.resources import metadata
+
+_NOT_DESIRED = ("apiVersion", "kind", "metadata", "status")
 
 
 class Strategy:
-    """The behaviour most kinds share; a kind overrides what differs. ``spec`` drives ``metadata.generation``."""
+    """The behaviour most kinds share; a kind overrides what differs."""
 
     allow_create_on_update = False
     allow_unconditional_update = True
     counts_generation = True
     """Whether ``metadata.generation`` counts changes outside metadata and status (upstream: not every kind does)."""
+    has_status = False
+    """Whether the status is a subresource: then only writes to it change it."""
+    default_propagation = "Background"
+    """What becomes of dependents when a delete request does not say: Background, or Orphan."""
+    name_rule: metadata.NameRule = staticmethod(names.dns1123_subdomain)
 
     def default(self, obj: Object) -> None:
         """Fill in what upstream's defaulting functions fill in."""
 
+    def initial_status(self, obj: Object) -> Object:
+        """The status an object is born with."""
+        return {}
+
     def prepare_for_create(self, obj: Object) -> None:
         """Drop what a client may not set (status, where it is a subresource)."""
+        if self.has_status:
+            obj["status"] = self.initial_status(obj)
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
         """Carry over what an update may not change silently (status)."""
+        if self.has_status:
+            if "status" in old:
+                new["status"] = old["status"]
+            else:
+                new.pop("status", None)
 
     def prepare_for_status_update(self, new: Object, old: Object) -> None:
-        """Keep everything but the status (and what else the subresource owns) from ``old``."""
+        """Keep everything but metadata and status from ``old``."""
+        for key in [key for key in new if key not in _NOT_DESIRED and key not in old]:
+            del new[key]
+        for key, value in old.items():
+            if key not in _NOT_DESIRED:
+                new[key] = value
+
+    def desired_changed(self, new: Object, old: Object) -> bool:
+        """Whether anything outside metadata and status differs: what a generation is."""
+        wanted = {key: value for key, value in new.items() if key not in _NOT_DESIRED}
+        return wanted != {key: value for key, value in old.items() if key not in _NOT_DESIRED}
 
     def validate(self, obj: Object) -> list[FieldError]:
         """Every reason why this object cannot be created, each with its field path."""
+        return [*metadata.validate(obj, self.name_rule), *self.validate_body(obj)]
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        """The reasons that lie outside the metadata; most kinds ask the same of a created and of a changed object."""
         return []
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
-        """Every reason why this update is refused; ``validate(new)`` is asked as well."""
+        """Every reason why this update is refused; complete by itself, ``validate`` is not asked."""
+        return [
+            *metadata.validate_update(new, old),
+            *self.validate_body(new),
+            *self.validate_change(new, old),
+        ]
+
+    def validate_change(self, new: Object, old: Object) -> list[FieldError]:
+        """The reasons that lie in the difference."""
         return []
 
     def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
-        return []
+        """Every reason why this update of the status is refused."""
+        return metadata.validate_update(new, old)
 
     def warnings(self, obj: Object) -> list[str]:
         """Texts for Warning headers."""
@@ -57,6 +106,24 @@ class Strategy:
     def grace_period(self, obj: Object, requested: int | None) -> int:
         """Seconds an object lives on with a deletionTimestamp; 0 deletes at once. Pods override this."""
         return 0
+
+
+class WithStatus(Strategy):
+    """A kind without rules of its own whose status is a subresource."""
+
+    has_status = True
+
+
+class Uncounted(Strategy):
+    """A kind without rules of its own and without a generation."""
+
+    counts_generation = False
+
+
+class UncountedWithStatus(WithStatus):
+    """Both."""
+
+    counts_generation = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shim.api.meta import GVR
-from shim.resources.strategy import ALL_VERBS, Resource
+from shim.resources import core, extensions, networking, rbac, scheduling, storage
+from shim.resources.pods.strategy import PodStrategy
+from shim.resources.services import ServiceStrategy
+from shim.resources.strategy import ALL_VERBS, Resource, Uncounted, UncountedWithStatus, WithStatus
+from shim.resources.workloads import batch
+from shim.resources.workloads import strategy as workloads
 
 CREATE_ONLY = ("create",)  # reviews and bindings are questions and orders: nothing is kept under these names
 _NO_DELETECOLLECTION = tuple(verb for verb in ALL_VERBS if verb != "deletecollection")
@@ -29,17 +34,37 @@ _CORE = _served(
     "v1",
     Resource("bindings", "Binding", verbs=CREATE_ONLY),
     _cluster("componentstatuses", "ComponentStatus", short=("cs",), verbs=("get", "list")),
-    Resource("configmaps", "ConfigMap", short=("cm",)),
-    Resource("endpoints", "Endpoints", short=("ep",)),
-    Resource("events", "Event", short=("ev",)),
-    Resource("limitranges", "LimitRange", short=("limits",)),
-    _cluster("namespaces", "Namespace", short=("ns",), verbs=_NO_DELETECOLLECTION, subresources=("finalize", "status")),
-    _cluster("nodes", "Node", short=("no",), subresources=("proxy", "status")),
-    Resource("persistentvolumeclaims", "PersistentVolumeClaim", short=("pvc",), subresources=("status",)),
-    _cluster("persistentvolumes", "PersistentVolume", short=("pv",), subresources=("status",)),
+    Resource("configmaps", "ConfigMap", strategy=core.ConfigMapStrategy(), short=("cm",)),
+    Resource("endpoints", "Endpoints", strategy=core.EndpointsStrategy(), short=("ep",)),
+    Resource("events", "Event", strategy=core.EventStrategy(), short=("ev",)),
+    Resource("limitranges", "LimitRange", strategy=core.LimitRangeStrategy(), short=("limits",)),
+    _cluster(
+        "namespaces",
+        "Namespace",
+        strategy=core.NamespaceStrategy(),
+        short=("ns",),
+        verbs=_NO_DELETECOLLECTION,
+        subresources=("finalize", "status"),
+    ),
+    _cluster("nodes", "Node", strategy=core.NodeStrategy(), short=("no",), subresources=("proxy", "status")),
+    Resource(
+        "persistentvolumeclaims",
+        "PersistentVolumeClaim",
+        strategy=storage.ClaimStrategy(),
+        short=("pvc",),
+        subresources=("status",),
+    ),
+    _cluster(
+        "persistentvolumes",
+        "PersistentVolume",
+        strategy=storage.VolumeStrategy(),
+        short=("pv",),
+        subresources=("status",),
+    ),
     Resource(
         "pods",
         "Pod",
+        strategy=PodStrategy(),
         short=("po",),
         categories=_ALL,
         subresources=(
@@ -55,40 +80,88 @@ _CORE = _served(
             "status",
         ),
     ),
-    Resource("podtemplates", "PodTemplate"),
+    Resource("podtemplates", "PodTemplate", strategy=workloads.PodTemplateStrategy()),
     Resource(
         "replicationcontrollers",
         "ReplicationController",
+        strategy=workloads.ReplicationControllerStrategy(),
         short=("rc",),
         categories=_ALL,
         subresources=("scale", "status"),
     ),
-    Resource("resourcequotas", "ResourceQuota", short=("quota",), subresources=("status",)),
-    Resource("secrets", "Secret"),
-    Resource("serviceaccounts", "ServiceAccount", short=("sa",), subresources=("token",)),
-    Resource("services", "Service", short=("svc",), categories=_ALL, subresources=("proxy", "status")),
+    Resource(
+        "resourcequotas",
+        "ResourceQuota",
+        strategy=core.ResourceQuotaStrategy(),
+        short=("quota",),
+        subresources=("status",),
+    ),
+    Resource("secrets", "Secret", strategy=core.SecretStrategy()),
+    Resource(
+        "serviceaccounts",
+        "ServiceAccount",
+        strategy=core.ServiceAccountStrategy(),
+        short=("sa",),
+        subresources=("token",),
+    ),
+    Resource(
+        "services",
+        "Service",
+        strategy=ServiceStrategy(),
+        short=("svc",),
+        categories=_ALL,
+        subresources=("proxy", "status"),
+    ),
 )
 
 _APIREGISTRATION = _served(
     "apiregistration.k8s.io",
     "v1",
-    _cluster("apiservices", "APIService", categories=_EXTENSIONS, subresources=("status",)),
+    _cluster("apiservices", "APIService", strategy=WithStatus(), categories=_EXTENSIONS, subresources=("status",)),
 )
 
 _APPS = _served(
     "apps",
     "v1",
-    Resource("controllerrevisions", "ControllerRevision"),
-    Resource("daemonsets", "DaemonSet", short=("ds",), categories=_ALL, subresources=("status",)),
-    Resource("deployments", "Deployment", short=("deploy",), categories=_ALL, subresources=("scale", "status")),
-    Resource("replicasets", "ReplicaSet", short=("rs",), categories=_ALL, subresources=("scale", "status")),
-    Resource("statefulsets", "StatefulSet", short=("sts",), categories=_ALL, subresources=("scale", "status")),
+    Resource("controllerrevisions", "ControllerRevision", strategy=Uncounted()),
+    Resource(
+        "daemonsets",
+        "DaemonSet",
+        strategy=workloads.DaemonSetStrategy(),
+        short=("ds",),
+        categories=_ALL,
+        subresources=("status",),
+    ),
+    Resource(
+        "deployments",
+        "Deployment",
+        strategy=workloads.DeploymentStrategy(),
+        short=("deploy",),
+        categories=_ALL,
+        subresources=("scale", "status"),
+    ),
+    Resource(
+        "replicasets",
+        "ReplicaSet",
+        strategy=workloads.ReplicaSetStrategy(),
+        short=("rs",),
+        categories=_ALL,
+        subresources=("scale", "status"),
+    ),
+    Resource(
+        "statefulsets",
+        "StatefulSet",
+        strategy=workloads.StatefulSetStrategy(),
+        short=("sts",),
+        categories=_ALL,
+        subresources=("scale", "status"),
+    ),
 )
 
 _EVENTS = _served(
     "events.k8s.io",
     "v1",
-    Resource("events", "Event", short=("ev",), storage=GVR("", "v1", "events")),
+    Resource("events", "Event", strategy=core.EventStrategy(), short=("ev",), storage=GVR("", "v1", "events")),
 )
 
 _AUTHENTICATION = _served(
@@ -108,7 +181,12 @@ _AUTHORIZATION = _served(
 )
 
 _HPA = Resource(
-    "horizontalpodautoscalers", "HorizontalPodAutoscaler", short=("hpa",), categories=_ALL, subresources=("status",)
+    "horizontalpodautoscalers",
+    "HorizontalPodAutoscaler",
+    strategy=scheduling.AutoscalerStrategy(),
+    short=("hpa",),
+    categories=_ALL,
+    subresources=("status",),
 )
 
 _AUTOSCALING = (
@@ -119,15 +197,26 @@ _AUTOSCALING = (
 _BATCH = _served(
     "batch",
     "v1",
-    Resource("cronjobs", "CronJob", short=("cj",), categories=_ALL, subresources=("status",)),
-    Resource("jobs", "Job", categories=_ALL, subresources=("status",)),
+    Resource(
+        "cronjobs",
+        "CronJob",
+        strategy=batch.CronJobStrategy(),
+        short=("cj",),
+        categories=_ALL,
+        subresources=("status",),
+    ),
+    Resource("jobs", "Job", strategy=batch.JobStrategy(), categories=_ALL, subresources=("status",)),
 )
 
 _CERTIFICATES = _served(
     "certificates.k8s.io",
     "v1",
     _cluster(
-        "certificatesigningrequests", "CertificateSigningRequest", short=("csr",), subresources=("approval", "status")
+        "certificatesigningrequests",
+        "CertificateSigningRequest",
+        strategy=UncountedWithStatus(),
+        short=("csr",),
+        subresources=("approval", "status"),
     ),
 )
 
@@ -135,36 +224,42 @@ _NETWORKING = _served(
     "networking.k8s.io",
     "v1",
     _cluster("ingressclasses", "IngressClass"),
-    Resource("ingresses", "Ingress", short=("ing",), subresources=("status",)),
-    _cluster("ipaddresses", "IPAddress", short=("ip",)),
-    Resource("networkpolicies", "NetworkPolicy", short=("netpol",)),
-    _cluster("servicecidrs", "ServiceCIDR", subresources=("status",)),
+    Resource("ingresses", "Ingress", strategy=networking.IngressStrategy(), short=("ing",), subresources=("status",)),
+    _cluster("ipaddresses", "IPAddress", strategy=Uncounted(), short=("ip",)),
+    Resource("networkpolicies", "NetworkPolicy", strategy=networking.NetworkPolicyStrategy(), short=("netpol",)),
+    _cluster("servicecidrs", "ServiceCIDR", strategy=UncountedWithStatus(), subresources=("status",)),
 )
 
 _POLICY = _served(
     "policy",
     "v1",
-    Resource("poddisruptionbudgets", "PodDisruptionBudget", short=("pdb",), subresources=("status",)),
+    Resource(
+        "poddisruptionbudgets",
+        "PodDisruptionBudget",
+        strategy=scheduling.DisruptionBudgetStrategy(),
+        short=("pdb",),
+        subresources=("status",),
+    ),
 )
 
 _RBAC = _served(
     "rbac.authorization.k8s.io",
     "v1",
-    _cluster("clusterrolebindings", "ClusterRoleBinding"),
-    _cluster("clusterroles", "ClusterRole"),
-    Resource("rolebindings", "RoleBinding"),
-    Resource("roles", "Role"),
+    _cluster("clusterrolebindings", "ClusterRoleBinding", strategy=rbac.BindingStrategy()),
+    _cluster("clusterroles", "ClusterRole", strategy=rbac.RoleStrategy()),
+    Resource("rolebindings", "RoleBinding", strategy=rbac.BindingStrategy()),
+    Resource("roles", "Role", strategy=rbac.RoleStrategy()),
 )
 
 _STORAGE = _served(
     "storage.k8s.io",
     "v1",
-    _cluster("csidrivers", "CSIDriver"),
-    _cluster("csinodes", "CSINode"),
-    Resource("csistoragecapacities", "CSIStorageCapacity"),
-    _cluster("storageclasses", "StorageClass", short=("sc",)),
-    _cluster("volumeattachments", "VolumeAttachment", subresources=("status",)),
-    _cluster("volumeattributesclasses", "VolumeAttributesClass", short=("vac",)),
+    _cluster("csidrivers", "CSIDriver", strategy=extensions.DriverStrategy()),
+    _cluster("csinodes", "CSINode", strategy=Uncounted()),
+    Resource("csistoragecapacities", "CSIStorageCapacity", strategy=Uncounted()),
+    _cluster("storageclasses", "StorageClass", strategy=storage.StorageClassStrategy(), short=("sc",)),
+    _cluster("volumeattachments", "VolumeAttachment", strategy=UncountedWithStatus(), subresources=("status",)),
+    _cluster("volumeattributesclasses", "VolumeAttributesClass", strategy=Uncounted(), short=("vac",)),
 )
 
 _ADMISSION = _served(
@@ -172,12 +267,26 @@ _ADMISSION = _served(
     "v1",
     _cluster("mutatingadmissionpolicies", "MutatingAdmissionPolicy", categories=_EXTENSIONS),
     _cluster("mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding", categories=_EXTENSIONS),
-    _cluster("mutatingwebhookconfigurations", "MutatingWebhookConfiguration", categories=_EXTENSIONS),
     _cluster(
-        "validatingadmissionpolicies", "ValidatingAdmissionPolicy", categories=_EXTENSIONS, subresources=("status",)
+        "mutatingwebhookconfigurations",
+        "MutatingWebhookConfiguration",
+        strategy=extensions.WebhookStrategy(mutating=True),
+        categories=_EXTENSIONS,
+    ),
+    _cluster(
+        "validatingadmissionpolicies",
+        "ValidatingAdmissionPolicy",
+        strategy=WithStatus(),
+        categories=_EXTENSIONS,
+        subresources=("status",),
     ),
     _cluster("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", categories=_EXTENSIONS),
-    _cluster("validatingwebhookconfigurations", "ValidatingWebhookConfiguration", categories=_EXTENSIONS),
+    _cluster(
+        "validatingwebhookconfigurations",
+        "ValidatingWebhookConfiguration",
+        strategy=extensions.WebhookStrategy(mutating=False),
+        categories=_EXTENSIONS,
+    ),
 )
 
 _APIEXTENSIONS = _served(
@@ -186,31 +295,43 @@ _APIEXTENSIONS = _served(
     _cluster(
         "customresourcedefinitions",
         "CustomResourceDefinition",
+        strategy=extensions.DefinitionStrategy(),
         short=("crd", "crds"),
         categories=_EXTENSIONS,
         subresources=("status",),
     ),
 )
 
-_SCHEDULING = _served("scheduling.k8s.io", "v1", _cluster("priorityclasses", "PriorityClass", short=("pc",)))
-_COORDINATION = _served("coordination.k8s.io", "v1", Resource("leases", "Lease"))
-_NODE = _served("node.k8s.io", "v1", _cluster("runtimeclasses", "RuntimeClass"))
-_DISCOVERY = _served("discovery.k8s.io", "v1", Resource("endpointslices", "EndpointSlice"))
+_SCHEDULING = _served(
+    "scheduling.k8s.io",
+    "v1",
+    _cluster("priorityclasses", "PriorityClass", strategy=scheduling.PriorityClassStrategy(), short=("pc",)),
+)
+_COORDINATION = _served("coordination.k8s.io", "v1", Resource("leases", "Lease", strategy=Uncounted()))
+_NODE = _served("node.k8s.io", "v1", _cluster("runtimeclasses", "RuntimeClass", strategy=Uncounted()))
+_DISCOVERY = _served(
+    "discovery.k8s.io", "v1", Resource("endpointslices", "EndpointSlice", strategy=networking.EndpointSliceStrategy())
+)
 
 _RESOURCE = _served(
     "resource.k8s.io",
     "v1",
     _cluster("deviceclasses", "DeviceClass"),
-    Resource("resourceclaims", "ResourceClaim", subresources=("status",)),
-    Resource("resourceclaimtemplates", "ResourceClaimTemplate"),
+    Resource("resourceclaims", "ResourceClaim", strategy=UncountedWithStatus(), subresources=("status",)),
+    Resource("resourceclaimtemplates", "ResourceClaimTemplate", strategy=Uncounted()),
     _cluster("resourceslices", "ResourceSlice"),
 )
 
 _FLOWCONTROL = _served(
     "flowcontrol.apiserver.k8s.io",
     "v1",
-    _cluster("flowschemas", "FlowSchema", subresources=("status",)),
-    _cluster("prioritylevelconfigurations", "PriorityLevelConfiguration", subresources=("status",)),
+    _cluster("flowschemas", "FlowSchema", strategy=extensions.FlowSchemaStrategy(), subresources=("status",)),
+    _cluster(
+        "prioritylevelconfigurations",
+        "PriorityLevelConfiguration",
+        strategy=extensions.PriorityLevelStrategy(),
+        subresources=("status",),
+    ),
 )
 
 RESOURCES: tuple[Resource, ...] = (

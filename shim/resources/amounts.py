@@ -1,0 +1,36 @@
+"""Lists of resource amounts (``{"cpu": "500m", "memory": "64Mi"}``): canonical spelling and sums.
+
+A text that is no quantity is left as it is: decoding refuses it before anyone asks here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shim.api import quantity
+from shim.api.quantity import Quantity
+
+_MILLI = 10**6  # nanos; admitted amounts are rounded up to this, as upstream does
+
+
+def canonical(amounts: Mapping[str, Any] | None) -> None:
+    """Spell each amount as upstream would write it back, rounded up to thousandths, in place."""
+    if not amounts:
+        return
+    for name, text in amounts.items():
+        try:
+            amount = quantity.parse(text)
+        except quantity.QuantityError:
+            continue
+        if amount.nanos % _MILLI:
+            amount = Quantity(amount.milli * _MILLI, amount.format)
+        amounts[name] = str(amount)  # type: ignore[index]
+
+
+def amount(text: Any) -> Quantity:
+    """An amount that is known to be one; anything else counts as nothing."""
+    try:
+        return quantity.parse(text)
+    except quantity.QuantityError:
+        return quantity.ZERO

@@ -1,0 +1,106 @@
+"""How a refused field is worded: one function per kind of complaint, as upstream's ``field`` package words them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from shim.api import names
+from shim.api.status import FieldError
+
+IMMUTABLE = "field is immutable"
+NOT_NEGATIVE = "must be greater than or equal to 0"
+NOT_AN_IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+NOT_A_CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+
+
+def shown(value: Any) -> str:
+    """A value as messages quote it: JSON without spaces, as Go prints it."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _cause(reason: str, field: str, text: str, detail: str) -> FieldError:
+    return FieldError(reason, field, f"{text}: {detail}" if detail else text)
+
+
+def required(field: str, detail: str = "") -> FieldError:
+    return _cause("FieldValueRequired", field, "Required value", detail)
+
+
+def invalid(field: str, value: Any, detail: str) -> FieldError:
+    return _cause("FieldValueInvalid", field, f"Invalid value: {shown(value)}", detail)
+
+
+def forbidden(field: str, detail: str) -> FieldError:
+    return _cause("FieldValueForbidden", field, "Forbidden", detail)
+
+
+def duplicate(field: str, value: Any) -> FieldError:
+    return _cause("FieldValueDuplicate", field, f"Duplicate value: {shown(value)}", "")
+
+
+def not_found(field: str, value: Any) -> FieldError:
+    return _cause("FieldValueNotFound", field, f"Not found: {shown(value)}", "")
+
+
+def unsupported(field: str, value: Any, supported: Iterable[str]) -> FieldError:
+    detail = f"supported values: {', '.join(shown(text) for text in supported)}"
+    return _cause("FieldValueNotSupported", field, f"Unsupported value: {shown(value)}", detail)
+
+
+def too_long(field: str, limit: int) -> FieldError:
+    return _cause("FieldValueTooLong", field, "Too long", f"may not be more than {limit} bytes")
+
+
+def too_many(field: str, count: int, limit: int) -> FieldError:
+    return _cause("FieldValueTooMany", field, f"Too many: {count}", f"must have at most {limit} items")
+
+
+def named(field: str, value: str, rule: Callable[[str], list[str]]) -> list[FieldError]:
+    """What ``rule`` (one of :mod:`shim.api.names`) has against ``value``."""
+    return [invalid(field, value, message) for message in rule(value)]
+
+
+def not_negative(field: str, value: int | None) -> list[FieldError]:
+    return [invalid(field, value, NOT_NEGATIVE)] if value is not None and value < 0 else []
+
+
+def one_of(field: str, value: Any, supported: tuple[str, ...]) -> list[FieldError]:
+    return [] if value in supported else [unsupported(field, value, supported)]
+
+
+def immutable(field: str, new: Any, old: Any) -> list[FieldError]:
+    return [] if (new or None) == (old or None) else [invalid(field, new, IMMUTABLE)]
+
+
+def labels(field: str, found: Mapping[str, str] | None) -> list[FieldError]:
+    """A map of labels, or of what must look like labels."""
+    causes: list[FieldError] = []
+    for key, value in (found or {}).items():
+        causes += named(field, key, names.label_key)
+        causes += named(field, value, names.label_value)
+    return causes
+
+
+def label_selector(field: str, selector: Mapping[str, Any] | None) -> list[FieldError]:
+    """A ``metav1.LabelSelector``."""
+    if not selector:
+        return []
+    causes = labels(f"{field}.matchLabels", selector.get("matchLabels"))
+    for index, expression in enumerate(selector.get("matchExpressions") or ()):
+        at = f"{field}.matchExpressions[{index}]"
+        operator, values = expression.get("operator", ""), expression.get("values") or ()
+        if operator in ("In", "NotIn"):
+            if not values:
+                causes.append(required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
+        elif operator in ("Exists", "DoesNotExist"):
+            if values:
+                text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+                causes.append(forbidden(f"{at}.values", text))
+        else:
+            causes.append(invalid(f"{at}.operator", operator, "not a valid selector operator"))
+        causes += named(f"{at}.key", expression.get("key", ""), names.label_key)
+        for value_index, value in enumerate(values):
+            causes += named(f"{at}.values[{value_index}]", value, names.label_value)
+    return causes

@@ -1,0 +1,108 @@
+"""Small kinds of the core group: namespaces, nodes, configmaps, secrets, service accounts, endpoints and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shim.api import names
+from shim.api.meta import Object
+from shim.resources import amounts
+from shim.resources.metadata import path_segment
+from shim.resources.strategy import Strategy
+
+
+class NamespaceStrategy(Strategy):
+    counts_generation = False
+    has_status = True
+    name_rule = staticmethod(names.dns1123_label)
+
+    def default(self, obj: Object) -> None:
+        name = obj["metadata"].get("name")
+        if name:
+            labels = obj["metadata"].get("labels") or {}
+            obj["metadata"]["labels"] = {**labels, "kubernetes.io/metadata.name": name}
+
+    def initial_status(self, obj: Object) -> Object:
+        return {"phase": "Active"}
+
+    def prepare_for_create(self, obj: Object) -> None:
+        super().prepare_for_create(obj)
+        self.default(obj)  # once more: the name may have been generated since
+        spec = obj.setdefault("spec", {})
+        finalizers = spec.get("finalizers") or []
+        if "kubernetes" not in finalizers:
+            spec["finalizers"] = [*finalizers, "kubernetes"]
+
+    def prepare_for_update(self, new: Object, old: Object) -> None:
+        super().prepare_for_update(new, old)
+        new["spec"] = old.get("spec") or {}  # changed through the subresource finalize alone
+
+    def selectable_fields(self, obj: Object) -> Mapping[str, str]:
+        return {"status.phase": (obj.get("status") or {}).get("phase") or ""}
+
+
+class NodeStrategy(Strategy):
+    """A node's status comes with its creation, then only through the subresource."""
+
+    counts_generation = False
+    has_status = True
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        if spec.get("podCIDR") and not spec.get("podCIDRs"):
+            spec["podCIDRs"] = [spec["podCIDR"]]
+        status = obj.setdefault("status", {})
+        for field in ("capacity", "allocatable"):
+            amounts.canonical(status.get(field))
+        if status.get("capacity") and not status.get("allocatable"):
+            status["allocatable"] = dict(status["capacity"])
+
+    def prepare_for_create(self, obj: Object) -> None:
+        """Keep the status: kubelets register with it."""
+
+    def selectable_fields(self, obj: Object) -> Mapping[str, str]:
+        return {"spec.unschedulable": "true" if (obj.get("spec") or {}).get("unschedulable") else "false"}
+
+
+class ConfigMapStrategy(Strategy):
+    counts_generation = False
+
+
+class SecretStrategy(Strategy):
+    counts_generation = False
+
+    def default(self, obj: Object) -> None:
+        if not obj.get("type"):
+            obj["type"] = "Opaque"
+
+    def selectable_fields(self, obj: Object) -> Mapping[str, str]:
+        return {"type": obj.get("type") or ""}
+
+
+class ServiceAccountStrategy(Strategy):
+    counts_generation = False
+
+
+class EndpointsStrategy(Strategy):
+    counts_generation = False
+
+    def default(self, obj: Object) -> None:
+        for subset in obj.get("subsets") or ():
+            for port in subset.get("ports") or ():
+                if not port.get("protocol"):
+                    port["protocol"] = "TCP"
+
+
+class EventStrategy(Strategy):
+    counts_generation = False
+    allow_create_on_update = True
+    name_rule = staticmethod(path_segment)
+
+
+class LimitRangeStrategy(Strategy):
+    counts_generation = False
+
+
+class ResourceQuotaStrategy(Strategy):
+    counts_generation = False
+    has_status = True

@@ -1,0 +1,95 @@
+"""Kinds that extend the API itself: webhook configurations, custom resource definitions, flow control."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shim.api.meta import Object
+from shim.resources.strategy import Strategy
+
+
+def _fill(obj: Object, **values: Any) -> None:
+    for field, value in values.items():
+        if obj.get(field) is None:
+            obj[field] = value
+
+
+class WebhookStrategy(Strategy):
+    def __init__(self, mutating: bool) -> None:
+        self.mutating = mutating
+
+    def default(self, obj: Object) -> None:
+        for hook in obj.get("webhooks") or ():
+            _fill(
+                hook,
+                failurePolicy="Fail",
+                matchPolicy="Equivalent",
+                namespaceSelector={},
+                objectSelector={},
+                timeoutSeconds=10,
+            )
+            if self.mutating:
+                _fill(hook, reinvocationPolicy="Never")
+            for rule in hook.get("rules") or ():
+                _fill(rule, scope="*")
+            service = (hook.get("clientConfig") or {}).get("service")
+            if service:
+                _fill(service, port=443)
+
+
+class DefinitionStrategy(Strategy):
+    """CustomResourceDefinitions; the server itself follows them and serves what they define."""
+
+    has_status = True
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        defined = spec.setdefault("names", {})
+        kind = defined.get("kind") or ""
+        if not defined.get("singular"):
+            defined["singular"] = kind.lower()
+        if not defined.get("listKind") and kind:
+            defined["listKind"] = f"{kind}List"
+        _fill(spec, conversion={"strategy": "None"})
+
+    def initial_status(self, obj: Object) -> Object:
+        stored = [each["name"] for each in obj["spec"].get("versions") or () if each.get("storage")]
+        return {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored}
+
+
+class FlowSchemaStrategy(Strategy):
+    has_status = True
+
+    def default(self, obj: Object) -> None:
+        _fill(obj.setdefault("spec", {}), matchingPrecedence=1000)
+
+
+class PriorityLevelStrategy(Strategy):
+    has_status = True
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        if spec.get("exempt") is not None:
+            _fill(spec["exempt"], nominalConcurrencyShares=0, lendablePercent=0)
+        limited = spec.get("limited")
+        if limited is not None:
+            _fill(limited, nominalConcurrencyShares=30, lendablePercent=0)
+            queuing = (limited.get("limitResponse") or {}).get("queuing")
+            if queuing is not None:
+                _fill(queuing, queues=64, handSize=8, queueLengthLimit=50)
+
+
+class DriverStrategy(Strategy):
+    """CSIDrivers."""
+
+    def default(self, obj: Object) -> None:
+        _fill(
+            obj.setdefault("spec", {}),
+            attachRequired=True,
+            fsGroupPolicy="ReadWriteOnceWithFSType",
+            podInfoOnMount=False,
+            requiresRepublish=False,
+            seLinuxMount=False,
+            storageCapacity=False,
+            volumeLifecycleModes=["Persistent"],
+        )

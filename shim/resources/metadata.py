@@ -1,0 +1,113 @@
+"""What every object's metadata must look like, and what of it an update may not change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from shim.api import names
+from shim.api.meta import Object, split_api_version
+from shim.api.status import FieldError
+from shim.resources.causes import forbidden, immutable, invalid, named, required, too_long
+
+NameRule = Callable[[str], list[str]]
+
+ANNOTATIONS_LIMIT = 256 * 1024
+_STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
+_IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+
+
+def path_segment(name: str) -> list[str]:
+    """Names that only have to be usable in a URL: roles, bindings, events."""
+    if name in (".", ".."):
+        return [f"may not be '{name}'"]
+    return [f"may not contain '{char}'" for char in "/%" if char in name]
+
+
+def validate(obj: Object, rule: NameRule) -> list[FieldError]:
+    """The metadata of an object about to be created, its name already generated."""
+    metadata = obj["metadata"]
+    causes: list[FieldError] = []
+    generate = metadata.get("generateName")
+    if generate:
+        causes += [
+            invalid("metadata.generateName", generate, text) for text in rule(names.mask_trailing_dash(generate))
+        ]
+    name = metadata.get("name")
+    if not name:
+        causes.append(required("metadata.name", "name or generateName is required"))
+    else:
+        causes += named("metadata.name", name, rule)
+    if (metadata.get("generation") or 0) < 0:
+        causes.append(invalid("metadata.generation", metadata["generation"], "must be greater than or equal to 0"))
+    causes += _common(metadata)
+    for index, finalizer in enumerate(metadata.get("finalizers") or ()):
+        causes += named("metadata.finalizers", finalizer, names.qualified_name)
+        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+            text = "name is neither a standard finalizer name nor is it fully qualified"
+            causes.append(invalid(f"metadata.finalizers[{index}]", finalizer, text))
+    finalizers = metadata.get("finalizers") or ()
+    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
+        text = "finalizer orphan and foregroundDeletion cannot be both set"
+        causes.append(invalid("metadata.finalizers", finalizers, text))
+    return causes
+
+
+def validate_update(new: Object, old: Object) -> list[FieldError]:
+    """The metadata of an object about to be replaced."""
+    now, before = new["metadata"], old["metadata"]
+    causes: list[FieldError] = []
+    if before.get("deletionTimestamp"):
+        added = sorted(set(now.get("finalizers") or ()) - set(before.get("finalizers") or ()))
+        if added:
+            found = ", ".join(f'"{name}"' for name in added)
+            text = "no new finalizers can be added if the object is being deleted, found new finalizers "
+            causes.append(forbidden("metadata.finalizers", f"{text}[]string{{{found}}}"))
+    if not now.get("resourceVersion"):
+        causes.append(invalid("metadata.resourceVersion", "", "must be specified for an update"))
+    if (now.get("generation") or 0) < (before.get("generation") or 0):
+        causes.append(invalid("metadata.generation", now.get("generation") or 0, "must not be decremented"))
+    for field in _IMMUTABLE:
+        if now.get(field) != before.get(field):
+            causes += immutable(f"metadata.{field}", now.get(field), before.get(field))
+    return causes + _common(now)
+
+
+def _common(metadata: Object) -> list[FieldError]:
+    causes: list[FieldError] = []
+    found = metadata.get("labels")
+    if found:
+        for key, value in found.items():
+            causes += named("metadata.labels", key, names.label_key)
+            causes += named("metadata.labels", value, names.label_value)
+    annotations = metadata.get("annotations")
+    if annotations:
+        for key in annotations:
+            causes += [invalid("metadata.annotations", key, text) for text in names.label_key(key.lower())]
+        if sum(len(key) + len(value.encode()) for key, value in annotations.items()) > ANNOTATIONS_LIMIT:
+            causes.append(too_long("metadata.annotations", ANNOTATIONS_LIMIT))
+    owners = metadata.get("ownerReferences")
+    if owners:
+        causes += _owners(owners)
+    return causes
+
+
+def _owners(owners: list[dict[str, Any]]) -> list[FieldError]:
+    causes: list[FieldError] = []
+    at, controller = "metadata.ownerReferences", ""
+    for owner in owners:
+        if not split_api_version(owner.get("apiVersion") or "")[1]:
+            causes.append(invalid(f"{at}.apiVersion", owner.get("apiVersion") or "", "version must not be empty"))
+        for field in ("kind", "name", "uid"):
+            if not owner.get(field):
+                causes.append(invalid(f"{at}.{field}", "", "must not be empty"))
+        if owner.get("apiVersion") == "v1" and owner.get("kind") == "Event":
+            causes.append(invalid(at, owner, "/v1, Kind=Event is disallowed from being an owner"))
+        if owner.get("controller"):
+            this = f"{owner.get('kind')}/{owner.get('name')}"
+            if controller:
+                text = 'Only one reference can have Controller set to true. Found "true" in references for'
+                causes.append(invalid(at, owners, f"{text} {controller} and {this}"))
+            else:
+                controller = this
+    return causes

@@ -1,0 +1,119 @@
+"""Pods: everything the API server knows of them, gathered from the files beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shim.api import names
+from shim.api.meta import Object
+from shim.api.status import FieldError
+from shim.resources import metadata
+from shim.resources.pods import defaults, qos
+from shim.resources.strategy import Strategy
+
+
+class PodStrategy(Strategy):
+    """Pods live until their processes ended, and once made hardly change."""
+
+    has_status = True
+
+    def default(self, obj: Object) -> None:
+        defaults.pod(obj)
+
+    def initial_status(self, obj: Object) -> Object:
+        status: Object = {"phase": "Pending", "qosClass": qos.qos_class(obj["spec"])}
+        if obj["spec"].get("schedulingGates"):
+            status["conditions"] = [
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "lastProbeTime": None,
+                    "lastTransitionTime": None,
+                    "reason": "SchedulingGated",
+                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                }
+            ]
+        return status
+
+    def prepare_for_status_update(self, new: Object, old: Object) -> None:
+        super().prepare_for_status_update(new, old)
+        # a kubelet that knows less must not take away what only the server decides
+        status, before = new.setdefault("status", {}), old.get("status") or {}
+        if not status.get("qosClass") and before.get("qosClass"):
+            status["qosClass"] = before["qosClass"]
+        if "ownerReferences" in old["metadata"]:
+            new["metadata"]["ownerReferences"] = old["metadata"]["ownerReferences"]
+        else:
+            new["metadata"].pop("ownerReferences", None)
+
+    def warnings(self, obj: Object) -> list[str]:
+        found = names.dns1123_label(obj["metadata"].get("name") or "")
+        if not found:
+            return []
+        text = "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; "
+        return [f"{text}a DNS label is recommended: [{' '.join(found)}]"]
+
+    def selectable_fields(self, obj: Object) -> Mapping[str, str]:
+        spec, status = obj.get("spec") or {}, obj.get("status") or {}
+        return {
+            "spec.nodeName": spec.get("nodeName") or "",
+            "spec.restartPolicy": spec.get("restartPolicy") or "",
+            "spec.schedulerName": spec.get("schedulerName") or "",
+            "spec.serviceAccountName": spec.get("serviceAccountName") or "",
+            "spec.hostNetwork": "true" if spec.get("hostNetwork") else "false",
+            "status.phase": status.get("phase") or "",
+            "status.podIP": status.get("podIP") or "",
+            "status.nominatedNodeName": status.get("nominatedNodeName") or "",
+        }
+
+    def grace_period(self, obj: Object, requested: int | None) -> int:
+        """A pod on a node is given time to stop; one that never got there, or has ended, is not."""
+        spec = obj.get("spec") or {}
+        if not spec.get("nodeName") or (obj.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            return 0
+        seconds = requested if requested is not None else spec.get("terminationGracePeriodSeconds") or 0
+        return 1 if seconds < 0 else int(seconds)
+
+
+class EphemeralContainers(PodStrategy):
+    """The subresource that adds ephemeral containers, and nothing else."""
+
+    def prepare_for_update(self, new: Object, old: Object) -> None:
+        added = (new.get("spec") or {}).get("ephemeralContainers") or []
+        new["status"] = old.get("status") or {}
+        new["spec"] = {**old["spec"], "ephemeralContainers": added}
+        if not added:
+            del new["spec"]["ephemeralContainers"]
+        new["metadata"] = {**old["metadata"], "resourceVersion": new["metadata"].get("resourceVersion", "")}
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return metadata.validate_update(new, old)
+
+
+class Resize(PodStrategy):
+    """The subresource that changes the resources of running containers, and nothing else."""
+
+    def prepare_for_update(self, new: Object, old: Object) -> None:
+        wanted = new.get("spec") or {}
+        spec = dict(old["spec"])
+        for field in ("containers", "initContainers"):
+            if field not in spec:
+                continue
+            changes = {each.get("name"): each for each in wanted.get(field) or ()}
+            spec[field] = [
+                {
+                    **each,
+                    **{key: changes[each["name"]][key] for key in ("resources", "resizePolicy") if key in change},
+                }
+                if (change := changes.get(each["name"]))
+                else each
+                for each in spec[field]
+            ]
+        if "resources" in wanted:
+            spec["resources"] = wanted["resources"]
+        new["spec"] = spec
+        new["status"] = old.get("status") or {}
+        new["metadata"] = {**old["metadata"], "resourceVersion": new["metadata"].get("resourceVersion", "")}
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return metadata.validate_update(new, old)

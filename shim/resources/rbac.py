@@ -1,0 +1,29 @@
+"""Roles and what binds them to users."""
+
+from __future__ import annotations
+
+from shim.api.meta import Object
+from shim.resources.metadata import path_segment
+from shim.resources.strategy import Strategy
+
+GROUP = "rbac.authorization.k8s.io"
+
+
+class RoleStrategy(Strategy):
+    counts_generation = False
+    allow_create_on_update = True
+    name_rule = staticmethod(path_segment)
+
+
+class BindingStrategy(Strategy):
+    counts_generation = False
+    allow_create_on_update = True
+    name_rule = staticmethod(path_segment)
+
+    def default(self, obj: Object) -> None:
+        reference = obj.get("roleRef")
+        if reference and not reference.get("apiGroup"):
+            reference["apiGroup"] = GROUP
+        for subject in obj.get("subjects") or ():
+            if subject.get("apiGroup") is None and subject.get("kind") in ("User", "Group"):
+                subject["apiGroup"] = GROUP

@@ -1,0 +1,37 @@
+"""Kinds that say which pods go first and how many there must be: priorities, disruption budgets, autoscalers."""
+
+from __future__ import annotations
+
+from shim.api.meta import Object
+from shim.resources.strategy import Strategy
+
+
+class PriorityClassStrategy(Strategy):
+    def default(self, obj: Object) -> None:
+        if obj.get("preemptionPolicy") is None:
+            obj["preemptionPolicy"] = "PreemptLowerPriority"
+        if obj.get("value") is None:
+            obj["value"] = 0
+
+
+class DisruptionBudgetStrategy(Strategy):
+    has_status = True
+
+    def initial_status(self, obj: Object) -> Object:
+        return {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
+
+
+class AutoscalerStrategy(Strategy):
+    counts_generation = False
+    has_status = True
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        if spec.get("minReplicas") is None:
+            spec["minReplicas"] = 1
+        if not spec.get("metrics"):
+            target = {"type": "Utilization", "averageUtilization": 80}
+            spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+
+    def initial_status(self, obj: Object) -> Object:
+        return {"desiredReplicas": 0, "currentMetrics": None}
