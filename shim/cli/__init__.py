@@ -1,0 +1,64 @@
+"""The command ``shim``: one row per subcommand, each in a module of its own that is imported only when asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shim.api.flags import Parser
+from shim.settings import VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """``module`` has ``<name>_flags(parser)`` and ``<name>(args) -> int``."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS = (
+    Command("up", "shim.cli.up", "start a cluster on this machine"),
+    Command("down", "shim.cli.down", "stop it; nothing is left behind but its data"),
+    Command("status", "shim.cli.status", "parts, nodes, pods and addresses"),
+    Command("kubeconfig", "shim.cli.access", "print the admin kubeconfig"),
+    Command("logs", "shim.cli.access", "print what a part logged"),
+    Command("image", "shim.cli.image", "list, import and remove images"),
+    Command("server", "shim.cli.parts", "run the control plane alone: API server, controllers, scheduler"),
+    Command("agent", "shim.cli.parts", "run a node alone, on this machine: nodeagent and netproxy"),
+    Command("apiserver", "shim.cli.parts", "run the API server alone (needs no root)"),
+    Command("controllers", "shim.cli.parts", "run the controllers alone (needs no root)"),
+    Command("scheduler", "shim.cli.parts", "run the scheduler alone (needs no root)"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, 1 when it failed, 2 when it was used wrongly."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = Parser(prog="shim", description="A Kubernetes you can read.")
+    parser.add_argument("--version", action="version", version=f"shim, serving Kubernetes {VERSION}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    for command in COMMANDS:
+        sub = subparsers.add_parser(command.name, help=command.help, description=command.help)
+        if argv and argv[0] == command.name:  # the flags of the others are not needed, nor are their imports
+            module = importlib.import_module(command.module)
+            getattr(module, f"{command.name}_flags")(sub)
+    args = parser.parse_args(argv)
+    command = next(row for row in COMMANDS if row.name == args.command)
+    try:
+        return int(getattr(importlib.import_module(command.module), command.name)(args))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `shim logs ... | head`
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        from shim.cluster import ClusterError
+
+        if isinstance(error, ClusterError):
+            print(f"shim {args.command}: {error}", file=sys.stderr)
+            return 1
+        raise

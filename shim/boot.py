@@ -1,0 +1,171 @@
+"""Everything that is started, in order, on one page: reading starts here.
+
+``shim up`` starts it all on one machine, every node in a network namespace of its own; ``shim server`` starts the
+first list alone, ``shim agent`` the second. Each part is one process (see ``shim.supervisor``), and speaks only the
+Kubernetes API to the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import netproxy.boot
+import nodeagent.boot
+
+import shim.controllers
+import shim.scheduler
+import shim.server
+from netproxy.links import virtual
+from netproxy.settings import NetProxySettings
+from nodeagent.linux import namespaces
+from nodeagent.settings import NodeAgentSettings
+from shim import pki
+from shim.cluster import Cluster
+from shim.settings import ApiServerSettings, ControllerSettings, SchedulerSettings
+from shim.supervisor import Part, Ready
+
+
+def parts(cluster: Cluster, sockets: list[socket.socket]) -> list[Part]:
+    """All processes of a cluster on one machine."""
+    return [
+        *server_parts(api_server_settings(cluster), controller_settings(cluster), scheduler_settings(cluster), sockets),
+        *(part for node in cluster.node_names for part in virtual_node_parts(cluster, node)),
+    ]
+
+
+def server_parts(
+    api: ApiServerSettings,
+    controllers: ControllerSettings,
+    scheduler: SchedulerSettings,
+    sockets: list[socket.socket] | None,
+) -> list[Part]:
+    """The control plane: the API server with its store; controllers and scheduler, which are its clients."""
+
+    async def control(ready: Ready) -> None:
+        await together(
+            ready,
+            lambda done: shim.controllers.run(controllers, done),
+            lambda done: shim.scheduler.run(scheduler, done),
+        )
+
+    return [
+        Part("apiserver", lambda ready: shim.server.run(api, ready, sockets)),
+        Part("controllers", control),
+    ]
+
+
+def node_parts(agent: NodeAgentSettings, proxy: NetProxySettings, prepare: Callable[[], None] | None) -> list[Part]:
+    """A node: the kubelet with its container engine, and the proxy that makes Services of iptables rules."""
+    return [
+        Part(f"{agent.node_name}.nodeagent", lambda ready: nodeagent.boot.run(agent, ready), prepare),
+        Part(f"{agent.node_name}.netproxy", lambda ready: netproxy.boot.run(proxy, ready), prepare),
+    ]
+
+
+def virtual_node_parts(cluster: Cluster, node: str) -> list[Part]:
+    """A node that is a network namespace on this machine."""
+
+    def prepare() -> None:
+        namespaces.enter(virtual.netns_path(cluster.name, node), namespaces.CLONE_NEWNET)
+
+    return node_parts(agent_settings(cluster, node), proxy_settings(cluster, node), prepare)
+
+
+async def together(ready: Ready, *runs: Callable[[Ready], object]) -> None:
+    """Run several parts in one process; ready when all are. The first that fails ends the process."""
+    waiting = len(runs)
+
+    def done() -> None:
+        nonlocal waiting
+        waiting -= 1
+        if waiting == 0:
+            ready()
+
+    async with asyncio.TaskGroup() as group:
+        for run in runs:
+            group.create_task(run(done))  # type: ignore[arg-type]  # a coroutine function, typed loosely for lambdas
+
+
+# -- what each part of a cluster on one machine is told
+
+
+def api_server_settings(cluster: Cluster) -> ApiServerSettings:
+    return ApiServerSettings(
+        data_dir=cluster.data_dir,
+        port=cluster.port,
+        bind=("127.0.0.1", cluster.gateway),
+        advertise_address=cluster.gateway,
+        service_cidr=cluster.service_cidr,
+    )
+
+
+def controller_settings(cluster: Cluster) -> ControllerSettings:
+    return ControllerSettings(
+        kubeconfig=cluster.data_dir / "controllers.kubeconfig",
+        cluster_cidr=cluster.pod_cidr,
+        root_ca_file=cluster.data_dir / "pki" / "ca.crt",
+    )
+
+
+def scheduler_settings(cluster: Cluster) -> SchedulerSettings:
+    return SchedulerSettings(kubeconfig=cluster.data_dir / "scheduler.kubeconfig")
+
+
+def agent_settings(cluster: Cluster, node: str) -> NodeAgentSettings:
+    pki_dir = cluster.data_dir / "pki"
+    return NodeAgentSettings(
+        kubeconfig=cluster.node_dir(node) / "kubelet.kubeconfig",
+        node_name=node,
+        node_ip=cluster.node_ip(node),
+        data_dir=cluster.node_dir(node),
+        image_dir=cluster.image_dir,
+        run_dir=cluster.run_dir / node,
+        cgroup_root=f"{cluster.run_dir.name}/{node}",
+        client_ca=pki_dir / "ca.crt",
+        tls_cert=pki_dir / f"{node}.crt",
+        tls_key=pki_dir / f"{node}.key",
+        cluster_dns=cluster.dns_ip,
+    )
+
+
+def proxy_settings(cluster: Cluster, node: str) -> NetProxySettings:
+    return NetProxySettings(
+        kubeconfig=cluster.data_dir / "netproxy.kubeconfig",
+        node_name=node,
+        node_ip=cluster.node_ip(node),
+        cluster_cidr=cluster.pod_cidr,
+        service_cidr=cluster.service_cidr,
+        cluster_dns=cluster.dns_ip,
+    )
+
+
+def make_identities(cluster: Cluster) -> None:
+    """Certificates and kubeconfigs of every part; only what is missing is made."""
+    data: Path = cluster.data_dir
+    pki.ensure_pki(data, addresses=[cluster.gateway], service_ip=cluster.service_ip)
+    pki.ensure_kubeconfig(data, cluster.admin_kubeconfig, f"https://127.0.0.1:{cluster.port}", pki.ADMIN, cluster.name)
+    for name, identity in (
+        ("controllers", pki.CONTROLLERS),
+        ("scheduler", pki.SCHEDULER),
+        ("netproxy", pki.NETPROXY),
+    ):
+        pki.ensure_kubeconfig(data, data / f"{name}.kubeconfig", cluster.url, identity, cluster.name)
+    for node in cluster.node_names:
+        kubeconfig = cluster.node_dir(node) / "kubelet.kubeconfig"
+        pki.ensure_kubeconfig(data, kubeconfig, cluster.url, pki.node_identity(node), cluster.name)
+        pki.ensure_serving(data, node, f"system:node:{node}", [node, cluster.node_ip(node)])
+
+
+def listen(cluster: Cluster) -> list[socket.socket]:
+    """Open the API server's ports before anything is forked.
+
+    Clients that come before the API server serves, or while it is started again, wait in the kernel's queue instead
+    of being refused.
+    """
+    return [
+        socket.create_server((address, cluster.port), backlog=1024, reuse_port=False)
+        for address in ("127.0.0.1", cluster.gateway)
+    ]

@@ -1,0 +1,50 @@
+"""What several subcommands ask: which cluster, am I root, is it running."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from shim import cluster as clusters
+from shim.cluster import Cluster, ClusterError
+
+
+def cluster_flags(parser: argparse.ArgumentParser) -> None:
+    """``--name`` and ``--data-dir``."""
+    parser.add_argument(
+        "--name",
+        default=os.environ.get("SHIM_NAME", clusters.DEFAULT_NAME),
+        help="cluster name; it prefixes every interface, namespace and cgroup (default: shim, or $SHIM_NAME)",
+    )
+    parser.add_argument("--data-dir", type=Path, help="where its state is kept (default: /var/lib/shim[-NAME])")
+
+
+def need_root(why: str) -> None:
+    """Raises ClusterError unless this is root."""
+    if os.geteuid() != 0:
+        raise ClusterError(f"this needs root, because {why}; try sudo")
+
+
+def find_cluster(args: argparse.Namespace) -> Cluster:
+    """The cluster that ``--name`` and ``--data-dir`` name. Raises ClusterError when there is none."""
+    clusters.check_name(args.name)
+    found = clusters.load(args.name, absolute(args.data_dir))
+    if found is None:
+        raise ClusterError(f"there is no cluster {args.name!r} here; `shim up` starts one")
+    return found
+
+
+def absolute(path: Path | None) -> Path | None:
+    """Data directories are kept and compared as absolute paths."""
+    return path.absolute() if path is not None else None
+
+
+def supervisor_pid(run_dir: Path) -> int | None:
+    """The process id of a cluster's living supervisor, or None."""
+    try:
+        pid = int((run_dir / "supervisor.pid").read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if b"shim" in command else None  # not a stranger that was given the same number after a reboot
