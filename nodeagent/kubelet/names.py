@@ -1,0 +1,111 @@
+"""What things are called: labels of sandboxes and containers, folders of a pod, cgroups, log files.
+
+An agent that starts anew finds its pods by these names alone, so they must never depend on anything it remembers.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from shim.api.meta import Object
+
+RUNTIME = "kubeshim"
+"""Prefix of container ids in the API: ``kubeshim://<id>``."""
+
+POD_NAME = "io.kubernetes.pod.name"
+POD_NAMESPACE = "io.kubernetes.pod.namespace"
+POD_UID = "io.kubernetes.pod.uid"
+POD_GRACE = "io.kubernetes.pod.terminationGracePeriod"
+CONTAINER_NAME = "io.kubernetes.container.name"
+CONTAINER_ATTEMPT = "io.kubernetes.container.restartCount"
+CONTAINER_IMAGE = "io.kubernetes.container.image"
+CONTAINER_IMAGE_ID = "io.kubernetes.container.imageID"
+CONTAINER_MESSAGE_PATH = "io.kubernetes.container.terminationMessagePath"  # on the node
+CONTAINER_MESSAGE_POLICY = "io.kubernetes.container.terminationMessagePolicy"
+CONTAINER_LOG = "io.kubernetes.container.logpath"
+SANDBOX_ATTEMPT = "io.kubernetes.sandbox.attempt"
+
+ContainerKind = Literal["initContainers", "containers", "ephemeralContainers"]
+
+
+def new_id() -> str:
+    """An id for a sandbox or a container, as runtimes make them: 64 hexadecimal digits."""
+    return secrets.token_hex(32)
+
+
+def uid_of(pod: Object) -> str:
+    return str(pod["metadata"]["uid"])
+
+
+def pod_text(pod: Object) -> str:
+    """How messages name a pod: ``web_default(uid)``."""
+    meta = pod["metadata"]
+    return f"{meta['name']}_{meta['namespace']}({meta['uid']})"
+
+
+def pod_labels(pod: Object) -> dict[str, str]:
+    meta = pod["metadata"]
+    return {
+        POD_NAME: meta["name"],
+        POD_NAMESPACE: meta["namespace"],
+        POD_UID: meta["uid"],
+        POD_GRACE: str(grace_of(pod)),
+    }
+
+
+def grace_of(pod: Object) -> int:
+    """Seconds a pod's containers have between the stop signal and SIGKILL."""
+    granted = pod["metadata"].get("deletionGracePeriodSeconds")
+    if granted is None:
+        granted = pod["spec"].get("terminationGracePeriodSeconds")
+    return int(granted if granted is not None else 30)
+
+
+def containers_of(pod: Object) -> Iterator[tuple[ContainerKind, Object]]:
+    """Every container of the spec with the list it stands in, in the order they start."""
+    spec = pod["spec"]
+    kinds: tuple[ContainerKind, ...] = ("initContainers", "containers", "ephemeralContainers")
+    for kind in kinds:
+        for container in spec.get(kind) or ():
+            yield kind, container
+
+
+def find_container(pod: Object, name: str) -> tuple[ContainerKind, Object] | None:
+    return next(((kind, c) for kind, c in containers_of(pod) if c["name"] == name), None)
+
+
+def field_path(kind: ContainerKind, name: str) -> str:
+    """How an event points at a container: ``spec.containers{web}``."""
+    return f"spec.{kind}{{{name}}}"
+
+
+def is_sidecar(kind: ContainerKind, container: Object) -> bool:
+    """An init container that stays: started in its turn, restarted for ever, stopped last."""
+    return kind == "initContainers" and container.get("restartPolicy") == "Always"
+
+
+class Paths:
+    """Where the files of pods are, below the node's data folder."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.pods = data_dir / "pods"
+        self.logs = data_dir / "logs" / "pods"
+
+    def pod(self, uid: str) -> Path:
+        return self.pods / uid
+
+    def volume(self, uid: str, name: str) -> Path:
+        return self.pod(uid) / "volumes" / name
+
+    def container(self, uid: str, name: str) -> Path:
+        return self.pod(uid) / "containers" / name
+
+    def pod_logs(self, pod: Object) -> Path:
+        meta = pod["metadata"]
+        return self.logs / f"{meta['namespace']}_{meta['name']}_{meta['uid']}"
+
+    def log(self, pod: Object, container: str, attempt: int) -> Path:
+        return self.pod_logs(pod) / container / f"{attempt}.log"

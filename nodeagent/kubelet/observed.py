@@ -1,0 +1,110 @@
+"""What is true of a pod on this node, as values: the only input of plan and status besides the pod itself.
+
+Runs of a container are kept newest first; the newest tells its state, the one before its last state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nodeagent.engine.contract import ContainerState, SandboxState
+from nodeagent.kubelet import names
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One life of a container."""
+
+    id: str
+    name: str
+    attempt: int
+    phase: Literal["created", "running", "exited"]
+    image: str = ""  # as status shows it
+    image_id: str = ""
+    sandbox: str = ""
+    created_at: float = 0.0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    exit_code: int = 0
+    oom_killed: bool = False
+    start_error: str = ""  # why its process never ran
+    message: str = ""  # its termination message
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a container could not be started when last tried."""
+
+    reason: str
+    message: str = ""
+    retry_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the probes of one run say; what has no probe is as good as it can be."""
+
+    started: bool = True
+    ready: bool = True
+    failed: Literal["", "liveness", "startup"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A back-off: from the end of the last run, wait this long."""
+
+    seconds: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A pod's sandbox, containers and everything else that decisions rest on."""
+
+    sandbox: SandboxState | None = None  # the newest
+    sandboxes: int = 0  # how many there ever were: a sandbox's attempt number
+    ip: str = ""
+    volumes_ready: bool = False
+    runs: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
+    waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    health: Mapping[str, Health] = field(default_factory=dict)  # by run id
+    delays: Mapping[str, Delay] = field(default_factory=dict)  # by container name
+
+    def latest(self, name: str) -> Run | None:
+        runs = self.runs.get(name)
+        return runs[0] if runs else None
+
+    @property
+    def sandbox_ready(self) -> bool:
+        return self.sandbox is not None and self.sandbox.ready
+
+    @property
+    def running(self) -> tuple[Run, ...]:
+        """Every run whose process is, or may be, alive."""
+        return tuple(run for runs in self.runs.values() for run in runs if run.phase == "running")
+
+    def health_of(self, run: Run) -> Health:
+        return self.health.get(run.id, Health())
+
+
+def run_of(state: ContainerState, message: str = "") -> Run:
+    """A run from what the engine says and the labels it kept for us."""
+    labels = state.labels
+    return Run(
+        id=state.id,
+        name=labels.get(names.CONTAINER_NAME, ""),
+        attempt=int(labels.get(names.CONTAINER_ATTEMPT) or 0),
+        phase=state.phase,
+        image=labels.get(names.CONTAINER_IMAGE) or state.image,
+        image_id=labels.get(names.CONTAINER_IMAGE_ID) or state.image,
+        sandbox=state.sandbox,
+        created_at=state.created_at,
+        started_at=state.started_at,
+        finished_at=state.finished_at,
+        exit_code=state.exit_code,
+        oom_killed=state.oom_killed,
+        start_error=state.message,
+        message=message,
+    )

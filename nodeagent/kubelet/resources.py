@@ -1,0 +1,141 @@
+"""A pod's requests and limits: its quality of service class, its cgroups' limits, what its status reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nodeagent.engine.contract import Resources
+from shim.api import quantity
+from shim.api.meta import Object
+from shim.api.quantity import Quantity
+
+MIN_SHARES = 2  # the kernel's least
+MIN_QUOTA_US = 1000
+PERIOD_US = 100_000
+
+Amounts = dict[str, Quantity]
+
+
+def _amounts(texts: Mapping[str, object] | None) -> Amounts:
+    return {name: quantity.parse(str(text)) for name, text in (texts or {}).items()}
+
+
+def qos_class(pod: Object) -> str:
+    """Guaranteed, Burstable or BestEffort; the API server sets it, this is for pods that lack it."""
+    told = (pod.get("status") or {}).get("qosClass")
+    if told:
+        return str(told)
+    containers = [*(pod["spec"].get("containers") or ()), *(pod["spec"].get("initContainers") or ())]
+    guaranteed, any_set = True, False
+    for container in containers:
+        resources = container.get("resources") or {}
+        requests, limits = _amounts(resources.get("requests")), _amounts(resources.get("limits"))
+        for name in ("cpu", "memory"):
+            any_set = any_set or bool(requests.get(name)) or bool(limits.get(name))
+            if not limits.get(name) or requests.get(name, limits[name]) != limits[name]:
+                guaranteed = False
+    return "BestEffort" if not any_set else "Guaranteed" if guaranteed else "Burstable"
+
+
+def pod_totals(pod: Object, which: str) -> Amounts:
+    """Requests or limits of the whole pod: the sum of its containers or, if more, its hungriest init container."""
+    spec = pod["spec"]
+    total: Amounts = {}
+    for container in spec.get("containers") or ():
+        _add(total, _amounts((container.get("resources") or {}).get(which)))
+    sidecars: Amounts = {}
+    init_most: Amounts = {}
+    for container in spec.get("initContainers") or ():
+        own = _amounts((container.get("resources") or {}).get(which))
+        if container.get("restartPolicy") == "Always":
+            _add(sidecars, own)
+            _add(total, own)
+            own = dict(sidecars)
+        else:
+            _add(own, sidecars)
+        for name, amount in own.items():
+            init_most[name] = max(init_most.get(name, amount), amount)
+    for name, amount in init_most.items():
+        total[name] = max(total.get(name, amount), amount)
+    if which == "requests":
+        for name, amount in _amounts(spec.get("overhead")).items():
+            total[name] = total[name] + amount if name in total else amount
+    total.update(_amounts((spec.get("resources") or {}).get(which)))  # what is said of the pod itself wins
+    return total
+
+
+def _add(total: Amounts, more: Amounts) -> None:
+    for name, amount in more.items():
+        total[name] = total[name] + amount if name in total else amount
+
+
+def texts(amounts: Amounts) -> dict[str, str]:
+    return {name: str(amount) for name, amount in sorted(amounts.items())}
+
+
+def reported(pod: Object) -> Object:
+    """``status.resources``: limits and requests of the pod as they are in force."""
+    requests, limits = pod_totals(pod, "requests"), pod_totals(pod, "limits")
+    result: Object = {}
+    if limits:
+        result["limits"] = texts(limits)
+    if requests:
+        result["requests"] = texts(requests)
+    return result
+
+
+def shares(milli_cpu: int) -> int:
+    """The kernel's weight for a CPU request."""
+    return max(MIN_SHARES, milli_cpu * 1024 // 1000)
+
+
+def quota(milli_cpu: int) -> int:
+    return max(MIN_QUOTA_US, milli_cpu * PERIOD_US // 1000)
+
+
+def container_limits(container: Object) -> Resources:
+    """The cgroup limits of one container."""
+    resources = container.get("resources") or {}
+    requests, limits = _amounts(resources.get("requests")), _amounts(resources.get("limits"))
+    cpu = requests.get("cpu", limits.get("cpu"))
+    cpu_limit, memory = limits.get("cpu"), limits.get("memory")
+    return Resources(
+        cpu_shares=shares(cpu.milli) if cpu else MIN_SHARES,
+        cpu_quota_us=quota(cpu_limit.milli) if cpu_limit else None,
+        memory_limit=memory.value if memory else None,
+    )
+
+
+def pod_limits(pod: Object) -> Resources:
+    """The limits of the cgroup around all containers: a limit counts only where every container has one."""
+    requests, limits = pod_totals(pod, "requests"), pod_totals(pod, "limits")
+    containers = [*(pod["spec"].get("containers") or ()), *(pod["spec"].get("initContainers") or ())]
+    whole = (pod["spec"].get("resources") or {}).get("limits") or {}
+
+    def limited(name: str) -> bool:
+        return name in whole or all(((c.get("resources") or {}).get("limits") or {}).get(name) for c in containers)
+
+    cpu = requests.get("cpu", limits.get("cpu") if limited("cpu") else None)
+    return Resources(
+        cpu_shares=shares(cpu.milli) if cpu else MIN_SHARES,
+        cpu_quota_us=quota(limits["cpu"].milli) if limited("cpu") and limits.get("cpu") else None,
+        memory_limit=limits["memory"].value if limited("memory") and limits.get("memory") else None,
+    )
+
+
+def cgroup_of(pod: Object) -> str:
+    """``kubepods/burstable/pod<uid>``; guaranteed pods stand directly below ``kubepods``."""
+    parent = {"Guaranteed": "kubepods", "Burstable": "kubepods/burstable"}.get(qos_class(pod), "kubepods/besteffort")
+    return f"{parent}/pod{pod['metadata']['uid']}"
+
+
+def oom_score(pod: Object, container: Object, memory_capacity: int) -> int:
+    """Whom the kernel kills first when the node runs out of memory: who asked for least."""
+    qos = qos_class(pod)
+    if pod["spec"].get("priorityClassName") == "system-node-critical" or qos == "Guaranteed":
+        return -997
+    if qos == "BestEffort":
+        return 1000
+    request = _amounts((container.get("resources") or {}).get("requests")).get("memory")
+    asked = request.value if request else 0
+    return min(max(1000 - 1000 * asked // max(memory_capacity, 1), 3), 999)

@@ -1,0 +1,33 @@
+"""When to try again: delays that double from 10 s to 5 min, forgotten after 10 quiet minutes."""
+
+from __future__ import annotations
+
+from nodeagent.kubelet.observed import Delay
+
+FIRST = 10.0
+LONGEST = 300.0
+FORGET_AFTER = 600.0
+
+
+def next_delay(delay: Delay | None, *, event_at: float, now: float) -> Delay:
+    """The delay after one more failure, which happened at ``event_at``."""
+    if delay is None or event_at - delay.updated_at > FORGET_AFTER:
+        return Delay(FIRST, now)
+    return Delay(min(delay.seconds * 2, LONGEST), now)
+
+
+def waits_until(delay: Delay | None, *, event_at: float, now: float) -> float:
+    """Until when the next try must wait, 0.0 if it need not."""
+    if delay is None or event_at - delay.updated_at > FORGET_AFTER:
+        return 0.0
+    until = event_at + delay.seconds
+    return until if now < until else 0.0
+
+
+def go_duration(seconds: float) -> str:
+    """As Go prints a duration of whole seconds: ``10s``, ``1m20s``, ``5m0s``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -1,0 +1,241 @@
+"""The status of a pod as the API shows it, from what is true on the node. Pure: no clock, no I/O.
+
+A terminal phase is told only once everything has stopped: whoever sees Succeeded or Failed may rely on it.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from nodeagent.kubelet import resources
+from nodeagent.kubelet.conditions import OWNED, pod_conditions
+from nodeagent.kubelet.names import RUNTIME, ContainerKind, containers_of, is_sidecar
+from nodeagent.kubelet.observed import Observed, Run
+from nodeagent.kubelet.phase import TERMINAL, phase_of
+from nodeagent.kubelet.policy import should_start
+from shim.api.meta import Object
+
+GONE = "ContainerStatusUnknown"
+START_FAILED_CODE = 128  # what runtimes report for a process that never ran
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why the kubelet itself ends a pod, e.g. ``DeadlineExceeded``."""
+
+    reason: str
+    message: str
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch as metav1.Time."""
+    return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def pod_status(
+    pod: Object,
+    observed: Observed,
+    *,
+    previous: Object,
+    host_ip: str,
+    now: float,
+    for_good: bool = False,
+    ended: bool = False,
+    verdict: Verdict | None = None,
+) -> Object:
+    """The whole PodStatus.
+
+    ``previous``: the status before; times, ids of containers that are gone and restart counts are kept from it.
+    ``for_good``: nothing will be started again. ``ended``: and nothing runs, not even the sandbox.
+    """
+    generation = pod["metadata"].get("generation")
+    api_phase = (pod.get("status") or {}).get("phase")
+    lists = {kind: _container_statuses(pod, kind, observed, previous) for kind in _LISTS}
+    statuses = {status["name"]: status for kind in ("initContainers", "containers") for status in lists[kind]}
+    main = [observed.latest(c["name"]) for c in pod["spec"]["containers"]]
+    phase = phase_of(pod, statuses, for_good=for_good, initialized=any(run and run.phase != "exited" for run in main))
+    if verdict is not None or (ended and phase not in TERMINAL):
+        phase = "Failed"
+    for earlier in (previous.get("phase"), api_phase):
+        if earlier in TERMINAL:
+            phase = earlier
+    others = [c for c in (pod.get("status") or {}).get("conditions") or () if c["type"] not in OWNED]
+    conditions = pod_conditions(
+        pod,
+        statuses,
+        phase,
+        sandbox_ready=observed.sandbox_ready and bool(observed.ip or pod["spec"].get("hostNetwork")),
+        others=others,
+        previous=previous.get("conditions") or (),
+        now=timestamp(now),
+    )
+    shown: str = phase
+    if phase in TERMINAL and api_phase not in TERMINAL and (observed.running or observed.sandbox_ready):
+        shown = previous.get("phase") or api_phase or "Pending"
+
+    status: Object = {
+        "phase": shown,
+        "conditions": conditions,
+        "hostIP": host_ip,
+        "hostIPs": [{"ip": host_ip}],
+        "qosClass": resources.qos_class(pod),
+        "startTime": previous.get("startTime") or timestamp(now),
+        "resources": resources.reported(pod),
+    }
+    if generation:
+        status["observedGeneration"] = generation
+    if shown == phase and phase == "Failed" and verdict is not None:
+        status["reason"], status["message"] = verdict.reason, verdict.message
+    elif shown == previous.get("phase"):
+        status.update({key: previous[key] for key in ("reason", "message") if previous.get(key)})
+    if requests := resources.pod_totals(pod, "requests"):
+        status["allocatedResources"] = resources.texts(requests)
+    ip = host_ip if pod["spec"].get("hostNetwork") else observed.ip or previous.get("podIP") or ""
+    if ip:
+        status["podIP"], status["podIPs"] = ip, [{"ip": ip}]
+    for kind, key in _LISTS.items():
+        if lists[kind]:
+            status[key] = lists[kind]
+    for key in ("nominatedNodeName", "resize", "resourceClaimStatuses", "extendedResourceClaimStatus"):
+        if key in (pod.get("status") or {}):
+            status[key] = pod["status"][key]  # others' fields
+    return status
+
+
+_LISTS: dict[ContainerKind, str] = {
+    "initContainers": "initContainerStatuses",
+    "containers": "containerStatuses",
+    "ephemeralContainers": "ephemeralContainerStatuses",
+}
+
+
+def _container_statuses(pod: Object, kind: ContainerKind, observed: Observed, previous: Object) -> list[Object]:
+    before = {status["name"]: status for status in previous.get(_LISTS[kind]) or ()}
+    return [
+        _container_status(pod, kind, container, observed, before.get(container["name"]))
+        for of, container in containers_of(pod)
+        if of == kind
+    ]
+
+
+def _container_status(
+    pod: Object, kind: ContainerKind, container: Object, observed: Observed, before: Object | None
+) -> Object:
+    name = container["name"]
+    runs = observed.runs.get(name, ())
+    if runs:
+        status = _status_of_run(container, runs, before)
+    else:
+        status = _status_without_run(pod, container, before)
+    if mounts := _volume_mounts(container):
+        status["volumeMounts"] = mounts
+
+    run = runs[0] if runs else None
+    waiting = observed.waiting.get(name)
+    if waiting is not None and should_start(pod, kind, container, run):
+        if "terminated" in status["state"]:
+            status["lastState"] = status["state"]
+        status["state"] = {"waiting": {"reason": waiting.reason}}
+        if waiting.message:
+            status["state"]["waiting"]["message"] = waiting.message
+
+    running = run is not None and run.phase == "running"
+    health = observed.health_of(run) if run else None
+    status["started"] = bool(running and health and health.started)
+    if kind == "initContainers" and not is_sidecar(kind, container):
+        status["ready"] = (status["state"].get("terminated") or {}).get("exitCode") == 0
+    else:
+        status["ready"] = bool(status["started"] and health and health.ready)
+    return status
+
+
+def _status_of_run(container: Object, runs: tuple[Run, ...], before: Object | None) -> Object:
+    run = runs[0]
+    status: Object = {
+        "name": container["name"],
+        "image": run.image,
+        "imageID": run.image_id,
+        "containerID": f"{RUNTIME}://{run.id}",
+        "restartCount": max(run.attempt, (before or {}).get("restartCount") or 0),
+        "state": _state(run),
+        "lastState": {},
+        "resources": _container_resources(container),
+    }
+    if len(runs) > 1:
+        status["lastState"] = _state(runs[1])
+    elif before:  # the run before is gone, what it was is still known
+        if before.get("containerID") != status["containerID"] and "terminated" in before["state"]:
+            status["lastState"] = {"terminated": before["state"]["terminated"]}
+        elif "terminated" in (before.get("lastState") or {}):
+            status["lastState"] = before["lastState"]
+    if requests := (container.get("resources") or {}).get("requests"):
+        status["allocatedResources"] = dict(requests)
+    return status
+
+
+def _container_resources(container: Object) -> Object:
+    told = container.get("resources") or {}
+    return {key: dict(told[key]) for key in ("limits", "requests") if told.get(key)}
+
+
+def _status_without_run(pod: Object, container: Object, before: Object | None) -> Object:
+    """No run is known: it was never made, or it is gone and only the earlier status tells of it."""
+    if before and "terminated" in before["state"]:
+        return {**before}
+    initializing = bool(pod["spec"].get("initContainers"))
+    status: Object = {
+        "name": container["name"],
+        "image": container.get("image", ""),
+        "imageID": "",
+        "restartCount": 0,
+        "state": {"waiting": {"reason": "PodInitializing" if initializing else "ContainerCreating"}},
+        "lastState": {},
+    }
+    if before:
+        status["restartCount"] = before.get("restartCount") or 0
+        status["lastState"] = before.get("lastState") or {}
+        if "running" in before["state"] and not status["lastState"]:
+            status["lastState"] = {
+                "terminated": {
+                    "exitCode": 137,
+                    "reason": GONE,
+                    "message": "The container could not be located when the pod was deleted."
+                    "  The container used to be Running",
+                    "startedAt": None,
+                    "finishedAt": None,
+                }
+            }
+        if "running" in before["state"] and not pod["metadata"].get("deletionTimestamp"):
+            status["restartCount"] += 1
+    return status
+
+
+def _state(run: Run) -> Object:
+    if run.phase == "running":
+        return {"running": {"startedAt": timestamp(run.started_at)}}
+    if run.phase == "created":
+        return {"waiting": {"reason": "ContainerCreating"}}
+    code = START_FAILED_CODE if run.start_error else run.exit_code
+    reason = "StartError" if run.start_error else "OOMKilled" if run.oom_killed else "Error" if code else "Completed"
+    ended: Object = {
+        "exitCode": code,
+        "reason": reason,
+        "startedAt": timestamp(run.started_at),
+        "finishedAt": timestamp(run.finished_at),
+        "containerID": f"{RUNTIME}://{run.id}",
+    }
+    if message := run.start_error or run.message:
+        ended["message"] = message
+    return {"terminated": ended}
+
+
+def _volume_mounts(container: Object) -> list[Object]:
+    mounts = []
+    for mount in container.get("volumeMounts") or ():
+        shown: Object = {"name": mount["name"], "mountPath": mount["mountPath"]}
+        if mount.get("readOnly"):
+            shown["readOnly"] = True
+            shown["recursiveReadOnly"] = "Disabled"
+        mounts.append(shown)
+    return mounts
