@@ -5,6 +5,7 @@ A store is a sorted map from key to bytes with one counter, as etcd's (https://e
 - Every successful write adds one to the revision; revisions never repeat and never run backwards.
 - A write is acknowledged (its coroutine returns) only when it is durable.
 - A watcher sees each change after its start once, in the order of revisions.
+- An empty store is at revision 1: clients take a resourceVersion of "0" to mean "any".
 
 The bytes are an object encoded once, without its ``resourceVersion``: the revision is not known before the write.
 """
@@ -47,12 +48,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One write: ``value`` is None when the key was deleted; ``previous`` is what it replaced, if anything."""
+    """One write: ``value`` is None when the key was deleted; ``previous`` is what it replaced, if asked for."""
 
     key: str
     revision: int
     value: bytes | None
-    previous: Record | None
+    previous: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,14 @@ class Store(Protocol):
     async def range(self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0) -> Page:
         """Records under a prefix in key order, past ``after``, as of ``revision`` (0: now). Raises Compacted."""
 
-    def watch(self, since: int) -> AsyncIterator[list[Change]]:
-        """Every change after revision ``since``, in order, in batches as they were committed. Raises Compacted."""
+    def watch(self, since: int, *, previous: bool = False) -> AsyncIterator[list[Change]]:
+        """Every change after revision ``since``, in order, in batches. Raises Compacted, at once.
+
+        A live batch is handed out before the writes in it return, so that a writer finds its write applied.
+        """
 
     async def compact(self, revision: int) -> None:
-        """Forget what was superseded at or before ``revision``."""
+        """Forget what was superseded or deleted at or before ``revision``; it stays the oldest that can be read."""
 
     async def close(self) -> None:
         """Finish what was begun and let go of files and threads."""

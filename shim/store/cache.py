@@ -1,0 +1,343 @@
+"""Who answers the readers? Memory does: the cache holds every object and the recent past, and follows the store.
+
+    write ──> Store (durable) ──batch of changes──> apply: entries, history, fan-out ──> the writer goes on
+
+Invariants: nothing is visible here that is not durable; a write that returned is visible; ``revision`` only grows,
+and every reader of one revision sees the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+from sortedcontainers import SortedList
+
+from shim.api.meta import Object
+from shim.store.contract import Change, Record, Store, StoreError
+from shim.store.entry import Entry, Event, encode, resplice, splice
+from shim.store.fanout import Fanout, Overflow, Watch, bucket_of
+
+__all__ = ["Cache", "Entry", "Event", "Overflow", "Watch"]
+
+Index = Callable[[str, Object], tuple[Mapping[str, str], Mapping[str, str]]]
+
+_LOAD_PAGE = 1000
+_HISTORY_EVENTS = 8192  # what is older is read from the store: only clients that were away for long ask for it
+_HISTORY_BYTES = 16 << 20
+_HOT_EVENTS = 64  # events whose encoded line is kept: the watchers that are on time share it
+_LAST = "\U0010ffff"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """The entries of one resource. ``changed`` is the revision of its last change."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    keys: SortedList[str] = field(default_factory=SortedList)
+    changed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """What is known of an own write before the store hands it back, so that its bytes need no decoding."""
+
+    value: bytes
+    labels: Mapping[str, str]
+    fields: Mapping[str, str]
+
+
+class Cache:
+    """Memory serves every read; the Store makes writes durable before they are visible."""
+
+    def __init__(self, store: Store, index: Index) -> None:
+        self.revision = 0
+        self._store = store
+        self._index = index
+        self._buckets: dict[str, _Bucket] = {}
+        self._staged: dict[int, _Staged] = {}  # by the identity of the bytes given to the store
+        self._staged_deletes: dict[tuple[str, int], _Staged] = {}  # by key and the revision to be deleted
+        self._history: deque[Event] = deque()
+        self._history_start = 0  # events after this revision are in _history
+        self._history_bytes = 0
+        self._fanout = Fanout()
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._following: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
+
+    async def start(self) -> None:
+        """Load everything, then follow the store."""
+        after, revision, more = "", 0, True
+        while more:
+            page = await self._store.range("/", after=after, limit=_LOAD_PAGE, revision=revision)
+            revision, more = page.revision, page.more
+            for record in page.records:
+                entry = self._entry(record.key, record.revision, record.value)
+                bucket = self._bucket(record.key)
+                bucket.entries[record.key] = entry
+                bucket.keys.add(record.key)
+                bucket.changed = max(bucket.changed, record.revision)
+            if page.records:
+                after = page.records[-1].key
+        self.revision = self._history_start = revision
+        for bucket in self._buckets.values():
+            bucket.changed = revision  # something of it may have been deleted since the last change that is known
+        self._following = asyncio.create_task(self._follow(self._store.watch(revision)), name="store cache")
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> Entry | None:
+        bucket = self._buckets.get(bucket_of(key))
+        return bucket.entries.get(key) if bucket else None
+
+    def range(self, prefix: str, *, after: str = "", limit: int = 0) -> list[Entry]:
+        """Entries under a prefix past the key ``after``, sorted by key."""
+        found: list[Entry] = []
+        for bucket in self._under(prefix):
+            entries = bucket.entries
+            if not after and bucket_of(prefix) == prefix and not limit:
+                found += [entries[key] for key in bucket.keys]
+                continue
+            low, inclusive = (after, False) if after >= prefix else (prefix, True)
+            for key in bucket.keys.irange(low, prefix + _LAST, inclusive=(inclusive, False)):
+                found.append(entries[key])
+                if len(found) == limit:
+                    return found
+        return found
+
+    def count(self, prefix: str, after: str = "") -> int:
+        """How many entries are under a prefix, past the key ``after``."""
+        return sum(
+            bucket.keys.bisect_left(prefix + _LAST)
+            - (bucket.keys.bisect_right(after) if after >= prefix else bucket.keys.bisect_left(prefix))
+            for bucket in self._under(prefix)
+        )
+
+    async def range_at(
+        self, prefix: str, *, revision: int, after: str = "", limit: int = 0
+    ) -> tuple[list[Entry], bool]:
+        """Entries as they were at ``revision``, and whether more follow. Raises Compacted."""
+        if all(bucket.changed <= revision for bucket in self._under(prefix)):
+            entries = self.range(prefix, after=after, limit=limit + 1 if limit else 0)
+            return (entries[:limit], True) if limit and len(entries) > limit else (entries, False)
+        page = await self._store.range(prefix, after=after, limit=limit, revision=revision)
+        return [self._entry(record.key, record.revision, record.value) for record in page.records], page.more
+
+    def _under(self, prefix: str) -> list[_Bucket]:
+        name = bucket_of(prefix)
+        if name:
+            return [self._buckets[name]] if name in self._buckets else []
+        return [self._buckets[found] for found in sorted(self._buckets) if found.startswith(prefix)]
+
+    def _bucket(self, key: str) -> _Bucket:
+        name = bucket_of(key)
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = _Bucket()
+        return bucket
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    async def create(self, key: str, obj: Object) -> Entry:
+        """Raises Conflict (expected 0) when the key is taken."""
+        return await self._put(key, obj, 0)
+
+    async def update(self, key: str, obj: Object, *, expected: int) -> Entry:
+        """Raises Conflict when the object was changed since revision ``expected``."""
+        return await self._put(key, obj, expected)
+
+    async def delete(self, key: str, obj: Object, *, expected: int) -> Entry:
+        """Remove the key; ``obj`` is the final state that the DELETED event shows. Raises Conflict."""
+        staged = self._stage(key, obj)
+        mine = self._staged_deletes.setdefault((key, expected), staged) is staged
+        try:
+            revision = await self._store.delete(key, expected=expected)
+            await self.wait(revision)
+        finally:
+            if mine:
+                del self._staged_deletes[key, expected]
+        return _staged_entry(key, revision, staged)
+
+    async def _put(self, key: str, obj: Object, expected: int) -> Entry:
+        staged = self._stage(key, obj)
+        self._staged[id(staged.value)] = staged
+        try:
+            revision = await self._store.put(key, staged.value, expected=expected)
+            await self.wait(revision)
+        finally:
+            del self._staged[id(staged.value)]
+        entry = self.get(key)
+        if entry is None or entry.revision != revision:  # somebody wrote again, and that is applied already
+            entry = _staged_entry(key, revision, staged)
+        return entry
+
+    def _stage(self, key: str, obj: Object) -> _Staged:
+        labels, fields = self._index(key, obj)
+        return _Staged(encode(obj), labels, fields)
+
+    async def wait(self, revision: int, timeout: float = 3.0) -> None:
+        """Until ``revision`` is applied. Raises TimeoutError."""
+        if self.revision >= revision:
+            return
+        if self._failure is not None:
+            raise StoreError("the cache lost the store") from self._failure
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((revision, waiter))
+        try:
+            await asyncio.wait_for(waiter, timeout)
+        finally:
+            self._waiters = [(at, other) for at, other in self._waiters if other is not waiter]
+
+    # --- following ----------------------------------------------------------------------------------------------------
+
+    async def _follow(self, batches: AsyncIterator[list[Change]]) -> None:
+        try:
+            async for changes in batches:
+                self._apply(changes)
+        except asyncio.CancelledError:
+            self._end(StopAsyncIteration())
+            raise
+        except Exception as error:
+            log.exception("the store can no longer be followed")
+            self._failure = error
+            self._end(error)
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        events = [self._apply_one(change) for change in changes]
+        self.revision = changes[-1].revision
+        self._remember(events)
+        self._fanout.publish(events)
+        if self._waiters:
+            for revision, waiter in self._waiters:
+                if revision <= self.revision and not waiter.done():
+                    waiter.set_result(None)
+
+    def _apply_one(self, change: Change) -> Event:
+        key, revision = change.key, change.revision
+        bucket = self._bucket(key)
+        bucket.changed = revision
+        previous = bucket.entries.get(key)
+        if change.value is not None:
+            entry = self._entry(key, revision, change.value, self._staged.get(id(change.value)), previous)
+            bucket.entries[key] = entry
+            if previous is None:
+                bucket.keys.add(key)
+            return Event("ADDED" if previous is None else "MODIFIED", entry, previous, revision)
+        if previous is None:
+            raise StoreError(f"the store deleted {key}, which is not there")
+        del bucket.entries[key]
+        bucket.keys.remove(key)
+        return _deletion(previous, revision, self._staged_deletes.get((key, previous.revision)))
+
+    def _entry(
+        self, key: str, revision: int, value: bytes, staged: _Staged | None = None, previous: Entry | None = None
+    ) -> Entry:
+        if staged is not None and staged.value is value:
+            labels, fields = staged.labels, staged.fields
+        else:
+            labels, fields = self._index(key, orjson.loads(value))
+        if previous is not None:  # most updates change neither: keep one copy
+            labels = previous.labels if previous.labels == labels else labels
+            fields = previous.fields if previous.fields == fields else fields
+        return Entry(key, revision, splice(value, revision), labels, fields)
+
+    def _remember(self, events: Sequence[Event]) -> None:
+        history = self._history
+        for event in events:
+            history.append(event)
+            self._history_bytes += len(event.entry.data)
+            if len(history) > _HOT_EVENTS:
+                history[-1 - _HOT_EVENTS].forget_lines()
+        while len(history) > _HISTORY_EVENTS or self._history_bytes > _HISTORY_BYTES:
+            oldest = history.popleft()
+            self._history_bytes -= len(oldest.entry.data)
+            self._history_start = oldest.revision
+
+    # --- watching -----------------------------------------------------------------------------------------------------
+
+    def watch(self, prefix: str, *, since: int) -> Watch:
+        """Every event after ``since`` on keys under ``prefix``. Raises Compacted at once when that is too long ago."""
+        since = max(since, 1)  # nothing happened before: an empty store is at revision 1
+        past: AsyncIterator[list[Event]] | None = None
+        missed: list[Event] = []
+        if since < self._history_start:
+            past = self._past(self._store.watch(since, previous=True), prefix, self.revision)
+        elif since < self.revision:
+            missed = [event for event in self._since(since) if event.entry.key.startswith(prefix)]
+        watch = Watch(prefix, since, past, lambda: self.revision, self._fanout.remove)
+        if self._failure is not None:
+            watch.end(self._failure)
+            return watch
+        self._fanout.add(watch)
+        if missed:
+            watch.push(missed)
+        return watch
+
+    def _since(self, revision: int) -> list[Event]:
+        """The events after ``revision`` that memory holds, in order."""
+        events: list[Event] = []
+        for event in reversed(self._history):
+            if event.revision <= revision:
+                break
+            events.append(event)
+        events.reverse()
+        return events
+
+    async def _past(self, batches: AsyncIterator[list[Change]], prefix: str, until: int) -> AsyncIterator[list[Event]]:
+        """What the store remembers up to ``until``; what came after is with the watch already."""
+        async for changes in batches:
+            events = [
+                self._past_event(change)
+                for change in changes
+                if change.revision <= until and change.key.startswith(prefix)
+            ]
+            if events:
+                yield events
+            if changes[-1].revision >= until:
+                return
+
+    def _past_event(self, change: Change) -> Event:
+        before = self._record_entry(change.previous) if change.previous else None
+        if change.value is not None:
+            entry = self._entry(change.key, change.revision, change.value)
+            return Event("MODIFIED" if before else "ADDED", entry, before, change.revision)
+        if before is None:
+            raise StoreError(f"the store does not remember what {change.key} was before {change.revision}")
+        return _deletion(before, change.revision, None)
+
+    def _record_entry(self, record: Record) -> Entry:
+        return self._entry(record.key, record.revision, record.value)
+
+    async def close(self) -> None:
+        """End every watch and close the store."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        self._end(StopAsyncIteration())
+        await self._store.close()
+
+    def _end(self, reason: BaseException) -> None:
+        self._fanout.end_all(reason)
+        for _, waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(StoreError("the store is closed"))
+
+
+def _staged_entry(key: str, revision: int, staged: _Staged) -> Entry:
+    return Entry(key, revision, splice(staged.value, revision), staged.labels, staged.fields)
+
+
+def _deletion(previous: Entry, revision: int, staged: _Staged | None) -> Event:
+    """Shows the final state as the deleter gave it, or as it was last stored; at the revision of the deletion."""
+    if staged is not None:
+        final = _staged_entry(previous.key, revision, staged)
+    else:
+        data = resplice(previous.data, revision)
+        final = Entry(previous.key, revision, data, previous.labels, previous.fields)
+    return Event("DELETED", final, previous, revision)
