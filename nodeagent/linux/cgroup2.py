@@ -1,0 +1,107 @@
+"""How are version 2 cgroups, one tree for all controllers, made and limited?"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+
+from nodeagent.linux import device_filter
+from nodeagent.linux.cgroups import CgroupMount, remove_tree, tree
+
+CONTROLLERS = ("cpu", "memory", "pids")
+
+
+class Version2:
+    """Cgroups of version 2; see ``cgroups.Cgroups``."""
+
+    def __init__(self, point: str) -> None:
+        self._point = point
+
+    def _file(self, path: str, name: str) -> str:
+        return os.path.join(self._point, path, name)
+
+    def _read(self, path: str, name: str) -> str:
+        with open(self._file(path, name), encoding="ascii") as file:
+            return file.read()
+
+    def _write(self, path: str, name: str, value: str) -> None:
+        with open(self._file(path, name), "w", encoding="ascii") as file:
+            file.write(value)
+
+    def create(self, path: str) -> None:
+        parent = ""
+        for part in path.strip("/").split("/"):
+            self._delegate(parent)  # a controller works in a cgroup only when its parent passes it on
+            parent = os.path.join(parent, part)
+            os.makedirs(self._file(parent, ""), exist_ok=True)
+
+    def _delegate(self, path: str) -> None:
+        there = self._read(path, "cgroup.controllers").split()
+        passed = self._read(path, "cgroup.subtree_control").split()
+        wanted = " ".join(f"+{name}" for name in CONTROLLERS if name in there and name not in passed)
+        if not wanted:
+            return
+        try:
+            self._write(path, "cgroup.subtree_control", wanted)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            # A cgroup with processes of its own passes nothing on (only the machine's very root may). In a
+            # container our root is such a one: its processes move into a leaf beside ours.
+            os.makedirs(self._file(path, "init"), exist_ok=True)
+            for pid in self._read(path, "cgroup.procs").split():
+                try:
+                    self._write(os.path.join(path, "init"), "cgroup.procs", pid)
+                except ProcessLookupError:
+                    continue
+            self._write(path, "cgroup.subtree_control", wanted)
+
+    def limit(
+        self,
+        path: str,
+        *,
+        cpu_shares: int | None = None,
+        cpu_quota_us: int | None = None,
+        cpu_period_us: int = 100_000,
+        memory_limit: int | None = None,
+        pids_limit: int | None = None,
+    ) -> None:
+        if cpu_shares is not None:
+            shares = min(max(2, cpu_shares), 262_144)
+            self._write(path, "cpu.weight", str(1 + (shares - 2) * 9999 // 262_142))  # 2..262144 onto 1..10000
+        if cpu_quota_us is not None:
+            self._write(path, "cpu.max", f"{max(1000, cpu_quota_us)} {cpu_period_us}")
+        if memory_limit is not None:
+            self._write(path, "memory.max", str(memory_limit))
+            self._write(path, "memory.oom.group", "1")  # half a container is of no use
+        if pids_limit is not None:
+            self._write(path, "pids.max", str(pids_limit))
+
+    def restrict_devices(self, path: str) -> None:
+        device_filter.attach(self._file(path, ""))
+
+    def remove(self, path: str) -> None:
+        remove_tree(self._file(path, ""))
+
+    def join_files(self, path: str) -> list[str]:
+        return [self._file(path, "cgroup.procs")]
+
+    def procs_files(self, path: str) -> list[str]:
+        return [os.path.join(folder, "cgroup.procs") for folder in tree(self._file(path, ""))]
+
+    def oom_file(self, path: str) -> str:
+        return self._file(path, "memory.events")
+
+    def usage(self, path: str) -> Mapping[str, int]:
+        cpu = dict(line.split() for line in self._read(path, "cpu.stat").splitlines())
+        stat = dict(line.split() for line in self._read(path, "memory.stat").splitlines())
+        memory = int(self._read(path, "memory.current")) - int(stat.get("inactive_file", 0))
+        return {
+            "cpu_ns": int(cpu.get("usage_usec", 0)) * 1000,
+            "memory_bytes": max(0, memory),
+            "pids": int(self._read(path, "pids.current")),
+        }
+
+    def mounts(self) -> list[CgroupMount]:
+        return [CgroupMount("", "cgroup2", "")]

@@ -1,0 +1,88 @@
+"""How are file systems mounted, and trees of them taken from one mount namespace into another?"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from nodeagent.linux import libc
+
+RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT = 1, 2, 4, 8, 32
+NOATIME, BIND, REC, PRIVATE, SLAVE, SHARED = 1024, 4096, 16384, 1 << 18, 1 << 19, 1 << 20
+DETACH = 2  # umount: now out of sight, gone when no longer busy
+
+_ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV, _ATTR_NOEXEC = 1, 2, 4, 8
+_OPEN_TREE_CLONE, _AT_RECURSIVE = 1, 0x8000
+_PROPAGATION = {"private": PRIVATE, "rslave": SLAVE, "rshared": SHARED}
+
+
+def take(source: str, *, readonly: bool = False, propagation: str = "private", recursive: bool = True) -> int:
+    """A detached copy of the mounts at ``source``, as a file descriptor for ``libc.move_mount``.
+
+    Taking before ``pivot_root`` and attaching after it means that a target is only ever looked up inside
+    the container's own root: no symlink in an image can point a mount at the node.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
+    fd = libc.open_tree(source, flags)
+    try:
+        libc.mount_setattr(fd, propagation=_PROPAGATION[propagation], recursive=recursive)
+        if readonly:
+            libc.mount_setattr(fd, attributes=_ATTR_RDONLY, recursive=recursive)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def attach(fd: int, target: str) -> None:
+    """Put what ``take`` took at ``target``, and close ``fd``."""
+    try:
+        libc.move_mount(fd, target)
+    finally:
+        os.close(fd)
+
+
+def remount_readonly(path: str) -> None:
+    """Make the mount at ``path`` read-only; the flags it has stay (the kernel refuses to lose some of them)."""
+    libc.mount("", path, "", BIND | REMOUNT | RDONLY | (os.statvfs(path).f_flag & (NOSUID | NODEV | NOEXEC)))
+
+
+def escape(path: str) -> str:
+    """``path`` as an overlay option's value, where comma and colon have a meaning."""
+    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
+
+
+def overlay(target: str, lower: list[str], upper: str, work: str) -> None:
+    """Mount an overlay; the first of ``lower`` is the uppermost. Relative names in ``lower`` keep the options short."""
+    options = f"lowerdir={':'.join(escape(path) for path in lower)},upperdir={escape(upper)},workdir={escape(work)}"
+    libc.mount("overlay", target, "overlay", 0, options)
+
+
+def detach(target: str) -> None:
+    """Unmount all that is mounted at ``target``, however often; nothing happens when nothing is."""
+    while True:
+        try:
+            libc.umount(target, DETACH)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ENOENT):
+                return
+            raise
+
+
+def below(path: str) -> list[str]:
+    """Mount points at or below ``path`` as this process sees them, the deepest first."""
+    path = os.path.realpath(path)
+    found = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            point = _unescape(line.split(" ", 5)[4])
+            if point == path or point.startswith(path.rstrip("/") + "/"):
+                found.append(point)
+    return sorted(found, key=lambda point: point.count("/"), reverse=True)
+
+
+def _unescape(field: str) -> str:
+    """mountinfo writes space, tab, newline and backslash as octal."""
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        field = field.replace(code, character)
+    return field

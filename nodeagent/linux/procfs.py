@@ -1,0 +1,74 @@
+"""What does /proc tell about a process, and how is one waited for or ended without mistaking it for another?"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+
+
+def start_time(pid: int) -> int:
+    """When ``pid`` started, in clock ticks since boot: with the pid it names a process once and for all. 0 if gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            fields = stat.read().rpartition(b") ")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])  # a zombie runs no more
+
+
+def boot_id() -> str:
+    """Changes with every boot of the machine."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def end(pid: int, started: int, timeout: float = 5.0) -> bool:
+    """SIGKILL the process that had ``pid`` and ``started``, and wait until it is gone. False if it outlives timeout."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return True
+    try:
+        if start_time(pid) != started:  # after pidfd_open: the pid cannot change hands unnoticed now
+            return True
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            return True
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return bool(poll.poll(timeout * 1000))
+    finally:
+        os.close(pidfd)
+
+
+def pids_in(files: list[str]) -> set[int]:
+    """Process ids listed in cgroup.procs files; those of files that are gone are none."""
+    found: set[int] = set()
+    for path in files:
+        try:
+            with open(path, "rb") as file:
+                found.update(int(pid) for pid in file.read().split())
+        except (FileNotFoundError, OSError):
+            continue
+    found.discard(0)  # a process of another pid namespace than ours: not ours to name
+    return found
+
+
+def kill_all(files: list[str], timeout: float = 5.0) -> bool:
+    """SIGKILL everything in the cgroups of these cgroup.procs files until they are empty."""
+    deadline = time.monotonic() + timeout
+    pause = 0.001
+    while pids := pids_in(files):
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
+    return True
