@@ -1,0 +1,71 @@
+"""What admission is asked: a request on its way to the store, and a view of what the cluster holds already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from shim.api.meta import GVR, Object
+from shim.api.status import ApiError, forbidden
+from shim.resources.strategy import Resource
+
+CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
+
+
+@dataclass(slots=True)
+class Request:
+    """One write. ``obj`` is what would be stored and may be changed in place; ``old`` is what is stored now."""
+
+    operation: str
+    resource: Resource
+    namespace: str | None
+    name: str
+    obj: Object | None = None
+    old: Object | None = None
+    subresource: str = ""
+    user: str = ""
+    groups: Sequence[str] = ()
+    dry_run: bool = False
+    options: Object = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def is_for(self, resource: str, *operations: str, group: str = "") -> bool:
+        """Whether this is a write of the resource itself, not of a subresource, by one of the operations."""
+        return (
+            self.resource.name == resource
+            and self.resource.group == group
+            and not self.subresource
+            and self.operation in operations
+        )
+
+
+class Reader(Protocol):
+    """The cluster as memory has it. Objects are shared: never change them."""
+
+    def get(self, gvr: GVR, namespace: str | None, name: str) -> Object | None: ...
+
+    def list(self, gvr: GVR, namespace: str | None = None) -> list[Object]: ...
+
+
+class Plugin:
+    """One rule. It may change the object of a request (``mutate``), then have its say on the result (``validate``).
+
+    Both raise ApiError to refuse. All plugins mutate before the first one validates.
+    """
+
+    resources: tuple[tuple[str, str], ...] = ()
+    """The (group, resource) pairs the plugin wants to see; empty: all."""
+
+    async def mutate(self, request: Request, reader: Reader) -> None: ...
+
+    async def validate(self, request: Request, reader: Reader) -> None: ...
+
+
+def refuse(request: Request, why: str) -> ApiError:
+    """403 as admission words it: it names the object even where its name is still to be generated."""
+    name = request.name
+    if not name and request.obj:
+        metadata = request.obj.get("metadata") or {}
+        name = metadata.get("name") or metadata.get("generateName") or ""
+    return forbidden(request.resource.group, request.resource.name, name, why)
