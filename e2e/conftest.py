@@ -1,0 +1,54 @@
+"""One three-node cluster for most tests, a namespace of its own for each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e import leaks
+from e2e.cluster import KUBECTL, OLD_KUBECTL, Cluster
+
+
+@pytest.fixture(scope="session", autouse=True)
+def needs_root_and_tools() -> None:
+    """Fail with a name rather than skip."""
+    assert os.geteuid() == 0, "the e2e tests make namespaces and need root: run `make test`"
+    for binary in (KUBECTL, OLD_KUBECTL):
+        assert binary.exists(), f"{binary} is missing; `./setup.sh dev` fetches it"
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A running cluster; after the last test it must go and leave nothing."""
+    before = leaks.snapshot("e2e")
+    made = Cluster("e2e", tmp_path_factory.mktemp("e2e") / "data")
+    try:
+        made.up(nodes=3)
+        yield made
+    finally:
+        made.down(purge=True)
+    assert leaks.left(before, leaks.snapshot("e2e")) == {}
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace named after the test, with its default service account."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:50].strip("-")
+    cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=20s")
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster of its own for a test that starts and stops it; not started yet."""
+    before = leaks.snapshot("life")
+    made = Cluster("life", tmp_path / "data")
+    yield made
+    made.down(purge=True)
+    assert leaks.left(before, leaks.snapshot("life")) == {}
