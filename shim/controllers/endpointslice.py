@@ -1,0 +1,113 @@
+"""EndpointSlices: tell every node which pods stand behind a Service, as soon as that changes.
+
+This is on the path of every rollout: a pod that becomes ready gets traffic, and one that is deleted loses it, only when
+this controller has written so. So nothing is batched, and a Service whose slices this controller has just written does
+not wait for its own watch to show them.
+"""
+
+from __future__ import annotations
+
+from shim.api.meta import Object, key_of
+from shim.api.status import ApiError
+from shim.client import resource as r
+from shim.controllers.endpointslice_plan import MANAGED_BY, MANAGER, SERVICE_NAME, plan_slices, with_trigger_time
+from shim.controllers.loop import Context, Controller
+from shim.controllers.pod_control import namespace_terminating
+from shim.controllers.pod_readiness import is_deleted
+from shim.controllers.service_pods import TriggerTimes, concerned, is_managed, selects
+from shim.controllers.written import Written
+
+
+class EndpointSliceController(Controller):
+    """Keeps the slices of every Service that has a selector."""
+
+    name = "endpointslice"
+    component = "endpoint-slice-controller"
+
+    def __init__(self, ctx: Context) -> None:
+        super().__init__(ctx)
+        self.services = ctx.informer(r.SERVICES)
+        self.pods = ctx.informer(r.PODS)
+        self.nodes = ctx.informer(r.NODES)
+        self.slices = ctx.informer(r.ENDPOINTSLICES)
+        for informer in (self.services, self.pods):
+            informer.add_indexer("namespace", lambda obj: [obj["metadata"]["namespace"]])
+        self.slices.add_indexer("service", _service_keys)
+        self.written = Written(self.slices)
+        self.recorder = ctx.recorder(self.component)
+        self.times = TriggerTimes()
+        self.services.on_change(self.service_changed)
+        self.pods.on_change(self.pod_changed)
+        self.slices.on_change(self.slice_changed)
+
+    def service_changed(self, old: Object | None, new: Object | None) -> None:
+        for obj in (old, new):
+            if obj is not None:
+                self.queue.add(key_of(obj))
+
+    def pod_changed(self, old: Object | None, new: Object | None) -> None:
+        for pod in (new, old):
+            if pod is not None:
+                services = self.services.by("namespace", pod["metadata"]["namespace"])
+                for key in concerned(services, old, new):
+                    self.queue.add(key)
+                return
+
+    def slice_changed(self, old: Object | None, new: Object | None) -> None:
+        """Somebody else wrote or deleted one of ours: put it right."""
+        for obj in (old, new):
+            if obj is not None:
+                for key in _service_keys(obj):
+                    self.queue.add(key)
+
+    async def reconcile(self, key: str) -> None:
+        service = self.services.get(key)
+        if service is None:
+            self.times.forget(key)  # the garbage collector removes the slices with their owner
+            return
+        if not is_managed(service):
+            return
+        pods = [
+            pod for pod in self.pods.by("namespace", service["metadata"]["namespace"]) if selects(service, pod)
+        ]
+        time = self.times.changed(service, pods)
+        try:
+            await self.write(service, pods, time)
+        except ApiError as error:
+            if namespace_terminating(error):
+                return
+            message = f"Error updating Endpoint Slices for Service {key}: {error.message}"
+            self.recorder.event(service, "Warning", "FailedToUpdateEndpointSlices", message)
+            raise
+
+    async def write(self, service: Object, pods: list[Object], time: str | None) -> None:
+        key = key_of(service)
+        unseen = [each for each in self.written.unseen() if key in _service_keys(each)]
+        existing = self.written.overlay(self.slices.by("service", key)) + unseen
+        existing = [each for each in existing if not is_deleted(each)]
+        names = {pod["spec"].get("nodeName", "") for pod in pods}
+        nodes = {name: node for name in names if (node := self.nodes.get(name)) is not None}
+        changes = plan_slices(service, pods, nodes, existing)
+        client, namespace = self.ctx.client, service["metadata"]["namespace"]
+        if not is_deleted(service):
+            for each in changes.create:
+                made = await client.create(r.ENDPOINTSLICES, with_trigger_time(each, time), namespace)
+                self.written.remember(made)
+        for each in changes.update:
+            made = await client.update(r.ENDPOINTSLICES, with_trigger_time(each, time))
+            self.written.remember(made)
+        for each in changes.delete:
+            try:
+                await client.delete(r.ENDPOINTSLICES, each["metadata"]["name"], namespace)
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+            self.written.remember_deleted(each)
+
+
+def _service_keys(each: Object) -> list[str]:
+    """The Service whose slice this is, if this controller manages it."""
+    labels = each["metadata"].get("labels") or {}
+    if labels.get(MANAGED_BY) != MANAGER or not labels.get(SERVICE_NAME):
+        return []
+    return [f"{each['metadata']['namespace']}/{labels[SERVICE_NAME]}"]
