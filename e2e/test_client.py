@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from kubernetes import client, config, watch
 from kubernetes.stream import stream
 
@@ -30,10 +31,7 @@ def test_create_watch_log_exec_delete(cluster: Cluster, namespace: str) -> None:
 
 def test_errors_are_typed(cluster: Cluster, namespace: str) -> None:
     api = client.CoreV1Api(config.new_client_from_config(str(cluster.kubeconfig)))
-    try:
+    with pytest.raises(client.ApiException) as refused:
         api.read_namespaced_pod("nobody", namespace)
-    except client.ApiException as error:
-        assert error.status == 404
-        assert 'pods \\"nobody\\" not found' in error.body
-    else:
-        raise AssertionError("a missing pod was found")
+    assert refused.value.status == 404
+    assert 'pods \\"nobody\\" not found' in str(refused.value.body)
