@@ -7,25 +7,11 @@ from dataclasses import dataclass
 from nodeagent.engine.contract import ImageConfig
 from nodeagent.kubelet.errors import ConfigError
 from nodeagent.kubelet.names import pod_text
+from nodeagent.linux import capabilities
 from shim.api.meta import Object
 
-DEFAULT_CAPABILITIES = frozenset(
-    "CAP_" + name
-    for name in (
-        "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW "
-        "SETFCAP SETGID SETPCAP SETUID SYS_CHROOT"
-    ).split()
-)
+DEFAULT_CAPABILITIES = capabilities.DEFAULT
 """What runtimes grant a container that asks for nothing."""
-
-ALL_CAPABILITIES = DEFAULT_CAPABILITIES | frozenset(
-    "CAP_" + name
-    for name in (
-        "AUDIT_CONTROL AUDIT_READ BLOCK_SUSPEND BPF CHECKPOINT_RESTORE DAC_READ_SEARCH IPC_LOCK IPC_OWNER LEASE "
-        "LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE NET_ADMIN NET_BROADCAST PERFMON SYSLOG SYS_ADMIN SYS_BOOT SYS_MODULE "
-        "SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG WAKE_ALARM"
-    ).split()
-)
 
 MASKED_PATHS = (
     "/proc/asound",
@@ -83,7 +69,7 @@ def security_of(pod: Object, container: Object, image: ImageConfig) -> Security:
     return Security(
         user=user,
         groups=tuple(dict.fromkeys(groups)),
-        capabilities=ALL_CAPABILITIES if privileged else _capabilities(own.get("capabilities") or {}),
+        capabilities=frozenset(capabilities.NAMES) if privileged else _capabilities(own.get("capabilities") or {}),
         privileged=privileged,
         readonly_root=bool(own.get("readOnlyRootFilesystem")),
         no_new_privileges=own.get("allowPrivilegeEscalation") is False,
@@ -97,7 +83,7 @@ def _capabilities(told: Object) -> frozenset[str]:
     drop = {_full(name) for name in told.get("drop") or ()}
     granted = set(DEFAULT_CAPABILITIES)
     if "CAP_ALL" in add:
-        granted = set(ALL_CAPABILITIES)
+        granted = set(frozenset(capabilities.NAMES))
     if "CAP_ALL" in drop:
         granted = set()
     return frozenset((granted | add) - drop - {"CAP_ALL"} if "CAP_ALL" not in drop else add - {"CAP_ALL"} - drop)
@@ -119,5 +105,6 @@ def _require_other_than_root(pod: Object, container: Object, uid: object, image_
         raise ConfigError(f"container has runAsNonRoot and image will run as root {where}")
     if not name.isdigit():
         raise ConfigError(
-            f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {where}"
+            f"container has runAsNonRoot and image has non-numeric user ({name}),"
+            f" cannot verify user is non-root {where}"
         )

@@ -1,0 +1,90 @@
+"""Short commands and requests that the kubelet makes on a container's behalf: probes and hooks use them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from nodeagent.engine.contract import Engine
+from shim.api.meta import Object
+from shim.api.version import MAJOR, MINOR
+
+OUTPUT_LIMIT = 10 * 1024  # of a command's output or an answer's body, as upstream's probes keep
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: str
+
+
+class CommandTimeout(Exception):
+    """The command did not end in time and was killed."""
+
+
+async def run(engine: Engine, container: str, argv: Sequence[str], timeout: float | None) -> tuple[int, str]:
+    """Exit code and output of a command in a container. Raises CommandTimeout, EngineError."""
+    process = await engine.exec(container, argv)
+    try:
+        async with asyncio.timeout(timeout):
+            streams = [stream for stream in (process.stdout, process.stderr) if stream is not None]
+            texts, code = await asyncio.gather(asyncio.gather(*map(_read, streams)), process.wait())
+            return code, b"".join(texts)[:OUTPUT_LIMIT].decode(errors="replace")
+    except TimeoutError:
+        raise CommandTimeout from None
+    finally:
+        await process.close()
+
+
+async def _read(stream: asyncio.StreamReader) -> bytes:
+    kept = b""
+    while chunk := await stream.read(65536):
+        kept += chunk[: OUTPUT_LIMIT - len(kept)]
+    return kept
+
+
+def port_of(container: Object, port: int | str) -> int:
+    """A port by number or by the name the container gives it. Raises ValueError."""
+    if isinstance(port, int) or str(port).isdigit():
+        return int(port)
+    for known in container.get("ports") or ():
+        if known.get("name") == port:
+            return int(known["containerPort"])
+    raise ValueError(f'couldn\'t find port: "{port}" in container "{container["name"]}"')
+
+
+def url_of(action: Object, container: Object, ip: str) -> str:
+    """The address an httpGet asks."""
+    host = action.get("host") or ip
+    host = f"[{host}]" if ":" in host else host
+    path = str(action.get("path") or "/")
+    return (
+        f"{(action.get('scheme') or 'HTTP').lower()}://{host}:{port_of(container, action['port'])}/{path.lstrip('/')}"
+    )
+
+
+async def http_get(session: aiohttp.ClientSession, url: str, action: Object, timeout: float | None) -> Answer:
+    """Ask once; certificates are not checked. Raises aiohttp.ClientError, TimeoutError."""
+    headers: CIMultiDict[str] = CIMultiDict({"User-Agent": f"kube-probe/{MAJOR}.{MINOR}", "Accept": "*/*"})
+    told = action.get("httpHeaders") or ()
+    for header in told:
+        headers.popall(header["name"], None)
+    for header in told:
+        headers.add(header["name"], header["value"])
+    async with (
+        asyncio.timeout(timeout),
+        session.get(URL(url, encoded=True), headers=headers, ssl=False, allow_redirects=True) as answer,
+    ):
+        return Answer(answer.status, (await answer.content.read(OUTPUT_LIMIT)).decode(errors="replace"))
+
+
+async def tcp_connect(host: str, port: int, timeout: float) -> None:
+    """Raises OSError, TimeoutError."""
+    async with asyncio.timeout(timeout):
+        _, writer = await asyncio.open_connection(host, port)
+    writer.close()

@@ -1,0 +1,135 @@
+"""From a container of the API to one of the engine: everything said about it in one value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from nodeagent.engine.contract import ContainerSpec, Image, Mount
+from nodeagent.kubelet import names, resources
+from nodeagent.kubelet.environment import command_line, expand
+from nodeagent.kubelet.errors import ConfigError
+from nodeagent.kubelet.names import Paths
+from nodeagent.kubelet.security import security_of
+from shim.api.meta import Object
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PROPAGATION = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a container finds around it: the pod's sandbox, its files and volumes, the node."""
+
+    sandbox: str
+    hostname: str
+    files: Mapping[str, Path]  # of the pod, by where containers see them: /etc/hosts ...
+    volumes: Mapping[str, Path]
+    memory_capacity: int
+
+
+def container_spec(
+    pod: Object,
+    container: Object,
+    *,
+    id: str,
+    attempt: int,
+    image: Image,
+    values: Mapping[str, str],
+    around: Surroundings,
+    paths: Paths,
+) -> ContainerSpec:
+    """``values``: the variables the pod gives it. Raises ConfigError."""
+    uid, name = names.uid_of(pod), container["name"]
+    security = security_of(pod, container, image.config)
+    env = {"PATH": DEFAULT_PATH, "HOSTNAME": around.hostname, **dict(image.config.env), **values}
+    if container.get("tty"):
+        env.setdefault("TERM", "xterm")
+    message = paths.container(uid, name) / id[:8]
+    log = paths.log(pod, name, attempt)
+    return ContainerSpec(
+        id=id,
+        sandbox=around.sandbox,
+        image=image.id,
+        argv=command_line(container, image.config.entrypoint, image.config.cmd, values),
+        env=tuple(env.items()),
+        cwd=container.get("workingDir") or image.config.cwd or "/",
+        user=security.user,
+        groups=security.groups,
+        mounts=tuple(_mounts(container, around, values, message)),
+        resources=resources.container_limits(container),
+        capabilities=security.capabilities,
+        privileged=security.privileged,
+        readonly_root=security.readonly_root,
+        no_new_privileges=security.no_new_privileges,
+        masked_paths=security.masked_paths,
+        readonly_paths=security.readonly_paths,
+        tty=bool(container.get("tty")),
+        stdin=bool(container.get("stdin")),
+        stdin_once=bool(container.get("stdinOnce")),
+        stop_signal=(container.get("lifecycle") or {}).get("stopSignal") or image.config.stop_signal or "SIGTERM",
+        oom_score_adj=resources.oom_score(pod, container, around.memory_capacity),
+        log_path=str(log),
+        labels={
+            **names.pod_labels(pod),
+            names.CONTAINER_NAME: name,
+            names.CONTAINER_ATTEMPT: str(attempt),
+            names.CONTAINER_IMAGE: shown_image(container["image"], image),
+            names.CONTAINER_IMAGE_ID: image.digests[0] if image.digests else image.id,
+            names.CONTAINER_MESSAGE_PATH: str(message),
+            names.CONTAINER_MESSAGE_POLICY: container.get("terminationMessagePolicy") or "File",
+            names.CONTAINER_LOG: str(log),
+        },
+    )
+
+
+def shown_image(asked: str, image: Image) -> str:
+    """The image's full name as status tells it: the tag that was asked for, if it has it."""
+    bare = asked.partition("@")[0]
+    named = bare if ":" in bare.rpartition("/")[2] else f"{bare}:latest"
+    for tag in image.tags:
+        if tag == named or tag.endswith(f"/{named}"):
+            return tag
+    return image.tags[0] if image.tags else asked
+
+
+def _mounts(container: Object, around: Surroundings, values: Mapping[str, str], message: Path) -> list[Mount]:
+    """Parents before children, so that none hides another."""
+    found = {target: Mount(str(source), target) for target, source in around.files.items()}
+    told = container.get("terminationMessagePath") or "/dev/termination-log"
+    found[told] = Mount(str(message), told)
+    for mount in container.get("volumeMounts") or ():
+        target = str(PurePosixPath("/", mount["mountPath"]))
+        found[target] = Mount(
+            source=str(_source(mount, around.volumes, values)),
+            target=target,
+            readonly=bool(mount.get("readOnly")),
+            propagation=_PROPAGATION.get(mount.get("mountPropagation") or "", "private"),  # type: ignore[arg-type]
+        )
+    if container.get("volumeDevices"):
+        raise ConfigError("block volumes (volumeDevices) are not built yet")
+    return sorted(found.values(), key=lambda mount: mount.target.rstrip("/").count("/"))
+
+
+def _source(mount: Object, volumes: Mapping[str, Path], values: Mapping[str, str]) -> Path:
+    volume = volumes.get(mount["name"])
+    if volume is None:
+        raise ConfigError(f'cannot find volume "{mount["name"]}" to mount into container')
+    below = mount.get("subPath") or ""
+    if mount.get("subPathExpr"):
+        below = expand(mount["subPathExpr"], values)
+        if "$(" in below:
+            raise ConfigError(f'missing value for expression "{mount["subPathExpr"]}"')
+    if not below:
+        return volume
+    if below.startswith("/") or ".." in PurePosixPath(below).parts:
+        raise ConfigError(f'subPath "{below}" must be a relative path within the volume')
+    root = os.path.realpath(volume)
+    path = os.path.realpath(volume / below)  # a link in the volume must not lead out of it
+    if path != root and not path.startswith(root + "/"):
+        raise ConfigError(f'subPath "{below}" is outside of the volume')
+    if not os.path.exists(path):
+        os.makedirs(path, mode=0o750, exist_ok=True)
+    return Path(path)

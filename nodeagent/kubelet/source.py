@@ -1,0 +1,50 @@
+"""What the node's HTTP server may ask of the kubelet: which container is meant, and where its log is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from shim.api.meta import Object
+
+
+class NotFound(Exception):
+    """No such pod or container on this node; the message is for the user."""
+
+
+class NotReady(Exception):
+    """It exists but cannot be used (yet); the message is for the user, with status 400."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One container of a pod, as the engine knows it."""
+
+    container: str  # the engine's id of its newest run
+    sandbox: str
+    log_path: Path
+    running: bool
+    tty: bool
+
+
+class PodSource(Protocol):
+    """The pods of this node, for whoever serves logs and streams."""
+
+    def pods(self) -> list[Object]:
+        """Every pod bound to this node, with the status this kubelet last told (or will tell at once)."""
+
+    def pod(self, namespace: str, name: str) -> Object:
+        """Raises NotFound."""
+
+    def container(self, namespace: str, pod: str, container: str) -> Target:
+        """The newest run of a container. Raises NotFound."""
+
+    def sandbox(self, namespace: str, pod: str) -> str:
+        """The engine's id of the pod's sandbox, for port forwarding. Raises NotFound, NotReady when it is not up."""
+
+    def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> Path:
+        """The log file to read. Raises NotFound; NotReady with upstream's words when there is none yet."""
+
+    def log_of(self, target: str) -> Path | None:
+        """The newest log of a container id, to notice when a follower's container was started anew."""

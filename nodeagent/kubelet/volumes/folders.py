@@ -1,0 +1,70 @@
+"""Volumes that are folders: emptyDir and hostPath, and the check of what a hostPath really is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from nodeagent.linux import libc, mounts
+from shim.api import quantity
+from shim.api.meta import Object
+
+_CHECKS = {
+    "Directory": (stat.S_ISDIR, "a directory"),
+    "DirectoryOrCreate": (stat.S_ISDIR, "a directory"),
+    "File": (stat.S_ISREG, "a file"),
+    "FileOrCreate": (stat.S_ISREG, "a file"),
+    "Socket": (stat.S_ISSOCK, "a socket file"),
+    "CharDevice": (stat.S_ISCHR, "a character device"),
+    "BlockDevice": (stat.S_ISBLK, "a block device"),
+}
+
+
+def empty_dir(told: Object, path: Path) -> None:
+    """A folder anyone may write to, in memory if so asked. What is there already stays."""
+    path.mkdir(parents=True, exist_ok=True)
+    medium = told.get("medium") or ""
+    if medium == "Memory":
+        if not os.path.ismount(path):
+            limit = told.get("sizeLimit")
+            size = f"size={quantity.parse(str(limit)).value}," if limit else ""
+            libc.mount("tmpfs", str(path), "tmpfs", 0, f"{size}mode=0777")
+    elif medium:
+        raise ValueError(f'storage medium "{medium}" is not built')
+    os.chmod(path, 0o777)
+
+
+def host_path(told: Object) -> Path:
+    """The node's own path, made or checked as its type demands. Raises ValueError."""
+    path, kind = Path(told["path"]), told.get("type") or ""
+    if not kind:
+        return path
+    if kind not in _CHECKS:
+        raise ValueError(f"hostPath type {kind} is not known")
+    if kind == "DirectoryOrCreate" and not path.exists():
+        path.mkdir(mode=0o755, parents=True)
+    if kind == "FileOrCreate" and not path.exists():
+        path.touch(mode=0o644)
+    check, name = _CHECKS[kind]
+    if not path.exists() or not check(path.stat().st_mode):
+        raise ValueError(f"hostPath type check failed: {path} is not {name}")
+    return path
+
+
+def give_to_group(path: Path, gid: int) -> None:
+    """fsGroup: everything below belongs to the group, new files too."""
+    for folder, _, files in os.walk(path):
+        os.chown(folder, -1, gid)
+        os.chmod(folder, stat.S_IMODE(os.stat(folder).st_mode) | 0o2770)
+        for name in files:
+            file = os.path.join(folder, name)
+            if not os.path.islink(file):
+                os.chown(file, -1, gid)
+                os.chmod(file, stat.S_IMODE(os.stat(file).st_mode) | 0o660)
+
+
+def unmount_below(path: Path) -> None:
+    """Let go of every mount at or below ``path``."""
+    for mount in sorted(mounts.below(str(path)), key=len, reverse=True):
+        mounts.detach(mount)

@@ -1,0 +1,95 @@
+"""Every volume of a pod, by name: where it is on the node, making it, refreshing it, taking it away.
+
+What must not reach a disk (secrets, tokens) lives below the run folder, which is memory; the rest in the pod's
+folder. Making a volume that is there already refreshes it, so a new agent needs no memory of what was made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from nodeagent.kubelet.errors import ConfigError, MountError
+from nodeagent.kubelet.names import Paths, uid_of
+from nodeagent.kubelet.volumes import atomic, folders
+from nodeagent.kubelet.volumes.payloads import Source, payload_of
+from shim.api.meta import Object
+from shim.api.status import ApiError
+from shim.client import Client
+from shim.client import resource as r
+
+_ATOMIC = ("configMap", "secret", "downwardAPI", "projected")
+
+
+class Volumes:
+    """The volumes of every pod on this node."""
+
+    def __init__(self, client: Client, paths: Paths, run_dir: Path) -> None:
+        self._client = client
+        self._paths = paths
+        self._memory = run_dir / "volumes"
+
+    async def mount(self, pod: Object, source: Source) -> tuple[dict[str, Path], float]:
+        """Make or refresh every volume: paths by name, and when some must be refreshed. Raises MountError."""
+        volumes = pod["spec"].get("volumes") or ()
+        made = await asyncio.gather(*(self._mount_one(pod, volume, source) for volume in volumes))
+        paths = {volume["name"]: path for volume, (path, _) in zip(volumes, made, strict=True)}
+        return paths, min((refresh for _, refresh in made if refresh), default=0.0)
+
+    async def _mount_one(self, pod: Object, volume: Object, source: Source) -> tuple[Path, float]:
+        name = volume["name"]
+        try:
+            return await self._make(pod, volume, source)
+        except (ConfigError, ValueError, OSError) as error:
+            raise MountError(name, str(error)) from error
+        except ApiError as error:
+            raise MountError(name, error.message) from error
+
+    async def _make(self, pod: Object, volume: Object, source: Source) -> tuple[Path, float]:
+        name, uid = volume["name"], uid_of(pod)
+        group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+        if any(volume.get(kind) is not None for kind in _ATOMIC):
+            secret = volume.get("secret") is not None or volume.get("projected") is not None
+            path = self._memory / uid / name if secret else self._paths.volume(uid, name)
+            files, refresh = await payload_of(volume, source)
+            atomic.write(path, files, gid=group)
+            return path, refresh
+        if (told := volume.get("emptyDir")) is not None:
+            path = self._paths.volume(uid, name)
+            fresh = not path.exists()
+            folders.empty_dir(told, path)
+            if group is not None and fresh:
+                folders.give_to_group(path, group)
+            return path, 0.0
+        if (told := volume.get("hostPath")) is not None:
+            return folders.host_path(told), 0.0
+        if (told := volume.get("persistentVolumeClaim")) is not None:
+            return await self._claimed(pod["metadata"]["namespace"], told["claimName"]), 0.0
+        kinds = ", ".join(key for key in volume if key != "name") or "nothing"
+        raise ValueError(f"volumes of kind {kinds} are not built yet")
+
+    async def _claimed(self, namespace: str, claim_name: str) -> Path:
+        """The folder behind a bound claim: hostPath and local volumes are folders of this node."""
+        claim = await self._client.get(r.PERSISTENTVOLUMECLAIMS, claim_name, namespace)
+        bound = (claim.get("spec") or {}).get("volumeName")
+        if not bound or (claim.get("status") or {}).get("phase") != "Bound":
+            raise ValueError(f'persistentvolumeclaim "{claim_name}" is not bound')
+        spec = (await self._client.get(r.PERSISTENTVOLUMES, bound))["spec"]
+        if told := spec.get("hostPath"):
+            return folders.host_path(told)
+        if told := spec.get("local"):
+            return folders.host_path({"path": told["path"], "type": "Directory"})
+        raise ValueError(f'persistentvolume "{bound}" is neither hostPath nor local, others are not built yet')
+
+    def unmount(self, uid: str) -> None:
+        """Take every volume of the pod away, with what stands in it. Nothing of the node's own paths is touched."""
+        folder = self._paths.pod(uid) / "volumes"
+        folders.unmount_below(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self._memory / uid, ignore_errors=True)
+
+    def pods_with_volumes(self) -> set[str]:
+        """Uids of pods that have anything here, alive or not."""
+        places = (self._paths.pods, self._memory)
+        return {entry.name for place in places if place.is_dir() for entry in place.iterdir()}
