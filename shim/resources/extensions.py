@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shim.api.meta import Object
+from shim.resources.metadata import path_segment
 from shim.resources.strategy import Strategy
 
 
@@ -55,6 +56,12 @@ class DefinitionStrategy(Strategy):
     def initial_status(self, obj: Object) -> Object:
         stored = [each["name"] for each in obj["spec"].get("versions") or () if each.get("storage")]
         return {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored}
+
+
+class ApiServiceStrategy(Strategy):
+    has_status = True
+    counts_generation = False
+    name_rule = staticmethod(path_segment)  # the core group's is "v1."
 
 
 class FlowSchemaStrategy(Strategy):

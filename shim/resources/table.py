@@ -117,7 +117,13 @@ _CORE = _served(
 _APIREGISTRATION = _served(
     "apiregistration.k8s.io",
     "v1",
-    _cluster("apiservices", "APIService", strategy=WithStatus(), categories=_EXTENSIONS, subresources=("status",)),
+    _cluster(
+        "apiservices",
+        "APIService",
+        strategy=extensions.ApiServiceStrategy(),
+        categories=_EXTENSIONS,
+        subresources=("status",),
+    ),
 )
 
 _APPS = _served(
