@@ -171,7 +171,7 @@ class StatefulSetController(Controller):
             told = await act(stateful_set, pod)
         except ApiError as error:
             if not namespace_terminating(error):
-                message = f"{verb.lower()} Pod {name} in StatefulSet {set_name} failed error: {error.message}"
+                message = f"{verb} Pod {name} in StatefulSet {set_name} failed error: {error.message}"
                 self.recorder.event(stateful_set, "Warning", f"Failed{verb}", message)
             raise
         if told:
@@ -218,7 +218,7 @@ class StatefulSetController(Controller):
             if self.written_claims.get(key_of(wanted)) is not None:
                 continue
             name, set_name = wanted["metadata"]["name"], stateful_set["metadata"]["name"]
-            what = f"Claim {name} Pod {pod['metadata']['name']} in StatefulSet {set_name}"
+            where = f"Pod {pod['metadata']['name']} in StatefulSet {set_name}"
             wanted["metadata"]["ownerReferences"] = claim_owners(wanted, stateful_set, pod, in_range=True)
             try:
                 made = await self.ctx.client.create(
@@ -228,11 +228,11 @@ class StatefulSetController(Controller):
                 if error.code == 409:
                     continue
                 self.recorder.event(
-                    stateful_set, "Warning", "FailedCreate", f"create {what} failed error: {error.message}"
+                    stateful_set, "Warning", "FailedCreate", f"Create Claim {name} for {where} failed error: {error.message}"
                 )
                 raise
             self.written_claims.remember(made)
-            self.recorder.event(stateful_set, "Normal", "SuccessfulCreate", f"Create {what} success")
+            self.recorder.event(stateful_set, "Normal", "SuccessfulCreate", f"Create Claim {name} {where} success")
         return False
 
     async def keep_claims(self, stateful_set: Object, pod: Object) -> None:
