@@ -98,11 +98,50 @@ class EventStrategy(Strategy):
     allow_create_on_update = True
     name_rule = staticmethod(path_segment)
 
+    def default(self, obj: Object) -> None:
+        """Events are kept as core/v1 has them; the server converts before it asks."""
+        if obj.get("source") is None:
+            obj["source"] = {}
+        for field in ("firstTimestamp", "lastTimestamp", "eventTime"):
+            obj.setdefault(field, None)
+        for field in ("reportingComponent", "reportingInstance"):
+            obj.setdefault(field, "")
+
+    def selectable_fields(self, obj: Object) -> Mapping[str, str]:
+        about = obj.get("involvedObject") or {}
+        fields = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+        found = {f"involvedObject.{field}": about.get(field) or "" for field in fields}
+        source = obj.get("source") or {}
+        return {
+            **found,
+            "reason": obj.get("reason") or "",
+            "reportingComponent": obj.get("reportingComponent") or "",
+            "source": source.get("component") or obj.get("reportingComponent") or "",
+            "type": obj.get("type") or "",
+        }
+
 
 class LimitRangeStrategy(Strategy):
     counts_generation = False
+
+    def default(self, obj: Object) -> None:
+        """A container's default limit is its most, its default request its default limit, or its least."""
+        for limit in (obj.get("spec") or {}).get("limits") or ():
+            for field in ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio"):
+                amounts.canonical(limit.get(field))
+            if limit.get("type") != "Container":
+                continue
+            default = {**(limit.get("max") or {}), **(limit.get("default") or {})}
+            request = {**(limit.get("min") or {}), **default, **(limit.get("defaultRequest") or {})}
+            if default:
+                limit["default"] = default
+            if request:
+                limit["defaultRequest"] = request
 
 
 class ResourceQuotaStrategy(Strategy):
     counts_generation = False
     has_status = True
+
+    def default(self, obj: Object) -> None:
+        amounts.canonical((obj.get("spec") or {}).get("hard"))

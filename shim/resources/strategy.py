@@ -132,7 +132,7 @@ class Column:
 
     name: str
     type: str  # string, integer, boolean, date
-    description: str
+    description: str  # or a pointer into the schema: shim.resources.columns.common.description resolves it
     cell: Callable[[Object], Any]
     format: str = ""
     priority: int = 0  # 0 is always shown, 1 with -o wide
@@ -165,7 +165,7 @@ class Resource:
         str, ...
     ] = ()  # "status", "scale", "log", ...; each has its handler in shim.server.subresources
     strategy: Strategy = field(default_factory=Strategy)
-    columns: Sequence[Column] = ()  # empty: NAME and AGE
+    columns: Sequence[Column] = ()  # in table.py never empty; see shim.resources.columns.common.DEFAULT
     storage: GVR | None = None  # where another version or group keeps this kind (events), None: here
     to_storage: Callable[[Object], Object] | None = None  # with ``storage``: this version -> the stored one
     from_storage: Callable[[Object], Object] | None = None

@@ -8,7 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shim.api.meta import GVR
-from shim.resources import core, extensions, networking, rbac, scheduling, storage
+from shim.resources import conversions, core, extensions, networking, rbac, scheduling, storage
+from shim.resources.columns import control, network
+from shim.resources.columns import core as core_columns
+from shim.resources.columns import pods as pod_columns
+from shim.resources.columns import storage as storage_columns
+from shim.resources.columns import workloads as work
+from shim.resources.columns.common import DEFAULT, NAME_AND_AGE
 from shim.resources.pods.strategy import PodStrategy
 from shim.resources.services import ServiceStrategy
 from shim.resources.strategy import ALL_VERBS, Resource, Uncounted, UncountedWithStatus, WithStatus
@@ -22,7 +28,7 @@ _EXTENSIONS = ("api-extensions",)
 
 
 def _served(group: str, version: str, *rows: Resource) -> tuple[Resource, ...]:
-    return tuple(replace(row, group=group, version=version) for row in rows)
+    return tuple(replace(row, group=group, version=version, columns=row.columns or DEFAULT) for row in rows)
 
 
 def _cluster(name: str, kind: str, **more: object) -> Resource:
@@ -33,23 +39,40 @@ _CORE = _served(
     "",
     "v1",
     Resource("bindings", "Binding", verbs=CREATE_ONLY),
-    _cluster("componentstatuses", "ComponentStatus", short=("cs",), verbs=("get", "list")),
-    Resource("configmaps", "ConfigMap", strategy=core.ConfigMapStrategy(), short=("cm",)),
-    Resource("endpoints", "Endpoints", strategy=core.EndpointsStrategy(), short=("ep",)),
-    Resource("events", "Event", strategy=core.EventStrategy(), short=("ev",)),
+    _cluster(
+        "componentstatuses",
+        "ComponentStatus",
+        columns=core_columns.COMPONENT_STATUSES,
+        short=("cs",),
+        verbs=("get", "list"),
+    ),
+    Resource(
+        "configmaps", "ConfigMap", columns=core_columns.CONFIG_MAPS, strategy=core.ConfigMapStrategy(), short=("cm",)
+    ),
+    Resource("endpoints", "Endpoints", columns=network.ENDPOINTS, strategy=core.EndpointsStrategy(), short=("ep",)),
+    Resource("events", "Event", columns=core_columns.EVENTS, strategy=core.EventStrategy(), short=("ev",)),
     Resource("limitranges", "LimitRange", strategy=core.LimitRangeStrategy(), short=("limits",)),
     _cluster(
         "namespaces",
         "Namespace",
+        columns=core_columns.NAMESPACES,
         strategy=core.NamespaceStrategy(),
         short=("ns",),
         verbs=_NO_DELETECOLLECTION,
         subresources=("finalize", "status"),
     ),
-    _cluster("nodes", "Node", strategy=core.NodeStrategy(), short=("no",), subresources=("proxy", "status")),
+    _cluster(
+        "nodes",
+        "Node",
+        columns=core_columns.NODES,
+        strategy=core.NodeStrategy(),
+        short=("no",),
+        subresources=("proxy", "status"),
+    ),
     Resource(
         "persistentvolumeclaims",
         "PersistentVolumeClaim",
+        columns=storage_columns.CLAIMS,
         strategy=storage.ClaimStrategy(),
         short=("pvc",),
         subresources=("status",),
@@ -57,6 +80,7 @@ _CORE = _served(
     _cluster(
         "persistentvolumes",
         "PersistentVolume",
+        columns=storage_columns.VOLUMES,
         strategy=storage.VolumeStrategy(),
         short=("pv",),
         subresources=("status",),
@@ -64,6 +88,7 @@ _CORE = _served(
     Resource(
         "pods",
         "Pod",
+        columns=pod_columns.PODS,
         strategy=PodStrategy(),
         short=("po",),
         categories=_ALL,
@@ -80,10 +105,13 @@ _CORE = _served(
             "status",
         ),
     ),
-    Resource("podtemplates", "PodTemplate", strategy=workloads.PodTemplateStrategy()),
+    Resource(
+        "podtemplates", "PodTemplate", columns=pod_columns.POD_TEMPLATES, strategy=workloads.PodTemplateStrategy()
+    ),
     Resource(
         "replicationcontrollers",
         "ReplicationController",
+        columns=work.REPLICATION_CONTROLLERS,
         strategy=workloads.ReplicationControllerStrategy(),
         short=("rc",),
         categories=_ALL,
@@ -92,14 +120,16 @@ _CORE = _served(
     Resource(
         "resourcequotas",
         "ResourceQuota",
+        columns=core_columns.RESOURCE_QUOTAS,
         strategy=core.ResourceQuotaStrategy(),
         short=("quota",),
         subresources=("status",),
     ),
-    Resource("secrets", "Secret", strategy=core.SecretStrategy()),
+    Resource("secrets", "Secret", columns=core_columns.SECRETS, strategy=core.SecretStrategy()),
     Resource(
         "serviceaccounts",
         "ServiceAccount",
+        columns=NAME_AND_AGE,
         strategy=core.ServiceAccountStrategy(),
         short=("sa",),
         subresources=("token",),
@@ -107,6 +137,7 @@ _CORE = _served(
     Resource(
         "services",
         "Service",
+        columns=network.SERVICES,
         strategy=ServiceStrategy(),
         short=("svc",),
         categories=_ALL,
@@ -120,6 +151,7 @@ _APIREGISTRATION = _served(
     _cluster(
         "apiservices",
         "APIService",
+        columns=control.API_SERVICES,
         strategy=extensions.ApiServiceStrategy(),
         categories=_EXTENSIONS,
         subresources=("status",),
@@ -129,10 +161,11 @@ _APIREGISTRATION = _served(
 _APPS = _served(
     "apps",
     "v1",
-    Resource("controllerrevisions", "ControllerRevision", strategy=Uncounted()),
+    Resource("controllerrevisions", "ControllerRevision", columns=work.CONTROLLER_REVISIONS, strategy=Uncounted()),
     Resource(
         "daemonsets",
         "DaemonSet",
+        columns=work.DAEMON_SETS,
         strategy=workloads.DaemonSetStrategy(),
         short=("ds",),
         categories=_ALL,
@@ -141,6 +174,7 @@ _APPS = _served(
     Resource(
         "deployments",
         "Deployment",
+        columns=work.DEPLOYMENTS,
         strategy=workloads.DeploymentStrategy(),
         short=("deploy",),
         categories=_ALL,
@@ -149,6 +183,7 @@ _APPS = _served(
     Resource(
         "replicasets",
         "ReplicaSet",
+        columns=work.REPLICA_SETS,
         strategy=workloads.ReplicaSetStrategy(),
         short=("rs",),
         categories=_ALL,
@@ -157,6 +192,7 @@ _APPS = _served(
     Resource(
         "statefulsets",
         "StatefulSet",
+        columns=work.STATEFUL_SETS,
         strategy=workloads.StatefulSetStrategy(),
         short=("sts",),
         categories=_ALL,
@@ -167,7 +203,16 @@ _APPS = _served(
 _EVENTS = _served(
     "events.k8s.io",
     "v1",
-    Resource("events", "Event", strategy=core.EventStrategy(), short=("ev",), storage=GVR("", "v1", "events")),
+    Resource(
+        "events",
+        "Event",
+        columns=core_columns.EVENTS,
+        strategy=core.EventStrategy(),
+        short=("ev",),
+        storage=GVR("", "v1", "events"),
+        to_storage=conversions.event_to_core,
+        from_storage=conversions.event_from_core,
+    ),
 )
 
 _AUTHENTICATION = _served(
@@ -189,6 +234,7 @@ _AUTHORIZATION = _served(
 _HPA = Resource(
     "horizontalpodautoscalers",
     "HorizontalPodAutoscaler",
+    columns=control.AUTOSCALERS,
     strategy=scheduling.AutoscalerStrategy(),
     short=("hpa",),
     categories=_ALL,
@@ -197,7 +243,16 @@ _HPA = Resource(
 
 _AUTOSCALING = (
     *_served("autoscaling", "v2", _HPA),
-    *_served("autoscaling", "v1", replace(_HPA, storage=GVR("autoscaling", "v2", "horizontalpodautoscalers"))),
+    *_served(
+        "autoscaling",
+        "v1",
+        replace(
+            _HPA,
+            storage=GVR("autoscaling", "v2", "horizontalpodautoscalers"),
+            to_storage=conversions.autoscaler_to_v2,
+            from_storage=conversions.autoscaler_from_v2,
+        ),
+    ),
 )
 
 _BATCH = _served(
@@ -206,12 +261,13 @@ _BATCH = _served(
     Resource(
         "cronjobs",
         "CronJob",
+        columns=work.CRON_JOBS,
         strategy=batch.CronJobStrategy(),
         short=("cj",),
         categories=_ALL,
         subresources=("status",),
     ),
-    Resource("jobs", "Job", strategy=batch.JobStrategy(), categories=_ALL, subresources=("status",)),
+    Resource("jobs", "Job", columns=work.JOBS, strategy=batch.JobStrategy(), categories=_ALL, subresources=("status",)),
 )
 
 _CERTIFICATES = _served(
@@ -220,6 +276,7 @@ _CERTIFICATES = _served(
     _cluster(
         "certificatesigningrequests",
         "CertificateSigningRequest",
+        columns=control.CERTIFICATE_REQUESTS,
         strategy=UncountedWithStatus(),
         short=("csr",),
         subresources=("approval", "status"),
@@ -229,11 +286,30 @@ _CERTIFICATES = _served(
 _NETWORKING = _served(
     "networking.k8s.io",
     "v1",
-    _cluster("ingressclasses", "IngressClass"),
-    Resource("ingresses", "Ingress", strategy=networking.IngressStrategy(), short=("ing",), subresources=("status",)),
-    _cluster("ipaddresses", "IPAddress", strategy=Uncounted(), short=("ip",)),
-    Resource("networkpolicies", "NetworkPolicy", strategy=networking.NetworkPolicyStrategy(), short=("netpol",)),
-    _cluster("servicecidrs", "ServiceCIDR", strategy=UncountedWithStatus(), subresources=("status",)),
+    _cluster("ingressclasses", "IngressClass", columns=network.INGRESS_CLASSES),
+    Resource(
+        "ingresses",
+        "Ingress",
+        columns=network.INGRESSES,
+        strategy=networking.IngressStrategy(),
+        short=("ing",),
+        subresources=("status",),
+    ),
+    _cluster("ipaddresses", "IPAddress", columns=network.IP_ADDRESSES, strategy=Uncounted(), short=("ip",)),
+    Resource(
+        "networkpolicies",
+        "NetworkPolicy",
+        columns=network.NETWORK_POLICIES,
+        strategy=networking.NetworkPolicyStrategy(),
+        short=("netpol",),
+    ),
+    _cluster(
+        "servicecidrs",
+        "ServiceCIDR",
+        columns=network.SERVICE_CIDRS,
+        strategy=UncountedWithStatus(),
+        subresources=("status",),
+    ),
 )
 
 _POLICY = _served(
@@ -242,6 +318,7 @@ _POLICY = _served(
     Resource(
         "poddisruptionbudgets",
         "PodDisruptionBudget",
+        columns=control.DISRUPTION_BUDGETS,
         strategy=scheduling.DisruptionBudgetStrategy(),
         short=("pdb",),
         subresources=("status",),
@@ -251,45 +328,88 @@ _POLICY = _served(
 _RBAC = _served(
     "rbac.authorization.k8s.io",
     "v1",
-    _cluster("clusterrolebindings", "ClusterRoleBinding", strategy=rbac.BindingStrategy()),
+    _cluster(
+        "clusterrolebindings",
+        "ClusterRoleBinding",
+        columns=control.CLUSTER_ROLE_BINDINGS,
+        strategy=rbac.BindingStrategy(),
+    ),
     _cluster("clusterroles", "ClusterRole", strategy=rbac.RoleStrategy()),
-    Resource("rolebindings", "RoleBinding", strategy=rbac.BindingStrategy()),
+    Resource("rolebindings", "RoleBinding", columns=control.ROLE_BINDINGS, strategy=rbac.BindingStrategy()),
     Resource("roles", "Role", strategy=rbac.RoleStrategy()),
 )
 
 _STORAGE = _served(
     "storage.k8s.io",
     "v1",
-    _cluster("csidrivers", "CSIDriver", strategy=extensions.DriverStrategy()),
-    _cluster("csinodes", "CSINode", strategy=Uncounted()),
-    Resource("csistoragecapacities", "CSIStorageCapacity", strategy=Uncounted()),
-    _cluster("storageclasses", "StorageClass", strategy=storage.StorageClassStrategy(), short=("sc",)),
-    _cluster("volumeattachments", "VolumeAttachment", strategy=UncountedWithStatus(), subresources=("status",)),
-    _cluster("volumeattributesclasses", "VolumeAttributesClass", strategy=Uncounted(), short=("vac",)),
+    _cluster("csidrivers", "CSIDriver", columns=storage_columns.CSI_DRIVERS, strategy=extensions.DriverStrategy()),
+    _cluster("csinodes", "CSINode", columns=storage_columns.CSI_NODES, strategy=Uncounted()),
+    Resource(
+        "csistoragecapacities", "CSIStorageCapacity", columns=storage_columns.CSI_CAPACITIES, strategy=Uncounted()
+    ),
+    _cluster(
+        "storageclasses",
+        "StorageClass",
+        columns=storage_columns.STORAGE_CLASSES,
+        strategy=storage.StorageClassStrategy(),
+        short=("sc",),
+    ),
+    _cluster(
+        "volumeattachments",
+        "VolumeAttachment",
+        columns=storage_columns.VOLUME_ATTACHMENTS,
+        strategy=UncountedWithStatus(),
+        subresources=("status",),
+    ),
+    _cluster(
+        "volumeattributesclasses",
+        "VolumeAttributesClass",
+        columns=storage_columns.VOLUME_ATTRIBUTES_CLASSES,
+        strategy=Uncounted(),
+        short=("vac",),
+    ),
 )
 
 _ADMISSION = _served(
     "admissionregistration.k8s.io",
     "v1",
-    _cluster("mutatingadmissionpolicies", "MutatingAdmissionPolicy", categories=_EXTENSIONS),
-    _cluster("mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding", categories=_EXTENSIONS),
+    _cluster(
+        "mutatingadmissionpolicies",
+        "MutatingAdmissionPolicy",
+        columns=control.MUTATING_POLICIES,
+        categories=_EXTENSIONS,
+    ),
+    _cluster(
+        "mutatingadmissionpolicybindings",
+        "MutatingAdmissionPolicyBinding",
+        columns=control.POLICY_BINDINGS,
+        categories=_EXTENSIONS,
+    ),
     _cluster(
         "mutatingwebhookconfigurations",
         "MutatingWebhookConfiguration",
+        columns=control.WEBHOOKS,
         strategy=extensions.WebhookStrategy(mutating=True),
         categories=_EXTENSIONS,
     ),
     _cluster(
         "validatingadmissionpolicies",
         "ValidatingAdmissionPolicy",
+        columns=control.VALIDATING_POLICIES,
         strategy=WithStatus(),
         categories=_EXTENSIONS,
         subresources=("status",),
     ),
-    _cluster("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", categories=_EXTENSIONS),
+    _cluster(
+        "validatingadmissionpolicybindings",
+        "ValidatingAdmissionPolicyBinding",
+        columns=control.POLICY_BINDINGS,
+        categories=_EXTENSIONS,
+    ),
     _cluster(
         "validatingwebhookconfigurations",
         "ValidatingWebhookConfiguration",
+        columns=control.WEBHOOKS,
         strategy=extensions.WebhookStrategy(mutating=False),
         categories=_EXTENSIONS,
     ),
@@ -311,30 +431,59 @@ _APIEXTENSIONS = _served(
 _SCHEDULING = _served(
     "scheduling.k8s.io",
     "v1",
-    _cluster("priorityclasses", "PriorityClass", strategy=scheduling.PriorityClassStrategy(), short=("pc",)),
+    _cluster(
+        "priorityclasses",
+        "PriorityClass",
+        columns=core_columns.PRIORITY_CLASSES,
+        strategy=scheduling.PriorityClassStrategy(),
+        short=("pc",),
+    ),
 )
-_COORDINATION = _served("coordination.k8s.io", "v1", Resource("leases", "Lease", strategy=Uncounted()))
-_NODE = _served("node.k8s.io", "v1", _cluster("runtimeclasses", "RuntimeClass", strategy=Uncounted()))
+_COORDINATION = _served(
+    "coordination.k8s.io", "v1", Resource("leases", "Lease", columns=core_columns.LEASES, strategy=Uncounted())
+)
+_NODE = _served(
+    "node.k8s.io",
+    "v1",
+    _cluster("runtimeclasses", "RuntimeClass", columns=core_columns.RUNTIME_CLASSES, strategy=Uncounted()),
+)
 _DISCOVERY = _served(
-    "discovery.k8s.io", "v1", Resource("endpointslices", "EndpointSlice", strategy=networking.EndpointSliceStrategy())
+    "discovery.k8s.io",
+    "v1",
+    Resource(
+        "endpointslices", "EndpointSlice", columns=network.ENDPOINT_SLICES, strategy=networking.EndpointSliceStrategy()
+    ),
 )
 
 _RESOURCE = _served(
     "resource.k8s.io",
     "v1",
-    _cluster("deviceclasses", "DeviceClass"),
-    Resource("resourceclaims", "ResourceClaim", strategy=UncountedWithStatus(), subresources=("status",)),
-    Resource("resourceclaimtemplates", "ResourceClaimTemplate", strategy=Uncounted()),
-    _cluster("resourceslices", "ResourceSlice"),
+    _cluster("deviceclasses", "DeviceClass", columns=NAME_AND_AGE),
+    Resource(
+        "resourceclaims",
+        "ResourceClaim",
+        columns=control.RESOURCE_CLAIMS,
+        strategy=UncountedWithStatus(),
+        subresources=("status",),
+    ),
+    Resource("resourceclaimtemplates", "ResourceClaimTemplate", columns=NAME_AND_AGE, strategy=Uncounted()),
+    _cluster("resourceslices", "ResourceSlice", columns=control.RESOURCE_SLICES),
 )
 
 _FLOWCONTROL = _served(
     "flowcontrol.apiserver.k8s.io",
     "v1",
-    _cluster("flowschemas", "FlowSchema", strategy=extensions.FlowSchemaStrategy(), subresources=("status",)),
+    _cluster(
+        "flowschemas",
+        "FlowSchema",
+        columns=control.FLOW_SCHEMAS,
+        strategy=extensions.FlowSchemaStrategy(),
+        subresources=("status",),
+    ),
     _cluster(
         "prioritylevelconfigurations",
         "PriorityLevelConfiguration",
+        columns=control.PRIORITY_LEVELS,
         strategy=extensions.PriorityLevelStrategy(),
         subresources=("status",),
     ),
