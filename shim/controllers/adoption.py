@@ -67,18 +67,20 @@ async def claim(
     reference: Object,
     resource: GVR,
     claims: Claims,
+    *,
+    finalizer: str | None = None,
 ) -> list[Object]:
-    """Carry out the claims; the answer is everything the owner now owns."""
+    """Carry out the claims; the answer is everything the owner now owns. What is adopted may get a finalizer."""
     owned = list(claims.owned)
     namespace = owner["metadata"].get("namespace")
     if claims.adopt:
         await _recheck(client, owner_resource, owner)
     for obj in claims.adopt:
-        patch = {"metadata": {"ownerReferences": [reference], "uid": obj["metadata"]["uid"]}}
+        patch: Object = {"metadata": {"ownerReferences": [reference], "uid": obj["metadata"]["uid"]}}
+        if finalizer is not None:
+            patch["metadata"]["finalizers"] = [finalizer]
         try:
-            owned.append(
-                await client.patch(resource, obj["metadata"]["name"], patch, namespace, type="strategic")
-            )
+            owned.append(await client.patch(resource, obj["metadata"]["name"], patch, namespace, type="strategic"))
         except ApiError as error:
             # gone, or a new object of the same name: either way not ours to adopt any more
             if error.code not in (404, 409, 422):

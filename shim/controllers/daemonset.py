@@ -156,9 +156,7 @@ class DaemonSetController(Controller):
         reference = owner_reference(daemon_set, "apps/v1", "DaemonSet")
         return await claim(self.ctx.client, r.DAEMONSETS, daemon_set, reference, r.PODS, plan)
 
-    async def present_revision(
-        self, daemon_set: Object, selector: Selector
-    ) -> tuple[Object, str, list[Object]]:
+    async def present_revision(self, daemon_set: Object, selector: Selector) -> tuple[Object, str, list[Object]]:
         """The set, the hash its pods carry, and all revisions."""
         revisions = await self.history.of(daemon_set, selector)
         data = template_patch(daemon_set)
@@ -221,9 +219,7 @@ class DaemonSetController(Controller):
         message = f"Found failed daemon pod {name} on node {node}, will try to kill it"
         self.recorder.event(daemon_set, "Warning", "FailedDaemonPod", message)
 
-    async def perform(
-        self, key: str, daemon_set: Object, plan: DaemonPlan, revision_hash: str
-    ) -> Exception | None:
+    async def perform(self, key: str, daemon_set: Object, plan: DaemonPlan, revision_hash: str) -> Exception | None:
         creates, deletes = plan.create[:BURST], plan.delete[:BURST]
         if not creates and not deletes:
             return None

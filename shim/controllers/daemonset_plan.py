@@ -45,9 +45,10 @@ def with_tolerations(spec: Object) -> Object:
 
 
 def _same(one: Object, other: Object) -> bool:
-    return all((one.get(name) or "") == (other.get(name) or "") for name in ("key", "effect", "value")) and (
-        one.get("operator") or "Equal"
-    ) == other["operator"]
+    return (
+        all((one.get(name) or "") == (other.get(name) or "") for name in ("key", "effect", "value"))
+        and (one.get("operator") or "Equal") == other["operator"]
+    )
 
 
 def daemon_template(daemon_set: Object, revision_hash: str) -> Object:

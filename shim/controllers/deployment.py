@@ -266,9 +266,7 @@ class DeploymentController(Controller):
     async def forget_history(self, deployment: Object, old: list[Object]) -> None:
         for each in revisions.forgettable(deployment, old):
             try:
-                await self.ctx.client.delete(
-                    r.REPLICASETS, each["metadata"]["name"], each["metadata"]["namespace"]
-                )
+                await self.ctx.client.delete(r.REPLICASETS, each["metadata"]["name"], each["metadata"]["namespace"])
             except ApiError as error:
                 if error.code != 404:
                     raise

@@ -118,9 +118,7 @@ def old_pods_running(old: list[Object], pods: dict[str, list[Object]]) -> bool:
     """Whether a pod of an old revision may still be alive: Recreate waits for the last one."""
     if status_count(old, "replicas") > 0:
         return True
-    phases = (
-        (pod.get("status") or {}).get("phase") for each in old for pod in pods.get(each["metadata"]["uid"], ())
-    )
+    phases = ((pod.get("status") or {}).get("phase") for each in old for pod in pods.get(each["metadata"]["uid"], ()))
     return any(phase not in ("Failed", "Succeeded") for phase in phases)
 
 
@@ -165,7 +163,9 @@ def _proportional(deployment: Object, running: list[Object]) -> list[Scale]:
     surge = fenceposts(deployment)[0]
     to_add = (replicas + surge if replicas > 0 else 0) - spec_replicas(running)
     # the largest get the rest; of equals the newer one when growing, the older one when shrinking
-    ordered = sorted(by_age(running)[::-1] if to_add > 0 else by_age(running), key=lambda each: -each["spec"]["replicas"])
+    ordered = sorted(
+        by_age(running)[::-1] if to_add > 0 else by_age(running), key=lambda each: -each["spec"]["replicas"]
+    )
     sizes = {each["metadata"]["uid"]: int(each["spec"]["replicas"]) for each in ordered}
     added = 0
     if to_add != 0:

@@ -69,9 +69,7 @@ def counted_status(deployment: Object, new: Object | None, old: list[Object]) ->
     sets = [*old, new] if new is not None else list(old)
     available = status_count(sets, "availableReplicas")
     if available >= spec["replicas"] - fenceposts(deployment)[1]:
-        minimum = condition(
-            "Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability."
-        )
+        minimum = condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
     else:
         minimum = condition(
             "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability."

@@ -128,9 +128,7 @@ def truncate(subsets: list[Object]) -> tuple[list[Object], bool]:
 
 def endpoints_labels(service: Object) -> dict[str, str]:
     """The Service's labels and the manager's."""
-    labels = {
-        key: value for key, value in (service["metadata"].get("labels") or {}).items() if key != HEADLESS_LABEL
-    }
+    labels = {key: value for key, value in (service["metadata"].get("labels") or {}).items() if key != HEADLESS_LABEL}
     if is_headless(service):
         labels[HEADLESS_LABEL] = ""
     return {**labels, MANAGED_BY: MANAGER}

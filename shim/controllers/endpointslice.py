@@ -67,9 +67,7 @@ class EndpointSliceController(Controller):
             return
         if not is_managed(service):
             return
-        pods = [
-            pod for pod in self.pods.by("namespace", service["metadata"]["namespace"]) if selects(service, pod)
-        ]
+        pods = [pod for pod in self.pods.by("namespace", service["metadata"]["namespace"]) if selects(service, pod)]
         time = self.times.changed(service, pods)
         try:
             await self.write(service, pods, time)

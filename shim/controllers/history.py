@@ -93,9 +93,7 @@ class History:
         owned = await claim(self._client, self._resource, owner, reference, r.CONTROLLERREVISIONS, claims)
         return by_number(owned)
 
-    async def create(
-        self, owner: Object, data: Object, number: int, name_hash: str, hash_label: str
-    ) -> Object:
+    async def create(self, owner: Object, data: Object, number: int, name_hash: str, hash_label: str) -> Object:
         """Make a revision. Raises ApiError 409 where another template has the same hash: the caller counts it."""
         metadata = owner["metadata"]
         labels = dict((owner["spec"]["template"].get("metadata") or {}).get("labels") or {})

@@ -221,14 +221,15 @@ class StatefulSetController(Controller):
             where = f"Pod {pod['metadata']['name']} in StatefulSet {set_name}"
             wanted["metadata"]["ownerReferences"] = claim_owners(wanted, stateful_set, pod, in_range=True)
             try:
-                made = await self.ctx.client.create(
-                    r.PERSISTENTVOLUMECLAIMS, wanted, wanted["metadata"]["namespace"]
-                )
+                made = await self.ctx.client.create(r.PERSISTENTVOLUMECLAIMS, wanted, wanted["metadata"]["namespace"])
             except ApiError as error:
                 if error.code == 409:
                     continue
                 self.recorder.event(
-                    stateful_set, "Warning", "FailedCreate", f"Create Claim {name} for {where} failed error: {error.message}"
+                    stateful_set,
+                    "Warning",
+                    "FailedCreate",
+                    f"Create Claim {name} for {where} failed error: {error.message}",
                 )
                 raise
             self.written_claims.remember(made)

@@ -85,9 +85,7 @@ def _plan_replica(
     if phase(pod) == "Pending":
         actions.append(Action("claims", pod))
     waits = is_deleted(pod) or phase(pod) != "Running" or not is_available(pod, minimum, at)
-    if not is_deleted(pod) and not (
-        identity_matches(pod, stateful_set) and storage_matches(pod, stateful_set, number)
-    ):
+    if not is_deleted(pod) and not (identity_matches(pod, stateful_set) and storage_matches(pod, stateful_set, number)):
         actions.append(Action("repair", pod))
     return waits
 
@@ -116,9 +114,7 @@ def _plan_condemned(found: Pods, actions: list[Action], ordered: bool, minimum: 
     return False
 
 
-def plan_update(
-    stateful_set: Object, found: Pods, update: Object, minimum: int, at: datetime.datetime
-) -> list[Action]:
+def plan_update(stateful_set: Object, found: Pods, update: Object, minimum: int, at: datetime.datetime) -> list[Action]:
     """Replace the highest pod of an old revision, when all above it are available."""
     strategy = stateful_set["spec"].get("updateStrategy") or {}
     if strategy.get("type") == "OnDelete":
@@ -162,9 +158,7 @@ def plan_status(
         "currentRevision": current_name,
         "updateRevision": update_name,
         "collisionCount": collisions,
-        "availableReplicas": sum(
-            phase(pod) == "Running" and is_available(pod, minimum, at) for pod in seen
-        ),
+        "availableReplicas": sum(phase(pod) == "Running" and is_available(pod, minimum, at) for pod in seen),
     }
     strategy = (stateful_set["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate")
     complete = status["updatedReplicas"] == status["readyReplicas"] == status["replicas"] == replicas
