@@ -97,7 +97,7 @@ async def claim(
 
 
 async def _recheck(client: Client, resource: GVR, owner: Object) -> None:
-    """Ask the server itself before adopting: an owner deleted meanwhile must not adopt what the collector then deletes."""
+    """Ask the server itself before adopting: what a deleted owner adopted, the collector would then delete."""
     metadata = owner["metadata"]
     fresh = await client.get(resource, metadata["name"], metadata.get("namespace"))
     if fresh["metadata"]["uid"] != metadata["uid"]:

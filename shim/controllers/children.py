@@ -11,7 +11,7 @@ _INDEX = "controller"
 
 
 class Children:
-    """An informer's objects by the uid of their controller, and orphans by namespace; kept in the informer's own index."""
+    """An informer's objects by the uid of their controller, orphans by namespace: an index of the informer."""
 
     def __init__(self, informer: Informer) -> None:
         self._informer = informer

@@ -174,7 +174,7 @@ class DeploymentController(Controller):
     async def present_set(
         self, deployment: Object, sets: list[Object], *, create: bool
     ) -> tuple[Object, Object | None, list[Object]]:
-        """The Deployment as it is now, its present ReplicaSet (made if asked) with its revision written, and the old ones."""
+        """The Deployment as it is now, its present ReplicaSet (made if asked), numbered, and the old ones."""
         new, old = self.split(deployment, sets)
         revision = revisions.next_revision(old)
         if new is None:

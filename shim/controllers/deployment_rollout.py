@@ -191,4 +191,4 @@ def _share(deployment: Object, each: Object, surge: int) -> int:
     if before == 0:
         return 0
     exact = size * (replicas + surge) / before
-    return int(math.floor(exact + 0.5)) - size
+    return math.floor(exact + 0.5) - size

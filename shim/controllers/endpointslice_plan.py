@@ -177,7 +177,8 @@ def _family(ip: str) -> str:
 
 def _identity(each: Object) -> str:
     """Endpoints are the same one, perhaps changed, when they are the same pod at the same address."""
-    return f"{(each.get('targetRef') or {}).get('uid', '')}/{','.join(sorted(each['addresses']))}/{each.get('nodeName', '')}"
+    uid = (each.get("targetRef") or {}).get("uid", "")
+    return f"{uid}/{','.join(sorted(each['addresses']))}/{each.get('nodeName', '')}"
 
 
 def _is_placeholder(each: Object, placeholder: Object) -> bool:
@@ -196,7 +197,7 @@ def _plan_ports(
     existing: list[Object],
     changes: Changes,
 ) -> None:
-    """Keep endpoints where they are; put new ones where a write is needed anyway, then where they fit, then in new slices."""
+    """Keep endpoints where they are; put new ones into slices that change anyway, then that have room, then new ones."""
     missing = dict(wanted)
     labels = slice_labels(service)
     touched: list[Object] = []

@@ -69,7 +69,7 @@ class PodControl:
 
 
 async def slow_start(count: int, create: Callable[[], Awaitable[object]]) -> tuple[int, Exception | None]:
-    """Call ``create`` so many times in batches of 1, 2, 4, ... until one fails: how many worked, and the first failure."""
+    """Call ``create`` so many times, in batches of 1, 2, 4, ... until one fails: how many worked, the first failure."""
     done, batch = 0, min(count, FIRST_BATCH)
     while batch > 0:
         results = await asyncio.gather(*(create() for _ in range(batch)), return_exceptions=True)

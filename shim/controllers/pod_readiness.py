@@ -1,6 +1,6 @@
 """Where is a pod in its life: active, ready, available, terminating or finished?
 
-These are the only questions the workload controllers ask about a pod; all are pure functions of the pod and the present.
+The only questions the workload controllers ask about a pod; all are pure functions of the pod and the present.
 """
 
 from __future__ import annotations

@@ -112,7 +112,8 @@ class ReplicaSetController(Controller):
                 self.expectations.created(key)
             self.queue.add(key)
         elif new is not None and controller_of(new) is None and not is_deleted(new):
-            if old is None or previous is not None or old["metadata"].get("labels") != new["metadata"].get("labels"):
+            relabelled = old is None or old["metadata"].get("labels") != new["metadata"].get("labels")
+            if relabelled or previous is not None:
                 self.wake_matching(new)
 
     def wake_matching(self, pod: Object) -> None:
