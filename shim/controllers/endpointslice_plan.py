@@ -197,7 +197,7 @@ def _plan_ports(
     existing: list[Object],
     changes: Changes,
 ) -> None:
-    """Keep endpoints where they are; put new ones into slices that change anyway, then that have room, then new ones."""
+    """Keep endpoints where they are; put new ones into slices that change anyway, that have room, or are new."""
     missing = dict(wanted)
     labels = slice_labels(service)
     touched: list[Object] = []
