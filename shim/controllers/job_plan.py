@@ -14,7 +14,7 @@ from shim.api.meta import Object, now, parse_time
 from shim.controllers.job_failures import Backoff, finished_at, has_failed, judge, only_replaces_failed
 from shim.controllers.job_indexes import all_failures_of, failures_of, index_of, is_indexed, parse_indexes
 from shim.controllers.pod_ranking import choose_victims
-from shim.controllers.pod_readiness import is_active, is_ready, is_terminating, phase
+from shim.controllers.pod_readiness import is_active, is_deleted, is_ready, is_terminating, phase
 
 TRACKING = "batch.kubernetes.io/job-tracking"
 BURST = 500  # pods made or removed in one step
@@ -169,6 +169,19 @@ def seconds_to_deadline(job: Object, at: datetime.datetime) -> float | None:
     if limit is None or start is None or is_suspended(job):
         return None
     return (parse_time(start) + datetime.timedelta(seconds=limit) - at).total_seconds()
+
+
+def seconds_to_live(job: Object, at: datetime.datetime) -> float | None:
+    """How long a finished job stays; None for ever, or while it has not finished."""
+    ttl = job["spec"].get("ttlSecondsAfterFinished")
+    if ttl is None or is_deleted(job) or not is_finished(job):
+        return None
+    ends = [
+        condition["lastTransitionTime"]
+        for condition in job["status"]["conditions"]
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
+    ]
+    return (parse_time(ends[0]) + datetime.timedelta(seconds=ttl) - at).total_seconds()
 
 
 def _success_policy(job: Object, seen: Observed) -> Object | None:

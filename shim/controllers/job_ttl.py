@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import datetime
 
-from shim.api.meta import Object, key_of, parse_time
+from shim.api.meta import Object, key_of
 from shim.api.status import ApiError
 from shim.client import resource as r
-from shim.controllers.job_plan import is_finished
+from shim.controllers.job_plan import is_finished, seconds_to_live
 from shim.controllers.loop import Context, Controller
-from shim.controllers.pod_readiness import is_deleted
-
-
-def seconds_to_live(job: Object, at: datetime.datetime) -> float | None:
-    """How long a finished job stays; None for ever, or while it has not finished."""
-    ttl = job["spec"].get("ttlSecondsAfterFinished")
-    if ttl is None or is_deleted(job) or not is_finished(job):
-        return None
-    ends = [
-        condition["lastTransitionTime"]
-        for condition in job["status"]["conditions"]
-        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
-    ]
-    return (parse_time(ends[0]) + datetime.timedelta(seconds=ttl) - at).total_seconds()
 
 
 class JobTtlController(Controller):
