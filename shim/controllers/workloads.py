@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shim.controllers.cronjob import CronJobController
 from shim.controllers.daemonset import DaemonSetController
 from shim.controllers.deployment import DeploymentController
 from shim.controllers.endpoints import EndpointsController
@@ -23,4 +24,5 @@ WORKLOADS: list[type[Controller]] = [
     StatefulSetController,
     JobController,
     JobTtlController,
+    CronJobController,
 ]
