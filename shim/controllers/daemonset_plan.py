@@ -264,7 +264,9 @@ def _surge(
     """Start the new pod beside the old one, which goes when the new one is available."""
     minimum = int(daemon_set["spec"].get("minReadySeconds") or 0)
     wanted = {node["metadata"]["name"] for node in nodes if eligibility(daemon_set, node)[0]}
-    surging, available, candidates, unwanted = 0, 0, [], []
+    surging, available = 0, 0
+    candidates: list[tuple[str, Object]] = []
+    unwanted: list[tuple[str, Object]] = []
     for name in sorted(pods):
         found = _new_and_old(daemon_set, pods[name], revision_hash)
         if found is None:

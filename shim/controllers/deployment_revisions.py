@@ -58,7 +58,7 @@ def comparable(value: Any) -> Any:
 
 def same_template(one: Object, other: Object) -> bool:
     """Whether two pod templates mean the same pods, whatever their hash label."""
-    return _bare(one) == _bare(other)
+    return bool(_bare(one) == _bare(other))
 
 
 def _bare(template: Object) -> Any:

@@ -60,7 +60,8 @@ def status_count(sets: list[Object], field: str) -> int:
 
 def available(replica_set: Object) -> int:
     """Pods known to be available and not about to go: a status written before the last scale-down counts too many."""
-    return min((replica_set.get("status") or {}).get("availableReplicas", 0), int(replica_set["spec"]["replicas"]))
+    told: int = (replica_set.get("status") or {}).get("availableReplicas", 0)
+    return min(told, int(replica_set["spec"]["replicas"]))
 
 
 def active(sets: list[Object]) -> list[Object]:
@@ -190,5 +191,5 @@ def _share(deployment: Object, each: Object, surge: int) -> int:
     before = before or (deployment.get("status") or {}).get("replicas", 0)
     if before == 0:
         return 0
-    exact = size * (replicas + surge) / before
+    exact: float = size * (replicas + surge) / before
     return math.floor(exact + 0.5) - size

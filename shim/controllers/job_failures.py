@@ -118,5 +118,5 @@ class Backoff:
         """Seconds until the next pod may be made."""
         if self.failures == 0 or self.last is None:
             return 0.0
-        delay = min(FIRST_BACKOFF * 2 ** min(self.failures - 1, 30), LONGEST_BACKOFF)
+        delay = min(FIRST_BACKOFF * 2.0 ** min(self.failures - 1, 30), LONGEST_BACKOFF)
         return max(delay - (at - self.last).total_seconds(), 0.0)

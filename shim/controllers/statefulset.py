@@ -150,8 +150,8 @@ class StatefulSetController(Controller):
             for action in actions:
                 try:
                     await self.act(stateful_set, action)
-                except Exception as failure:
-                    return None if namespace_terminating(failure) else failure
+                except Exception as refused:
+                    return None if namespace_terminating(refused) else refused
             return None
         waiting = iter(actions)
         _, failure = await slow_start(len(actions), lambda: self.act(stateful_set, next(waiting)))
