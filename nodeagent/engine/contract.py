@@ -72,7 +72,7 @@ class ContainerSpec:
     sandbox: str
     image: str  # an image id or reference known to the image store
     argv: tuple[str, ...]
-    env: tuple[tuple[str, str], ...] = ()
+    env: tuple[tuple[str, str], ...] = ()  # what it lacks of the image's, PATH, HOSTNAME and HOME, the engine adds
     cwd: str = "/"
     user: str = "0"  # "uid", "uid:gid", "name" or "name:group", looked up in the container's own /etc/passwd
     groups: tuple[int, ...] = ()  # supplementary
@@ -82,6 +82,7 @@ class ContainerSpec:
     privileged: bool = False
     readonly_root: bool = False
     no_new_privileges: bool = False
+    seccomp: bool = False  # the engine's own filter of system calls (what Kubernetes calls RuntimeDefault)
     masked_paths: tuple[str, ...] = ()
     readonly_paths: tuple[str, ...] = ()
     tty: bool = False
@@ -136,6 +137,15 @@ class Image:
     digests: tuple[str, ...]  # "docker.io/library/busybox@sha256:..."
     size: int  # bytes of its layers, unpacked
     config: ImageConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRoot:
+    """What an image's root file system is stacked from."""
+
+    layers: str  # folder of unpacked layers
+    lower: tuple[str, ...]  # their names in it, the uppermost first
+    trees: Mapping[str, str] = field(default_factory=dict)  # place in the root -> folder of the node laid over it
 
 
 class Process(Protocol):
@@ -195,6 +205,9 @@ class Engine(Protocol):
 
     async def attach(self, container: str) -> Process: ...
 
+    async def reopen_log(self, container: str) -> None:
+        """Go on in a new file at ``log_path``; the old one has been moved away."""
+
     async def netns_of(self, sandbox: str) -> str:
         """Path of the sandbox's network namespace (the node's own with host_network)."""
 
@@ -204,6 +217,12 @@ class Engine(Protocol):
 
 class ImageStore(Protocol):
     """Images on this machine, shared by its nodes."""
+
+    def root(self, image: str) -> ImageRoot:
+        """How to build the root file system of the image with this id. Raises ImageMissing."""
+
+    def use(self, image: str, container_dir: str) -> None:
+        """The image is in use as long as ``container_dir`` exists; until then ``remove`` refuses."""
 
     def find(self, reference: str) -> Image | None:
         """By id, tag (``busybox`` means ``docker.io/library/busybox:latest``) or digest."""

@@ -9,7 +9,7 @@ from cgroupspy.controllers import Controller, CpuAcctController, CpuController, 
 from cgroupspy.interfaces import BaseFileInterface, IntegerFile
 from cgroupspy.nodes import Node
 
-from nodeagent.linux.cgroups import ALLOWED_DEVICES, CgroupMount, remove_tree, tree
+from nodeagent.linux.cgroups import ALLOWED_DEVICES, CgroupMount, remove_if_empty, remove_tree, tree
 
 CONTROLLERS = ("cpu", "cpuacct", "memory", "pids", "freezer", "devices")
 
@@ -68,6 +68,10 @@ class Version1:
     def remove(self, path: str) -> None:
         for top in self._trees:
             remove_tree(os.path.join(top, path))
+
+    def remove_empty(self, path: str) -> None:
+        for top in self._trees:
+            remove_if_empty(os.path.join(top, path))
 
     def join_files(self, path: str) -> list[str]:
         # "tasks" moves one thread, all we have. "cgroup.procs" would move a thread group, for which the kernel

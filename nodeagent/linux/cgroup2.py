@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from nodeagent.linux import device_filter
-from nodeagent.linux.cgroups import CgroupMount, remove_tree, tree
+from nodeagent.linux.cgroups import CgroupMount, remove_if_empty, remove_tree, tree
 
 CONTROLLERS = ("cpu", "memory", "pids")
 
@@ -83,6 +83,9 @@ class Version2:
 
     def remove(self, path: str) -> None:
         remove_tree(self._file(path, ""))
+
+    def remove_empty(self, path: str) -> None:
+        remove_if_empty(self._file(path, ""))
 
     def join_files(self, path: str) -> list[str]:
         return [self._file(path, "cgroup.procs")]

@@ -51,6 +51,9 @@ class Cgroups(Protocol):
     def remove(self, path: str) -> None:
         """Remove ``path`` and all below; its processes must be gone (dying ones are waited for)."""
 
+    def remove_empty(self, path: str) -> None:
+        """Remove ``path`` if nothing is in it."""
+
     def join_files(self, path: str) -> list[str]:
         """A process that writes 0 to each of these is in the cgroup."""
 
@@ -123,6 +126,15 @@ def remove_tree(top: str, timeout: float = 2.0) -> None:
                 if error.errno != errno.EBUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.002)
+
+
+def remove_if_empty(folder: str) -> None:
+    """rmdir ``folder`` unless it has processes or cgroups in it."""
+    try:
+        os.rmdir(folder)
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOENT, errno.ENOTEMPTY):
+            raise
 
 
 def oom_kills(file: str) -> int:

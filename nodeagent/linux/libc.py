@@ -199,3 +199,9 @@ def bpf(command: int, attributes: bytes) -> int:
     """bpf(2) with its attribute union as bytes."""
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
     return _syscall(_number("bpf"), "bpf", command, ctypes.c_int(command), buffer, ctypes.c_uint(len(attributes)))
+
+
+def prctl_name(name: str) -> None:
+    """What ps shows for this process (15 bytes)."""
+    set_name = 15
+    _check(_libc.prctl(ctypes.c_int(set_name), ctypes.c_char_p(name.encode()), 0, 0, 0), "prctl name", name)

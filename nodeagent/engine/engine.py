@@ -1,0 +1,389 @@
+"""How do sandboxes and containers come, run and go? ``Engine`` is the contract's; it asks the zygote for each process.
+
+              request                fork                  fork, namespaces, exec
+Engine ────────────────────> zygote ──────> monitor ────────────────────────────────> container
+   <──────────── started, exited ─────────────┘ (of each container one; it outlives engine and zygote)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nodeagent.engine import records, requests, spawn, streams, wire, zygote
+from nodeagent.engine.channel import Channel
+from nodeagent.engine.container import Container
+from nodeagent.engine.contract import (
+    ContainerSpec,
+    ContainerState,
+    EngineError,
+    Image,
+    ImageConfig,
+    ImageMissing,
+    ImageStore,
+    Process,
+    Resources,
+    SandboxSpec,
+    SandboxState,
+)
+from nodeagent.engine.teardown import teardown_node
+from nodeagent.linux import cgroups, namespaces, procfs
+
+__all__ = ["Engine", "teardown_node"]
+
+
+class Engine:
+    """See ``contract.Engine``. ``run_dir`` is lost at a reboot, ``data_dir`` is not."""
+
+    def __init__(self, data_dir: Path, run_dir: Path, cgroup_root: str, images: ImageStore) -> None:
+        self._data = Path(data_dir).absolute()
+        self._run = Path(run_dir).absolute()
+        self._cgroup_root = cgroup_root.strip("/")
+        self._images = images
+        self._cgroups = cgroups.detect()
+        self._sandboxes: dict[str, SandboxSpec] = {}
+        self._made: dict[
+            str, dict[str, Any]
+        ] = {}  # sandbox -> when it was created, and its first process if it has one
+        self._containers: dict[str, Container] = {}
+        self._subscribers: set[asyncio.Queue[ContainerState]] = set()
+        self._zygote_lock = asyncio.Lock()
+
+    # Coming and going
+
+    async def start(self) -> None:
+        for folder in (self._data / "sandboxes", self._data / "containers"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self._run / "sandboxes", self._run / "monitors"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await spawn.ensure(self._run)
+        for path in sorted((self._data / "sandboxes").glob("*/spec.json")):
+            record = records.read(path)
+            spec = records.sandbox_spec(record["spec"])
+            self._sandboxes[spec.id], self._made[spec.id] = spec, record["made"]
+        for path in sorted((self._data / "containers").glob("*/spec.json")):
+            record = records.read(path)
+            container = self._add(records.container_spec(record["spec"]), record["image"], record["created_at"])
+            container.take_up()
+            if container.phase == "exited":  # without a monitor nobody has seen to what it left
+                await asyncio.to_thread(procfs.kill_all, self._cgroups.procs_files(self._cgroup_of(container.spec)))
+
+    async def close(self) -> None:
+        for container in self._containers.values():
+            await container.close()
+
+    async def teardown(self) -> None:
+        await teardown_node(self._data, self._run, self._cgroup_root)
+        for container in self._containers.values():
+            if container.phase == "running":
+                await container.wait_exited(5.0)
+        await self.close()
+
+    # Sandboxes
+
+    async def run_sandbox(self, spec: SandboxSpec) -> SandboxState:
+        records.check_id(spec.id)
+        if spec.id in self._sandboxes:
+            return self._sandbox_state(spec.id)
+        run, data = self._sandbox_run(spec.id), self._data / "sandboxes" / spec.id
+        await asyncio.to_thread(self._prepare_sandbox, spec, run)
+        join = self._cgroups.join_files(self._cgroup(spec.cgroup, f"pause-{spec.id}")) if spec.share_pid else []
+        try:
+            answer = await self._ask(requests.sandbox_request(spec, run, join))
+            if "failed" in answer:
+                raise EngineError(f"sandbox {spec.id}: {answer['failed']}")
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(self._release_sandbox, spec, {}, run))
+            raise
+        self._sandboxes[spec.id] = spec
+        self._made[spec.id] = {"created_at": time.time(), **answer["made"]}
+        data.mkdir(exist_ok=True, mode=0o700)
+        records.write(data / "spec.json", {"spec": records.spec_json(spec), "made": self._made[spec.id]})
+        return self._sandbox_state(spec.id)
+
+    def _prepare_sandbox(self, spec: SandboxSpec, run: Path) -> None:
+        self._make_cgroup(self._cgroup(spec.cgroup), spec.resources)
+        if spec.share_pid:
+            self._cgroups.create(self._cgroup(spec.cgroup, f"pause-{spec.id}"))
+        run.mkdir(exist_ok=True, mode=0o700)
+        shm = run / "shm"
+        shm.mkdir(exist_ok=True)
+        shm.chmod(0o1777)
+
+    async def stop_sandbox(self, sandbox: str) -> None:
+        inside = [c.spec.id for c in self._containers.values() if c.spec.sandbox == sandbox]
+        await asyncio.gather(*(self.stop_container(container, 0) for container in inside))
+        spec = self._sandboxes.get(sandbox)
+        if spec is not None:
+            await asyncio.to_thread(self._release_sandbox, spec, self._made[sandbox], self._sandbox_run(sandbox))
+
+    def _release_sandbox(self, spec: SandboxSpec, made: Mapping[str, Any], run: Path) -> None:
+        if made.get("pid"):
+            procfs.end(made["pid"], made["started"])
+        for kind in requests.new_namespaces(spec):
+            namespaces.release(str(run / kind))
+        shutil.rmtree(run, ignore_errors=True)
+
+    async def remove_sandbox(self, sandbox: str) -> None:
+        await self.stop_sandbox(sandbox)
+        inside = [c.spec.id for c in self._containers.values() if c.spec.sandbox == sandbox]
+        await asyncio.gather(*(self.remove_container(container) for container in inside))
+        spec = self._sandboxes.pop(sandbox, None)
+        self._made.pop(sandbox, None)
+        if spec is None:
+            return
+        others = [other for other in self._sandboxes.values() if other.cgroup == spec.cgroup]
+        if others:  # a pod that got a new sandbox keeps its cgroup
+            gone = self._cgroup(spec.cgroup, f"pause-{spec.id}")
+        else:
+            gone = self._cgroup(spec.cgroup)
+        await asyncio.to_thread(self._cgroups.remove, gone)
+        await asyncio.to_thread(shutil.rmtree, self._data / "sandboxes" / sandbox, ignore_errors=True)
+
+    async def sandboxes(self) -> list[SandboxState]:
+        return [self._sandbox_state(sandbox) for sandbox in self._sandboxes]
+
+    def _sandbox_state(self, sandbox: str) -> SandboxState:
+        spec = self._sandboxes[sandbox]
+        run = self._sandbox_run(sandbox)
+        ready = all(namespaces.is_held(str(run / kind)) for kind in requests.new_namespaces(spec))
+        made = self._made[sandbox]
+        if made.get("pid"):
+            ready = ready and procfs.start_time(made["pid"]) == made["started"]
+        netns = "" if spec.host_network else str(run / "net")
+        return SandboxState(sandbox, ready, netns, made["created_at"], spec.labels)
+
+    async def netns_of(self, sandbox: str) -> str:
+        spec = self._sandbox(sandbox)
+        return f"/proc/{os.getpid()}/ns/net" if spec.host_network else str(self._sandbox_run(sandbox) / "net")
+
+    # Containers
+
+    async def create_container(self, spec: ContainerSpec) -> ContainerState:
+        records.check_id(spec.id)
+        if spec.id in self._containers:
+            return self._containers[spec.id].state
+        if not spec.argv:
+            raise EngineError("no command specified")
+        self._sandbox(spec.sandbox)
+        image = self._image(spec.image)
+        try:
+            requests.process_request(spec, image.config, "", spec.argv, tty=False)
+        except ValueError as error:
+            raise EngineError(str(error)) from None
+        created_at = time.time()
+        await asyncio.to_thread(self._prepare_container, spec, image.id, created_at)
+        return self._add(spec, image.id, created_at).state
+
+    def _prepare_container(self, spec: ContainerSpec, image: str, created_at: float) -> None:
+        directory = self._data / "containers" / spec.id
+        (directory / "rootfs").mkdir(parents=True, exist_ok=True)
+        self._images.use(image, str(directory))
+        cgroup = self._cgroup_of(spec)
+        self._make_cgroup(cgroup, spec.resources)
+        if not spec.privileged:
+            self._cgroups.restrict_devices(cgroup)
+        record = {"spec": records.spec_json(spec), "image": image, "created_at": created_at}
+        records.write(directory / "spec.json", record)
+
+    async def start_container(self, container: str) -> ContainerState:
+        found = self._container(container)
+        if found.phase == "exited":
+            raise EngineError(f"container {container} has already run")
+        if found.phase == "created":
+            image = self._image(found.image)
+            request = requests.container_request(
+                found.spec,
+                self._sandbox(found.spec.sandbox),
+                image.config,
+                self._images.root(image.id),
+                directory=found.directory,
+                sandbox_dir=self._sandbox_run(found.spec.sandbox),
+                socket=found.socket,
+                cgroups=self._cgroups,
+                cgroup=self._cgroup_of(found.spec),
+            )
+            channel = await self._zygote()
+            self._send(channel, request)
+            found.watch(channel)
+        await found.wait_started()
+        return found.state
+
+    async def stop_container(self, container: str, grace: float) -> None:
+        found = self._containers.get(container)
+        if found is None or found.phase != "running":
+            return
+        if grace > 0:
+            found.signal(_signal_number(found.spec.stop_signal))
+            if await found.wait_exited(grace):
+                return
+        found.signal(signal.SIGKILL)
+        await found.wait_exited()
+
+    async def remove_container(self, container: str) -> None:
+        found = self._containers.get(container)
+        if found is None:
+            return
+        await self.stop_container(container, 0)
+        await found.close()
+        await asyncio.to_thread(self._clean, found)
+        self._containers.pop(container, None)
+
+    def _clean(self, container: Container) -> None:
+        cgroup = self._cgroup_of(container.spec)
+        procfs.kill_all(self._cgroups.procs_files(cgroup))
+        self._cgroups.remove(cgroup)
+        shutil.rmtree(container.directory, ignore_errors=True)
+
+    async def containers(self) -> list[ContainerState]:
+        return [container.state for container in self._containers.values()]
+
+    def events(self) -> AsyncIterator[ContainerState]:
+        queue: asyncio.Queue[ContainerState] = asyncio.Queue()
+        self._subscribers.add(queue)  # now, not when the caller first waits: nothing in between is missed
+        return self._follow(queue)
+
+    async def _follow(self, queue: asyncio.Queue[ContainerState]) -> AsyncIterator[ContainerState]:
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._subscribers.discard(queue)
+
+    async def exec(self, container: str, argv: Sequence[str], *, tty: bool = False, stdin: bool = False) -> Process:
+        found = self._running(container)
+        if not argv:
+            raise EngineError("no command specified")
+        assert found.started is not None
+        image = self._images.find(found.image)  # may be gone by now: then without its environment
+        config = image.config if image else ImageConfig()
+        hostname = self._sandbox(found.spec.sandbox).hostname
+        names = [] if tty else [*(["stdin"] if stdin else []), "stdout", "stderr"]
+        request = requests.exec_request(
+            requests.process_request(found.spec, config, hostname, argv, tty=tty),
+            pid=found.started["pid"],
+            started=found.started["start_time"],
+            join=self._cgroups.join_files(self._cgroup_of(found.spec)),
+            streams=names,
+        )
+        channel = await self._zygote()
+        memfd = wire.request_file(request)
+        try:
+            return await streams.run_exec(channel, memfd, names, stdin=stdin)
+        finally:
+            os.close(memfd)
+
+    async def attach(self, container: str) -> Process:
+        found = self._running(container)
+        return await streams.run_attach(found.connect(), stdin=found.spec.stdin, tty=found.spec.tty)
+
+    async def reopen_log(self, container: str) -> None:
+        channel = self._running(container).connect()
+        try:
+            channel.send({"op": "reopen"})
+            await channel.receive()
+        finally:
+            channel.close()
+
+    async def usage(self, container: str) -> Mapping[str, int]:
+        try:
+            return self._cgroups.usage(self._cgroup_of(self._container(container).spec))
+        except OSError as error:
+            raise EngineError(f"usage of container {container}: {error}") from None
+
+    # What the above share
+
+    def _add(self, spec: ContainerSpec, image: str, created_at: float) -> Container:
+        directory = self._data / "containers" / spec.id
+        socket = self._run / "monitors" / f"{spec.id}.sock"
+        container = Container(spec, image, created_at, directory, socket, self._publish)
+        self._containers[spec.id] = container
+        return container
+
+    def _publish(self, container: Container) -> None:
+        for queue in self._subscribers:
+            queue.put_nowait(container.state)
+
+    async def _zygote(self) -> Channel:
+        path = str(self._run / zygote.SOCKET)
+        try:
+            return Channel.open(path)
+        except OSError:
+            async with self._zygote_lock:  # it was killed: containers run on, and a new one forks further ones
+                await spawn.ensure(self._run)
+            return Channel.open(path)
+
+    def _send(self, channel: Channel, request: Any) -> None:
+        memfd = wire.request_file(request)
+        try:
+            channel.send({"op": request["op"]}, [memfd])
+        finally:
+            os.close(memfd)
+
+    async def _ask(self, request: Any) -> dict[str, Any]:
+        channel = await self._zygote()
+        try:
+            self._send(channel, request)
+            packet = await channel.receive()
+        finally:
+            channel.close()
+        if packet is None:
+            raise EngineError("the zygote was lost")
+        return packet.body
+
+    def _cgroup(self, *parts: str) -> str:
+        return "/".join([self._cgroup_root, *(part.strip("/") for part in parts)])
+
+    def _cgroup_of(self, spec: ContainerSpec) -> str:
+        return self._cgroup(self._sandbox(spec.sandbox).cgroup, spec.id)
+
+    def _make_cgroup(self, path: str, resources: Resources) -> None:
+        self._cgroups.create(path)
+        try:
+            self._cgroups.limit(path, **asdict(resources))
+        except OSError as error:
+            raise EngineError(f"limits of cgroup {path}: {error}") from None
+
+    def _sandbox_run(self, sandbox: str) -> Path:
+        return self._run / "sandboxes" / sandbox
+
+    def _sandbox(self, sandbox: str) -> SandboxSpec:
+        if sandbox not in self._sandboxes:
+            raise EngineError(f"no sandbox {sandbox}")
+        return self._sandboxes[sandbox]
+
+    def _container(self, container: str) -> Container:
+        if container not in self._containers:
+            raise EngineError(f"no container {container}")
+        return self._containers[container]
+
+    def _running(self, container: str) -> Container:
+        found = self._container(container)
+        if found.phase != "running":
+            raise EngineError(f"container {container} is not running")
+        return found
+
+    def _image(self, reference: str) -> Image:
+        image = self._images.find(reference)
+        if image is None:
+            raise ImageMissing(f"no such image: {reference}")
+        return image
+
+
+def _signal_number(name: str) -> int:
+    """``SIGTERM``, ``TERM``, ``15``; real-time signals as ``SIGRTMIN+3``."""
+    text = name.upper().removeprefix("SIG")
+    if text.isdigit():
+        return int(text)
+    base, _, offset = text.partition("+")
+    try:
+        return int(signal.Signals[f"SIG{base}"]) + int(offset or 0)
+    except (KeyError, ValueError):
+        return int(signal.SIGTERM)

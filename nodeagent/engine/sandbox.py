@@ -1,0 +1,90 @@
+"""How do the namespaces that a pod's containers share come to be, and live on with no process in them?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import NoReturn
+
+from nodeagent.engine import init, wire
+from nodeagent.linux import capabilities, libc, mounts, namespaces, procfs
+
+
+def run(request: wire.SandboxRequest, report: socket.socket) -> NoReturn:
+    """Make the namespaces, hold each by a bind mount in the sandbox's directory, and be gone."""
+    try:
+        wire.send(report, {"made": _make(request)})
+    except OSError as error:
+        wire.send(report, {"failed": str(error), "code": 128})
+    except BaseException as error:
+        wire.send(report, {"failed": f"{type(error).__name__}: {error}", "code": 128})
+    finally:
+        os._exit(0)
+
+
+def _make(request: wire.SandboxRequest) -> dict[str, int]:
+    kinds = [kind for kind in request["new"] if kind != "pid"]
+    flags = 0
+    for kind in kinds:
+        flags |= namespaces.FILES[kind]
+    namespaces.unshare(flags)
+    if "uts" in kinds:
+        socket.sethostname(request["hostname"])
+    if "net" in kinds:
+        namespaces.loopback_up()
+    for name, value in request["sysctls"]:  # /proc/sys shows the namespaces of who opens it: ours
+        path = "/proc/sys/" + name.replace(".", "/")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(value)
+    for kind in kinds:
+        namespaces.hold(kind, os.path.join(request["directory"], kind))
+    return _share_pids(request) if "pid" in request["new"] else {}
+
+
+def _share_pids(request: wire.SandboxRequest) -> dict[str, int]:
+    """A pid namespace dies with its first process, so this one kind needs one: it reaps what containers orphan."""
+    namespaces.unshare(namespaces.PID)
+    ready_read, ready_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _first_process(request, ready_write)
+    os.close(ready_write)
+    namespaces.hold("pid", os.path.join(request["directory"], "pid"), str(child))
+    started = procfs.start_time(child)
+    if os.read(ready_read, 1) != b"1":
+        raise OSError(0, "the sandbox's first process failed to start")
+    return {"pid": child, "started": started}
+
+
+def _first_process(request: wire.SandboxRequest, ready: int) -> NoReturn:
+    try:
+        os.setsid()
+        init.join(request["join"])
+        # Containers of the pod see this process: it must hold nothing of the node's, neither files nor powers.
+        namespaces.unshare(namespaces.MOUNT | namespaces.CGROUP)
+        libc.mount("", "/", "", mounts.REC | mounts.PRIVATE)
+        root = request["directory"]
+        libc.mount("tmpfs", root, "tmpfs", mounts.RDONLY | mounts.NOEXEC | mounts.NOSUID | mounts.NODEV, "size=0k")
+        os.chdir(root)
+        libc.pivot_root(".", ".")
+        libc.umount(".", mounts.DETACH)
+        os.chdir("/")
+        capabilities.limit(0)
+        capabilities.apply(0)
+        libc.prctl_name("pause")
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGTERM, signal.SIGINT])
+        os.write(ready, b"1")
+        os.closerange(0, 256)
+        while signal.sigwait([signal.SIGCHLD, signal.SIGTERM, signal.SIGINT]) == signal.SIGCHLD:
+            while _reap():
+                pass
+    finally:
+        os._exit(0)
+
+
+def _reap() -> bool:
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return False

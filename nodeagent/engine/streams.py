@@ -1,0 +1,174 @@
+"""What does the caller of exec and attach hold? The streams of a process, and the channel to who watches it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import struct
+import termios
+from collections.abc import Sequence
+
+from nodeagent.engine.channel import Channel
+from nodeagent.engine.contract import EngineError, StartFailed
+
+
+class _Output(asyncio.StreamReaderProtocol):
+    """A terminal whose last user has gone says EIO: to us that is the end, not an error."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(None if isinstance(exc, OSError) and exc.errno == errno.EIO else exc)
+
+
+class RunningProcess:
+    """See ``contract.Process``."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self.stdin: asyncio.StreamWriter | None = None
+        self.stdout: asyncio.StreamReader | None = None
+        self.stderr: asyncio.StreamReader | None = None
+        self._transports: list[asyncio.BaseTransport] = []
+        self._terminal = -1
+        self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    def watch(self) -> None:
+        """Begin to wait for the exit."""
+        self._task = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while packet := await self._channel.receive():
+            if "exited" in packet.body:
+                self._end.set_result(int(packet.body["exited"]["exit_code"]))
+                return
+        self._end.set_exception(EngineError("lost sight of the process"))
+        self._end.exception()  # retrieved: it is nobody's mistake not to wait
+
+    def use_terminal(self, fd: int) -> None:
+        """``fd`` is the terminal's master; from now on it is ours."""
+        self._terminal = fd
+
+    async def connect(self, stdin: int, stdout: int, stderr: int) -> None:
+        """Wrap the ends that we keep; -1 is none."""
+        if stdin >= 0:
+            self.stdin = await self._writer(stdin)
+        if stdout >= 0:
+            self.stdout = await self._reader(stdout)
+        if stderr >= 0:
+            self.stderr = await self._reader(stderr)
+
+    async def _writer(self, fd: int) -> asyncio.StreamWriter:
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.connect_write_pipe(
+            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), os.fdopen(fd, "wb", buffering=0)
+        )
+        self._transports.append(transport)
+        return asyncio.StreamWriter(transport, protocol, None, loop)
+
+    async def _reader(self, fd: int) -> asyncio.StreamReader:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: _Output(reader), os.fdopen(fd, "rb", buffering=0)
+        )
+        self._transports.append(transport)
+        return reader
+
+    def resize(self, columns: int, rows: int) -> None:
+        if self._terminal >= 0:
+            fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        elif not self._end.done():
+            try:
+                self._channel.send({"op": "resize", "columns": columns, "rows": rows})
+            except OSError:  # it ended meanwhile
+                pass
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self._end)
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        for transport in self._transports:
+            transport.close()
+        if self._terminal >= 0:
+            os.close(self._terminal)
+            self._terminal = -1
+        self._channel.close()
+
+
+class Pipes:
+    """Pipes for ``names`` of stdin, stdout, stderr: ``theirs`` go to the process, ``ours`` stay."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self.theirs: list[int] = []
+        self.ours: dict[str, int] = {}
+        for name in names:
+            read, write = os.pipe()
+            self.theirs.append(read if name == "stdin" else write)
+            self.ours[name] = write if name == "stdin" else read
+
+    def handed_over(self) -> None:
+        """Their ends are theirs now: ours close, or the end of a stream is never seen."""
+        for fd in self.theirs:
+            os.close(fd)
+        self.theirs.clear()
+
+    def close(self) -> None:
+        self.handed_over()
+        for fd in self.ours.values():
+            os.close(fd)
+        self.ours.clear()
+
+
+async def run_exec(channel: Channel, request: int, names: Sequence[str], *, stdin: bool) -> RunningProcess:
+    """Send an exec request (a memfd) and wait until the command runs. Raises StartFailed."""
+    pipes = Pipes(names)
+    process = RunningProcess(channel)
+    try:
+        channel.send({"op": "exec"}, [request, *pipes.theirs])
+        pipes.handed_over()
+        terminal = -1
+        while True:
+            packet = await channel.receive()
+            if packet is None:
+                raise EngineError("the command could not be run")
+            if "failed" in packet.body:
+                raise StartFailed(packet.body["failed"], packet.body["code"])
+            if "terminal" in packet.body:
+                (terminal,) = packet.fds
+            if "started" in packet.body:
+                break
+        if terminal >= 0:
+            process.use_terminal(terminal)
+            await process.connect(os.dup(terminal) if stdin else -1, os.dup(terminal), -1)
+        else:
+            ours, pipes.ours = pipes.ours, {}
+            await process.connect(*(ours.get(name, -1) for name in ("stdin", "stdout", "stderr")))
+        process.watch()
+        return process
+    except BaseException:
+        pipes.close()
+        await process.close()
+        raise
+
+
+async def run_attach(channel: Channel, *, stdin: bool, tty: bool) -> RunningProcess:
+    """Have the monitor at the other end of ``channel`` copy the container's streams to us."""
+    pipes = Pipes([*(["stdin"] if stdin else []), "stdout", *([] if tty else ["stderr"])])
+    process = RunningProcess(channel)
+    try:
+        channel.send({"op": "attach", "streams": pipes.names}, pipes.theirs)
+        pipes.handed_over()
+        if await channel.receive() is None:
+            raise EngineError("the container is not running")
+        ours, pipes.ours = pipes.ours, {}
+        await process.connect(*(ours.get(name, -1) for name in ("stdin", "stdout", "stderr")))
+        process.watch()
+        return process
+    except BaseException:
+        pipes.close()
+        await process.close()
+        raise

@@ -1,0 +1,62 @@
+"""How does a node leave nothing behind? No running agent is needed: its cgroup and run folder lead to all."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import socket
+import struct
+import time
+from pathlib import Path
+
+from nodeagent.engine import spawn, wire
+from nodeagent.linux import cgroups, mounts, procfs
+
+
+async def teardown_node(data_dir: Path, run_dir: Path, cgroup_root: str) -> None:
+    """End every process, mount and cgroup of the node and its files under /run; what is in ``data_dir`` stays."""
+    await asyncio.to_thread(_teardown, Path(run_dir).absolute(), cgroup_root.strip("/"))
+
+
+def _teardown(run: Path, cgroup_root: str) -> None:
+    spawn.stop(run)  # first: nothing new starts
+    tree = cgroups.detect()
+    procfs.kill_all(tree.procs_files(cgroup_root))
+    for path in (run / "monitors").glob("*.sock"):  # each writes down the exit it saw, and goes
+        _end_monitor(path)
+    procfs.kill_all(tree.procs_files(cgroup_root))
+    if run.exists():
+        for point in mounts.below(str(run)):
+            mounts.detach(point)
+        shutil.rmtree(run)
+    tree.remove(cgroup_root)
+    parent = os.path.dirname(cgroup_root)
+    while parent:
+        tree.remove_empty(parent)
+        parent = os.path.dirname(parent)
+
+
+def _end_monitor(path: Path, timeout: float = 5.0) -> None:
+    try:
+        sock = wire.connect(str(path))
+    except OSError:
+        return
+    with sock:
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid = struct.unpack("3i", credentials)[0]  # of who listens: the monitor
+        started = procfs.start_time(pid)
+        sock.settimeout(timeout)
+        try:
+            while wire.receive(sock) is not None:
+                pass
+        except OSError as error:
+            if error.errno not in (None, errno.ECONNRESET):  # a timeout has none
+                raise
+    deadline = time.monotonic() + 0.5
+    while started and procfs.start_time(pid) == started:
+        if time.monotonic() > deadline:  # stuck: without it nothing of its container is left anyhow
+            procfs.end(pid, started)
+            return
+        time.sleep(0.001)

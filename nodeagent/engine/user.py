@@ -1,0 +1,45 @@
+"""Who is ``name:group``? Looked up in a container's own /etc/passwd and /etc/group, where this runs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from nodeagent.engine.wire import Failure
+
+
+class User(NamedTuple):
+    uid: int
+    gid: int
+    groups: list[int]
+    home: str
+
+
+def _table(path: str) -> list[list[str]]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return [line.rstrip("\n").split(":") for line in file if ":" in line and not line.startswith("#")]
+    except OSError:
+        return []
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+def find(wanted: str, groups: list[int], passwd: str = "/etc/passwd", group: str = "/etc/group") -> User:
+    """The ids of ``"uid"``, ``"uid:gid"``, ``"name"`` or ``"name:group"``. A number need not be in the tables."""
+    name, _, group_name = (wanted or "0").partition(":")
+    row = next((row for row in _table(passwd) if len(row) >= 6 and name in (row[0], row[2])), None)
+    if row is None and not name.isdigit():
+        raise Failure(f"unable to find user {name}: no matching entries in passwd file")
+    uid = _number(row[2]) if row else int(name)
+    gid = _number(row[3]) if row else 0
+    home = (row[5] if row else "") or "/"
+    rows = [entry for entry in _table(group) if len(entry) >= 3]
+    if group_name:
+        match = next((entry for entry in rows if group_name in (entry[0], entry[2])), None)
+        if match is None and not group_name.isdigit():
+            raise Failure(f"unable to find group {group_name}: no matching entries in group file")
+        gid = _number(match[2]) if match else int(group_name)
+    member = [_number(entry[2]) for entry in rows if row and len(entry) >= 4 and row[0] in entry[3].split(",")]
+    return User(uid, gid, sorted({*groups, *member, gid}), home)
