@@ -1,0 +1,50 @@
+"""What is kept per connection: its user, and the watches to end when the client goes away.
+
+aiohttp's own server makes a protocol object per connection; this is that object with two more fields. Without
+this, an idle watch of a client that is gone would live until the next event or its time limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from shim.server.users import User
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Connection(RequestHandler[web.BaseRequest]):
+    """One client connection."""
+
+    __slots__ = ("on_lost", "user")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user: User | None = None
+        self.on_lost: set[Callable[[], None]] = set()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        callbacks, self.on_lost = self.on_lost, set()
+        for callback in callbacks:
+            callback()
+
+
+class HttpServer(web.Server[web.BaseRequest]):
+    """aiohttp's low-level server: one handler for every request, no router and no middleware in between."""
+
+    def __init__(self, handler: Handler, max_body: int) -> None:
+        super().__init__(handler, request_factory=self._request, access_log=None, keepalive_timeout=3630)
+        self._max_body = max_body
+
+    def __call__(self) -> Connection:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+        return web.BaseRequest(
+            message, payload, protocol, writer, task, self._loop, client_max_size=self._max_body
+        )

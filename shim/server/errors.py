@@ -1,0 +1,116 @@
+"""What becomes an HTTP answer when something is refused or breaks: the one file that knows status codes of errors.
+
+Handlers raise domain words (``store.Conflict``, ``store.Compacted``) or :class:`ApiError`; nothing else turns them
+into a Status.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from shim.api.meta import Object
+from shim.api.status import FieldError, ApiError, expired, internal, invalid
+from shim.store.contract import Compacted, Conflict, StoreError
+
+log = logging.getLogger(__name__)
+
+TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
+    "deleted between the time the first chunk was returned and now may show up in the list."
+)
+
+
+class PlainError(Exception):
+    """An answer outside the API, as Go's own file server gives it: plain text, no Status."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code, self.text = code, text
+
+
+def page_not_found() -> PlainError:
+    return PlainError(404, "404 page not found\n")
+
+
+def no_such_resource() -> ApiError:
+    """A path below a served group version that names nothing."""
+    return ApiError(404, "NotFound", "the server could not find the requested resource", {})
+
+
+def method_not_allowed() -> ApiError:
+    message = "the server does not allow this method on the requested resource"
+    return ApiError(405, "MethodNotAllowed", message, {})
+
+
+def not_acceptable(accepted: str) -> ApiError:
+    """The Accept header names nothing this server writes."""
+    return ApiError(406, "NotAcceptable", f"406: Not Acceptable\n\nAvailable representations: {accepted}", {})
+
+
+def no_such_rendering(accepted: str) -> ApiError:
+    """The Accept header asks for a known media type in a form (``as=``) this object does not have."""
+    return ApiError(406, "NotAcceptable", f"only the following media types are accepted: {accepted}")
+
+
+def unsupported_body(accepted: str) -> ApiError:
+    message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
+    return ApiError(415, "UnsupportedMediaType", message)
+
+
+def too_large(limit: int) -> ApiError:
+    message = f"Request entity is too large: limit is {limit}"
+    return ApiError(413, "RequestEntityTooLarge", message)
+
+
+def invalid_option(kind: str, error: FieldError) -> ApiError:
+    """A query parameter that is refused: ``ListOptions.meta.k8s.io "" is invalid: ...``."""
+    return invalid("meta.k8s.io", kind, "", [error])
+
+
+def too_large_version(asked: int, current: int) -> ApiError:
+    """The client has seen a newer revision than this server: retry."""
+    message = f"Timeout: Too large resource version: {asked}, current: {current}"
+    causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
+    return ApiError(504, "Timeout", message, {"causes": causes, "retryAfterSeconds": 1}, 1)
+
+
+def internal_plain(message: str) -> ApiError:
+    """A 500 whose message stands alone, where upstream returns a bare error."""
+    return ApiError(500, "", message)
+
+
+def translate(error: BaseException, what: str) -> ApiError:
+    """The refusal an exception means. What is not foreseen is logged here, once, and is a 500."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, Conflict):
+        # Reached only where a handler did not retry: the key's last part is the object's name.
+        name = error.key.rsplit("/", 1)[-1]
+        resource = error.key.split("/")[2] if error.key.startswith("/registry/") else error.key
+        message = f'Operation cannot be fulfilled on {resource} "{name}": object was modified'
+        return ApiError(409, "Conflict", message, {"name": name, "kind": resource})
+    if isinstance(error, Compacted):
+        return expired(f"too old resource version: {error.asked} ({error.oldest})")
+    if isinstance(error, StoreError):
+        log.error("store failed for %s: %s", what, error)
+        return internal(str(error))
+    log.error("unexpected error for %s", what, exc_info=error)
+    return internal(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+def status_bytes(error: ApiError) -> bytes:
+    return json.dumps(error.status(), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def success(details: Object | None = None, code: int = 0) -> Object:
+    """The Status of something that was done and has no object to show."""
+    status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    if details is not None:
+        status["details"] = details
+    if code:
+        status["code"] = code
+    return status

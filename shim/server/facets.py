@@ -1,0 +1,140 @@
+"""The sides of an object that are read and written on their own: its status, its scale, its ephemeral containers.
+
+A facet is a subresource that behaves as an object does (get, update, patch). It says what is shown of the whole, how
+what is written goes back into the whole, and which rules hold for the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shim.api import selectors
+from shim.api.meta import Object
+from shim.api.status import FieldError, invalid
+from shim.resources.strategy import Resource, Strategy
+from shim.server.registry import Prepare, Validate
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """One such side. Without ``show`` the whole object is shown and written."""
+
+    prepare: Callable[[Strategy], Prepare]
+    """Keeps what this facet must not change."""
+    validate: Callable[[Strategy], Validate]
+    show: Callable[[Object], Object] | None = None
+    take: Callable[[Resource, Object, Object], None] | None = None
+    """Puts what was written (second) into the whole object (third)."""
+
+
+def _keep(keep: Callable[[Object, Object], None]) -> Callable[[Strategy], Prepare]:
+    return lambda strategy: keep
+
+
+def _status_rules(strategy: Strategy) -> Validate:
+    return strategy.validate_status_update
+
+
+def _full_rules(strategy: Strategy) -> Validate:
+    return strategy.validate_update
+
+
+def _no_rules(strategy: Strategy) -> Validate:
+    return lambda new, old: []
+
+
+def _only_metadata_and(*path: str) -> Callable[[Strategy], Prepare]:
+    """Of what was written only one field counts, given by its path; metadata stays as it was but for what is checked."""
+
+    def keep(new: Object, old: Object) -> None:
+        found: object = new
+        for name in path:
+            found = found.get(name) if isinstance(found, dict) else None
+        metadata = {**old["metadata"], "resourceVersion": new["metadata"].get("resourceVersion")}
+        new.clear()
+        new.update(old)
+        new["metadata"] = metadata
+        parent = new
+        for name in path[:-1]:
+            parent[name] = dict(parent.get(name) or {})
+            parent = parent[name]
+        if found is None:
+            parent.pop(path[-1], None)
+        else:
+            parent[path[-1]] = found
+
+    return lambda strategy: keep
+
+
+def _keep_resize(new: Object, old: Object) -> None:
+    """Resources and resize policies of containers may change, and nothing else."""
+    wanted = {container["name"]: container for container in (new.get("spec") or {}).get("containers") or ()}
+    metadata = {**old["metadata"], "resourceVersion": new["metadata"].get("resourceVersion")}
+    containers = []
+    for container in old["spec"]["containers"]:
+        asked = wanted.get(container["name"], container)
+        changed = dict(container)
+        for name in ("resources", "resizePolicy"):
+            if name in asked:
+                changed[name] = asked[name]
+        containers.append(changed)
+    new.clear()
+    new.update(old)
+    new["metadata"] = metadata
+    new["spec"] = {**old["spec"], "containers": containers}
+
+
+def _approve(new: Object, old: Object) -> None:
+    """Approving adds conditions; the certificate is for the signer to set."""
+    conditions = (new.get("status") or {}).get("conditions")
+    _only_metadata_and("status", "conditions")(Strategy())(new, old)
+    if conditions:
+        new.setdefault("status", {})["conditions"] = conditions
+
+
+def _show_scale(obj: Object) -> Object:
+    metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    shown: Object = {"replicas": status.get("replicas", 0)}
+    if text := _selector_text(spec.get("selector")):
+        shown["selector"] = text
+    wanted = {"replicas": spec["replicas"]} if spec.get("replicas") else {}
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {name: metadata[name] for name in kept if name in metadata},
+        "spec": wanted,
+        "status": shown,
+    }
+
+
+def _take_scale(resource: Resource, scale: Object, obj: Object) -> None:
+    replicas = (scale.get("spec") or {}).get("replicas") or 0
+    if replicas < 0:
+        text = f"Invalid value: {replicas}: must be greater than or equal to 0"
+        cause = FieldError("FieldValueInvalid", "spec.replicas", text)
+        raise invalid("autoscaling", "Scale", obj["metadata"]["name"], [cause])
+    obj["spec"]["replicas"] = replicas
+    if revision := (scale.get("metadata") or {}).get("resourceVersion"):
+        obj["metadata"]["resourceVersion"] = revision
+
+
+def _selector_text(selector: Object | None) -> str:
+    """A selector as text: ReplicationControllers have a plain map, the others a LabelSelector."""
+    if not selector:
+        return ""
+    if "matchLabels" in selector or "matchExpressions" in selector:
+        return str(selectors.from_object(selector))
+    return str(selectors.from_map(selector))
+
+
+FACETS: dict[str, Facet] = {
+    "status": Facet(lambda strategy: strategy.prepare_for_status_update, _status_rules),
+    "scale": Facet(lambda strategy: strategy.prepare_for_update, _full_rules, _show_scale, _take_scale),
+    "ephemeralcontainers": Facet(_only_metadata_and("spec", "ephemeralContainers"), _no_rules),
+    "resize": Facet(_keep(_keep_resize), _no_rules),
+    "finalize": Facet(_only_metadata_and("spec", "finalizers"), _no_rules),
+    "approval": Facet(_keep(_approve), _no_rules),
+}
+"""By subresource name."""

@@ -1,0 +1,237 @@
+"""The query parameters of every verb: read, checked and refused as upstream does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+from shim.api.meta import Object
+from shim.api.status import ApiError, FieldError, bad_request, invalid
+from shim.server import errors
+
+Query = Mapping[str, Sequence[str]]
+EXACT, NOT_OLDER = "Exact", "NotOlderThan"
+_INT64 = 1 << 63
+
+POLICIES = ("Foreground", "Background", "Orphan")
+_NOTHING: Query = {}
+
+
+def parse_query(text: str) -> Query:
+    return parse_qs(text, keep_blank_values=True) if text else _NOTHING
+
+
+def first(query: Query, name: str) -> str:
+    values = query.get(name)
+    return values[0] if values else ""
+
+
+@dataclass(slots=True)
+class ListOptions:
+    """Of list, watch and deletecollection."""
+
+    label_selector: str = ""
+    field_selector: str = ""
+    limit: int = 0
+    token: str = ""
+    revision: int | None = None  # None: the newest
+    match: str = ""
+    watch: bool = False
+    bookmarks: bool = False
+    timeout: int | None = None
+    initial_events: bool | None = None
+
+    @classmethod
+    def of(cls, query: Query, *, watch: bool = False) -> ListOptions:
+        """Raises 400 and 422 as upstream's ValidateListOptions."""
+        if not query:
+            return cls(watch=watch)
+        options = cls(
+            label_selector=first(query, "labelSelector"),
+            field_selector=first(query, "fieldSelector"),
+            limit=integer(query, "limit") or 0,
+            token=first(query, "continue"),
+            match=first(query, "resourceVersionMatch"),
+            watch=watch,
+            bookmarks=boolean(query, "allowWatchBookmarks") or False,
+            timeout=integer(query, "timeoutSeconds"),
+            initial_events=boolean(query, "sendInitialEvents"),
+        )
+        text = first(query, "resourceVersion")
+        (_check_watch if watch else _check_list)(options, text)
+        if text:
+            options.revision = _revision(text, watch)
+        return options
+
+
+@dataclass(slots=True)
+class WriteOptions:
+    """Of create, update and patch."""
+
+    dry_run: bool = False
+    manager: str = ""
+    validation: str = "Warn"
+    force: bool | None = None
+
+    @classmethod
+    def of(cls, query: Query, kind: str, *, apply: bool = False) -> WriteOptions:
+        """``kind`` is CreateOptions, UpdateOptions or PatchOptions. Raises 422."""
+        if not query and not apply:
+            return cls()
+        options = cls(manager=first(query, "fieldManager"))
+        causes = []
+        if kind == "PatchOptions":
+            options.force = boolean(query, "force")
+            if apply and not options.manager:
+                causes.append(_required("fieldManager", "is required for apply patch"))
+            if not apply and options.force is not None:
+                causes.append(_forbidden("force", "may not be specified for non-apply patch"))
+        if len(options.manager) > 128:
+            causes.append(FieldError("FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes"))
+        causes += _check_dry_run(query.get("dryRun", ()))
+        if (validation := first(query, "fieldValidation")) not in ("", "Ignore", "Strict", "Warn"):
+            causes.append(_unsupported("fieldValidation", validation, ("", "Ignore", "Strict", "Warn")))
+        if causes:
+            raise invalid("meta.k8s.io", kind, "", causes)
+        options.dry_run = "All" in query.get("dryRun", ())
+        options.validation = validation or "Warn"
+        return options
+
+
+@dataclass(slots=True)
+class DeleteOptions:
+    """Of delete and deletecollection: from the body, or from the query where the body has nothing."""
+
+    grace: int | None = None
+    policy: str = ""
+    uid: str = ""
+    revision: str = ""
+    dry_run: bool = False
+
+    @classmethod
+    def of(cls, query: Query, body: Object) -> DeleteOptions:
+        """Raises 422."""
+        preconditions = body.get("preconditions") or {}
+        dry_run = body.get("dryRun") or query.get("dryRun", ())
+        orphan = body.get("orphanDependents")
+        policy = body.get("propagationPolicy")
+        grace = body.get("gracePeriodSeconds")
+        if not body:
+            policy = first(query, "propagationPolicy") or None
+            grace = integer(query, "gracePeriodSeconds")
+            orphan = boolean(query, "orphanDependents")
+        causes = []
+        if orphan is not None and policy is not None:
+            text = "orphanDependents and deletionPropagation cannot be both set"
+            shown = f"Invalid value: {json.dumps(policy)}: {text}"
+            causes.append(FieldError("FieldValueInvalid", "propagationPolicy", shown))
+        if policy is not None and policy not in POLICIES:
+            causes.append(_unsupported("propagationPolicy", policy, (*POLICIES, "nil")))
+        causes += _check_dry_run(dry_run)
+        if causes:
+            raise invalid("meta.k8s.io", "DeleteOptions", "", causes)
+        if orphan is not None:
+            policy = "Orphan" if orphan else "Background"
+        if grace is not None and grace < 0:
+            grace = 1  # upstream reads every negative number so
+        uid, revision = preconditions.get("uid") or "", preconditions.get("resourceVersion") or ""
+        return cls(grace, policy or "", uid, revision, "All" in dry_run)
+
+
+def integer(query: Query, name: str) -> int | None:
+    """A 64-bit integer, or None when absent. Raises 400 in Go's words."""
+    text = first(query, name)
+    if not text:
+        return None
+    digits = text[1:] if text[0] in "+-" else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise bad_request(f"strconv.ParseInt: parsing {json.dumps(text)}: invalid syntax")
+    if not -_INT64 <= int(text) < _INT64:
+        raise bad_request(f"strconv.ParseInt: parsing {json.dumps(text)}: value out of range")
+    return int(text)
+
+
+def boolean(query: Query, name: str) -> bool | None:
+    """As upstream converts query parameters: present and not ``false`` or ``0`` is true."""
+    values = query.get(name)
+    if not values:
+        return None
+    return values[0] not in ("0", "false", "False", "FALSE", "f", "F")
+
+
+def is_watch(query: Query) -> bool:
+    return bool(boolean(query, "watch"))
+
+
+def _revision(text: str, watch: bool) -> int:
+    if text.isascii() and text.isdigit() and int(text) < 1 << 64:
+        return int(text)
+    why = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
+    message = f"resourceVersion: Invalid value: {json.dumps(text)}: strconv.ParseUint: parsing {json.dumps(text)}: {why}"
+    if watch:
+        raise ApiError(500, "", message)
+    raise bad_request(f"invalid resource version: {message}")
+
+
+def _check_list(options: ListOptions, revision: str) -> None:
+    causes = []
+    if match := options.match:
+        if not revision:
+            text = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+            causes.append(_forbidden("resourceVersionMatch", text))
+        if options.token:
+            text = "resourceVersionMatch is forbidden when continue is provided"
+            causes.append(_forbidden("resourceVersionMatch", text))
+        if match not in (EXACT, NOT_OLDER):
+            causes.append(_unsupported("resourceVersionMatch", match, (EXACT, NOT_OLDER, "")))
+        if match == EXACT and revision == "0":
+            text = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+            causes.append(_forbidden("resourceVersionMatch", text))
+    if options.initial_events is not None:
+        causes.append(_forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+    _refuse(causes)
+
+
+def _check_watch(options: ListOptions, revision: str) -> None:
+    causes = []
+    match = options.match
+    if options.initial_events is not None and match != NOT_OLDER:
+        text = f"sendInitialEvents requires setting resourceVersionMatch to {NOT_OLDER}"
+        causes.append(_forbidden("resourceVersionMatch", text))
+    if match:
+        if options.initial_events is None:
+            text = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            causes.append(_forbidden("resourceVersionMatch", text))
+        if match != NOT_OLDER:
+            causes.append(_unsupported("resourceVersionMatch", match, (NOT_OLDER,)))
+        if options.token:
+            text = "resourceVersionMatch is forbidden when continue is provided"
+            causes.append(_forbidden("resourceVersionMatch", text))
+    _refuse(causes)
+
+
+def _refuse(causes: list[FieldError]) -> None:
+    if causes:
+        raise invalid("meta.k8s.io", "ListOptions", "", causes)
+
+
+def _check_dry_run(values: Iterable[Any]) -> list[FieldError]:
+    values = list(values)
+    return [_unsupported("dryRun", values, ("All",))] if any(value != "All" for value in values) else []
+
+
+def _forbidden(name: str, text: str) -> FieldError:
+    return FieldError("FieldValueForbidden", name, f"Forbidden: {text}")
+
+
+def _required(name: str, text: str) -> FieldError:
+    return FieldError("FieldValueRequired", name, f"Required value: {text}")
+
+
+def _unsupported(name: str, value: Any, supported: Iterable[str]) -> FieldError:
+    shown = json.dumps(value, separators=(",", ":"))
+    texts = ", ".join(json.dumps(text) for text in supported)
+    return FieldError("FieldValueNotSupported", name, f"Unsupported value: {shown}: supported values: {texts}")

@@ -1,0 +1,303 @@
+"""What happens to an object on its way to the store and out of it: create and update, for any kind.
+
+Nothing here knows HTTP or kinds: what is particular is asked of the resource's strategy, of admission, and (for
+what must be unique in the cluster) of allocators. Deletion is in :mod:`shim.server.removal`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from shim.admission.chain import CREATE, UPDATE, Chain, Request
+from shim.api.meta import Object, new_uid, now
+from shim.api.status import MODIFIED, ApiError, FieldError, already_exists, bad_request, conflict, invalid, not_found
+from shim.resources.strategy import Resource
+from shim.server.allocators import Allocator, Reservation
+from shim.server.users import User
+from shim.store.cache import Cache, Entry
+from shim.store.contract import Conflict
+from shim.store.entry import encode
+
+RETRIES = 100  # every lost race means that another writer has won: this many in a row is a hot loop somewhere
+GENERATED_RETRIES = 8
+NAME_LIMIT = 63
+_SUFFIX_CHARS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
+_SUFFIX_LENGTH = 5
+
+Change = Callable[[Object], Object]
+"""From the stored object (which it may change) to the wanted one, decoded and defaulted."""
+Prepare = Callable[[Object, Object], None]
+Validate = Callable[[Object, Object], list[FieldError]]
+
+
+@dataclass(slots=True)
+class Write:
+    """One write: which object, by whom, and how."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    user: User
+    subresource: str = ""
+    dry_run: bool = False
+    uid: str = ""  # a precondition
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return self.resource.key(self.namespace, self.name)
+
+    def admission(self, operation: str, obj: Object | None, old: Object | None) -> Request:
+        return Request(
+            operation,
+            self.resource,
+            self.namespace or None,
+            self.name,
+            obj,
+            old,
+            self.subresource,
+            self.user.name,
+            self.user.groups,
+            self.dry_run,
+            warnings=self.warnings,
+        )
+
+
+class Registry:
+    """Creates and changes objects."""
+
+    def __init__(self, cache: Cache, chain: Chain, allocators: Mapping[tuple[str, str], Allocator]) -> None:
+        self.cache = cache
+        self.chain = chain
+        self._allocators = allocators
+
+    async def create(self, write: Write, obj: Object) -> bytes:
+        """Store a new object (decoded and defaulted) and return its bytes. Raises ApiError."""
+        resource, strategy = write.resource, write.resource.strategy
+        metadata = obj.setdefault("metadata", {})
+        _match_namespace(write, metadata)
+        if metadata.get("resourceVersion"):
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
+        write.name = metadata.get("name") or ""
+        request = write.admission(CREATE, obj, None)
+        await self.chain.mutate(request)
+        metadata["uid"] = new_uid()
+        metadata["creationTimestamp"] = now()
+        for leftover in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"):
+            metadata.pop(leftover, None)
+        prefix = "" if metadata.get("name") else metadata.get("generateName") or ""
+        for attempt in range(GENERATED_RETRIES):
+            if prefix:
+                metadata["name"] = prefix[: NAME_LIMIT - _SUFFIX_LENGTH] + _suffix()
+            if not attempt:
+                strategy.prepare_for_create(obj)
+                if strategy.counts_generation:
+                    metadata["generation"] = 1
+                self._accept(write, strategy.validate(obj))
+                write.warnings += strategy.warnings(obj)
+            write.name = request.name = metadata["name"]
+            if self.cache.get(write.key) is None:
+                await self.chain.validate(request)
+                try:
+                    return await self._insert(write, obj)
+                except Conflict:
+                    pass
+            if not prefix:
+                break
+        raise already_exists(resource.group, resource.name, write.name)
+
+    async def _insert(self, write: Write, obj: Object) -> bytes:
+        reservation = self._reserve(write.resource, obj, None)
+        try:
+            if write.dry_run:
+                reservation.revert()
+                return encode(obj)
+            entry = await self.cache.create(write.key, self.stored(write.resource, obj))
+        except BaseException:
+            reservation.revert()
+            raise
+        reservation.commit()
+        return self.shown(write.resource, entry)
+
+    async def update(
+        self,
+        write: Write,
+        change: Change,
+        *,
+        prepare: Prepare | None = None,
+        validate: Validate | None = None,
+        create: Callable[[], Object] | None = None,
+    ) -> tuple[bytes, bool]:
+        """Change a stored object; return its bytes, and whether it was created.
+
+        ``change`` is asked again whenever another writer came in between. ``prepare`` and ``validate`` replace the
+        strategy's for writes of a subresource. ``create`` makes the object when there is none. Raises ApiError.
+        """
+        resource = write.resource
+        for _ in range(RETRIES):
+            entry = self.cache.get(write.key)
+            if entry is None:
+                if create is None:
+                    raise not_found(resource.group, resource.name, write.name)
+                return await self.create(write, create()), True
+            if write.uid:
+                self._check_uid(write, entry)
+            try:
+                return await self._replace(write, entry, change, prepare, validate), False
+            except Conflict:
+                continue
+        raise conflict(resource.group, resource.name, write.name, MODIFIED)
+
+    async def _replace(
+        self, write: Write, entry: Entry, change: Change, prepare: Prepare | None, validate: Validate | None
+    ) -> bytes:
+        resource, strategy = write.resource, write.resource.strategy
+        old = self.decode(resource, entry)
+        new = change(self.decode(resource, entry))
+        metadata = new["metadata"]
+        self._check_identity(write, new, old)
+        request = write.admission(UPDATE, new, old)
+        await self.chain.mutate(request)
+        _carry_metadata(metadata, old["metadata"])
+        allocator = None if write.subresource else self._allocators.get((resource.group, resource.name))
+        if allocator:
+            allocator.adopt(new, old)
+        (prepare or strategy.prepare_for_update)(new, old)
+        metadata = new["metadata"]
+        generation = old["metadata"].get("generation")
+        if strategy.counts_generation and write.subresource != "status" and strategy.desired_changed(new, old):
+            generation = (generation or 0) + 1
+        if generation is not None:
+            metadata["generation"] = generation
+        self._accept(write, (validate or strategy.validate_update)(new, old))
+        if not write.subresource:
+            write.warnings += strategy.warnings(new)
+        await self.chain.validate(request)
+        reservation = self._reserve(resource, new, old) if allocator else Reservation()
+        if new == old:
+            reservation.revert()
+            return self.shown(resource, entry)
+        if write.dry_run:
+            reservation.revert()
+            return orjson.dumps(new)
+        try:
+            stored = self.stored(resource, new)
+            if is_finished(resource, new, old):
+                written = await self.cache.delete(write.key, stored, expected=entry.revision)
+                self.released(resource, old)
+            else:
+                written = await self.cache.update(write.key, stored, expected=entry.revision)
+        except BaseException:
+            reservation.revert()
+            raise
+        reservation.commit()
+        return self.shown(resource, written)
+
+    def decode(self, resource: Resource, entry: Entry) -> Object:
+        """A stored object in the version of this resource."""
+        obj = entry.decode()
+        return resource.from_storage(obj) if resource.from_storage else obj
+
+    def stored(self, resource: Resource, obj: Object) -> Object:
+        """The object in the version that is kept."""
+        return resource.to_storage(obj) if resource.to_storage else obj
+
+    def shown(self, resource: Resource, entry: Entry) -> bytes:
+        """A stored object's bytes in the version of this resource."""
+        return orjson.dumps(resource.from_storage(entry.decode())) if resource.from_storage else entry.data
+
+    def released(self, resource: Resource, obj: Object) -> None:
+        """An object is gone: give back what it was allocated."""
+        if allocator := self._allocators.get((resource.group, resource.name)):
+            allocator.release(obj)
+
+    def _reserve(self, resource: Resource, new: Object, old: Object | None) -> Reservation:
+        allocator = self._allocators.get((resource.group, resource.name))
+        return allocator.reserve(new, old) if allocator else Reservation()
+
+    def _check_uid(self, write: Write, entry: Entry) -> None:
+        found = entry.decode()["metadata"]["uid"]
+        if found != write.uid:
+            why = (
+                f"StorageError: invalid object, Code: 4, Key: {write.key}, ResourceVersion: 0, AdditionalErrorMsg: "
+                f"Precondition failed: UID in precondition: {write.uid}, UID in object meta: {found}"
+            )
+            raise conflict(write.resource.group, write.resource.name, write.name, why)
+
+    def _check_identity(self, write: Write, new: Object, old: Object) -> None:
+        """The new object must be the one that the URL names, and be made from what is stored now."""
+        resource, metadata = write.resource, new.setdefault("metadata", {})
+        if not metadata.get("name"):
+            metadata["name"] = write.name
+        check_name(write.name, metadata["name"])
+        _match_namespace(write, metadata)
+        revision = metadata.get("resourceVersion")
+        if not revision or revision == "0":
+            if not resource.strategy.allow_unconditional_update:
+                cause = FieldError(
+                    "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update"
+                )
+                raise invalid(resource.group, resource.name, write.name, [cause])
+            metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
+        elif not (isinstance(revision, str) and revision.isascii() and revision.isdigit()):
+            shown = orjson.dumps(revision).decode()
+            text = f"Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax"
+            cause = FieldError("FieldValueInvalid", "metadata.resourceVersion", text)
+            raise invalid(resource.group, resource.kind, write.name, [cause])
+        elif revision != old["metadata"]["resourceVersion"]:
+            raise conflict(resource.group, resource.name, write.name, MODIFIED)
+
+    def _accept(self, write: Write, causes: list[FieldError]) -> None:
+        if causes:
+            raise invalid(write.resource.group, write.resource.kind, write.name, causes)
+
+
+def check_name(wanted: str, found: str) -> None:
+    if found != wanted:
+        raise bad_request(f"the name of the object ({found}) does not match the name on the URL ({wanted})")
+
+
+def _match_namespace(write: Write, metadata: Object) -> None:
+    if not write.resource.namespaced:
+        metadata.pop("namespace", None)
+    elif not metadata.get("namespace"):
+        metadata["namespace"] = write.namespace
+    elif metadata["namespace"] != write.namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+
+
+def _carry_metadata(new: Object, old: Object) -> None:
+    """What an update cannot change, whatever it says."""
+    if not new.get("uid"):
+        new["uid"] = old["uid"]
+    new["creationTimestamp"] = old.get("creationTimestamp")
+    for name in ("deletionTimestamp", "deletionGracePeriodSeconds"):
+        if old.get(name) is not None:
+            new[name] = old[name]
+        else:
+            new.pop(name, None)
+    new.pop("generation", None)
+    new.pop("selfLink", None)
+
+
+def is_finished(resource: Resource, new: Object, old: Object) -> bool:
+    """Whether this update removed the last reason to keep an object whose deletion was asked for."""
+    metadata = old["metadata"]
+    if not metadata.get("deletionTimestamp") or metadata.get("deletionGracePeriodSeconds"):
+        return False
+    return not is_held(resource, new)
+
+
+def is_held(resource: Resource, obj: Object) -> bool:
+    """Whether finalizers keep the object. Namespaces have a second list of them, in their spec."""
+    if resource.name == "namespaces" and not resource.group and (obj.get("spec") or {}).get("finalizers"):
+        return True
+    return bool(obj["metadata"].get("finalizers"))
+
+
+def _suffix() -> str:
+    return "".join(random.choices(_SUFFIX_CHARS, k=_SUFFIX_LENGTH))

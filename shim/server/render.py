@@ -1,0 +1,174 @@
+"""Stored objects become what the client asked for: as they are, as rows of a Table, as metadata alone, in another format.
+
+The common case copies bytes: a list is a join of them. Everything else decodes, converts and encodes per answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from shim.api.meta import Object
+from shim.api.status import ApiError
+from shim.resources.strategy import Column, Resource
+from shim.server import errors
+from shim.server.bodies import encode, encode_event
+from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, Rendering
+from shim.server.parts import Call
+from shim.store.cache import Entry, Event
+from shim.store.entry import EventType
+
+META_GROUP = "meta.k8s.io"
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+_PARTIAL = "PartialObjectMetadata"
+
+
+def render_one(call: Call, obj: bytes | Object, *, own_kind: bool = True) -> tuple[bytes, str]:
+    """One object, stored or just made, and its content type. ``own_kind``: it is of the resource's own kind."""
+    rendering = call.rendering
+    if rendering.plain:
+        return (obj if isinstance(obj, bytes) else orjson.dumps(obj)), JSON
+    document: Object = orjson.loads(obj) if isinstance(obj, bytes) else obj
+    if rendering.form and own_kind:
+        if rendering.form == "Table":
+            document = table(call, [document], _list_meta(document["metadata"].get("resourceVersion", "")))
+        elif rendering.form == _PARTIAL:
+            document = partial(document, rendering.version)
+        else:
+            raise errors.no_such_rendering(ACCEPTED)
+    return encode(rendering.media, document, call.parts.schema), rendering.media
+
+
+def render_list(call: Call, items: Sequence[bytes], meta: Object) -> tuple[bytes, str]:
+    """A list of stored objects with its metadata, and its content type."""
+    rendering = call.rendering
+    resource = call.resource
+    if rendering.plain:
+        return join(resource.kind, resource.api_version, items, meta), JSON
+    if rendering.form == "Table":
+        document = table(call, (orjson.loads(item) for item in items), meta)
+    elif rendering.form:
+        if rendering.form == _PARTIAL:
+            raise errors.no_such_rendering(ACCEPTED)
+        version = rendering.version
+        rows = [partial(orjson.loads(item), version) for item in items]
+        document = {"kind": rendering.form, "apiVersion": f"{META_GROUP}/{version}", "metadata": meta, "items": rows}
+    else:
+        objects = [orjson.loads(item) for item in items]
+        head = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": meta}
+        document = {**head, "items": objects}
+    return encode(rendering.media, document, call.parts.schema), rendering.media
+
+
+def join(kind: str, api_version: str, items: Sequence[bytes], meta: Object) -> bytes:
+    """A list from its items' bytes. In a list, items do not repeat their kind."""
+    front = len(b'{"kind":"","apiVersion":"",') + len(kind) + len(api_version)
+    head = b'{"kind":"%bList","apiVersion":"%b","metadata":%b,"items":[' % (
+        kind.encode(),
+        api_version.encode(),
+        orjson.dumps(meta),
+    )
+    if not items:
+        return head + b"]}"
+    return b"".join([head, b"{", b",{".join([item[front:] for item in items]), b"]}"])
+
+
+def _list_meta(revision: str) -> Object:
+    return {"resourceVersion": revision} if revision else {}
+
+
+def partial(obj: Object, version: str) -> Object:
+    """The object's metadata alone."""
+    return {"kind": _PARTIAL, "apiVersion": f"{META_GROUP}/{version}", "metadata": obj["metadata"]}
+
+
+def table(call: Call, objects: Iterable[Object], meta: Object, *, columns: bool = True) -> Object:
+    """Objects as rows of the columns their kind is printed with."""
+    version = call.rendering.version
+    shape = columns_of(call.resource)
+    include = call.value("includeObject") or "Metadata"
+    rows = []
+    for obj in objects:
+        shown: Object | None = None
+        if include == "Metadata":
+            shown = partial(obj, version)
+        elif include == "Object":
+            shown = obj
+        rows.append({"cells": [column.cell(obj) for column in shape], "object": shown})
+    return {
+        "kind": "Table",
+        "apiVersion": f"{META_GROUP}/{version}",
+        "metadata": meta,
+        "columnDefinitions": [_definition(column) for column in shape] if columns else None,
+        "rows": rows,
+    }
+
+
+@lru_cache(maxsize=512)
+def columns_of(resource: Resource) -> Sequence[Column]:
+    """A kind's columns; a kind without any is shown by name and age."""
+    return resource.columns
+
+
+def _definition(column: Column) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "type": column.type,
+        "format": column.format,
+        "description": column.description,
+        "priority": column.priority,
+    }
+
+
+class EventWriter:
+    """Writes watch events in the form and format of one watch."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._rendering: Rendering = call.rendering
+        self._first_row = True
+        self.content_type = self._rendering.media
+        if self._rendering.media == PROTOBUF:
+            self.content_type += ";stream=watch"
+        convert = call.resource.from_storage
+        self.line: Callable[..., bytes] = _line if self._rendering.plain and not convert else self._converted
+
+    def added(self, entry: Entry) -> bytes:
+        """An object that is there already, as an ADDED event."""
+        return self.line(Event("ADDED", entry, None, entry.revision))
+
+    def bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
+        """An object of the watched kind that has a revision and nothing else."""
+        meta: Object = {"resourceVersion": str(revision), "creationTimestamp": None}
+        if initial_events_end:
+            meta["annotations"] = {INITIAL_EVENTS_END: "true"}
+        resource = self._call.resource
+        obj: Object = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta}
+        if self._rendering.form == "Table":
+            obj = table(self._call, [], {"resourceVersion": str(revision)})
+        elif self._rendering.form:
+            obj = partial(obj, self._rendering.version)
+        return encode_event(self._rendering.media, "BOOKMARK", obj, self._call.parts.schema)
+
+    def error(self, error: ApiError) -> bytes:
+        """The last event of a watch that cannot go on."""
+        return encode_event(self._rendering.media, "ERROR", error.status(), self._call.parts.schema)
+
+    def _converted(self, event: Event, type: EventType | None = None) -> bytes:
+        obj: Object = orjson.loads(event.data(type))
+        if convert := self._call.resource.from_storage:
+            obj = convert(obj)
+        if self._rendering.form == "Table":
+            meta = _list_meta(obj["metadata"].get("resourceVersion", ""))
+            obj = table(self._call, [obj], meta, columns=self._first_row)
+            self._first_row = False
+        elif self._rendering.form:
+            obj = partial(obj, self._rendering.version)
+        return encode_event(self._rendering.media, type or event.type, obj, self._call.parts.schema)
+
+
+def _line(event: Event, type: EventType | None = None) -> bytes:
+    return event.line(type)

@@ -1,0 +1,142 @@
+"""What is asked? A method and a path become who-does-what-to-which-resource; unknown paths become upstream's 404 and 405.
+
+Parsing (:func:`parse`) needs no table and comes first, because authorisation judges any path, served or not.
+:meth:`Routes.find` then looks the resource up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from shim.api.meta import Object
+from shim.resources.strategy import Resource
+from shim.resources.subresources import Subresource, describe
+from shim.server import errors
+
+_VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_NAMESPACE_SUBRESOURCES = ("status", "finalize")
+
+
+@dataclass(slots=True)
+class RequestInfo:
+    """One request in the API's words; for a path outside the API ``resource`` is empty and ``verb`` the method's."""
+
+    verb: str
+    path: str
+    group: str = ""
+    version: str = ""
+    namespace: str = ""
+    resource: str = ""
+    name: str = ""
+    subresource: str = ""
+    rest: str = ""
+    """What follows a subresource, with its leading slash: the path of a proxied request."""
+
+
+def parse(method: str, path: str, watching: bool) -> RequestInfo:
+    """Read a path as upstream's RequestInfoFactory does. ``watching``: the query asks for ``watch``."""
+    if "%" in path:
+        path = unquote(path)
+    parts = path.split("/")
+    # parts[0] is empty: every path begins with a slash
+    if len(parts) > 3 and parts[1] == "api":
+        group, version, start = "", parts[2], 3
+    elif len(parts) > 4 and parts[1] == "apis":
+        group, version, start = parts[2], parts[3], 4
+    else:
+        return RequestInfo(method.lower(), path)
+    rest = parts[start:]
+    if not rest[0]:  # "/api/v1/"
+        return RequestInfo(method.lower(), path)
+    verb = _VERBS.get(method, "")
+    if rest[0] in ("watch", "proxy") and len(rest) > 1:
+        verb, rest = rest[0], rest[1:]
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 1:
+        namespace = rest[1]
+        if len(rest) > 2 and rest[2] and rest[2] not in _NAMESPACE_SUBRESOURCES:
+            rest = rest[2:]
+    info = RequestInfo(verb, path, group, version, namespace, rest[0])
+    if len(rest) > 1:
+        info.name = rest[1]
+        if len(rest) > 2:
+            info.subresource = rest[2]
+            if len(rest) > 3:
+                info.rest = "/" + "/".join(rest[3:])
+    if not info.name:
+        if verb == "get":
+            info.verb = "watch" if watching else "list"
+        elif verb == "delete":
+            info.verb = "deletecollection"
+    return info
+
+
+class Routes:
+    """The served resources by path."""
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self.resources = tuple(resources)
+        self._groups: dict[str, dict[str, dict[str, Resource]]] = {}
+        self._by_prefix: dict[str, Resource] = {}
+        self._by_kind: dict[tuple[str, str], Resource] = {}
+        for row in self.resources:
+            self._groups.setdefault(row.group, {}).setdefault(row.version, {})[row.name] = row
+            if row.storage is None:
+                self._by_prefix[row.prefix] = row
+            self._by_kind.setdefault((row.api_version, row.kind), row)
+
+    def versions(self, group: str) -> dict[str, dict[str, Resource]]:
+        """The served versions of a group, preferred first, each with its resources by name."""
+        return self._groups.get(group, {})
+
+    def groups(self) -> list[str]:
+        """Every served group in the order of discovery, the core group among them."""
+        return list(self._groups)
+
+    def get(self, group: str, version: str, name: str) -> Resource | None:
+        return self._groups.get(group, {}).get(version, {}).get(name)
+
+    def of_key(self, key: str) -> Resource:
+        """The resource that keeps its objects under this key of the store; KeyError when none does."""
+        end = key.index("/", len("/registry/")) + 1
+        row = self._by_prefix.get(key[:end])
+        return row if row is not None else self._by_prefix[key[: key.index("/", end) + 1]]
+
+    def of_object(self, obj: Object) -> Resource | None:
+        return self._by_kind.get((obj.get("apiVersion", ""), obj.get("kind", "")))
+
+    def find(self, info: RequestInfo) -> tuple[Resource, Subresource | None]:
+        """The resource a request is for. Raises the 404 or 405 upstream answers when it cannot be."""
+        versions = self._groups.get(info.group)
+        if versions is None:
+            raise errors.page_not_found()
+        row = versions.get(info.version, {}).get(info.resource)
+        if row is None:
+            if info.group and info.version not in versions:
+                raise errors.page_not_found()
+            raise errors.no_such_resource()
+        if info.namespace and not row.namespaced and row.name != "namespaces":
+            raise errors.no_such_resource()
+        if info.subresource:
+            if info.subresource not in row.subresources:
+                raise errors.no_such_resource()
+            subresource = describe(row, info.subresource)
+            if info.verb not in subresource.verbs or (row.namespaced and not info.namespace):
+                raise errors.method_not_allowed()
+            return row, subresource
+        if info.verb not in row.verbs or not _fits(row, info):
+            raise errors.method_not_allowed()
+        return row, None
+
+
+def _fits(row: Resource, info: RequestInfo) -> bool:
+    """Whether the verb can be asked of this path: creates go to collections, the rest of writes to names."""
+    if info.verb == "create":
+        return not info.name and (bool(info.namespace) or not row.namespaced)
+    if info.verb in ("update", "patch", "delete", "get"):
+        return bool(info.name) and (bool(info.namespace) or not row.namespaced)
+    if info.verb == "deletecollection":
+        return bool(info.namespace) or not row.namespaced
+    return True

@@ -1,0 +1,59 @@
+"""Which objects does a list or watch mean? Its label and field selectors as one test of a cache entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from shim.api import selectors
+from shim.api.status import bad_request
+from shim.resources.strategy import Resource
+from shim.server.options import ListOptions
+from shim.store.cache import Entry
+
+Test = Callable[[Entry], bool]
+_GENERIC = ("metadata.name", "metadata.namespace")
+
+
+def test_of(resource: Resource, options: ListOptions) -> Test | None:
+    """A test for entries, or None when everything is meant. Raises 400."""
+    if not options.label_selector and not options.field_selector:
+        return None
+    try:
+        labels = selectors.parse(options.label_selector)
+        fields = selectors.parse_fields(options.field_selector)
+    except selectors.SelectorError as error:
+        raise bad_request(str(error)) from error
+    known = known_fields(resource)
+    for requirement in fields.requirements:
+        if requirement.key not in known:
+            raise bad_request(_unknown(resource, requirement.key))
+    by_label, by_field = labels.matches, fields.matches
+    if fields.empty:
+        return lambda entry: by_label(entry.labels)
+    if labels.empty:
+        return lambda entry: by_field(entry.fields)
+    return lambda entry: by_field(entry.fields) and by_label(entry.labels)
+
+
+def single_name(options: ListOptions) -> str:
+    """The one name a field selector asks for, or "": authorisation judges such a list as one of that name."""
+    if "metadata.name" not in options.field_selector:
+        return ""
+    try:
+        return selectors.parse_fields(options.field_selector).exact("metadata.name") or ""
+    except selectors.SelectorError:
+        return ""
+
+
+@lru_cache(maxsize=512)
+def known_fields(resource: Resource) -> frozenset[str]:
+    """The fields a kind can be selected by: those it tells of an empty object."""
+    empty = {"metadata": {}, "spec": {}, "status": {}}
+    return frozenset((*_GENERIC, *resource.strategy.selectable_fields(empty)))
+
+
+def _unknown(resource: Resource, name: str) -> str:
+    if len(known_fields(resource)) > len(_GENERIC):
+        return f"field label not supported: {name}"
+    return f'"{name}" is not a known field selector: only "metadata.name", "metadata.namespace"'

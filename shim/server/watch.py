@@ -1,0 +1,167 @@
+"""Tell me what changes: the events of a collection as lines of JSON, until time is up or the client leaves.
+
+The promise to a watcher: every change after the revision it names, once, in order. Who cannot keep up is cut off and
+begins anew; nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from aiohttp import web
+
+from shim.api.status import ApiError, expired
+from shim.server.connection import Connection
+from shim.server.options import ListOptions
+from shim.server.parts import Call
+from shim.server.render import EventWriter
+from shim.server.selection import Test, test_of
+from shim.store.cache import Cache, Entry, Event, Watch
+from shim.store.contract import Compacted, StoreError
+from shim.store.entry import EventType
+
+log = logging.getLogger(__name__)
+
+BOOKMARK_EVERY = 60.0  # upstream: about once a minute
+LEAST_TIMEOUT = 1800.0  # where the client names none; upstream picks between this and twice this, so do we
+WRITE_SIZE = 256 * 1024  # events are joined into writes of about this size: fewer wake-ups and TLS records
+
+
+class Watchers:
+    """The open watches, so that a server that stops can end them."""
+
+    def __init__(self) -> None:
+        self._open: set[Callable[[], None]] = set()
+        self._stopping = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def end_all(self) -> None:
+        """End every watch as if its time were up; clients then come back to whoever serves next."""
+        self._stopping = True
+        for end in list(self._open):
+            end()
+
+    async def serve(self, call: Call) -> web.StreamResponse:
+        """Answer a watch request."""
+        options = ListOptions.of(call.query, watch=True)
+        test = test_of(call.resource, options)
+        if call.info.name:  # the old path /watch/.../NAME means one object
+            test = _only(call.key, test)
+        writer = EventWriter(call)
+        cache = call.parts.cache
+        since, initial = _begin(cache, call.prefix, options, test)
+        try:
+            watch = cache.watch(call.prefix, since=since)
+        except Compacted as error:
+            # a watch that cannot begin is answered 200 with one ERROR event: that is what clients look for
+            line = writer.error(_too_old(error))
+            return web.Response(body=line, headers={"Content-Type": writer.content_type})
+        response = web.StreamResponse(
+            headers={"Content-Type": writer.content_type, "Cache-Control": "no-cache, private"}
+        )
+        response.enable_chunked_encoding()
+        end = watch.close
+        connection = call.http.protocol
+        assert isinstance(connection, Connection)
+        timeout = options.timeout if options.timeout is not None else LEAST_TIMEOUT * (1 + random.random())
+        timer = asyncio.get_running_loop().call_later(timeout, end)
+        marking = None
+        self._open.add(end)
+        connection.on_lost.add(end)
+        if self._stopping:
+            end()
+        try:
+            await response.prepare(call.http)
+            await _send(response, (writer.added(entry) for entry in initial))
+            if options.bookmarks:
+                if options.initial_events:
+                    await response.write(writer.bookmark(since, initial_events_end=True))
+                marking = asyncio.create_task(_mark(response, writer, watch), name="bookmarks")
+            async for events in watch:
+                if events[0].revision <= since:  # asked from a revision that was yet to come
+                    events = [event for event in events if event.revision > since]
+                await _send(response, _lines(events, test, writer))
+            await response.write_eof()
+        except StoreError as error:  # too slow: its queue has overflowed, or what it had yet to read is compacted
+            log.info("watch of %s by %s ended: %s", call.prefix, call.user.name, error)
+            refusal = _too_old(error) if isinstance(error, Compacted) else expired(f"too old resource version: {error}")
+            await response.write(writer.error(refusal))
+            await response.write_eof()
+        finally:
+            timer.cancel()
+            if marking is not None:
+                marking.cancel()
+            self._open.discard(end)
+            connection.on_lost.discard(end)
+            end()
+        return response
+
+
+def _begin(cache: Cache, prefix: str, options: ListOptions, test: Test | None) -> tuple[int, list[Entry]]:
+    """The revision to watch from, and the objects to show first.
+
+    Without a version, or with "0", the present state comes as ADDED events; ``sendInitialEvents`` says so (or not)
+    explicitly.
+    """
+    since = options.revision or 0
+    wanted = options.initial_events if options.initial_events is not None else not since
+    if not wanted:
+        return since or cache.revision, []
+    found = cache.range(prefix)
+    return cache.revision, found if test is None else [entry for entry in found if test(entry)]
+
+
+def _lines(events: Sequence[Event], test: Test | None, writer: EventWriter) -> Iterator[bytes]:
+    """Events as this watcher sees them."""
+    if test is None:
+        yield from map(writer.line, events)
+        return
+    for event in events:
+        if (type := _seen_as(event, test)) is not None:
+            yield writer.line(event, type)
+
+
+def _seen_as(event: Event, test: Test) -> EventType | None:
+    """What starts to match a selector is ADDED to its watcher, what ceases to match is DELETED."""
+    now = event.type != "DELETED" and test(event.entry)
+    before = event.previous is not None and test(event.previous)
+    if now:
+        return "MODIFIED" if before else "ADDED"
+    return "DELETED" if before else None
+
+
+async def _send(response: web.StreamResponse, lines: Iterable[bytes]) -> None:
+    """Write lines in few large pieces; waits while the client does not read."""
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        piece.append(line)
+        size += len(line)
+        if size >= WRITE_SIZE:
+            await response.write(b"".join(piece))
+            piece, size = [], 0
+    if piece:
+        await response.write(b"".join(piece) if len(piece) > 1 else piece[0])
+
+
+async def _mark(response: web.StreamResponse, writer: EventWriter, watch: Watch) -> None:
+    """Bookmarks let a client whose objects seldom change resume from a recent revision."""
+    while True:
+        await asyncio.sleep(BOOKMARK_EVERY)
+        try:
+            await response.write(writer.bookmark(watch.revision))
+        except ConnectionError:
+            return  # the watch itself notices too
+
+
+def _only(key: str, test: Test | None) -> Test:
+    return lambda entry: entry.key == key and (test is None or test(entry))
+
+
+def _too_old(error: Compacted) -> ApiError:
+    return expired(f"too old resource version: {error.asked} ({error.oldest})")

@@ -1,0 +1,148 @@
+"""Create, update, patch and delete as HTTP asks for them: bodies and options in, objects or Status out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+from aiohttp import web
+
+from shim.api.meta import Object
+from shim.server import errors, patches
+from shim.server.bodies import Body, decode_delete_options, read_body
+from shim.server.facets import Facet
+from shim.server.options import DeleteOptions, ListOptions, WriteOptions
+from shim.server.parts import Call
+from shim.server.read import select
+from shim.server.registry import Write
+from shim.server.removal import SHOWS_OBJECT
+from shim.server.render import join, render_one
+from shim.server.responses import respond, respond_large
+
+
+def write_of(call: Call, *, dry_run: bool = False) -> Write:
+    """The write a request asks for."""
+    info = call.info
+    namespace = info.namespace if call.resource.namespaced else ""
+    return Write(call.resource, namespace, info.name, call.user, info.subresource, dry_run, warnings=call.warnings)
+
+
+async def create(call: Call) -> web.Response:
+    """POST to a collection."""
+    options = WriteOptions.of(call.query, "CreateOptions")
+    body = await read_body(call)
+    obj = body.decode(call, call.resource.kind, call.resource.api_version, options)
+    call.resource.strategy.default(obj)
+    data = await call.parts.registry.create(write_of(call, dry_run=options.dry_run), obj)
+    return answer(call, data, 201)
+
+
+async def update(call: Call, facet: Facet | None = None) -> web.Response:
+    """PUT of an object or of one facet of it."""
+    options = WriteOptions.of(call.query, "UpdateOptions")
+    body = await read_body(call)
+    kind, api_version = _kind(call)
+    wanted = body.decode(call, kind, api_version, options)
+    write = write_of(call, dry_run=options.dry_run)
+    if facet is not None and facet.take is not None:
+        return await _apply(call, write, facet, lambda _: wanted)
+    strategy = call.resource.strategy
+    strategy.default(wanted)
+    write.uid = (wanted.get("metadata") or {}).get("uid") or ""
+    encoded = orjson.dumps(wanted)
+    create = (lambda: wanted) if strategy.allow_create_on_update and facet is None else None
+    return await _apply(call, write, facet, lambda _: orjson.loads(encoded), create)
+
+
+async def patch(call: Call, facet: Facet | None = None) -> web.Response:
+    """PATCH of an object or of one facet of it, in any of the four ways."""
+    way = patches.way_of(call)
+    options = WriteOptions.of(call.query, "PatchOptions", apply=way == patches.APPLY)
+    body = await read_body(call, patches.WAYS)
+    write = write_of(call, dry_run=options.dry_run)
+    kind, api_version = _kind(call)
+    patcher = patches.patcher(call, way, body, options)
+    seen: list[str] = []
+
+    def change(old: Object) -> Object:
+        call.warnings[:] = seen  # a second try must not warn twice
+        return body.check_patched(call, patcher(old), kind, api_version, options)
+
+    if facet is None or facet.take is None:
+        strategy = call.resource.strategy
+
+        def change_and_default(old: Object) -> Object:
+            new = change(old)
+            strategy.default(new)
+            return new
+
+        return await _apply(call, write, facet, change_and_default)
+    return await _apply(call, write, facet, change)
+
+
+async def delete(call: Call) -> web.Response:
+    """DELETE of one object."""
+    options = DeleteOptions.of(call.query, await decode_delete_options(call))
+    removed = await call.parts.removal.delete(write_of(call), options)
+    resource = call.resource
+    if not removed.gone or (resource.group, resource.name) in SHOWS_OBJECT:
+        return answer(call, removed.data, 200)
+    metadata = orjson.loads(removed.data)["metadata"]
+    details = {"name": metadata["name"], "group": resource.group, "kind": resource.name, "uid": metadata["uid"]}
+    status = errors.success({key: value for key, value in details.items() if value})
+    body, media = render_one(call, status, own_kind=False)
+    return respond(body, 200, media, call.warnings)
+
+
+async def delete_collection(call: Call) -> web.Response:
+    """DELETE of every object that the selectors mean."""
+    options = DeleteOptions.of(call.query, await decode_delete_options(call))
+    entries, meta = await select(call, ListOptions.of(call.query))
+    items = await call.parts.removal.delete_all(write_of(call), entries, options)
+    meta["resourceVersion"] = str(call.parts.cache.revision)
+    return await respond_large(call.http, join(call.resource.kind, call.resource.api_version, items, meta))
+
+
+def answer(call: Call, data: bytes, status: int) -> web.Response:
+    """A written object as the client wants it."""
+    if call.rendering.plain:
+        return respond(data, status, warnings=call.warnings)
+    body, media = render_one(call, data)
+    return respond(body, status, media, call.warnings)
+
+
+async def _apply(
+    call: Call,
+    write: Write,
+    facet: Facet | None,
+    change: Callable[[Object], Object],
+    create: Callable[[], Object] | None = None,
+) -> web.Response:
+    """Run a change through the registry, by way of the facet when there is one."""
+    registry, strategy = call.parts.registry, call.resource.strategy
+    if facet is None:
+        data, created = await registry.update(write, change, create=create)
+        return answer(call, data, 201 if created else 200)
+    prepare, validate = facet.prepare(strategy), facet.validate(strategy)
+    if facet.show is None or facet.take is None:
+        data, _ = await registry.update(write, change, prepare=prepare, validate=validate)
+        return answer(call, data, 200)
+    show, take = facet.show, facet.take
+
+    def through(old: Object) -> Object:
+        take(call.resource, change(show(old)), old)
+        return old
+
+    data, _ = await registry.update(write, through, prepare=prepare, validate=validate)
+    body, media = render_one(call, show(orjson.loads(data)), own_kind=False)
+    return respond(body, 200, media, call.warnings)
+
+
+def _kind(call: Call) -> tuple[str, str]:
+    """What kind the body is expected to be."""
+    if call.subresource is not None and call.subresource.group:
+        return call.subresource.kind, f"{call.subresource.group}/{call.subresource.version}"
+    return call.resource.kind, call.resource.api_version
+
+
+__all__ = ["Body", "answer", "create", "delete", "delete_collection", "patch", "update", "write_of"]
