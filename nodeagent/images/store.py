@@ -1,0 +1,229 @@
+"""Which images are on this machine, and where are their layers?
+
+    image_dir/index.json        images and tags; replaced as a whole, under the lock
+    image_dir/configs/HEX       configurations, named by their digest: an image's id
+    image_dir/layers/NAME       unpacked layers, each once however many images have it
+    image_dir/uses/NAME         one file for each container: its image cannot be removed
+
+Several agents read while another process imports: whoever reads sees the index before or after, never between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nodeagent.engine.contract import EngineError, Image, ImageConfig, ImageMissing, ImageRoot
+from nodeagent.images import archive, builtin, layers, reference
+
+
+class Images:
+    """See ``contract.ImageStore``."""
+
+    def __init__(self, image_dir: Path) -> None:
+        self._dir = Path(image_dir).absolute()
+        self._index = self._dir / "index.json"
+        self._layers = self._dir / "layers"
+        for folder in (self._dir, self._layers, self._dir / "configs", self._dir / "uses"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._seen: tuple[int, int] = (0, 0)
+        self._cached: dict[str, Any] = {"images": {}, "tags": {}}
+
+    # Reading
+
+    def find(self, reference_: str) -> Image | None:
+        index = self._read()
+        image_id = self._resolve(index, reference_)
+        return self._image(index, image_id) if image_id else None
+
+    def images(self) -> list[Image]:
+        index = self._read()
+        return [self._image(index, image_id) for image_id in index["images"]]
+
+    def root(self, image: str) -> ImageRoot:
+        record = self._read()["images"].get(image)
+        if record is None:
+            raise ImageMissing(f"no such image: {image}")
+        return ImageRoot(str(self._layers), tuple(reversed(record["layers"])), dict(record["trees"]))
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            status = self._index.stat()
+        except FileNotFoundError:
+            return {"images": {}, "tags": {}}
+        if self._seen != (status.st_ino, status.st_mtime_ns):
+            self._cached = json.loads(self._index.read_bytes())
+            self._seen = (status.st_ino, status.st_mtime_ns)
+        return self._cached
+
+    def _resolve(self, index: dict[str, Any], text: str) -> str | None:
+        for image_id in (text, f"sha256:{text}"):
+            if image_id in index["images"]:
+                return image_id
+        try:
+            name = reference.parse(text)
+        except reference.InvalidReference:
+            return None
+        if name.digest:
+            return next((i for i, record in index["images"].items() if name.pinned in record["digests"]), None)
+        found: str | None = index["tags"].get(name.tagged)
+        return found
+
+    def _image(self, index: dict[str, Any], image_id: str) -> Image:
+        record = index["images"][image_id]
+        tags = tuple(tag for tag, target in index["tags"].items() if target == image_id)
+        config = record["config"]
+        return Image(
+            id=image_id,
+            tags=tags,
+            digests=tuple(record["digests"]),
+            size=record["size"],
+            config=ImageConfig(
+                entrypoint=tuple(config.get("Entrypoint") or ()),
+                cmd=tuple(config.get("Cmd") or ()),
+                env=tuple((name, value) for name, _, value in (e.partition("=") for e in config.get("Env") or ())),
+                cwd=config.get("WorkingDir") or "/",
+                user=config.get("User") or "",
+                stop_signal=config.get("StopSignal") or "SIGTERM",
+            ),
+        )
+
+    # Changing
+
+    def import_archive(self, path: str, tag: str = "") -> list[Image]:
+        with archive.opened(path) as opened:
+            found = archive.images(opened)
+            if not found:
+                raise EngineError(f"{path} has no image for this machine")
+            if tag and len(found) > 1:
+                raise EngineError(f"{path} has {len(found)} images: one tag cannot name them all")
+            return [self._import(image, tag) for image in found]
+
+    def _import(self, found: archive.Found, tag: str) -> Image:
+        config = json.loads(found.config)
+        diff_ids = config.get("rootfs", {}).get("diff_ids", [])
+        if len(diff_ids) != len(found.layers):
+            raise EngineError(f"the image lists {len(diff_ids)} layers and has {len(found.layers)}")
+        names = [reference.parse(name) for name in ([tag] if tag else found.names) if "/" in name or ":" in name or tag]
+        digests = [f"{name.repository}@{found.manifest_digest}" for name in names] if found.manifest_digest else []
+        with self._changing() as index:
+            size = 0
+            for diff_id, open_layer in zip(diff_ids, found.layers, strict=True):
+                with open_layer() as stream:
+                    size += layers.unpack(stream, diff_id, self._layers)
+            image_id = self._put_config(found.config)
+            record = {
+                "layers": [layers.folder_name(diff_id) for diff_id in diff_ids],
+                "trees": {},
+                "digests": sorted({*digests, *index["images"].get(image_id, {}).get("digests", ())}),
+                "size": size,
+                "config": config.get("config") or {},
+            }
+            self._put(index, image_id, record, [name.tagged for name in names if name.tag])
+        return self._image(index, image_id)
+
+    def host_image(self) -> Image:
+        """``localhost/host``: the node's own programs. Made anew each time, with what the node has now."""
+        with self._changing() as index:
+            layer, trees, size = builtin.host_layer(self._layers)
+            config = {"architecture": os.uname().machine, "os": "linux", "config": builtin.HOST_CONFIG, "layer": layer}
+            image_id = self._put_config(json.dumps(config, sort_keys=True).encode())
+            record = {"layers": [layer], "trees": trees, "digests": [], "size": size, "config": builtin.HOST_CONFIG}
+            self._put(index, image_id, record, ["localhost/host:latest"])
+        return self._image(index, image_id)
+
+    def tag(self, reference_: str, tag: str) -> None:
+        """Give an image one more name. Raises ImageMissing."""
+        with self._changing() as index:
+            image_id = self._resolve(index, reference_)
+            if image_id is None:
+                raise ImageMissing(f"no such image: {reference_}")
+            index["tags"][reference.parse(tag).tagged] = image_id
+
+    def remove(self, reference_: str) -> list[str]:
+        with self._changing() as index:
+            image_id = self._resolve(index, reference_)
+            if image_id is None:
+                raise ImageMissing(f"no such image: {reference_}")
+            tags = [tag for tag, target in index["tags"].items() if target == image_id]
+            try:
+                named = reference.parse(reference_).tagged
+            except reference.InvalidReference:
+                named = ""
+            going = [named] if named in tags else tags  # by id or digest: all of its names
+            if len(going) == len(tags):
+                self._refuse_used(image_id)
+            for tag in going:
+                del index["tags"][tag]
+            if len(going) < len(tags):
+                return going
+            del index["images"][image_id]
+        self._collect()
+        return [*going, image_id]
+
+    def use(self, image: str, container_dir: str) -> None:
+        name = hashlib.sha256(container_dir.encode()).hexdigest()[:32]
+        with self._locked(fcntl.LOCK_SH):
+            if image not in self._read()["images"]:
+                raise ImageMissing(f"no such image: {image}")
+            (self._dir / "uses" / name).write_text(f"{image}\n{container_dir}\n")
+
+    def _refuse_used(self, image_id: str) -> None:
+        for path in (self._dir / "uses").iterdir():
+            used, container_dir = path.read_text().splitlines()
+            if not os.path.exists(container_dir):
+                path.unlink()  # the container has gone
+            elif used == image_id:
+                raise EngineError(f"image is in use by container {os.path.basename(container_dir)}")
+
+    def _put_config(self, config: bytes) -> str:
+        digest = hashlib.sha256(config).hexdigest()
+        (self._dir / "configs" / digest).write_bytes(config)
+        return f"sha256:{digest}"
+
+    def _put(self, index: dict[str, Any], image_id: str, record: dict[str, Any], tags: list[str]) -> None:
+        index["images"][image_id] = record
+        for tag in tags:
+            index["tags"][tag] = image_id
+
+    @contextlib.contextmanager
+    def _locked(self, kind: int) -> Iterator[None]:
+        fd = os.open(self._dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, kind)
+            yield
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[dict[str, Any]]:
+        """The index, written back when the ``with`` ends well."""
+        with self._locked(fcntl.LOCK_EX):
+            index = json.loads(json.dumps(self._read()))
+            yield index
+            temporary = self._dir / "index.new"
+            temporary.write_text(json.dumps(index))
+            temporary.replace(self._index)
+
+    def _collect(self) -> None:
+        """Remove layers and configurations that no image has."""
+        with self._locked(fcntl.LOCK_EX):
+            index = self._read()
+            kept = {name for record in index["images"].values() for name in record["layers"]}
+            for path in self._layers.iterdir():
+                if path.name.removesuffix(".size") in kept:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
+            for path in (self._dir / "configs").iterdir():
+                if f"sha256:{path.name}" not in index["images"]:
+                    path.unlink()
