@@ -10,7 +10,7 @@ from shim.api.meta import Object, controller_of, key_of
 from shim.api.selectors import SelectorError
 from shim.api.status import ApiError
 from shim.client import resource as r
-from shim.controllers.adoption import claim, owner_reference, plan_claims
+from shim.controllers.adoption import claim, is_controlled_by, owner_reference, plan_claims
 from shim.controllers.children import Children
 from shim.controllers.expectations import Expectations
 from shim.controllers.job_failures import Backoff, judge
@@ -145,10 +145,11 @@ class JobController(Controller):
 
     async def claim_pods(self, job: Object) -> list[Object]:
         selector = selectors.from_object(job["spec"].get("selector"))
+        unseen = [pod for pod in self.written_pods.unseen() if is_controlled_by(pod, job)]
         plan = plan_claims(
             job,
             lambda pod: selector.matches(pod["metadata"].get("labels") or {}),
-            self.written_pods.overlay(self.children.candidates(job)),
+            self.written_pods.overlay(self.children.candidates(job)) + unseen,
         )
         reference = owner_reference(job, "batch/v1", "Job")
         return await claim(self.ctx.client, r.JOBS, job, reference, r.PODS, plan, finalizer=TRACKING)
@@ -171,7 +172,8 @@ class JobController(Controller):
         waiting = iter(plan.indexes)
 
         async def create() -> None:
-            await self.control.create(job, new_pod(job, seen, next(waiting, None)))
+            made = await self.control.create(job, new_pod(job, seen, next(waiting, None)))
+            self.written_pods.remember(made)
 
         done, failure = await slow_start(plan.create, create)
         for _ in range(plan.create - done):
