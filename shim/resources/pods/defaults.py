@@ -61,6 +61,8 @@ def pod_spec(spec: Object) -> None:
         spec["securityContext"] = {}
     if spec.get("terminationGracePeriodSeconds") is None:
         spec["terminationGracePeriodSeconds"] = GRACE_PERIOD
+    elif spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = 1  # upstream's conversion does the same, silently
     if not spec.get("schedulerName"):
         spec["schedulerName"] = "default-scheduler"
     # one field under two names: what was written under either is kept, the new name wins

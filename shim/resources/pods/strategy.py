@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources import metadata
-from shim.resources.pods import defaults, qos
+from shim.resources.pods import defaults, qos, update, validation, warnings
 from shim.resources.strategy import Strategy
 
 
@@ -46,12 +45,17 @@ class PodStrategy(Strategy):
         else:
             new["metadata"].pop("ownerReferences", None)
 
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return validation.pod(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return update.validate(new, old)
+
     def warnings(self, obj: Object) -> list[str]:
         found = names.dns1123_label(obj["metadata"].get("name") or "")
-        if not found:
-            return []
         text = "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; "
-        return [f"{text}a DNS label is recommended: [{' '.join(found)}]"]
+        own = [f"{text}a DNS label is recommended: [{' '.join(found)}]"] if found else []
+        return own + warnings.pod_spec("spec", obj["spec"])
 
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
@@ -87,7 +91,7 @@ class EphemeralContainers(PodStrategy):
         new["metadata"] = {**old["metadata"], "resourceVersion": new["metadata"].get("resourceVersion", "")}
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
-        return metadata.validate_update(new, old)
+        return update.ephemeral_containers(new, old)
 
 
 class Resize(PodStrategy):
@@ -116,4 +120,4 @@ class Resize(PodStrategy):
         new["metadata"] = {**old["metadata"], "resourceVersion": new["metadata"].get("resourceVersion", "")}
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
-        return metadata.validate_update(new, old)
+        return update.resize(new, old)

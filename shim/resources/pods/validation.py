@@ -1,0 +1,182 @@
+"""What must hold of a pod, and of a pod template: the order of the checks is the order of the complaints."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from shim.api import names
+from shim.api.meta import Object
+from shim.api.status import FieldError
+from shim.resources.causes import NOT_AN_IP, duplicate, forbidden, invalid, labels, named, one_of, required, unsupported
+from shim.resources.pods import amounts, scheduling, security, volumes
+from shim.resources.pods import containers as groups
+
+RESTART_POLICIES = ("Always", "OnFailure", "Never")
+_DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+_MAX_INT32 = 2**31 - 1
+
+
+def pod(obj: Object) -> list[FieldError]:
+    """A new pod, but for its metadata."""
+    spec = obj["spec"]
+    causes = pod_spec("spec", spec)
+    for field in ("containers", "initContainers"):
+        for index, container in enumerate(spec.get(field) or ()):
+            image = container.get("image") or ""
+            if image != image.strip():
+                text = "must not have leading or trailing whitespace"
+                causes.append(invalid(f"spec.{field}[{index}].image", image, text))
+    if spec.get("ephemeralContainers"):
+        causes.append(forbidden("spec.ephemeralContainers", "cannot be set on create"))
+    if spec.get("nodeName") and spec.get("schedulingGates"):
+        causes.append(forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared"))
+    return causes
+
+
+def template(at: str, obj: Object) -> list[FieldError]:
+    """A pod template, metadata included."""
+    metadata = obj.get("metadata") or {}
+    causes = labels(f"{at}.labels", metadata.get("labels"))
+    for key in metadata.get("annotations") or ():
+        causes += [invalid(f"{at}.annotations", key, text) for text in names.label_key(key.lower())]
+    causes += pod_spec(f"{at}.spec", obj.get("spec") or {})
+    if (obj.get("spec") or {}).get("ephemeralContainers"):
+        text = "ephemeral containers not allowed in pod template"
+        causes.append(forbidden(f"{at}.spec.ephemeralContainers", text))
+    return causes
+
+
+def pod_spec(at: str, spec: Object) -> list[FieldError]:
+    """Everything a pod and a template have in common."""
+    grace = spec.get("terminationGracePeriodSeconds")
+    causes = [required(f"{at}.terminationGracePeriodSeconds")] if grace is None else []
+    seconds, host_users = grace or 0, spec.get("hostUsers") is not False
+    known, found = volumes.validate(f"{at}.volumes", spec.get("volumes") or [])
+    causes += found
+    main = spec.get("containers") or []
+    taken = {container.get("name") or "" for container in main}
+    causes += groups.containers(f"{at}.containers", main, known, seconds, host_users)
+    if spec.get("initContainers"):
+        init = spec["initContainers"]
+        causes += groups.init_containers(f"{at}.initContainers", init, taken, known, seconds, host_users)
+    if spec.get("ephemeralContainers"):
+        extra, targets = spec["ephemeralContainers"], set(taken)
+        causes += groups.ephemeral_containers(f"{at}.ephemeralContainers", extra, taken, known, targets, host_users)
+    if spec.get("resources"):
+        causes += amounts.validate(f"{at}.resources", spec["resources"])
+    if spec.get("hostNetwork"):
+        causes += _host_network(at, spec)
+    causes += one_of(f"{at}.restartPolicy", spec.get("restartPolicy"), RESTART_POLICIES)
+    causes += one_of(f"{at}.dnsPolicy", spec.get("dnsPolicy"), _DNS_POLICIES)
+    causes += labels(f"{at}.nodeSelector", spec.get("nodeSelector"))
+    causes += security.pod(f"{at}.securityContext", spec)
+    if spec.get("affinity"):
+        causes += scheduling.affinity(f"{at}.affinity", spec["affinity"])
+    if spec.get("dnsConfig") or spec.get("dnsPolicy") == "None":
+        causes += _dns_config(f"{at}.dnsConfig", spec.get("dnsConfig"), spec.get("dnsPolicy"))
+    for index, gate in enumerate(spec.get("readinessGates") or ()):
+        kind = gate.get("conditionType") or ""
+        causes += named(f"{at}.readinessGates[{index}].conditionType", kind, names.qualified_name)
+    if spec.get("schedulingGates"):
+        causes += _scheduling_gates(f"{at}.schedulingGates", spec["schedulingGates"])
+    if spec.get("topologySpreadConstraints"):
+        causes += scheduling.topology(f"{at}.topologySpreadConstraints", spec["topologySpreadConstraints"])
+    causes += security.host_users(at, spec)
+    return causes + _names_and_numbers(at, spec)
+
+
+def _names_and_numbers(at: str, spec: Object) -> list[FieldError]:
+    causes: list[FieldError] = []
+    for field in ("serviceAccountName", "nodeName"):
+        if spec.get(field):
+            causes += named(f"{at}.{field}", spec[field], names.dns1123_subdomain)
+    deadline = spec.get("activeDeadlineSeconds")
+    if deadline is not None:
+        complaints = names.in_range(deadline, 1, _MAX_INT32)
+        causes += [invalid(f"{at}.activeDeadlineSeconds", deadline, text) for text in complaints]
+    for field in ("hostname", "subdomain"):
+        if spec.get(field):
+            causes += named(f"{at}.{field}", spec[field], names.dns1123_label)
+    if spec.get("tolerations"):
+        causes += scheduling.tolerations(f"{at}.tolerations", spec["tolerations"])
+    for index, alias in enumerate(spec.get("hostAliases") or ()):
+        here = f"{at}.hostAliases[{index}]"
+        causes += ip_address(f"{here}.ip", alias.get("ip") or "")
+        for host_index, host in enumerate(alias.get("hostnames") or ()):
+            causes += named(f"{here}.hostnames[{host_index}]", host, names.dns1123_subdomain)
+    for field in ("priorityClassName", "runtimeClassName"):
+        if spec.get(field):
+            causes += named(f"{at}.{field}", spec[field], names.dns1123_subdomain)
+    policy = spec.get("preemptionPolicy")
+    if policy is not None:
+        causes += one_of(f"{at}.preemptionPolicy", policy, ("PreemptLowerPriority", "Never"))
+    for name, text in (spec.get("overhead") or {}).items():
+        causes += amounts.quantity(f"{at}.overhead[{name}]", name, text)
+    system = (spec.get("os") or {}).get("name")
+    if spec.get("os") is not None:
+        causes += [required(f"{at}.os.name")] if not system else one_of(f"{at}.os.name", system, ("linux", "windows"))
+    return causes
+
+
+def ip_address(at: str, text: str) -> list[FieldError]:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return [invalid(at, text, NOT_AN_IP)]
+    return []
+
+
+def _host_network(at: str, spec: Object) -> list[FieldError]:
+    """With the node's network, a container port is a port of the node."""
+    causes: list[FieldError] = []
+    for index, container in enumerate(spec.get("containers") or ()):
+        for port_index, port in enumerate(container.get("ports") or ()):
+            if (port.get("hostPort") or 0) not in (0, port.get("containerPort")):
+                here = f"{at}.containers[{index}].ports[{port_index}].hostPort"
+                causes.append(invalid(here, port["hostPort"], "must match `containerPort` when `hostNetwork` is true"))
+    return causes
+
+
+def _dns_config(at: str, config: Object | None, policy: str | None) -> list[FieldError]:
+    if policy == "None":
+        if not config:
+            return [required(at, "must provide `dnsConfig` when `dnsPolicy` is None")]
+        if not config.get("nameservers"):
+            text = "must provide at least one DNS nameserver when `dnsPolicy` is None"
+            return [required(f"{at}.nameservers", text)]
+    causes: list[FieldError] = []
+    servers, searches = (config or {}).get("nameservers") or [], (config or {}).get("searches") or []
+    if len(servers) > 3:
+        causes.append(invalid(f"{at}.nameservers", servers, "must not have more than 3 nameservers"))
+    for index, server in enumerate(servers):
+        causes += ip_address(f"{at}.nameservers[{index}]", server)
+    if len(searches) > 32:
+        causes.append(invalid(f"{at}.searches", searches, "must not have more than 32 search paths"))
+    if len(" ".join(searches)) > 2048:
+        text = "must not have more than 2048 characters (including spaces) in the search list"
+        causes.append(invalid(f"{at}.searches", searches, text))
+    for index, search in enumerate(searches):
+        name = search.removesuffix(".").replace("_", "a")  # an underscore is allowed here alone
+        if search != "." and names.dns1123_subdomain(name):
+            causes += named(f"{at}.searches[{index}]", search.removesuffix("."), names.dns1123_subdomain)
+    for index, option in enumerate((config or {}).get("options") or ()):
+        if not option.get("name"):
+            causes.append(required(f"{at}.options[{index}]", "must not be empty"))
+    return causes
+
+
+def _scheduling_gates(at: str, gates: list[Object]) -> list[FieldError]:
+    causes: list[FieldError] = []
+    seen: set[str] = set()
+    for index, gate in enumerate(gates):
+        name = gate.get("name") or ""
+        causes += named(f"{at}[{index}]", name, names.qualified_name)
+        if name in seen:
+            causes.append(duplicate(f"{at}[{index}]", name))
+        seen.add(name)
+    return causes
+
+
+def restart_policy(at: str, policy: str, supported: tuple[str, ...]) -> list[FieldError]:
+    """Workloads allow fewer restart policies than pods."""
+    return [] if policy in supported else [unsupported(at, policy, supported)]
