@@ -23,6 +23,7 @@ from shim.store.cache import Cache
 if TYPE_CHECKING:  # these in turn need the names above
     from shim.server.authz import Authorizer
     from shim.server.registry import Registry
+    from shim.server.removal import Removal
     from shim.server.tokens import Tokens
 
 
@@ -37,6 +38,7 @@ class Parts:
     tokens: Tokens
     authorizer: Authorizer
     registry: Registry
+    removal: Removal
 
 
 @dataclass(slots=True)

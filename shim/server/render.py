@@ -15,7 +15,7 @@ from shim.api.meta import Object
 from shim.api.status import ApiError
 from shim.resources.strategy import Column, Resource
 from shim.server import errors
-from shim.server.bodies import encode, encode_event
+from shim.server.formats import encode, encode_event
 from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, Rendering
 from shim.server.parts import Call
 from shim.store.cache import Entry, Event

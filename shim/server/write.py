@@ -9,7 +9,7 @@ from aiohttp import web
 
 from shim.api.meta import Object
 from shim.server import errors, patches
-from shim.server.bodies import Body, decode_delete_options, read_body
+from shim.server.bodies import check_patched, read_body, read_delete_options
 from shim.server.facets import Facet
 from shim.server.options import DeleteOptions, ListOptions, WriteOptions
 from shim.server.parts import Call
@@ -66,7 +66,7 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
 
     def change(old: Object) -> Object:
         call.warnings[:] = seen  # a second try must not warn twice
-        return body.check_patched(call, patcher(old), kind, api_version, options)
+        return check_patched(call, patcher(old), kind, api_version, options)
 
     if facet is None or facet.take is None:
         strategy = call.resource.strategy
@@ -82,7 +82,7 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
 
 async def delete(call: Call) -> web.Response:
     """DELETE of one object."""
-    options = DeleteOptions.of(call.query, await decode_delete_options(call))
+    options = DeleteOptions.of(call.query, await read_delete_options(call))
     removed = await call.parts.removal.delete(write_of(call), options)
     resource = call.resource
     if not removed.gone or (resource.group, resource.name) in SHOWS_OBJECT:
@@ -96,7 +96,7 @@ async def delete(call: Call) -> web.Response:
 
 async def delete_collection(call: Call) -> web.Response:
     """DELETE of every object that the selectors mean."""
-    options = DeleteOptions.of(call.query, await decode_delete_options(call))
+    options = DeleteOptions.of(call.query, await read_delete_options(call))
     entries, meta = await select(call, ListOptions.of(call.query))
     items = await call.parts.removal.delete_all(write_of(call), entries, options)
     meta["resourceVersion"] = str(call.parts.cache.revision)
@@ -143,6 +143,3 @@ def _kind(call: Call) -> tuple[str, str]:
     if call.subresource is not None and call.subresource.group:
         return call.subresource.kind, f"{call.subresource.group}/{call.subresource.version}"
     return call.resource.kind, call.resource.api_version
-
-
-__all__ = ["Body", "answer", "create", "delete", "delete_collection", "patch", "update", "write_of"]

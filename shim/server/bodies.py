@@ -1,0 +1,140 @@
+"""Request bodies become objects, and objects answer bodies, in the three formats: JSON, YAML and protobuf.
+
+What a body must be is known from its path, so a body of another kind is refused here, and so is what the schema
+does not know: always for values of a wrong type, for unknown and duplicate fields as ``fieldValidation`` asks.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import web
+
+from shim.api import decoding
+from shim.api.meta import Object, split_api_version
+from shim.api.schema import Definition, Schema
+from shim.api.status import FieldError, bad_request, invalid
+from shim.server import errors
+from shim.server.formats import FormatError, decode, duplicate_fields
+from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
+from shim.server.options import WriteOptions
+from shim.server.parts import Call
+
+LIMIT = 3 * 1024 * 1024  # upstream's limit
+_SCHEME = "pkg/api/legacyscheme/scheme.go:30"  # where upstream's messages say its types are registered
+
+
+@dataclass(slots=True)
+class Body:
+    """The bytes of a request's body and the format they are in."""
+
+    data: bytes
+    media: str
+
+    def decode(self, call: Call, kind: str, api_version: str, options: WriteOptions) -> Object:
+        """The object this body is, which must be of this kind. Raises 400."""
+        schema = call.parts.schema
+        try:
+            given = decode(self.media, self.data, schema)
+        except FormatError as error:
+            raise bad_request(
+                f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {error}"
+            ) from error
+        _check_kind(given, kind, api_version)
+        version = split_api_version(api_version)[1]
+        what = f'{kind} in version "{version}" cannot be handled as a {kind}'
+        definition = definition_of(schema, kind, api_version)
+        if definition is None:
+            obj, unknown = given, []
+        else:
+            obj, unknown, problem = decoding.decode(definition, given)
+            if problem:
+                raise bad_request(f"{what}: {problem}")
+        if options.validation != "Ignore":
+            complaints = [f'duplicate field "{path}"' for path in duplicate_fields(self.media, self.data)]
+            complaints += [f'unknown field "{path}"' for path in unknown]
+            if complaints and options.validation == "Strict":
+                raise bad_request(f"{what}: strict decoding error: {', '.join(complaints)}")
+            call.warnings += complaints
+        return _typed(obj, kind, api_version)
+
+
+def check_patched(call: Call, patched: Object, kind: str, api_version: str, options: WriteOptions) -> Object:
+    """A patched object as it is stored. Raises 422, which is what upstream says of a patch that makes no object."""
+    definition = definition_of(call.parts.schema, kind, api_version)
+    if definition is None:
+        return _typed(patched, kind, api_version)
+    _check_kind(patched, kind, api_version)
+    obj, unknown, problem = decoding.decode(definition, patched)
+    complaints = [f'unknown field "{path}"' for path in unknown]
+    if complaints and options.validation == "Strict":
+        problem = problem or f"strict decoding error: {', '.join(complaints)}"
+    if problem:
+        text = json.dumps(orjson.dumps(patched).decode())
+        raise invalid("", "", "", [FieldError("FieldValueInvalid", "patch", f"Invalid value: {text}: {problem}")])
+    if options.validation == "Warn":
+        call.warnings += complaints
+    return _typed(obj, kind, api_version)
+
+
+async def read_body(call: Call, accepted: str = ACCEPTED) -> Body:
+    """The body of a write. Raises 413 and 415."""
+    http = call.http
+    media = http.headers.get("Content-Type", JSON).partition(";")[0].strip().lower() or JSON
+    if media not in accepted:
+        raise errors.unsupported_body(accepted)
+    return Body(await _read(http), media)
+
+
+async def read_delete_options(call: Call) -> Object:
+    """The DeleteOptions a DELETE may carry; an empty object when it carries none."""
+    if not call.http.can_read_body:
+        return {}
+    data = await _read(call.http)
+    if not data:
+        return {}
+    media = call.http.headers.get("Content-Type", JSON).partition(";")[0].strip().lower() or JSON
+    if media not in (JSON, YAML, PROTOBUF):
+        raise errors.unsupported_body(ACCEPTED)
+    try:
+        return decode(media, data, call.parts.schema)
+    except FormatError as error:
+        text = "couldn't get version/kind; "
+        raise bad_request(f"the object provided is unrecognized (must be of type DeleteOptions): {text}{error}") from error
+
+
+def definition_of(schema: Schema, kind: str, api_version: str) -> Definition | None:
+    """The schema of a built-in kind."""
+    group, version = split_api_version(api_version)
+    return schema.for_kind(group, version, kind)
+
+
+async def _read(http: web.BaseRequest) -> bytes:
+    if (http.content_length or 0) > LIMIT:
+        raise errors.too_large(LIMIT)
+    try:
+        return await http.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise errors.too_large(LIMIT) from None
+
+
+def _check_kind(given: Object, kind: str, api_version: str) -> None:
+    """A body may leave out what it is; what it says must be what the path says."""
+    found_kind, found_version = given.get("kind") or kind, given.get("apiVersion") or api_version
+    if (found_kind, found_version) == (kind, api_version):
+        return
+    group, version = split_api_version(found_version)
+    what = f'{found_kind} in version "{version}" cannot be handled as a {kind}'
+    if found_version == api_version:
+        internal = (group.partition(".")[0] or "core") + f".{kind}"
+        raise bad_request(f"{what}: converting ({version}.{found_kind}) to ({internal}): unknown conversion")
+    raise bad_request(f'{what}: no kind "{found_kind}" is registered for version "{found_version}" in scheme "{_SCHEME}"')
+
+
+def _typed(obj: Object, kind: str, api_version: str) -> Object:
+    """With what it is in front, as it is stored and sent."""
+    if not isinstance(obj.get("metadata"), dict):
+        obj["metadata"] = {}
+    return {**obj, "kind": kind, "apiVersion": api_version}

@@ -1,0 +1,64 @@
+"""JSON, YAML and protobuf: bytes to objects and back. The one place that knows which codec does which."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import yaml
+
+from shim.api.meta import Object
+from shim.api.schema import Schema
+from shim.server import errors
+from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
+
+
+class FormatError(ValueError):
+    """The bytes are not of their format; the text is the decoder's."""
+
+
+def decode(media: str, data: bytes, schema: Schema) -> Object:
+    """Raises FormatError."""
+    if media == PROTOBUF:
+        raise errors.unsupported_body(f"{JSON}, {YAML}")
+    try:
+        if media == JSON:
+            found: Any = orjson.loads(data)
+        else:
+            found = yaml.load(data, _Loader)
+    except (ValueError, yaml.YAMLError) as error:
+        raise FormatError(f"json parse error: {error}") from error
+    if not isinstance(found, dict):
+        raise FormatError("json parse error: json: cannot unmarshal into Go value of type struct")
+    return found
+
+
+def duplicate_fields(media: str, data: bytes) -> list[str]:
+    """Paths of fields that stand twice in an object."""
+    return []
+
+
+def encode(media: str, obj: Object, schema: Schema) -> bytes:
+    """Raises 406 for what cannot be written in that format."""
+    if media == JSON:
+        return orjson.dumps(obj)
+    if media == YAML:
+        return yaml.safe_dump(obj, sort_keys=True, allow_unicode=True).encode()
+    raise errors.not_acceptable(f"{JSON}, {YAML}")
+
+
+def encode_event(media: str, type: str, obj: Object, schema: Schema) -> bytes:
+    """One watch event."""
+    if media == JSON:
+        return orjson.dumps({"type": type, "object": obj}) + b"\n"
+    raise errors.not_acceptable(ACCEPTED)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads times as the strings they are in JSON."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    char: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for char, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
