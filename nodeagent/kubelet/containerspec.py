@@ -15,7 +15,6 @@ from nodeagent.kubelet.names import Paths
 from nodeagent.kubelet.security import security_of
 from shim.api.meta import Object
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROPAGATION = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
 
 
@@ -24,7 +23,6 @@ class Surroundings:
     """What a container finds around it: the pod's sandbox, its files and volumes, the node."""
 
     sandbox: str
-    hostname: str
     files: Mapping[str, Path]  # of the pod, by where containers see them: /etc/hosts ...
     volumes: Mapping[str, Path]
     memory_capacity: int
@@ -44,9 +42,6 @@ def container_spec(
     """``values``: the variables the pod gives it. Raises ConfigError."""
     uid, name = names.uid_of(pod), container["name"]
     security = security_of(pod, container, image.config)
-    env = {"PATH": DEFAULT_PATH, "HOSTNAME": around.hostname, **dict(image.config.env), **values}
-    if container.get("tty"):
-        env.setdefault("TERM", "xterm")
     message = paths.container(uid, name) / id[:8]
     log = paths.log(pod, name, attempt)
     return ContainerSpec(
@@ -54,7 +49,7 @@ def container_spec(
         sandbox=around.sandbox,
         image=image.id,
         argv=command_line(container, image.config.entrypoint, image.config.cmd, values),
-        env=tuple(env.items()),
+        env=tuple(values.items()),
         cwd=container.get("workingDir") or image.config.cwd or "/",
         user=security.user,
         groups=security.groups,
@@ -64,6 +59,7 @@ def container_spec(
         privileged=security.privileged,
         readonly_root=security.readonly_root,
         no_new_privileges=security.no_new_privileges,
+        seccomp=security.seccomp,
         masked_paths=security.masked_paths,
         readonly_paths=security.readonly_paths,
         tty=bool(container.get("tty")),

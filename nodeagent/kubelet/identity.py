@@ -94,3 +94,12 @@ def _parse(text: str) -> tuple[list[str], list[str], list[str]]:
             case ["options", *words]:
                 options = words
     return servers, [domain for domain in search if domain != "."], options
+
+
+def node_resolv() -> str:
+    """The node's own resolv.conf; behind systemd's stub the real one, for 127.0.0.53 means nothing in a pod."""
+    for name in ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"):
+        path = Path(name)
+        if path.exists():
+            return path.read_text(errors="replace")
+    return ""

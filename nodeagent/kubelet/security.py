@@ -40,6 +40,7 @@ class Security:
     privileged: bool
     readonly_root: bool
     no_new_privileges: bool
+    seccomp: bool
     masked_paths: tuple[str, ...]
     readonly_paths: tuple[str, ...]
 
@@ -73,9 +74,18 @@ def security_of(pod: Object, container: Object, image: ImageConfig) -> Security:
         privileged=privileged,
         readonly_root=bool(own.get("readOnlyRootFilesystem")),
         no_new_privileges=own.get("allowPrivilegeEscalation") is False,
+        seccomp=_filtered(told("seccompProfile")),
         masked_paths=() if unmasked else MASKED_PATHS,
         readonly_paths=() if unmasked else READONLY_PATHS,
     )
+
+
+def _filtered(profile: object) -> bool:
+    """Whether the engine's filter of system calls is on. Raises ConfigError for a profile of the user's own."""
+    kind = profile.get("type") if isinstance(profile, dict) else None
+    if kind == "Localhost":
+        raise ConfigError("seccomp profiles of type Localhost are not built yet")
+    return kind == "RuntimeDefault"
 
 
 def _capabilities(told: Object) -> frozenset[str]:

@@ -1,0 +1,321 @@
+"""Doing what a plan says: volumes, sandbox, start and stop of containers. Each failure becomes a reason to wait.
+
+What the engine has begun is always finished, even if the worker is interrupted: a container half made would be
+known to nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from nodeagent.engine.contract import ContainerState, EngineError, SandboxSpec, StartFailed
+from nodeagent.engine.contract import ImageMissing as EngineImageMissing
+from nodeagent.kubelet import identity, names, resources
+from nodeagent.kubelet.containerspec import Surroundings, container_spec
+from nodeagent.kubelet.environment import environment, service_variables
+from nodeagent.kubelet.errors import ConfigError, HookError, MountError
+from nodeagent.kubelet.hooks import run_hook
+from nodeagent.kubelet.images import ImageMissing
+from nodeagent.kubelet.network import HostPort
+from nodeagent.kubelet.observed import Run, Waiting
+from nodeagent.kubelet.plan import BackOff, StartContainer
+from nodeagent.kubelet.podstate import PodState
+from nodeagent.kubelet.restarts import go_duration, next_delay
+from nodeagent.kubelet.volumes.payloads import Source
+from shim.api.meta import Object
+
+T = TypeVar("T")
+
+MOUNT_RETRY, LONGEST_MOUNT_RETRY = 0.5, 122.0  # doubles, as upstream's volume operations
+SANDBOX_RETRY = 1.0
+CONFIG_RETRY = 10.0
+LEAST_GRACE = 2.0  # even a forced stop lets a process notice its signal
+
+
+async def whole(work: Coroutine[object, object, T]) -> T:
+    """Finish what was begun, and only then give in to a cancellation."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+def _source(state: PodState) -> Source:
+    node, namespace = state.node, state.pod["metadata"]["namespace"]
+
+    async def lookup(kind: str, name: str) -> Object:
+        return await node.references.get(state.uid, kind, namespace, name)
+
+    async def token(audience: str, seconds: int) -> tuple[str, float]:
+        return await node.tokens.get(state.pod, audience, seconds)
+
+    return Source(state.pod, lookup, token, state.address, node.settings.node_ip, node.allocatable)
+
+
+async def mount_volumes(state: PodState) -> None:
+    """Make the pod's volumes, or say why not and wait longer each time."""
+    try:
+        state.volumes, state.refresh_at = await state.node.volumes.mount(state.pod, _source(state))
+        state.waiting.pop("", None)
+    except MountError as error:
+        state.tell("Warning", "FailedMount", str(error))
+        failed = int((state.waiting[""].message if "" in state.waiting else "") or 0)
+        delay = min(MOUNT_RETRY * 2**failed, LONGEST_MOUNT_RETRY)
+        state.waiting[""] = Waiting("", str(failed + 1), time.time() + delay)
+
+
+async def create_sandbox(state: PodState, attempt: int) -> None:
+    """Namespaces and network for the pod; an old sandbox's network goes first."""
+    node, pod, spec = state.node, state.pod, state.pod["spec"]
+    try:
+        async with node.starting:
+            for old in node.inventory.sandboxes(state.uid):
+                await node.network.detach(old.id)
+                await whole(node.engine.stop_sandbox(old.id))
+                node.inventory.put_sandbox(replace(old, ready=False))
+                await refresh(state)
+            hostname, _ = identity.hostname_of(pod, node.settings.cluster_domain, node.settings.node_name)
+            sysctls = (spec.get("securityContext") or {}).get("sysctls") or ()
+            wanted = SandboxSpec(
+                id=names.new_id(),
+                hostname=hostname,
+                cgroup=resources.cgroup_of(pod),
+                resources=resources.pod_limits(pod),
+                host_network=bool(spec.get("hostNetwork")),
+                host_pid=bool(spec.get("hostPID")),
+                host_ipc=bool(spec.get("hostIPC")),
+                share_pid=bool(spec.get("shareProcessNamespace")),
+                sysctls=tuple((sysctl["name"], sysctl["value"]) for sysctl in sysctls),
+                labels={**names.pod_labels(pod), names.SANDBOX_ATTEMPT: str(attempt)},
+            )
+            made = await whole(node.engine.run_sandbox(wanted))
+            state.ip = ""
+            await whole(attach(state, made.id, made.netns))
+            node.inventory.put_sandbox(made)
+        state.waiting.pop("", None)
+    except (EngineError, OSError) as error:
+        state.tell("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
+        state.waiting[""] = Waiting("", "", time.time() + SANDBOX_RETRY)
+
+
+async def attach(state: PodState, sandbox: str, netns: str) -> None:
+    """Give the sandbox its address (the same again if it has one) and write who it is."""
+    node, pod = state.node, state.pod
+    if not pod["spec"].get("hostNetwork"):
+        ports = tuple(
+            HostPort(port["hostPort"], port["containerPort"], port.get("protocol") or "TCP", port.get("hostIP") or "")
+            for _, container in names.containers_of(pod)
+            for port in container.get("ports") or ()
+            if port.get("hostPort")
+        )
+        state.ip = await node.network.attach(sandbox, netns, ports)
+    settings = node.settings
+    hostname, domain = identity.hostname_of(pod, settings.cluster_domain, settings.node_name)
+    resolv = identity.node_resolv()
+    folder = node.paths.pod(state.uid)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "etc-hosts": identity.hosts_file(pod, state.ip, hostname, domain),
+        "hostname": f"{hostname}\n",
+        "resolv.conf": identity.resolv_file(
+            pod, cluster_dns=settings.cluster_dns, cluster_domain=settings.cluster_domain, node=resolv
+        ),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+
+
+def back_off(state: PodState, step: BackOff) -> bool:
+    """Note why the container is not started yet; whether that is news."""
+    text = names.pod_text(state.pod)
+    message = f"back-off {go_duration(step.seconds)} restarting failed container={step.name} pod={text}"
+    waiting = Waiting("CrashLoopBackOff", message)
+    if state.waiting.get(step.name) == waiting:
+        return False
+    state.waiting[step.name] = waiting
+    said = f"Back-off restarting failed container {step.name} in pod {text}"
+    state.tell_once(step.run, "Warning", "BackOff", said, step.name)
+    return True
+
+
+async def start_container(state: PodState, step: StartContainer, sandbox: str) -> None:
+    """Image, configuration, creation, start, postStart; the first that fails is what the container waits for."""
+    node, name = state.node, step.name
+    found = names.find_container(state.pod, name)
+    assert found is not None
+    try:
+        async with node.starting:
+            run = await _create_and_start(state, step, found[1], sandbox)
+        state.waiting.pop(name, None)
+        if handler := (found[1].get("lifecycle") or {}).get("postStart"):
+            await _post_start(state, found[1], run, handler)
+    except _CannotStart as error:
+        state.waiting[name] = error.waiting
+
+
+class _CannotStart(Exception):
+    def __init__(self, reason: str, message: str, retry_in: float = 0.0) -> None:
+        super().__init__(message)
+        self.waiting = Waiting(reason, message, time.time() + retry_in if retry_in else 0.0)
+
+
+async def _create_and_start(state: PodState, step: StartContainer, container: Object, sandbox: str) -> str:
+    """The id of the run. Raises _CannotStart."""
+    node, name = state.node, step.name
+
+    def tell(type_: str, reason: str, message: str) -> None:
+        state.tell(type_, reason, message, name)
+
+    def refused(reason: str, error: Exception, retry_in: float = CONFIG_RETRY) -> _CannotStart:
+        tell("Warning", "Failed", f"Error: {error}")
+        return _CannotStart(reason, str(error), retry_in)
+
+    try:
+        image = state.images.ensure(container, tell, time.time())
+    except ImageMissing as missing:
+        waiting = missing.waiting
+        raise _CannotStart(waiting.reason, waiting.message, waiting.retry_at - time.time()) from missing
+    latest = next(iter(node.inventory.runs(state.uid).get(name, ())), None)
+    try:
+        spec = container_spec(
+            state.pod,
+            container,
+            id=names.new_id(),
+            attempt=step.attempt if latest else max(step.attempt, _attempts_logged(state, name)),
+            image=image,
+            values=await _environment(state, container),
+            around=_surroundings(state, sandbox),
+            paths=node.paths,
+        )
+        _make_files(spec.log_path, spec.labels[names.CONTAINER_MESSAGE_PATH])
+    except (ConfigError, OSError) as error:
+        raise refused("CreateContainerConfigError", error) from error
+    if latest is not None and latest.phase == "exited":
+        delay = state.delays.get(name)
+        state.delays[name] = next_delay(delay, event_at=latest.finished_at, now=time.time())
+    try:
+        made = await whole(node.engine.create_container(spec))
+    except EngineImageMissing as error:
+        raise refused("ErrImagePull", error) from error
+    except (EngineError, OSError) as error:
+        raise refused("CreateContainerError", error) from error
+    node.inventory.put_container(made)
+    state.started_here.add(made.id)
+    tell("Normal", "Created", "Container created")
+    try:
+        node.inventory.put_container(await whole(node.engine.start_container(made.id)))
+    except (StartFailed, EngineError) as error:
+        node.inventory.put_container(_never_ran(made, error))
+        raise refused("RunContainerError", error, 0.0) from error
+    tell("Normal", "Started", "Container started")
+    return made.id
+
+
+async def _post_start(state: PodState, container: Object, run: str, handler: Object) -> None:
+    """A container whose postStart fails is killed, and its restart policy tells what then. Raises _CannotStart."""
+    node, name = state.node, container["name"]
+    try:
+        await run_hook(node.engine, node.http, container, run, handler, state.address)
+    except HookError as error:
+        state.tell("Warning", "FailedPostStartHook", "PostStartHook failed", name)
+        life = next(life for life in node.inventory.runs(state.uid)[name] if life.id == run)
+        if life.phase == "running":
+            await kill_container(state, life, float(names.grace_of(state.pod)), "FailedPostStartHook")
+        raise _CannotStart("PostStartHookError", str(error)) from error
+
+
+def _never_ran(made: ContainerState, error: EngineError) -> ContainerState:
+    code = error.code if isinstance(error, StartFailed) else 128
+    return replace(made, phase="exited", exit_code=code, message=str(error), finished_at=time.time())
+
+
+def _attempts_logged(state: PodState, name: str) -> int:
+    """How often the container ran before all else was forgotten: its logs remember."""
+    folder = state.node.paths.pod_logs(state.pod) / name
+    logged = [int(path.stem) for path in folder.glob("*.log") if path.stem.isdigit()] if folder.is_dir() else []
+    return max(logged) + 1 if logged else 0
+
+
+def _make_files(log_path: str, message_path: str) -> None:
+    Path(log_path).parent.mkdir(parents=True, exist_ok=True)
+    message = Path(message_path)
+    message.parent.mkdir(parents=True, exist_ok=True)
+    message.touch()
+    message.chmod(0o666)
+
+
+async def _environment(state: PodState, container: Object) -> dict[str, str]:
+    node, spec = state.node, state.pod["spec"]
+    await node.services.synced()
+    links = spec.get("enableServiceLinks") is not False
+    services = service_variables(node.services.list(), state.pod["metadata"]["namespace"], links=links)
+    source = _source(state)
+    return await environment(
+        state.pod,
+        container,
+        services=services,
+        lookup=source.lookup,
+        ip=source.ip,
+        host_ip=source.host_ip,
+        allocatable=node.allocatable,
+    )
+
+
+def _surroundings(state: PodState, sandbox: str) -> Surroundings:
+    node = state.node
+    folder = node.paths.pod(state.uid)
+    return Surroundings(
+        sandbox=sandbox,
+        files={
+            "/etc/hosts": folder / "etc-hosts",
+            "/etc/hostname": folder / "hostname",
+            "/etc/resolv.conf": folder / "resolv.conf",
+        },
+        volumes=state.volumes or {},
+        memory_capacity=node.memory_capacity,
+    )
+
+
+async def kill_container(state: PodState, run: Run, grace: float, message: str = "") -> None:
+    """preStop, the stop signal, and SIGKILL when the grace is over."""
+    node = state.node
+    node.prober.stop(run.id)
+    state.tell_once(run.id, "Normal", "Killing", message or f"Stopping container {run.name}", run.name)
+    found = names.find_container(state.pod, run.name)
+    handler = ((found[1].get("lifecycle") or {}).get("preStop")) if found else None
+    began = time.monotonic()
+    if found and handler and grace > 0:
+        try:
+            async with asyncio.timeout(grace):
+                await run_hook(node.engine, node.http, found[1], run.id, handler, state.address)
+        except (HookError, TimeoutError):
+            state.tell_once(run.id, "Warning", "FailedPreStopHook", "PreStopHook failed", run.name)
+    left = max(LEAST_GRACE, grace - (time.monotonic() - began))
+    await node.engine.stop_container(run.id, left)
+    await refresh(state)
+
+
+async def refresh(state: PodState) -> None:
+    """Do not wait for events to tell what a finished call has already made true."""
+    node = state.node
+    await asyncio.sleep(0)
+    if any(run.phase == "running" for runs in node.inventory.runs(state.uid).values() for run in runs):
+        for container in await node.engine.containers():
+            if container.labels.get(names.POD_UID) == state.uid:
+                node.inventory.put_container(container)
+
+
+async def remove_run(state: PodState, run: str, name: str, attempt: int) -> None:
+    """Forget an old life of a container, with its log."""
+    node = state.node
+    await whole(node.engine.remove_container(run))
+    node.inventory.drop_container(state.uid, run)
+    node.prober.forget(run)
+    node.paths.log(state.pod, name, attempt).unlink(missing_ok=True)

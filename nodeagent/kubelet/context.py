@@ -1,0 +1,46 @@
+"""What the workers of all pods share: the engine, the API, the node. Made once, by the agent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+
+from nodeagent.engine.contract import Engine, ImageStore
+from nodeagent.kubelet.inventory import Inventory
+from nodeagent.kubelet.names import Paths
+from nodeagent.kubelet.network import PodNetwork
+from nodeagent.kubelet.probes import Prober
+from nodeagent.kubelet.references import References, Tokens
+from nodeagent.kubelet.statuswriter import StatusWriter
+from nodeagent.kubelet.volumes import Volumes
+from nodeagent.settings import NodeAgentSettings
+from shim.client import Client, EventRecorder, Informer
+
+STARTS_AT_ONCE = 8  # sandboxes and containers being made; more only wait for each other in the kernel
+
+
+@dataclass(slots=True)
+class Node:
+    """Everything a pod's worker works with."""
+
+    settings: NodeAgentSettings
+    client: Client
+    engine: Engine
+    images: ImageStore
+    network: PodNetwork
+    recorder: EventRecorder
+    services: Informer
+    http: aiohttp.ClientSession
+    paths: Paths
+    inventory: Inventory
+    references: References
+    tokens: Tokens
+    volumes: Volumes
+    prober: Prober
+    statuses: StatusWriter
+    allocatable: Mapping[str, str]
+    memory_capacity: int
+    starting: asyncio.Semaphore

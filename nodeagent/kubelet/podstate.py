@@ -1,0 +1,136 @@
+"""All that a worker remembers of its pod, and the Observed value made of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from nodeagent.kubelet import names
+from nodeagent.kubelet.context import Node
+from nodeagent.kubelet.images import PodImages
+from nodeagent.kubelet.observed import Delay, Health, Observed, Run, Waiting
+from nodeagent.kubelet.plan import verdict_of
+from nodeagent.kubelet.status import Verdict, pod_status
+from shim.api.meta import Object
+
+
+class PodState:
+    """A pod, what was done for it, and what is known of it."""
+
+    def __init__(self, node: Node, pod: Object, changed: Callable[[], None]) -> None:
+        self.node = node
+        self.pod = pod
+        self.uid = names.uid_of(pod)
+        self.status: Object = pod.get("status") or {}
+        self.changed = changed
+        self.gone = False  # from the API
+        self.ended = False  # nothing runs, nothing will
+        self.verdict: Verdict | None = None
+        self.ip = ""
+        self.volumes: dict[str, Path] | None = None
+        self.refresh_at = 0.0
+        self.waiting: dict[str, Waiting] = {}
+        self.delays: dict[str, Delay] = {}
+        self.images = PodImages(node.images)
+        self.started_here: set[str] = set()
+        self.told: set[tuple[str, str]] = set()
+
+    @property
+    def deleted(self) -> bool:
+        return bool(self.pod["metadata"].get("deletionTimestamp"))
+
+    def tell(self, type_: str, reason: str, message: str, container: str = "") -> None:
+        """Record an event about the pod or one of its containers."""
+        if "kind" not in self.pod:
+            return  # known from its leftovers only
+        found = names.find_container(self.pod, container) if container else None
+        path = names.field_path(found[0], container) if found else None
+        self.node.recorder.event(self.pod, type_, reason, message, field_path=path)
+
+    def tell_once(self, key: str, type_: str, reason: str, message: str, container: str = "") -> None:
+        if (key, reason) not in self.told:
+            self.told.add((key, reason))
+            self.tell(type_, reason, message, container)
+
+    def observe(self) -> Observed:
+        """What is true now; running containers that ought to be probed are, from here on."""
+        inventory = self.node.inventory
+        sandboxes = inventory.sandboxes(self.uid)
+        runs = inventory.runs(self.uid)
+        health: dict[str, Health] = {}
+        for run in (run for lives in runs.values() for run in lives):
+            if run.phase == "running" and not self.ended:
+                self._probe(run)
+            elif run.phase == "exited":
+                self.node.prober.stop(run.id)
+            if (known := self.node.prober.health(run.id)) is not None:
+                health[run.id] = known
+        return Observed(
+            sandbox=sandboxes[0] if sandboxes else None,
+            sandboxes=len(sandboxes),
+            ip=self.ip,
+            volumes_ready=self.volumes is not None,
+            runs=runs,
+            waiting=dict(self.waiting),
+            health=health,
+            delays=dict(self.delays),
+        )
+
+    def _probe(self, run: Run) -> None:
+        found = names.find_container(self.pod, run.name)
+        if found is None or self.node.prober.health(run.id) is not None:
+            return
+        kind, container = found
+        if kind == "initContainers" and not names.is_sidecar(kind, container):
+            return
+
+        def tell(message: str) -> None:
+            self.tell("Warning", "Unhealthy", message, run.name)
+
+        self.node.prober.start(
+            run, container, self.address, known=self._known_health(run), changed=self.changed, tell=tell
+        )
+
+    def _known_health(self, run: Run) -> Health | None:
+        """What an earlier agent told of this run; a container it started is not put back to unready."""
+        if run.id in self.started_here:
+            return None
+        for key in ("containerStatuses", "initContainerStatuses"):
+            for status in self.status.get(key) or ():
+                if status.get("containerID") == f"{names.RUNTIME}://{run.id}":
+                    return Health(started=bool(status.get("started")), ready=bool(status.get("ready")))
+        return None
+
+    @property
+    def address(self) -> str:
+        return self.node.settings.node_ip if self.pod["spec"].get("hostNetwork") else self.ip
+
+    def publish(self, observed: Observed, *, for_good: bool = False, ended: bool = False) -> None:
+        """Work out the status and, if it changed, tell it."""
+        if self.gone:
+            return
+        now = time.time()
+        if self.verdict is None and (verdict := verdict_of(self.pod, self.status, now)):
+            self.verdict = verdict
+            self.tell("Normal", verdict.reason, verdict.message)
+        status = pod_status(
+            self.pod,
+            observed,
+            previous=self.status,
+            host_ip=self.node.settings.node_ip,
+            now=now,
+            for_good=for_good,
+            ended=ended,
+            verdict=self.verdict,
+        )
+        if status != self.status:
+            self.status = status
+            self.node.statuses.submit(self.pod, status)
+
+    def retry_now(self) -> None:
+        """Something the pod waits for has changed: forget when to try again, except back-offs."""
+        for name, waiting in self.waiting.items():
+            if waiting.reason in ("", "CreateContainerConfigError"):
+                self.waiting[name] = replace(waiting, retry_at=0.0)

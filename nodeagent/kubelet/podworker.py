@@ -1,0 +1,216 @@
+"""One pod's worker: observe, plan, perform, until nothing is left but waiting. All work on a pod is in its one task.
+
+A deletion, or a shorter grace, interrupts whatever the worker waits for; everything else just makes it look again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from dataclasses import replace
+
+from nodeagent.engine.contract import EngineError
+from nodeagent.kubelet import actions, names
+from nodeagent.kubelet.context import Node
+from nodeagent.kubelet.phase import TERMINAL
+from nodeagent.kubelet.plan import (
+    BackOff,
+    CreateSandbox,
+    EndPod,
+    KillContainer,
+    MountVolumes,
+    RemoveRun,
+    StartContainer,
+    Step,
+    Wait,
+    ending_order,
+    plan,
+)
+from nodeagent.kubelet.podstate import PodState
+from shim.api.meta import Object
+from shim.api.status import ApiError
+from shim.client import resource as r
+
+log = logging.getLogger(__name__)
+
+AFTER_ERROR, LONGEST_AFTER_ERROR = 0.5, 30.0
+
+
+class PodWorker:
+    """The life of one pod on this node, from its binding until nothing of it is left."""
+
+    def __init__(self, node: Node, pod: Object) -> None:
+        self.node = node
+        self.state = PodState(node, pod, self.wake)
+        self.finished = False
+        self._wake = asyncio.Event()
+        self._wake_at: float | None = None
+        self._urgency = (0, 0)
+        self._turn: asyncio.Task[None] | None = None
+        self._refresh_volumes = False
+
+    # What happens to the pod from outside.
+
+    def wake(self) -> None:
+        """Look again: something may have changed."""
+        self._wake.set()
+
+    def update(self, pod: Object, *, gone: bool = False) -> None:
+        """The pod as the API has it now, or had it last when it is ``gone``."""
+        state = self.state
+        labels_changed = pod["metadata"].get("labels") != state.pod["metadata"].get("labels")
+        notes_changed = pod["metadata"].get("annotations") != state.pod["metadata"].get("annotations")
+        state.pod, state.gone = pod, gone
+        self._refresh_volumes |= labels_changed or notes_changed
+        urgency = (2 if gone else 1, -names.grace_of(pod)) if gone or state.deleted else (0, 0)
+        if urgency > self._urgency:
+            self._urgency = urgency
+            if self._turn is not None:
+                self._turn.cancel()
+        self.wake()
+
+    def reference_changed(self) -> None:
+        """A ConfigMap or Secret the pod names is different now."""
+        self._refresh_volumes = True
+        self.state.retry_now()
+        self.wake()
+
+    # The worker's own task.
+
+    async def run(self) -> None:
+        """Work until nothing of the pod is left on this node."""
+        delay = AFTER_ERROR
+        while not self.finished:
+            self._wake.clear()
+            self._wake_at = None
+            turn = self._turn = asyncio.get_running_loop().create_task(self._work())
+            try:
+                await asyncio.wait({turn})
+            except asyncio.CancelledError:
+                turn.cancel()
+                await asyncio.wait({turn})
+                raise
+            if turn.cancelled():
+                continue  # interrupted: the pod is to end, or to end sooner
+            if error := turn.exception():
+                log.error("pod %s: %s", names.pod_text(self.state.pod), error, exc_info=error)
+                self._wake_at, delay = time.time() + delay, min(delay * 2, LONGEST_AFTER_ERROR)
+            else:
+                delay = AFTER_ERROR
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        if self.finished:
+            return
+        due = [at for at in (self._wake_at, self.state.refresh_at or None) if at is not None]
+        timeout = max(0.0, min(due) - time.time()) if due else None
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout)
+        except TimeoutError:
+            pass
+
+    async def _work(self) -> None:
+        state = self.state
+        await self._take_up()
+        while not self.finished:
+            observed = state.observe()
+            if state.ended or state.gone:
+                if not state.ended:
+                    await self._end(float(names.grace_of(state.pod)))
+                if state.deleted or state.gone:
+                    await self._clean_up()
+                return
+            state.publish(observed)
+            if state.volumes is not None and (self._refresh_volumes or 0 < state.refresh_at <= time.time()):
+                self._refresh_volumes = False
+                state.refresh_at = 0.0
+                await actions.mount_volumes(state)
+            progressed = False
+            for step in plan(state.pod, observed, previous=state.status, now=time.time()):
+                progressed |= await self._perform(step, observed.sandbox.id if observed.sandbox else "")
+            if not progressed:
+                return
+
+    async def _take_up(self) -> None:
+        """A sandbox an earlier agent made: learn its address before saying anything about the pod."""
+        state = self.state
+        if state.ip or state.ended or state.pod["spec"].get("hostNetwork") or state.gone:
+            return
+        sandboxes = self.node.inventory.sandboxes(state.uid)
+        if sandboxes and sandboxes[0].ready:
+            await actions.whole(actions.attach(state, sandboxes[0].id, sandboxes[0].netns))
+
+    async def _perform(self, step: Step, sandbox: str) -> bool:
+        """Whether anything was done that calls for a new plan."""
+        state = self.state
+        match step:
+            case Wait(until):
+                self._wake_at = min(self._wake_at or until, until)
+                return False
+            case BackOff():
+                return actions.back_off(state, step)
+            case MountVolumes():
+                await actions.mount_volumes(state)
+            case CreateSandbox(attempt):
+                await actions.create_sandbox(state, attempt)
+            case StartContainer():
+                await actions.start_container(state, step, sandbox)
+                state.publish(state.observe())
+            case KillContainer(run, name, grace, message):
+                found = next((life for life in state.observe().running if life.id == run), None)
+                if found is not None:
+                    await actions.kill_container(state, found, grace, message)
+                self.node.prober.forget(run)
+            case RemoveRun(run, name, attempt):
+                await actions.remove_run(state, run, name, attempt)
+            case EndPod(grace):
+                await self._end(grace)
+        return True
+
+    async def _end(self, grace: float) -> None:
+        """Stop everything: containers in their order, then the sandbox, its network and the volumes."""
+        state, node = self.state, self.node
+        deadline = time.monotonic() + grace
+        for wave in ending_order(state.pod, state.observe().running):
+            left = max(0.0, deadline - time.monotonic())
+            await asyncio.gather(*(actions.kill_container(state, run, left) for run in wave))
+        state.publish(state.observe(), for_good=True)
+        for sandbox in node.inventory.sandboxes(state.uid):
+            await node.network.detach(sandbox.id)
+            await actions.whole(node.engine.stop_sandbox(sandbox.id))
+            node.inventory.put_sandbox(replace(sandbox, ready=False))
+        node.volumes.unmount(state.uid)
+        state.volumes, state.refresh_at = None, 0.0
+        state.ended = True
+        node.references.forget(state.uid)
+        node.tokens.forget(state.uid)
+        known_only_by_name = not node.inventory.containers(state.uid) and state.status.get("phase") in TERMINAL
+        if not known_only_by_name:
+            state.publish(state.observe(), for_good=True, ended=True)
+
+    async def _clean_up(self) -> None:
+        """Tell the API that the pod is no more, then remove what is left of it here."""
+        state, node = self.state, self.node
+        meta = state.pod["metadata"]
+        if not state.gone:
+            await node.statuses.flush(state.uid)
+            try:
+                await node.client.delete(r.PODS, meta["name"], meta["namespace"], grace_period=0, uid=meta["uid"])
+            except ApiError as error:
+                if error.code not in (404, 409):
+                    raise
+        for container in node.inventory.containers(state.uid):
+            node.prober.forget(container.id)
+            try:
+                await actions.whole(node.engine.remove_container(container.id))
+            except EngineError as error:
+                log.warning("container %s of %s not removed: %s", container.id[:12], names.pod_text(state.pod), error)
+        for sandbox in node.inventory.sandboxes(state.uid):
+            await actions.whole(node.engine.remove_sandbox(sandbox.id))
+        node.inventory.drop_pod(state.uid)
+        node.statuses.forget(state.uid)
+        shutil.rmtree(node.paths.pod(state.uid), ignore_errors=True)
+        shutil.rmtree(node.paths.pod_logs(state.pod), ignore_errors=True)
+        self.finished = True
