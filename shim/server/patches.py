@@ -33,3 +33,32 @@ def way_of(call: Call) -> str:
     if media not in WAYS:
         raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
     return media
+
+
+def patcher(call: Call, way: str, body: Body, options: WriteOptions) -> Patcher:
+    """The function a patch is. Raises 400 for one that cannot be read, 415 for a way that is not built."""
+    if way == MERGE:
+        patch = _read_object(call, body)
+        return lambda old: _merged(old, patch)
+    raise ApiError(415, "UnsupportedMediaType", f"patches of type {way} are not built yet")
+
+
+def _read_object(call: Call, body: Body) -> Object:
+    try:
+        return decode(JSON, body.data, call.parts.schema)
+    except FormatError as error:
+        raise bad_request(f"error decoding patch: {error}") from error
+
+
+def _merged(old: Object, patch: Object) -> Object:
+    """RFC 7386."""
+    new = dict(old)
+    for key, value in patch.items():
+        if value is None:
+            new.pop(key, None)
+        elif isinstance(value, dict):
+            under = new.get(key)
+            new[key] = _merged(under if isinstance(under, dict) else {}, value)
+        else:
+            new[key] = value
+    return new

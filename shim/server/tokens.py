@@ -80,8 +80,9 @@ class Tokens:
         for kind, resource in _BOUND_KINDS.items():
             if (reference := kubernetes.get(kind)) is None:
                 continue
-            # a pod's token names the pod's node as well, for information; the node may be gone without harm
-            if kind != "node" and not self._lives(resource, namespace, reference):
+            # a pod's token names the pod's node as well, for information: that node may be gone without harm
+            bound = kind != "node" or "pod" not in kubernetes
+            if bound and not self._lives(resource, "" if kind == "node" else namespace, reference):
                 return None
             if kind in ("pod", "node"):
                 extra[f"authentication.kubernetes.io/{kind}-name"] = (reference["name"],)
@@ -120,7 +121,8 @@ class Tokens:
         return claims
 
     def _lives(self, resource: str, namespace: str, reference: dict[str, str]) -> bool:
-        entry = self._cache.get(f"/registry/{resource}/{namespace}/{reference['name']}")
+        path = f"{namespace}/{reference['name']}" if namespace else reference["name"]
+        entry = self._cache.get(f"/registry/{resource}/{path}")
         return entry is not None and _uid(entry) == reference["uid"]
 
     def _node_reference(self, name: str) -> dict[str, str]:

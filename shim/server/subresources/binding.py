@@ -1,0 +1,77 @@
+"""pods/binding: the scheduler's word that a pod runs on a node. Said once per pod."""
+
+from __future__ import annotations
+
+import orjson
+from aiohttp import web
+
+from shim.api.meta import Object
+from shim.api.status import FieldError, bad_request, conflict, invalid
+from shim.server import errors
+from shim.server.bodies import read_body
+from shim.server.options import WriteOptions
+from shim.server.parts import Call
+from shim.server.registry import Write, check_name
+from shim.server.responses import respond
+from shim.server.subresources.pod_conditions import set_pod_condition
+
+
+async def bind(call: Call) -> web.Response:
+    """POST .../pods/NAME/binding."""
+    return await _bind(call, call.info.name)
+
+
+async def bind_named(call: Call) -> web.Response:
+    """POST .../bindings: the older path, the pod's name is the binding's."""
+    return await _bind(call, "")
+
+
+async def _bind(call: Call, name: str) -> web.Response:
+    options = WriteOptions.of(call.query, "CreateOptions")
+    body = await read_body(call)
+    binding = body.decode(call, "Binding", "v1", options)
+    metadata, target = binding["metadata"], binding.get("target") or {}
+    name = name or metadata.get("name") or ""
+    check_name(name, metadata.get("name") or name)
+    if metadata.get("namespace") and metadata["namespace"] != call.info.namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    causes = []
+    if target.get("kind") not in (None, "", "Node"):
+        text = f'Unsupported value: "{target["kind"]}": supported values: "Node", "<empty>"'
+        causes.append(FieldError("FieldValueNotSupported", "target.kind", text))
+    if not target.get("name"):
+        causes.append(FieldError("FieldValueRequired", "target.name", "Required value"))
+    if causes:
+        raise invalid("", "Binding", name, causes)
+    pods = call.parts.routes.get("", "v1", "pods")
+    assert pods is not None
+    write = Write(pods, call.info.namespace, name, call.user, "binding", options.dry_run)
+
+    def assign(pod: Object) -> Object:
+        _check(pod, binding, target["name"])
+        pod["spec"]["nodeName"] = target["name"]
+        pod["metadata"].setdefault("annotations", {}).update(metadata.get("annotations") or {})
+        pod["metadata"].setdefault("labels", {}).update(metadata.get("labels") or {})
+        for part in ("annotations", "labels"):
+            if not pod["metadata"][part]:
+                del pod["metadata"][part]
+        set_pod_condition(pod, "PodScheduled", "True")
+        return pod
+
+    await call.parts.registry.update(write, assign, prepare=lambda new, old: None, validate=lambda new, old: [])
+    return respond(orjson.dumps(errors.success(code=201)), 201, warnings=call.warnings)
+
+
+def _check(pod: Object, binding: Object, node: str) -> None:
+    metadata = pod["metadata"]
+    name = metadata["name"]
+    uid = binding["metadata"].get("uid")
+    if uid and uid != metadata["uid"]:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}"
+        raise conflict("", "pods/binding", name, why)
+    if metadata.get("deletionTimestamp"):
+        raise conflict("", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
+    if assigned := pod["spec"].get("nodeName"):
+        raise conflict("", "pods/binding", name, f'pod {name} is already assigned to node "{assigned}"')
+    if pod["spec"].get("schedulingGates"):
+        raise conflict("", "pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates")
