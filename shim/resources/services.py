@@ -6,16 +6,13 @@ from collections.abc import Mapping
 
 from shim.api import names
 from shim.api.meta import Object
+from shim.api.status import FieldError
+from shim.resources import metadata, service_rules
+from shim.resources.service_rules import externally_accessible
 from shim.resources.strategy import Strategy
 
 _AFFINITY_SECONDS = 10800
 _WITH_ADDRESS = ("ClusterIP", "NodePort", "LoadBalancer")
-
-
-def externally_accessible(spec: Object) -> bool:
-    """Whether traffic may come from outside the cluster, so that an external traffic policy means something."""
-    kind = spec.get("type")
-    return kind in ("NodePort", "LoadBalancer") or (kind == "ClusterIP" and bool(spec.get("externalIPs")))
 
 
 class ServiceStrategy(Strategy):
@@ -47,6 +44,23 @@ class ServiceStrategy(Strategy):
             spec["internalTrafficPolicy"] = "Cluster"
         if kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is None:
             spec["allocateLoadBalancerNodePorts"] = True
+        # one address under two names: who knows only the older field need not know of the other
+        if spec.get("clusterIP") and not spec.get("clusterIPs"):
+            spec["clusterIPs"] = [spec["clusterIP"]]
+
+    def prepare_for_update(self, new: Object, old: Object) -> None:
+        super().prepare_for_update(new, old)
+        _follow_cluster_ip(new["spec"], old["spec"])
+        _drop_what_the_type_had(new["spec"], old["spec"])
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return service_rules.service(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return [*metadata.validate_update(new, old), *service_rules.change(new, old), *service_rules.service(new)]
+
+    def warnings(self, obj: Object) -> list[str]:
+        return service_rules.warnings(obj)
 
     def initial_status(self, obj: Object) -> Object:
         return {"loadBalancer": {}}
@@ -54,3 +68,44 @@ class ServiceStrategy(Strategy):
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         spec = obj.get("spec") or {}
         return {"spec.clusterIP": spec.get("clusterIP") or "", "spec.type": spec.get("type") or ""}
+
+
+def _follow_cluster_ip(spec: Object, before: Object) -> None:
+    """A client that changed one of ``clusterIP`` and ``clusterIPs`` meant both."""
+    if spec.get("clusterIPs") == before.get("clusterIPs") and spec.get("clusterIP") != before.get("clusterIP"):
+        if spec.get("clusterIP"):
+            spec["clusterIPs"] = [spec["clusterIP"], *(before.get("clusterIPs") or ())[1:]]
+        else:
+            spec.pop("clusterIPs", None)
+    elif not spec.get("clusterIPs") and spec.get("clusterIP") == before.get("clusterIP"):
+        spec.pop("clusterIP", None)
+
+
+def _drop_what_the_type_had(spec: Object, before: Object) -> None:
+    """A change of type leaves behind what only the old type had, where the client did not change that too."""
+
+    def drop(*fields: str) -> None:
+        for field in fields:
+            if spec.get(field) == before.get(field):
+                spec.pop(field, None)
+
+    def had(condition: bool, has: bool) -> bool:
+        return condition and not has
+
+    kind, was = spec.get("type"), before.get("type")
+    if had(was in _WITH_ADDRESS, kind in _WITH_ADDRESS):
+        drop("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+    ports = ("NodePort", "LoadBalancer")
+    if had(was in ports, kind in ports):
+        held = {port.get("nodePort") for port in before.get("ports") or ()}
+        for port in spec.get("ports") or ():
+            if port.get("nodePort") in held:
+                port.pop("nodePort", None)
+    if had(service_rules.needs_health_check(before), service_rules.needs_health_check(spec)):
+        drop("healthCheckNodePort")
+    if had(was == "LoadBalancer", kind == "LoadBalancer"):
+        drop("allocateLoadBalancerNodePorts", "loadBalancerClass")
+    if had(externally_accessible(before), externally_accessible(spec)):
+        drop("externalTrafficPolicy")
+    if had(was in _WITH_ADDRESS, kind in _WITH_ADDRESS):
+        drop("internalTrafficPolicy")

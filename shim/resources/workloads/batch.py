@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shim.api.meta import Object
-from shim.resources.strategy import Strategy
-from shim.resources.workloads import defaults
+from shim.api.status import FieldError
+from shim.resources import metadata
+from shim.resources.pods import warnings
+from shim.resources.workloads import batch_rules, defaults
+from shim.resources.workloads.batch_rules import NAME_LABEL, UID_LABEL
+from shim.resources.workloads.strategy import TemplateStrategy
 
-UID_LABEL = "batch.kubernetes.io/controller-uid"
-NAME_LABEL = "batch.kubernetes.io/job-name"
 
-
-class JobStrategy(Strategy):
-    has_status = True
+class JobStrategy(TemplateStrategy):
     default_propagation = "Orphan"  # batch/v1 keeps the oldest rule
 
     def default(self, obj: Object) -> None:
@@ -23,6 +23,12 @@ class JobStrategy(Strategy):
         super().prepare_for_create(obj)
         if not obj["spec"].get("manualSelector"):
             _generate_selector(obj)
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return batch_rules.job(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return [*metadata.validate_update(new, old), *batch_rules.job_change(new, old)]
 
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         return {"status.successful": str((obj.get("status") or {}).get("succeeded") or 0)}
@@ -48,8 +54,16 @@ def _generate_selector(job: Object) -> None:
         metadata["labels"] = dict(labels)
 
 
-class CronJobStrategy(Strategy):
-    has_status = True
-
+class CronJobStrategy(TemplateStrategy):
     def default(self, obj: Object) -> None:
         defaults.cron_job(obj)
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return batch_rules.cron_job(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return [*metadata.validate_update(new, old), *batch_rules.cron_job(new, old)]
+
+    def warnings(self, obj: Object) -> list[str]:
+        template = ((obj["spec"].get("jobTemplate") or {}).get("spec") or {}).get("template") or {}
+        return warnings.pod_spec("spec.jobTemplate.spec.template.spec", template.get("spec") or {})

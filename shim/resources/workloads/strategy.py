@@ -5,15 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shim.api.meta import Object
+from shim.api.status import FieldError
+from shim.resources import metadata
+from shim.resources.pods import warnings
 from shim.resources.strategy import Strategy
-from shim.resources.workloads import defaults
+from shim.resources.workloads import defaults, validation
 
 
-class DeploymentStrategy(Strategy):
+class TemplateStrategy(Strategy):
+    """What all kinds with a pod template at ``spec.template`` share."""
+
     has_status = True
 
+    def warnings(self, obj: Object) -> list[str]:
+        template = (obj.get("spec") or {}).get("template") or {}
+        return warnings.pod_spec("spec.template.spec", template.get("spec") or {})
+
+
+class DeploymentStrategy(TemplateStrategy):
     def default(self, obj: Object) -> None:
         defaults.deployment(obj)
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return validation.deployment(obj)
+
+    def validate_change(self, new: Object, old: Object) -> list[FieldError]:
+        return validation.same_selector(new, old)
 
     def prepare_for_status_update(self, new: Object, old: Object) -> None:
         super().prepare_for_status_update(new, old)
@@ -23,11 +40,15 @@ class DeploymentStrategy(Strategy):
             new["metadata"].pop("labels", None)
 
 
-class ReplicaSetStrategy(Strategy):
-    has_status = True
-
+class ReplicaSetStrategy(TemplateStrategy):
     def default(self, obj: Object) -> None:
         defaults.replica_set(obj)
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return validation.replica_set(obj)
+
+    def validate_change(self, new: Object, old: Object) -> list[FieldError]:
+        return validation.same_selector(new, old)
 
     def initial_status(self, obj: Object) -> Object:
         return {"replicas": 0}
@@ -42,12 +63,23 @@ class ReplicationControllerStrategy(ReplicaSetStrategy):
     def default(self, obj: Object) -> None:
         defaults.replication_controller(obj)
 
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return validation.replication_controller(obj)
 
-class DaemonSetStrategy(Strategy):
-    has_status = True
+    def validate_change(self, new: Object, old: Object) -> list[FieldError]:
+        return []
 
+
+class DaemonSetStrategy(TemplateStrategy):
     def default(self, obj: Object) -> None:
         defaults.daemon_set(obj)
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return validation.daemon_set(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        changed = validation.same_selector(new, old)
+        return [*metadata.validate_update(new, old), *changed, *self.validate_body(new)]
 
     def initial_status(self, obj: Object) -> Object:
         counts = ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady")
@@ -73,11 +105,19 @@ class DaemonSetStrategy(Strategy):
 _TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 
 
-class StatefulSetStrategy(Strategy):
-    has_status = True
-
+class StatefulSetStrategy(TemplateStrategy):
     def default(self, obj: Object) -> None:
         defaults.stateful_set(obj)
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return validation.stateful_set(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return [
+            *metadata.validate_update(new, old),
+            *validation.stateful_set(new, old),
+            *validation.stateful_set_change(new, old),
+        ]
 
     def initial_status(self, obj: Object) -> Object:
         return {"replicas": 0, "availableReplicas": 0}

@@ -1,0 +1,262 @@
+"""What must hold of workloads: their selectors, their templates, and how they replace pods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shim.api import names, selectors
+from shim.api.meta import Object
+from shim.api.status import FieldError
+from shim.resources.causes import (
+    forbidden,
+    immutable,
+    invalid,
+    label_selector,
+    named,
+    not_negative,
+    one_of,
+    required,
+    unsupported,
+)
+from shim.resources.pods import validation as pods
+from shim.resources.storage_rules import claim_spec
+
+_MISMATCH = "`selector` does not match template `labels`"
+
+
+def _matches(selector: Object | None, labels: dict[str, str]) -> bool:
+    """A missing selector matches nothing, an empty one everything."""
+    if selector is None:
+        return False
+    try:
+        return selectors.from_object(selector).matches(labels)
+    except selectors.SelectorError:
+        return True  # said elsewhere
+
+
+def _is_empty(selector: Object) -> bool:
+    return not selector.get("matchLabels") and not selector.get("matchExpressions")
+
+
+def _selector(selector: Object | None, kind: str) -> list[FieldError]:
+    if selector is None:
+        return [required("spec.selector")]
+    causes = label_selector("spec.selector", selector)
+    if _is_empty(selector):
+        causes.append(invalid("spec.selector", selector, f"empty selector is invalid for {kind}"))
+    return causes
+
+
+def template(spec: Object, kind: str, check_empty: bool = False) -> list[FieldError]:
+    """A template whose pods run for ever, and are found by the selector."""
+    at, found, selector = "spec.template", spec.get("template") or {}, spec.get("selector")
+    labels = (found.get("metadata") or {}).get("labels") or {}
+    causes: list[FieldError] = []
+    if (check_empty or selector is None or not _is_empty(selector)) and not _matches(selector, labels):
+        causes.append(invalid(f"{at}.metadata.labels", labels or None, _MISMATCH))
+    causes += pods.template(at, found)
+    return causes + forever(found, kind)
+
+
+def forever(found: Object, kind: str) -> list[FieldError]:
+    spec, at = found.get("spec") or {}, "spec.template.spec"
+    causes: list[FieldError] = []
+    if spec.get("restartPolicy") != "Always":
+        causes.append(unsupported(f"{at}.restartPolicy", spec.get("restartPolicy") or "", ("Always",)))
+    if spec.get("activeDeadlineSeconds") is not None:
+        text = f"activeDeadlineSeconds in {kind} is not Supported"
+        causes.append(forbidden(f"{at}.activeDeadlineSeconds", text))
+    return causes
+
+
+def int_or_percent(at: str, value: Any) -> list[FieldError]:
+    if isinstance(value, str):
+        return named(at, value, names.percent)
+    return not_negative(at, value)
+
+
+def number_of(value: Any) -> int:
+    """The number in ``5`` or ``5%``."""
+    if isinstance(value, str):
+        digits = value.removesuffix("%")
+        return int(digits) if digits.isdigit() else 0
+    return value or 0
+
+
+def at_most_all(at: str, value: Any) -> list[FieldError]:
+    too_much = isinstance(value, str) and value.endswith("%") and number_of(value) > 100
+    return [invalid(at, value, "must not be greater than 100%")] if too_much else []
+
+
+def deployment(obj: Object) -> list[FieldError]:
+    spec = obj["spec"]
+    causes = not_negative("spec.replicas", spec.get("replicas"))
+    causes += _selector(spec.get("selector"), "deployment") + template(spec, "ReplicaSet")
+    causes += _deployment_strategy("spec.strategy", spec.get("strategy") or {})
+    ready, deadline = spec.get("minReadySeconds"), spec.get("progressDeadlineSeconds")
+    causes += not_negative("spec.minReadySeconds", ready)
+    causes += not_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
+    if deadline is not None:
+        causes += not_negative("spec.progressDeadlineSeconds", deadline)
+        if deadline <= (ready or 0):
+            text = "must be greater than minReadySeconds"
+            causes.append(invalid("spec.progressDeadlineSeconds", deadline, text))
+    return causes
+
+
+def _deployment_strategy(at: str, strategy: Object) -> list[FieldError]:
+    kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
+    if kind == "Recreate":
+        if rolling is not None:
+            text = "may not be specified when strategy `type` is 'Recreate'"
+            return [forbidden(f"{at}.rollingUpdate", text)]
+        return []
+    if kind != "RollingUpdate":
+        shown = {"Type": kind, "RollingUpdate": rolling}
+        return [unsupported(at, shown, ("Recreate", "RollingUpdate"))]
+    rolling = rolling or {}
+    unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+    at = f"{at}.rollingUpdate"
+    causes = int_or_percent(f"{at}.maxUnavailable", unavailable) + int_or_percent(f"{at}.maxSurge", surge)
+    if not number_of(unavailable) and not number_of(surge):
+        causes.append(invalid(f"{at}.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0"))
+    return causes + at_most_all(f"{at}.maxUnavailable", unavailable)
+
+
+def replica_set(obj: Object) -> list[FieldError]:
+    spec = obj["spec"]
+    causes = not_negative("spec.replicas", spec.get("replicas"))
+    causes += not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+    return causes + _selector(spec.get("selector"), "deployment") + template(spec, "ReplicaSet")
+
+
+def replication_controller(obj: Object) -> list[FieldError]:
+    spec = obj["spec"]
+    causes = not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+    selector, found = spec.get("selector") or {}, spec.get("template")
+    if not selector:
+        causes.append(required("spec.selector"))
+    causes += not_negative("spec.replicas", spec.get("replicas"))
+    if found is None:
+        return [*causes, required("spec.template")]
+    labels = (found.get("metadata") or {}).get("labels") or {}
+    if any(labels.get(key) != value for key, value in selector.items()):
+        causes.append(invalid("spec.template.metadata.labels", labels or None, _MISMATCH))
+    return causes + pods.template("spec.template", found) + forever(found, "ReplicationController")
+
+
+def daemon_set(obj: Object) -> list[FieldError]:
+    spec = obj["spec"]
+    selector, found = spec.get("selector"), spec.get("template") or {}
+    causes = label_selector("spec.selector", selector)
+    labels = (found.get("metadata") or {}).get("labels") or {}
+    if not _matches(selector, labels):
+        causes.append(invalid("spec.template.metadata.labels", labels or None, _MISMATCH))
+    if selector is not None and _is_empty(selector):
+        causes.append(invalid("spec.selector", selector, "empty selector is invalid for daemonset"))
+    causes += pods.template("spec.template", found) + forever(found, "DaemonSet")
+    causes += not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+    causes += _daemon_strategy("spec.updateStrategy", spec.get("updateStrategy") or {})
+    return causes + not_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
+
+
+def _daemon_strategy(at: str, strategy: Object) -> list[FieldError]:
+    kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
+    if kind == "OnDelete":
+        return []
+    if kind != "RollingUpdate":
+        shown = {"Type": kind, "RollingUpdate": rolling}
+        return [unsupported(at, shown, ("RollingUpdate", "OnDelete"))]
+    at = f"{at}.rollingUpdate"
+    if rolling is None:
+        return [required(at)]
+    unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+    causes = int_or_percent(f"{at}.maxUnavailable", unavailable) + int_or_percent(f"{at}.maxSurge", surge)
+    causes += at_most_all(f"{at}.maxUnavailable", unavailable) + at_most_all(f"{at}.maxSurge", surge)
+    if number_of(unavailable) and number_of(surge):
+        causes.append(invalid(f"{at}.maxSurge", surge, "may not be set when maxUnavailable is non-zero"))
+    elif not number_of(unavailable) and not number_of(surge):
+        causes.append(required(f"{at}.maxUnavailable", "cannot be 0 when maxSurge is 0"))
+    return causes
+
+
+def stateful_set(obj: Object, old: Object | None = None) -> list[FieldError]:
+    spec = obj["spec"]
+    policy = spec.get("podManagementPolicy")
+    causes: list[FieldError] = []
+    if policy not in ("OrderedReady", "Parallel"):
+        causes.append(invalid("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'"))
+    causes += _stateful_strategy("spec.updateStrategy", spec.get("updateStrategy") or {})
+    retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
+    for field in ("whenDeleted", "whenScaled"):
+        at = f"spec.persistentVolumeClaimRetentionPolicy.{field}"
+        causes += one_of(at, retention.get(field) or "", ("Retain", "Delete"))
+    claims = spec.get("volumeClaimTemplates") or []
+    if old is None:
+        for index, claim in enumerate(claims):
+            causes += claim_spec(f"spec.volumeClaimTemplates[{index}].spec", claim.get("spec") or {})
+    causes += not_negative("spec.replicas", spec.get("replicas"))
+    causes += not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+    causes += not_negative("spec.ordinals.start", (spec.get("ordinals") or {}).get("start"))
+    if old is None and spec.get("serviceName"):
+        causes += named("spec.serviceName", spec["serviceName"], names.dns1123_label)
+    causes += _selector(spec.get("selector"), "statefulset")
+    found = dict(spec.get("template") or {})
+    inner = dict(found.get("spec") or {})
+    # the controller sets these itself for each pod, so what the template says of them does not count
+    for field in ("hostname", "subdomain"):
+        inner.pop(field, None)
+    names_of_claims = [(claim.get("metadata") or {}).get("name") or "" for claim in claims]
+    if claims:
+        own = [volume for volume in inner.get("volumes") or () if volume.get("name") not in names_of_claims]
+        inner["volumes"] = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in names_of_claims]
+        inner["volumes"] += own
+    found["spec"] = inner
+    return causes + template({**spec, "template": found}, "StatefulSet")
+
+
+def _stateful_strategy(at: str, strategy: Object) -> list[FieldError]:
+    kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
+    if kind == "OnDelete":
+        if rolling is not None:
+            text = "only allowed for updateStrategy 'RollingUpdate'"
+            return [invalid(f"{at}.rollingUpdate", rolling, text)]
+        return []
+    if kind != "RollingUpdate":
+        return [invalid(at, {"Type": kind, "RollingUpdate": rolling}, "must be 'RollingUpdate' or 'OnDelete'")]
+    rolling = rolling or {}
+    causes = not_negative(f"{at}.rollingUpdate.partition", rolling.get("partition"))
+    if rolling.get("maxUnavailable") is not None:
+        at = f"{at}.rollingUpdate.maxUnavailable"
+        value = rolling["maxUnavailable"]
+        causes += int_or_percent(at, value)
+        if not number_of(value):
+            causes.append(invalid(at, value, "cannot be 0"))
+        causes += at_most_all(at, value)
+    return causes
+
+
+_STATEFUL_MUTABLE = (
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+)
+_STATEFUL_FIXED = (
+    "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+    "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+)
+
+
+def stateful_set_change(new: Object, old: Object) -> list[FieldError]:
+    def fixed(obj: Object) -> Object:
+        return {key: value for key, value in obj["spec"].items() if key not in _STATEFUL_MUTABLE}
+
+    return [] if fixed(new) == fixed(old) else [forbidden("spec", _STATEFUL_FIXED)]
+
+
+def same_selector(new: Object, old: Object) -> list[FieldError]:
+    return immutable("spec.selector", new["spec"].get("selector"), old["spec"].get("selector"))
