@@ -49,6 +49,11 @@ class Discovery:
         """The legacy document at a path, or None."""
         return self._documents.get(path.rstrip("/"))
 
+    def paths(self) -> list[str]:
+        """What ``GET /`` lists."""
+        outside = ("/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version")
+        return sorted((*self._documents, "/.well-known/openid-configuration", *outside))
+
     def aggregated(self, path: str, accept: str) -> tuple[bytes, str] | None:
         """Everything below /api or /apis with its content type, when the client asks for it first."""
         if "APIGroupDiscoveryList" not in accept:

@@ -103,6 +103,16 @@ class Tokens:
         }
         return {"keys": [key]}
 
+    def configuration(self) -> dict[str, Any]:
+        """The OpenID discovery document of this issuer."""
+        return {
+            "issuer": ISSUER,
+            "jwks_uri": f"{ISSUER}/openid/v1/jwks",
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+        }
+
     def _claims(self, token: str) -> dict[str, Any] | None:
         if (known := self._verified.get(token)) is not None:
             return known

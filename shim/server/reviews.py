@@ -1,0 +1,159 @@
+"""Questions to the server about itself: may this user do that, who am I, whose token is this? Nothing is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from shim.api.meta import Object, now
+from shim.api.status import FieldError, bad_request, invalid
+from shim.server.authz import Authorizer, Decision
+from shim.server.bodies import read_body
+from shim.server.options import WriteOptions
+from shim.server.parts import Call
+from shim.server.render import render_one
+from shim.server.responses import respond
+from shim.server.routes import RequestInfo
+from shim.server.tokens import AUDIENCES
+from shim.server.users import MASTERS, User
+
+AUTHORIZATION, AUTHENTICATION = "authorization.k8s.io", "authentication.k8s.io"
+
+
+async def review(call: Call) -> web.Response:
+    """POST to a resource of reviews."""
+    kind, api_version = call.resource.kind, call.resource.api_version
+    body = await read_body(call)
+    question = body.decode(call, kind, api_version, WriteOptions.of(call.query, "CreateOptions"))
+    answer = _ANSWERS[kind](call, question)
+    shown = {"kind": kind, "apiVersion": api_version, "metadata": question.get("metadata") or {}, **answer}
+    data, media = render_one(call, orjson.dumps(shown), own_kind=False)
+    return respond(data, 201, media, call.warnings)
+
+
+def _access(call: Call, question: Object, user: User) -> Object:
+    spec = question.get("spec") or {}
+    decision = call.parts.authorizer.decide(user, _asked(spec))
+    return {"spec": spec, "status": _verdict(decision)}
+
+
+def _self_access(call: Call, question: Object) -> Object:
+    _check_access(question, kind="SelfSubjectAccessReview", subject=False)
+    return _access(call, question, call.user)
+
+
+def _subject_access(call: Call, question: Object) -> Object:
+    _check_access(question, kind="SubjectAccessReview", subject=True)
+    return _access(call, question, _subject(question["spec"]))
+
+
+def _local_access(call: Call, question: Object) -> Object:
+    namespace = ((question.get("spec") or {}).get("resourceAttributes") or {}).get("namespace", "")
+    if namespace != call.info.namespace:
+        found = FieldError(
+            "FieldValueInvalid",
+            "spec.resourceAttributes.namespace",
+            f'Invalid value: "{namespace}": must match metadata.namespace',
+        )
+        raise bad_request(f"{found.field}: {found.message}")
+    return _subject_access(call, question)
+
+
+def _subject(spec: Object) -> User:
+    extra = {key.lower(): tuple(values or ()) for key, values in (spec.get("extra") or {}).items()}
+    return User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), extra)
+
+
+def _check_access(question: Object, *, kind: str, subject: bool) -> None:
+    spec = question.get("spec") or {}
+    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    causes = []
+    if resource is not None and other is not None:
+        text = 'Invalid value: {}: cannot be specified in combination with resourceAttributes'
+        causes.append(FieldError("FieldValueInvalid", "spec.nonResourceAttributes", text))
+    if resource is None and other is None:
+        text = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        causes.append(FieldError("FieldValueInvalid", "spec.resourceAttributes", text))
+    if subject and not spec.get("user") and not spec.get("groups"):
+        text = 'Invalid value: "": at least one of user or group must be specified'
+        causes.append(FieldError("FieldValueInvalid", "spec.user", text))
+    if causes:
+        raise invalid(AUTHORIZATION, "", "", causes)  # upstream names no kind here
+
+
+def _asked(spec: Object) -> RequestInfo:
+    if (other := spec.get("nonResourceAttributes")) is not None:
+        return RequestInfo(other.get("verb", ""), other.get("path", ""))
+    wanted = spec["resourceAttributes"]
+    return RequestInfo(
+        wanted.get("verb", ""),
+        "",
+        wanted.get("group", ""),
+        wanted.get("version", ""),
+        wanted.get("namespace", ""),
+        wanted.get("resource", ""),
+        wanted.get("name", ""),
+        wanted.get("subresource", ""),
+    )
+
+
+def _verdict(decision: Decision) -> Object:
+    return {"allowed": decision.allowed, **({"reason": decision.why} if decision.why else {})}
+
+
+def _self_rules(call: Call, question: Object) -> Object:
+    namespace = (question.get("spec") or {}).get("namespace", "")
+    if not namespace:
+        raise bad_request("no namespace on request")
+    resources, urls = rules_of(call.parts.authorizer, call.user, namespace)
+    return {"spec": {}, "status": {"resourceRules": resources, "nonResourceRules": urls, "incomplete": False}}
+
+
+def rules_of(authorizer: Authorizer, user: User, namespace: str) -> tuple[list[Object], list[Object]]:
+    """What a user may do in a namespace: rules about resources, and rules about paths."""
+    resources: list[Object] = []
+    urls: list[Object] = []
+    if MASTERS in user.groups:  # upstream binds the group to cluster-admin, so that it shows there too
+        return [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}], [{"verbs": ["*"], "nonResourceURLs": ["*"]}]
+    for grant in authorizer.grants_of(user, namespace):
+        for rule in grant.raw:
+            if rule.get("resources"):
+                kept = ("verbs", "apiGroups", "resources", "resourceNames")
+                resources.append({name: rule[name] for name in kept if rule.get(name)})
+            if rule.get("nonResourceURLs"):
+                urls.append({name: rule[name] for name in ("verbs", "nonResourceURLs")})
+    return resources, urls
+
+
+def _self(call: Call, question: Object) -> Object:
+    return {"metadata": {"creationTimestamp": now()}, "status": {"userInfo": call.user.info()}}
+
+
+def _token(call: Call, question: Object) -> Object:
+    spec = question.get("spec") or {}
+    token = spec.get("token", "")
+    if not token:
+        raise bad_request("token is required for TokenReview in authentication")
+    audiences = spec.get("audiences") or list(AUDIENCES)
+    found = call.parts.tokens.check(token, audiences)
+    status: dict[str, Any]
+    if found is None:
+        status = {"user": {}, "error": "invalid bearer token"}
+    else:
+        user, common = found
+        status = {"authenticated": True, "user": user.info(), "audiences": common}
+    return {"spec": spec, "status": status}
+
+
+_ANSWERS: dict[str, Callable[[Call, Object], Object]] = {
+    "SelfSubjectAccessReview": _self_access,
+    "SubjectAccessReview": _subject_access,
+    "LocalSubjectAccessReview": _local_access,
+    "SelfSubjectRulesReview": _self_rules,
+    "SelfSubjectReview": _self,
+    "TokenReview": _token,
+}
+REVIEWS = frozenset(_ANSWERS)
