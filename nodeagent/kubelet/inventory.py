@@ -5,7 +5,7 @@ It is filled once at the start, so an agent that starts anew sees what runs as i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from nodeagent.engine.contract import ContainerState, Engine, SandboxState
@@ -30,9 +30,9 @@ class Inventory:
         for container in await engine.containers():
             self.put_container(container)
 
-    async def follow(self, engine: Engine, changed: Callable[[str], None]) -> None:
+    async def follow(self, events: AsyncIterator[ContainerState], changed: Callable[[str], None]) -> None:
         """Take in each event and name the pod it is about; until cancelled."""
-        async for state in engine.events():
+        async for state in events:
             changed(self.put_container(state))
 
     def pods(self) -> set[str]:

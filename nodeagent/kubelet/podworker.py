@@ -67,7 +67,7 @@ class PodWorker:
         urgency = (2 if gone else 1, -names.grace_of(pod)) if gone or state.deleted else (0, 0)
         if urgency > self._urgency:
             self._urgency = urgency
-            if self._turn is not None:
+            if self._turn is not None and not state.ended:
                 self._turn.cancel()
         self.wake()
 

@@ -1,0 +1,37 @@
+"""Everything a node agent starts, in order. Reading starts here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from netproxy.links import PodLinks
+from nodeagent import server
+from nodeagent.engine import Engine
+from nodeagent.images import Images
+from nodeagent.kubelet.agent import Kubelet
+from nodeagent.settings import NodeAgentSettings
+from shim.client import Client
+
+log = logging.getLogger(__name__)
+
+
+async def run(settings: NodeAgentSettings, ready: Callable[[], None]) -> None:
+    """Work until cancelled; then containers run on, and the next agent finds them."""
+    images = Images(settings.image_dir)
+    engine = Engine(settings.data_dir, settings.run_dir, settings.cgroup_root, images)
+    network = PodLinks(settings.run_dir / "network", settings.node_ip)
+    client = Client.from_kubeconfig(settings.kubeconfig, user_agent="kubelet")
+    await engine.start()
+    try:
+        kubelet = Kubelet(settings, client, engine, images, network)
+        async with asyncio.TaskGroup() as group:
+            if hasattr(server, "serve"):
+                group.create_task(server.serve(settings, kubelet.pods, engine))
+            else:
+                log.warning("logs and exec are not built yet")
+            group.create_task(kubelet.run(ready))
+    finally:
+        await client.close()
+        await engine.close()

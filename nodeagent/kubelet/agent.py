@@ -1,0 +1,163 @@
+"""The kubelet: every pod bound to this node gets a worker, and the API server is told how pods and node are.
+
+What starts here is found again by the next agent: closing leaves every container running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import aiohttp
+
+from nodeagent.engine.contract import Engine, ImageStore
+from nodeagent.kubelet import names, nodeinfo
+from nodeagent.kubelet.context import STARTS_AT_ONCE, Node
+from nodeagent.kubelet.directory import Directory
+from nodeagent.kubelet.inventory import Inventory
+from nodeagent.kubelet.names import Paths
+from nodeagent.kubelet.network import PodNetwork
+from nodeagent.kubelet.node import NodeObject
+from nodeagent.kubelet.podworker import PodWorker
+from nodeagent.kubelet.probes import Prober
+from nodeagent.kubelet.references import References, Tokens
+from nodeagent.kubelet.source import PodSource
+from nodeagent.kubelet.statuswriter import StatusWriter
+from nodeagent.kubelet.volumes import Volumes
+from nodeagent.settings import NodeAgentSettings
+from shim.api.meta import Object
+from shim.client import Client, EventRecorder, Informer
+from shim.client import resource as r
+
+log = logging.getLogger(__name__)
+
+
+class Kubelet:
+    """One node's kubelet. ``pods`` answers the HTTP server's questions."""
+
+    def __init__(
+        self, settings: NodeAgentSettings, client: Client, engine: Engine, images: ImageStore, network: PodNetwork
+    ) -> None:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        paths = Paths(settings.data_dir)
+        http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
+        has = nodeinfo.capacity(settings)
+        self._workers: dict[str, PodWorker] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.node = Node(
+            settings=settings,
+            client=client,
+            engine=engine,
+            images=images,
+            network=network,
+            recorder=EventRecorder(client, "kubelet", settings.node_name),
+            services=Informer(client, r.SERVICES),
+            http=http,
+            paths=paths,
+            inventory=Inventory(),
+            references=References(client, self._reference_changed),
+            tokens=Tokens(client),
+            volumes=Volumes(client, paths, settings.run_dir),
+            prober=Prober(engine, http),
+            statuses=StatusWriter(client),
+            allocatable=nodeinfo.allocatable(has),
+            memory_capacity=int(has["memory"].removesuffix("Ki")) * 1024,
+            starting=asyncio.Semaphore(STARTS_AT_ONCE),
+        )
+        self._object = NodeObject(settings, client, network, images)
+        self._bound = Informer(client, r.PODS, field_selector=f"spec.nodeName={settings.node_name}")
+        self.pods: PodSource = Directory(self.node, self._workers.values())
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Work until cancelled; ``ready`` is called once the node is Ready and its pods are known."""
+        node = self.node
+        events = node.engine.events()  # from here on, so that nothing happens between filling and following
+        await node.inventory.fill(node.engine)
+        self._bound.on_change(self._pod_changed)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(node.inventory.follow(events, self._pod_moved))
+                group.create_task(node.services.run())
+                group.create_task(self._object.run())
+                await self._object.registered.wait()
+                group.create_task(self._bound.run())
+                await self._bound.synced()
+                self._end_orphans()
+                await self._object.ready.wait()
+                log.info("node %s is Ready", node.settings.node_name)
+                ready()
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self.node.prober.close()
+        self.node.references.close()
+        self.node.statuses.close()
+        await self.node.http.close()
+
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        pod = new or old
+        assert pod is not None
+        uid = names.uid_of(pod)
+        worker = self._workers.get(uid)
+        if new is None:
+            if worker is not None:
+                worker.update(pod, gone=True)
+                if worker.finished:
+                    del self._workers[uid]
+        elif worker is None:
+            self._start(uid, pod)
+        else:
+            worker.update(pod)
+
+    def _start(self, uid: str, pod: Object, *, gone: bool = False) -> None:
+        worker = self._workers[uid] = PodWorker(self.node, pod)
+        worker.update(pod, gone=gone)
+        task = asyncio.get_running_loop().create_task(worker.run())
+        self._tasks[uid] = task
+        task.add_done_callback(lambda _: self._worker_done(uid))
+
+    def _worker_done(self, uid: str) -> None:
+        self._tasks.pop(uid, None)
+        worker = self._workers.get(uid)
+        # A pod with finalizers stays in the API: its worker is kept, so that nobody starts it again.
+        if worker is not None and worker.finished and worker.state.gone:
+            del self._workers[uid]
+
+    def _pod_moved(self, uid: str) -> None:
+        if worker := self._workers.get(uid):
+            worker.wake()
+
+    def _reference_changed(self, uid: str) -> None:
+        if worker := self._workers.get(uid):
+            worker.reference_changed()
+
+    def _end_orphans(self) -> None:
+        """What runs for pods that were deleted while no agent was here is stopped like any deleted pod."""
+        left = self.node.inventory.pods() | self.node.volumes.pods_with_volumes()
+        for uid in left - set(self._workers):
+            log.info("pod %s is gone: what is left of it is removed", uid)
+            self._start(uid, self._remains(uid), gone=True)
+
+    def _remains(self, uid: str) -> Object:
+        """A pod as its leftovers tell of it: names, and how long its containers may take to end."""
+        inventory = self.node.inventory
+        labels = {}
+        for state in (*inventory.sandboxes(uid), *inventory.containers(uid)):
+            labels = dict(state.labels)
+        containers = {state.labels.get(names.CONTAINER_NAME, "") for state in inventory.containers(uid)}
+        return {
+            "metadata": {
+                "uid": uid,
+                "name": labels.get(names.POD_NAME, "unknown"),
+                "namespace": labels.get(names.POD_NAMESPACE, "unknown"),
+            },
+            "spec": {
+                "containers": [{"name": name} for name in sorted(containers)],
+                "terminationGracePeriodSeconds": int(labels.get(names.POD_GRACE) or 30),
+            },
+        }

@@ -1,0 +1,189 @@
+"""The Node object and its Lease: registering, saying Ready as soon as it is true, and that the node is alive.
+
+The Lease, renewed every 10 s, is how controllers notice a dead node; the status is written when it changes, and
+every 5 min so that its times are not too old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from nodeagent.engine.contract import ImageStore
+from nodeagent.kubelet import nodeinfo
+from nodeagent.kubelet.network import PodNetwork
+from nodeagent.settings import NodeAgentSettings
+from shim.api.meta import Object, now, now_micro
+from shim.api.status import ApiError
+from shim.client import Client, Informer
+from shim.client import resource as r
+
+log = logging.getLogger(__name__)
+
+LEASE_NAMESPACE = "kube-node-lease"
+LEASE_SECONDS = 40
+RENEW_EVERY = 10.0
+LOOK_EVERY = 10.0
+REPORT_EVERY = 300.0
+NETWORK_RETRY = 0.25
+
+
+class NodeObject:
+    """Keeps the Node and its Lease; ``ready`` once the API server knows this node to be Ready."""
+
+    def __init__(self, settings: NodeAgentSettings, client: Client, network: PodNetwork, images: ImageStore) -> None:
+        self._settings = settings
+        self._client = client
+        self._network = network
+        self._images = images
+        self._network_ready = False
+        self._told: Object = {}
+        self._told_at = 0.0
+        self._look = asyncio.Event()
+        self._pod_cidr = ""
+        self._cidr_known = asyncio.Event()
+        self._informer = Informer(client, r.NODES, field_selector=f"metadata.name={settings.node_name}")
+        self.registered = asyncio.Event()
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Register, then keep all of it current until cancelled."""
+        node = await self._register()
+        self.registered.set()
+        self._informer.on_change(self._changed)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._informer.run())
+            group.create_task(self._keep_status())
+            group.create_task(self._keep_network())
+            group.create_task(self._keep_lease(node["metadata"]["uid"]))
+
+    async def _register(self) -> Object:
+        """Create the Node, or take up the one there is with the labels and address of today."""
+        settings = self._settings
+        wanted: Object = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {
+                "name": settings.node_name,
+                "labels": nodeinfo.labels(settings),
+                "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+            },
+            "spec": {"providerID": f"{settings.provider}://{settings.node_name}"},
+            "status": self._status({}),
+        }
+        while True:
+            try:
+                try:
+                    node = await self._client.create(r.NODES, wanted)
+                except ApiError as error:
+                    if error.code != 409:
+                        raise
+                    metadata = {key: wanted["metadata"][key] for key in ("labels", "annotations")}
+                    node = await self._client.patch(r.NODES, settings.node_name, {"metadata": metadata})
+                break
+            except ApiError as error:
+                log.info("node not registered yet: %s", error)
+                await asyncio.sleep(0.2)
+        self._told = node.get("status") or {}
+        return node
+
+    def _status(self, previous: Object) -> Object:
+        return nodeinfo.status(
+            self._settings, ready=self._network_ready, known=self._images.images(), previous=previous, now=now()
+        )
+
+    async def _keep_status(self) -> None:
+        while True:
+            self._look.clear()
+            status = self._status(self._told)
+            if _differs(status, self._told) or time.monotonic() - self._told_at > REPORT_EVERY:
+                try:
+                    await self._tell(status)
+                except ApiError as error:
+                    log.info("node status not told: %s", error)
+                    await asyncio.sleep(1.0)
+                    continue
+            if self._network_ready:
+                self.ready.set()
+            try:
+                await asyncio.wait_for(self._look.wait(), LOOK_EVERY)
+            except TimeoutError:
+                pass
+
+    async def _tell(self, status: Object) -> None:
+        patch = {"status": {**status, "images": status["images"] or None}}
+        name = self._settings.node_name
+        try:
+            answer = await self._client.patch(r.NODES, name, patch, subresource="status", type="strategic")
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            await self._register()  # someone deleted the Node: this machine is still here
+            return
+        self._told, self._told_at = answer.get("status") or {}, time.monotonic()
+
+    def _changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None:
+            self._told = {}
+            self._look.set()
+            return
+        cidr = (new.get("spec") or {}).get("podCIDR") or ""
+        if cidr and cidr != self._pod_cidr:
+            self._pod_cidr = cidr
+            self._cidr_known.set()
+        self._told = new.get("status") or {}
+
+    async def _keep_network(self) -> None:
+        """Tell the network its pod CIDR; the node is Ready as soon as the network is."""
+        while True:
+            await self._cidr_known.wait()
+            self._cidr_known.clear()
+            await self._network.set_pod_cidr(self._pod_cidr)
+            while not await self._network.ready():  # noqa: ASYNC110  # the network has no event for it
+                await asyncio.sleep(NETWORK_RETRY)
+            self._network_ready = True
+            self._look.set()
+
+    async def _keep_lease(self, uid: str) -> None:
+        lease: Object | None = None
+        while True:
+            try:
+                lease = await self._renew(lease, uid)
+                pause = RENEW_EVERY
+            except ApiError as error:
+                log.info("lease not renewed: %s", error)
+                lease, pause = None, 0.5
+            await asyncio.sleep(pause)
+
+    async def _renew(self, lease: Object | None, uid: str) -> Object:
+        name = self._settings.node_name
+        spec = {"holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now_micro()}
+        if lease is not None:
+            return await self._client.update(r.LEASES, {**lease, "spec": {**lease["spec"], **spec}})
+        owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}
+        fresh: Object = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": name, "namespace": LEASE_NAMESPACE, "ownerReferences": [owner]},
+            "spec": spec,
+        }
+        try:
+            return await self._client.create(r.LEASES, fresh, LEASE_NAMESPACE)
+        except ApiError as error:
+            if error.code != 409:
+                raise
+        found = await self._client.get(r.LEASES, name, LEASE_NAMESPACE)
+        return await self._client.update(r.LEASES, {**found, "spec": {**found["spec"], **spec}})
+
+
+def _differs(status: Object, told: Object) -> bool:
+    """Whether anything but the time of the heartbeat is different."""
+
+    def essence(of: Object) -> Object:
+        conditions = {c["type"]: (c["status"], c.get("reason")) for c in of.get("conditions") or ()}
+        told_of = {key: of.get(key) for key in status if key not in ("conditions", "images")}
+        ours = {type_: conditions.get(type_) for type_ in (c["type"] for c in status["conditions"])}
+        return {**told_of, "conditions": ours, "images": of.get("images") or []}
+
+    return essence(status) != essence(told)
