@@ -1,0 +1,124 @@
+"""What outlives what: agents and zygotes die, containers run on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+from nodeagent.engine import spawn, teardown_node
+from nodeagent.linux import procfs
+
+from .conftest import processes_of
+
+
+async def test_a_new_engine_takes_up_what_runs(node):
+    await node.sandbox()
+    before = await node.start("read x; exit 7", stdin=True)
+    await node.restart()
+    assert await node.state() == before
+    process = await node.engine.attach("main")
+    process.stdin.write(b"\n")
+    assert await process.wait() == 7
+    await process.close()
+    assert (await node.exited()).exit_code == 7
+
+
+async def test_an_exit_while_no_engine_looked_is_known(node, until):
+    await node.sandbox()
+    state = await node.start("sleep 1000")
+    await node.engine.close()
+    os.kill(state.pid, signal.SIGKILL)
+    await until(lambda: (node.data_dir / "containers/main/exit.json").exists())
+    await node.restart()
+    state = await node.state()
+    assert (state.phase, state.exit_code, state.signal) == ("exited", 137, 9)
+
+
+async def test_a_killed_agent_changes_nothing(node):
+    script = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from nodeagent.engine import Engine
+from nodeagent.engine.contract import ContainerSpec, SandboxSpec
+from nodeagent.images import Images
+async def main():
+    data, run, cgroup, images = sys.argv[1:]
+    engine = Engine(Path(data), Path(run), cgroup, Images(Path(images)))
+    await engine.start()
+    await engine.run_sandbox(SandboxSpec("pod", "h", "kubepods/pod"))
+    await engine.create_container(ContainerSpec("main", "pod", "busybox", ("sleep", "1000")))
+    await engine.start_container("main")
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", script, node.data_dir, node.run_dir, node.cgroup_root, node.images._dir]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    await node.restart()
+    state = await node.state()
+    assert state.phase == "running"
+    assert procfs.start_time(state.pid)
+
+
+async def test_a_killed_zygote_is_replaced(node, until):
+    await node.sandbox()
+    before = await node.start("sleep 1000")
+    pid = int(spawn.ping(node.run_dir)["pid"])
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: not procfs.start_time(pid))
+    await node.run("exit 6", "second")
+    assert (await node.state("second")).exit_code == 6
+    assert await node.state() == before
+    assert int(spawn.ping(node.run_dir)["pid"]) != pid
+
+
+async def test_a_killed_monitor_takes_its_container_along(node, until):
+    await node.sandbox()
+    state = await node.start("sleep 1000")
+    monitor = int(open(f"/proc/{state.pid}/stat").read().rpartition(")")[2].split()[1])
+    os.kill(monitor, signal.SIGKILL)
+    ended = await node.exited()
+    assert ended.exit_code == 255
+    await until(lambda: not procfs.start_time(state.pid))
+
+
+async def test_after_a_reboot_all_is_stopped(node):
+    await node.sandbox()
+    await node.start("sleep 1000")
+    await node.engine.create_container(node.spec("echo later", "second"))
+    await node.engine.close()
+    await teardown_node(node.data_dir, node.run_dir, node.cgroup_root)
+    for left in ("begun.json", "started.json"):
+        assert (node.data_dir / "containers/main" / left).exists()
+    (node.data_dir / "containers/main/exit.json").unlink()  # power does not fail in an orderly way
+    await node.restart()
+    assert [(s.id, s.ready) for s in await node.engine.sandboxes()] == [("pod", False)]
+    state = await node.state()
+    assert (state.phase, state.exit_code) == ("exited", 255)
+    assert (await node.state("second")).phase == "created"
+    await node.engine.remove_sandbox("pod")
+    assert await node.engine.containers() == []
+
+
+async def test_teardown_of_everything(node):
+    await node.sandbox(share_pid=True)
+    await node.sandbox("other")
+    await node.start("sleep 1000")
+    await node.start("sleep 1000", "second", "other")
+    await node.engine.exec("second", ["sleep", "1000"])
+    await node.engine.teardown()
+    assert processes_of(node.run_dir) == []
+    assert not node.run_dir.exists()
+    assert {state.exit_code for state in await node.engine.containers()} == {137}
+    await node.engine.teardown()
+
+
+async def test_teardown_when_data_is_gone_already(node):
+    await node.sandbox()
+    await node.start("sleep 1000")
+    await node.engine.close()
+    shutil.rmtree(node.data_dir)
+    await teardown_node(node.data_dir, node.run_dir, node.cgroup_root)
+    assert processes_of(node.run_dir) == []
