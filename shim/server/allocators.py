@@ -215,7 +215,9 @@ class ServiceAllocator:
     def _take_ports(self, new: Object, old: Object | None, reservation: Reservation) -> None:
         spec = new["spec"]
         held = set(_ports(old)) if old is not None else set()
-        if _has_ports(spec) and not (spec["type"] == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is False):
+        if _has_ports(spec) and not (
+            spec["type"] == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is False
+        ):
             wanted: dict[int, set[str]] = {}
             for index, port in enumerate(spec.get("ports") or ()):
                 if port.get("nodePort"):

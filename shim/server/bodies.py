@@ -102,7 +102,9 @@ async def read_delete_options(call: Call) -> Object:
         return decode(media, data, call.parts.schema)
     except FormatError as error:
         text = "couldn't get version/kind; "
-        raise bad_request(f"the object provided is unrecognized (must be of type DeleteOptions): {text}{error}") from error
+        raise bad_request(
+            f"the object provided is unrecognized (must be of type DeleteOptions): {text}{error}"
+        ) from error
 
 
 def definition_of(schema: Schema, kind: str, api_version: str) -> Definition | None:
@@ -130,7 +132,9 @@ def _check_kind(given: Object, kind: str, api_version: str) -> None:
     if found_version == api_version:
         internal = (group.partition(".")[0] or "core") + f".{kind}"
         raise bad_request(f"{what}: converting ({version}.{found_kind}) to ({internal}): unknown conversion")
-    raise bad_request(f'{what}: no kind "{found_kind}" is registered for version "{found_version}" in scheme "{_SCHEME}"')
+    raise bad_request(
+        f'{what}: no kind "{found_kind}" is registered for version "{found_version}" in scheme "{_SCHEME}"'
+    )
 
 
 def _typed(obj: Object, kind: str, api_version: str) -> Object:

@@ -17,7 +17,7 @@ from shim.server.users import User
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class Connection(RequestHandler[web.BaseRequest]):
+class Connection(RequestHandler):
     """One client connection."""
 
     __slots__ = ("on_lost", "user")
@@ -34,7 +34,7 @@ class Connection(RequestHandler[web.BaseRequest]):
             callback()
 
 
-class HttpServer(web.Server[web.BaseRequest]):
+class HttpServer(web.Server):
     """aiohttp's low-level server: one handler for every request, no router and no middleware in between."""
 
     def __init__(self, handler: Handler, max_body: int) -> None:
@@ -45,6 +45,4 @@ class HttpServer(web.Server[web.BaseRequest]):
         return Connection(self, loop=self._loop, **self._kwargs)
 
     def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-        return web.BaseRequest(
-            message, payload, protocol, writer, task, self._loop, client_max_size=self._max_body
-        )
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=self._max_body)

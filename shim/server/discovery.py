@@ -51,7 +51,16 @@ class Discovery:
 
     def paths(self) -> list[str]:
         """What ``GET /`` lists."""
-        outside = ("/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version")
+        outside = (
+            "/healthz",
+            "/livez",
+            "/metrics",
+            "/openapi/v2",
+            "/openapi/v3",
+            "/openid/v1/jwks",
+            "/readyz",
+            "/version",
+        )
         return sorted((*self._documents, "/.well-known/openid-configuration", *outside))
 
     def aggregated(self, path: str, accept: str) -> tuple[bytes, str] | None:

@@ -38,7 +38,7 @@ _ON_OBJECTS: dict[str, Handler] = {
     "deletecollection": write.delete_collection,
 }
 _ON_FACETS: dict[str, FacetHandler] = {"get": read.get, "update": write.update, "patch": write.patch}
-_OPEN = ("/healthz", "/livez", "/readyz", "/version")
+_OPEN = ("healthz", "livez", "readyz", "version")
 """What anyone may read, whatever the roles say: probes must work before there are roles."""
 
 
@@ -85,7 +85,7 @@ class Dispatcher:
         parts = self._parts
         user = self._authenticator.user_of(http)
         if not info.resource:
-            if not info.path.startswith(_OPEN):
+            if info.path.lstrip("/").partition("/")[0] not in _OPEN:
                 parts.authorizer.require(user, info)
             return await self._outside(http, info, query)
         parts.authorizer.require(user, info)

@@ -45,8 +45,9 @@ class Health:
         failed = self._failed() - excluded
         wanted = (check,) if check else checks
         lines = [
-            f"[+]{name} excluded: ok" if name in excluded else f"[{'-' if name in failed else '+'}]{name} "
-            + ("failed: reason withheld" if name in failed else "ok")
+            f"[+]{name} excluded: ok"
+            if name in excluded
+            else f"[{'-' if name in failed else '+'}]{name} " + ("failed: reason withheld" if name in failed else "ok")
             for name in wanted
         ]
         broken = failed & set(wanted)

@@ -170,7 +170,9 @@ def _revision(text: str, watch: bool) -> int:
     if text.isascii() and text.isdigit() and int(text) < 1 << 64:
         return int(text)
     why = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
-    message = f"resourceVersion: Invalid value: {json.dumps(text)}: strconv.ParseUint: parsing {json.dumps(text)}: {why}"
+    message = (
+        f"resourceVersion: Invalid value: {json.dumps(text)}: strconv.ParseUint: parsing {json.dumps(text)}: {why}"
+    )
     if watch:
         raise ApiError(500, "", message)
     raise bad_request(f"invalid resource version: {message}")

@@ -34,7 +34,10 @@ SHOWS_OBJECT = frozenset(
     }
     | {("storage.k8s.io", name) for name in "csidrivers csinodes storageclasses volumeattachments".split()}
     | {("storage.k8s.io", "volumeattributesclasses")}
-    | {("resource.k8s.io", name) for name in "deviceclasses resourceclaims resourceclaimtemplates resourceslices".split()}
+    | {
+        ("resource.k8s.io", name)
+        for name in "deviceclasses resourceclaims resourceclaimtemplates resourceslices".split()
+    }
 )
 """Kinds whose deletion is answered with the object; others with a Status, unless the object lives on."""
 
@@ -67,9 +70,7 @@ class Removal:
                 continue
         raise conflict(resource.group, resource.name, write.name, MODIFIED)
 
-    async def delete_all(
-        self, write: Write, entries: Sequence[Entry], options: DeleteOptions
-    ) -> list[bytes]:
+    async def delete_all(self, write: Write, entries: Sequence[Entry], options: DeleteOptions) -> list[bytes]:
         """Delete these entries of one resource; returns their last state. What is gone already is passed over."""
         limit = asyncio.Semaphore(AT_ONCE)
 

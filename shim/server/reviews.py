@@ -72,7 +72,7 @@ def _check_access(question: Object, *, kind: str, subject: bool) -> None:
     resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     causes = []
     if resource is not None and other is not None:
-        text = 'Invalid value: {}: cannot be specified in combination with resourceAttributes'
+        text = "Invalid value: {}: cannot be specified in combination with resourceAttributes"
         causes.append(FieldError("FieldValueInvalid", "spec.nonResourceAttributes", text))
     if resource is None and other is None:
         text = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"

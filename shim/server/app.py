@@ -1,0 +1,149 @@
+"""The API server, put together: the store, what stands on it, and the sockets in front.
+
+Reading starts here; a request then goes through :mod:`shim.server.dispatch`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from shim import pki
+from shim.admission.chain import Chain
+from shim.codec.definitions import load_schema
+from shim.resources.table import RESOURCES
+from shim.server.allocators import ServiceAllocator
+from shim.server.authn import Authenticator
+from shim.server.authz import Authorizer
+from shim.server.bodies import LIMIT
+from shim.server.bootstrap import bootstrap, publish
+from shim.server.connection import HttpServer
+from shim.server.discovery import Discovery
+from shim.server.dispatch import Dispatcher
+from shim.server.expiry import Expiry
+from shim.server.openapi import OpenApi
+from shim.server.parts import Parts, index
+from shim.server.reader import CacheReader
+from shim.server.registry import Registry
+from shim.server.removal import Removal
+from shim.server.routes import Routes
+from shim.server.tokens import Tokens
+from shim.settings import ApiServerSettings
+from shim.store.cache import Cache
+from shim.store.compaction import Compactor
+from shim.store.sqlite import open_sqlite
+
+log = logging.getLogger(__name__)
+
+STOP_PATIENCE = 2.0  # seconds for answers under way when the server stops
+BACKLOG = 1024
+
+
+def prepare(settings: ApiServerSettings) -> ApiServerSettings:
+    """Make certificates and the admin's kubeconfig where they are missing, and settle port 0 to a free one."""
+    if not settings.port:
+        settings = replace(settings, port=_free_port(settings.bind[0]))
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    addresses = [*settings.bind, *([settings.advertise_address] if settings.advertise_address else [])]
+    service_ip = ServiceAllocator(settings.service_cidr, settings.node_port_range).first_address
+    pki.ensure_pki(settings.data_dir, addresses=addresses, service_ip=service_ip)
+    url = f"https://{_url_host(settings.bind[0])}:{settings.port}"
+    pki.ensure_kubeconfig(settings.data_dir, settings.data_dir / "admin.kubeconfig", url, pki.ADMIN)
+    return settings
+
+
+async def run(
+    settings: ApiServerSettings, ready: Callable[[], None], sockets: Sequence[socket.socket] | None = None
+) -> None:
+    """Serve until cancelled. ``sockets`` are listening already, where whoever starts this process has made them."""
+    if not (settings.data_dir / "pki" / "ca.crt").exists():
+        settings = prepare(settings)
+    routes = Routes(RESOURCES)
+    store = open_sqlite(settings.data_dir / "store.db")
+    cache = Cache(store, partial(index, routes))
+    await cache.start()
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        services = ServiceAllocator(settings.service_cidr, settings.node_port_range)
+        services.rebuild(cache)
+        authorizer = Authorizer(cache, open=settings.authorization_mode == "AlwaysAllow")
+        registry = Registry(cache, Chain(CacheReader(cache, routes)), {("", "services"): services})
+        tokens = Tokens(cache, settings.data_dir / "pki" / "sa.key")
+        removal = Removal(registry)
+        schema = load_schema()
+        parts = Parts(settings, cache, routes, schema, tokens, authorizer, registry, removal)
+        listening = list(sockets) if sockets else [_listen(address, settings.port) for address in settings.bind]
+        port = listening[0].getsockname()[1]
+        address = f"{settings.advertise_address or settings.bind[0]}:{port}"
+        dispatcher = Dispatcher(
+            parts, Authenticator(tokens, authorizer.require), Discovery(routes, address), OpenApi(routes, schema)
+        )
+        tasks.append(asyncio.create_task(authorizer.follow(), name="follow roles"))
+        await bootstrap(cache, routes)
+        await publish(registry, settings, services.first_address, port)
+        authorizer.forget()
+        tasks.append(asyncio.create_task(Compactor(store, lambda: cache.revision).run(), name="compaction"))
+        tasks.append(asyncio.create_task(Expiry(cache).run(), name="expiry of events"))
+        await _serve(settings, dispatcher, listening, ready)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await cache.close()
+
+
+async def _serve(
+    settings: ApiServerSettings, dispatcher: Dispatcher, listening: list[socket.socket], ready: Callable[[], None]
+) -> None:
+    http = HttpServer(dispatcher.handle, LIMIT)
+    context = _tls(settings)
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(http, sock=sock, ssl=context, backlog=BACKLOG) for sock in listening]
+    log.info("serving %s", ", ".join("%s:%d" % sock.getsockname()[:2] for sock in listening))
+    ready()
+    try:
+        await loop.create_future()  # until cancelled
+    finally:
+        dispatcher.health.stopping = True
+        for server in servers:
+            server.close()
+        dispatcher.watchers.end_all()
+        http.pre_shutdown()
+        await http.shutdown(STOP_PATIENCE)
+
+
+def _tls(settings: ApiServerSettings) -> ssl.SSLContext:
+    directory = settings.data_dir / "pki"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "apiserver.crt", directory / "apiserver.key")
+    context.load_verify_locations(directory / "ca.crt")
+    context.verify_mode = ssl.CERT_OPTIONAL  # who brings no certificate may have a token
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((address, port))
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"listening on {address} port {port}: {error.strerror}") from None
+    sock.setblocking(False)
+    return sock
+
+
+def _free_port(address: str) -> int:
+    with _listen(address, 0) as sock:
+        return int(sock.getsockname()[1])
+
+
+def _url_host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
