@@ -146,9 +146,9 @@ class Kubelet:
     def _remains(self, uid: str) -> Object:
         """A pod as its leftovers tell of it: names, and how long its containers may take to end."""
         inventory = self.node.inventory
-        labels = {}
-        for state in (*inventory.sandboxes(uid), *inventory.containers(uid)):
-            labels = dict(state.labels)
+        kept = [state.labels for state in inventory.sandboxes(uid)]
+        kept += [state.labels for state in inventory.containers(uid)]
+        labels = kept[0] if kept else {}
         containers = {state.labels.get(names.CONTAINER_NAME, "") for state in inventory.containers(uid)}
         return {
             "metadata": {

@@ -1,0 +1,136 @@
+"""Small rules: back-off, status patches, files that change at once, names, security, resources."""
+
+import os
+
+import pytest
+from stories import container, pod
+
+from nodeagent.engine.contract import Image, ImageConfig
+from nodeagent.kubelet import identity, resources
+from nodeagent.kubelet.containerspec import shown_image
+from nodeagent.kubelet.errors import ConfigError
+from nodeagent.kubelet.images import ImageMissing, PodImages
+from nodeagent.kubelet.restarts import go_duration, next_delay, waits_until
+from nodeagent.kubelet.security import DEFAULT_CAPABILITIES, security_of
+from nodeagent.kubelet.statuswriter import status_patch
+from nodeagent.kubelet.volumes import atomic
+from nodeagent.kubelet.volumes.folders import host_path
+
+
+def test_delays_double_to_five_minutes_and_are_forgotten():
+    delay, seconds = None, []
+    for at in range(7):
+        delay = next_delay(delay, event_at=at, now=at)
+        seconds.append(delay.seconds)
+    assert seconds == [10, 20, 40, 80, 160, 300, 300]
+    assert waits_until(delay, event_at=10, now=11) == 310
+    assert waits_until(delay, event_at=1000, now=1001) == 0
+    assert next_delay(delay, event_at=1000, now=1000).seconds == 10
+    assert [go_duration(s) for s in (10, 80, 300)] == ["10s", "1m20s", "5m0s"]
+
+
+def test_a_status_patch_names_only_what_changed():
+    ready = {"type": "Ready", "status": "False", "reason": "ContainersNotReady"}
+    gate = {"type": "example.com/gate", "status": "True"}
+    old = {"phase": "Pending", "message": "m", "podIPs": [{"ip": "1"}], "conditions": [ready, gate]}
+    new = {"phase": "Pending", "podIPs": [{"ip": "2"}], "conditions": [gate, {"type": "Ready", "status": "True"}]}
+    assert status_patch(old, old) == {}
+    assert status_patch(old, new) == {
+        "message": None,
+        "podIPs": [{"ip": "2"}, {"$patch": "replace"}],
+        "conditions": [{"type": "Ready", "status": "True", "reason": None}],
+        "$setElementOrder/conditions": [{"type": "example.com/gate"}, {"type": "Ready"}],
+    }
+
+
+def test_files_change_all_at_once(tmp_path):
+    target = tmp_path / "v"
+    assert atomic.write(target, {"a": atomic.File(b"1", 0o400), "d/b": atomic.File(b"2", 0o644)})
+    assert os.readlink(target / "a") == "..data/a"
+    assert (target / "d/b").read_bytes() == b"2"
+    assert (target / "a").stat().st_mode & 0o777 == 0o400
+    assert not atomic.write(target, {"a": atomic.File(b"1", 0o400), "d/b": atomic.File(b"2", 0o644)})
+    assert atomic.write(target, {"a": atomic.File(b"3", 0o644)})
+    assert (target / "a").read_bytes() == b"3"
+    assert not (target / "d").is_symlink()
+    assert len([entry for entry in target.iterdir() if entry.name.startswith("..2")]) == 1
+
+
+def test_a_host_path_must_be_what_it_is_said_to_be(tmp_path):
+    with pytest.raises(ValueError, match=r"hostPath type check failed: .* is not a directory"):
+        host_path({"path": str(tmp_path / "no"), "type": "Directory"})
+    assert host_path({"path": str(tmp_path / "new"), "type": "DirectoryOrCreate"}).is_dir()
+
+
+def test_who_a_pod_is():
+    a_pod = pod(hostname="web", subdomain="svc", hostAliases=[{"ip": "1.2.3.4", "hostnames": ["x", "y"]}])
+    name, domain = identity.hostname_of(a_pod, "cluster.local")
+    assert (name, domain) == ("web", "svc.ns.svc.cluster.local")
+    hosts = identity.hosts_file(a_pod, "10.1.0.2", name, domain)
+    assert "10.1.0.2\tweb.svc.ns.svc.cluster.local\tweb\n" in hosts
+    assert hosts.endswith("1.2.3.4\tx\ty\n")
+
+
+def test_whom_a_pod_asks_for_names():
+    def resolv(**spec):
+        node = "nameserver 8.8.8.8\nsearch example.org\noptions rotate\n"
+        return identity.resolv_file(pod(**spec), cluster_dns="10.96.0.10", cluster_domain="cluster.local", node=node)
+
+    search = "search ns.svc.cluster.local svc.cluster.local cluster.local example.org\n"
+    assert resolv() == search + "nameserver 10.96.0.10\noptions ndots:5\n"
+    assert resolv(dnsPolicy="Default") == "search example.org\nnameserver 8.8.8.8\noptions rotate\n"
+    config = {"nameservers": ["1.1.1.1"], "options": [{"name": "ndots", "value": "2"}]}
+    assert resolv(dnsPolicy="None", dnsConfig=config) == "nameserver 1.1.1.1\noptions ndots:2\n"
+    assert resolv(hostNetwork=True) == resolv(dnsPolicy="Default")
+
+
+def test_what_a_container_may_do():
+    plain = security_of(pod(), container(), ImageConfig(user="app"))
+    assert (plain.user, plain.capabilities, plain.no_new_privileges) == ("app", DEFAULT_CAPABILITIES, False)
+    told = {"runAsUser": 1000, "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}}
+    of_pod = {"runAsGroup": 3000, "fsGroup": 2000, "runAsUser": 1}
+    found = security_of(pod(securityContext=of_pod), container(securityContext=told), ImageConfig())
+    assert (found.user, found.groups, found.capabilities) == ("1000:3000", (2000,), {"CAP_NET_ADMIN"})
+    with pytest.raises(ConfigError, match="image will run as root"):
+        security_of(pod(), container(securityContext={"runAsNonRoot": True}), ImageConfig())
+
+
+def test_resources_become_limits():
+    burstable = container(resources={"requests": {"cpu": "250m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}})
+    limits = resources.container_limits(burstable)
+    assert (limits.cpu_shares, limits.cpu_quota_us, limits.memory_limit) == (256, None, 128 << 20)
+    a_pod = pod(burstable, container("free"), status={"qosClass": "Burstable"})
+    assert resources.pod_limits(a_pod).memory_limit is None
+    assert resources.cgroup_of(a_pod) == "kubepods/burstable/podu"
+    assert resources.oom_score(a_pod, burstable, 1 << 30) == 938
+
+
+def test_init_containers_count_with_the_sidecars_before_them():
+    def asks(name, cpu, **more):
+        return container(name, resources={"requests": {"cpu": cpu}}, **more)
+
+    init = [asks("s", "1", restartPolicy="Always"), asks("i", "3")]
+    assert resources.texts(resources.pod_totals(pod(asks("c", "2"), init=init), "requests")) == {"cpu": "4"}
+
+
+def test_a_missing_image_is_an_error_then_a_back_off():
+    class Empty:
+        def find(self, reference):
+            return None
+
+    told = []
+    images, one = PodImages(Empty()), container(imagePullPolicy="IfNotPresent")
+    reasons = []
+    for now in (0.0, 1.0, 5.0, 10.0, 12.0):
+        with pytest.raises(ImageMissing) as caught:
+            images.ensure(one, lambda *event: told.append(event[1:]), now)
+        reasons.append(caught.value.waiting.reason)
+    assert reasons == ["ErrImagePull", "ImagePullBackOff", "ImagePullBackOff", "ErrImagePull", "ImagePullBackOff"]
+    assert ("BackOff", 'Back-off pulling image "busybox"') in told
+    assert [reason for reason, _ in told].count("Pulling") == 2
+
+
+def test_the_image_is_shown_by_its_full_name():
+    image = Image("sha256:1", ("docker.io/library/busybox:latest", "docker.io/library/busybox:1"), (), 1, ImageConfig())
+    assert shown_image("busybox", image) == "docker.io/library/busybox:latest"
+    assert shown_image("busybox:1", image) == "docker.io/library/busybox:1"

@@ -1,0 +1,188 @@
+"""Statuses as values, in the words of a real kubelet."""
+
+from stories import NOW, container, ended, pod, run, seen
+
+from nodeagent.kubelet.observed import Health, Waiting
+from nodeagent.kubelet.plan import DEADLINE
+from nodeagent.kubelet.status import pod_status
+
+TIME = "2027-01-15T08:00:00Z"  # NOW
+LATER = "2027-01-15T08:01:00Z"
+ENDED = {"finishedAt": TIME, "startedAt": TIME}
+
+
+def status(a_pod, observed, *, previous=None, now=NOW, **more):
+    previous = a_pod["status"] if previous is None else previous
+    return pod_status(a_pod, observed, previous=previous, host_ip="192.0.2.2", now=now, **more)
+
+
+def conditions(of):
+    return {c["type"]: (c["status"], c.get("reason"), c.get("message")) for c in of["conditions"]}
+
+
+def test_a_pod_that_was_just_bound():
+    mounts = [{"name": "t", "mountPath": "/t", "readOnly": True}]
+    unready = {"reason": "ContainersNotReady", "message": "containers with unready status: [c]"}
+    common = {"lastProbeTime": None, "lastTransitionTime": TIME, "observedGeneration": 1}
+    assert status(pod(container(volumeMounts=mounts)), seen(sandbox=False)) == {
+        "phase": "Pending",
+        "observedGeneration": 1,
+        "hostIP": "192.0.2.2",
+        "hostIPs": [{"ip": "192.0.2.2"}],
+        "qosClass": "BestEffort",
+        "startTime": TIME,
+        "resources": {},
+        "conditions": [
+            {"type": "PodReadyToStartContainers", "status": "False", **common},
+            {"type": "Initialized", "status": "True", **common},
+            {"type": "Ready", "status": "False", **common, **unready},
+            {"type": "ContainersReady", "status": "False", **common, **unready},
+            {"type": "PodScheduled", "status": "True", **common},
+        ],
+        "containerStatuses": [
+            {
+                "name": "c",
+                "image": "busybox",
+                "imageID": "",
+                "restartCount": 0,
+                "ready": False,
+                "started": False,
+                "state": {"waiting": {"reason": "ContainerCreating"}},
+                "lastState": {},
+                "volumeMounts": [{**mounts[0], "recursiveReadOnly": "Disabled"}],
+            }
+        ],
+    }
+
+
+def test_a_running_pod_is_ready_and_keeps_its_times():
+    first = status(pod(), seen(run(image="busybox:1", image_id="sha256:1")))
+    assert first["phase"] == "Running"
+    assert first["podIPs"] == [{"ip": "10.1.0.2"}]
+    assert first["containerStatuses"] == [
+        {
+            "name": "c",
+            "image": "busybox:1",
+            "imageID": "sha256:1",
+            "containerID": "kubeshim://c-0",
+            "restartCount": 0,
+            "ready": True,
+            "started": True,
+            "resources": {},
+            "state": {"running": {"startedAt": TIME}},
+            "lastState": {},
+        }
+    ]
+    assert all(found[0] == "True" for found in conditions(first).values())
+    assert status(pod(), seen(run(image="busybox:1", image_id="sha256:1")), previous=first, now=NOW + 60) == first
+
+
+def test_the_terminal_phase_is_told_when_all_has_stopped():
+    a_pod = pod(restartPolicy="Never", status={"phase": "Running", "qosClass": "BestEffort"})
+    early = status(a_pod, seen(ended()))
+    assert early["phase"] == "Running"
+    assert conditions(early)["Ready"] == ("False", "PodCompleted", None)
+    assert conditions(early)["PodReadyToStartContainers"][0] == "True"
+    late = status(a_pod, seen(ended(), sandbox=False), previous=early, for_good=True, ended=True)
+    assert late["phase"] == "Succeeded"
+    assert late["podIP"] == "10.1.0.2"
+    assert conditions(late)["Initialized"] == ("True", "PodCompleted", None)
+    assert conditions(late)["PodReadyToStartContainers"][0] == "False"
+
+
+def test_a_failure_tells_its_message():
+    a_pod = pod(restartPolicy="Never", status={"phase": "Running"})
+    found = status(a_pod, seen(ended(code=3, message="oops\n"), sandbox=False), for_good=True, ended=True)
+    assert found["phase"] == "Failed"
+    assert found["containerStatuses"][0]["state"] == {
+        "terminated": {"exitCode": 3, "reason": "Error", "message": "oops\n", "containerID": "kubeshim://c-0", **ENDED}
+    }
+
+
+def test_out_of_memory_and_never_started():
+    def reason(life):
+        return status(pod(), seen(life))["containerStatuses"][0]["state"]["terminated"]
+
+    assert reason(ended(code=137, oom_killed=True))["reason"] == "OOMKilled"
+    never = reason(ended(code=127, start_error="no such file"))
+    assert (never["reason"], never["exitCode"], never["message"]) == ("StartError", 128, "no such file")
+
+
+def test_a_crash_loop_waits_and_remembers():
+    waiting = {"c": Waiting("CrashLoopBackOff", "back-off 10s restarting failed container=c pod=p_ns(u)")}
+    found = status(pod(), seen(ended(code=1, attempt=1), ended(code=1), waiting=waiting))
+    only = found["containerStatuses"][0]
+    assert found["phase"] == "Running"
+    assert only["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert only["lastState"]["terminated"]["containerID"] == "kubeshim://c-1"
+    assert only["restartCount"] == 1
+
+
+def test_init_containers():
+    a_pod = pod(init=[container("i1"), container("i2")])
+    found = status(a_pod, seen(run("i1")))
+    assert found["phase"] == "Pending"
+    incomplete = ("False", "ContainersNotInitialized", "containers with incomplete status: [i1 i2]")
+    assert conditions(found)["Initialized"] == incomplete
+    assert [s["started"] for s in found["initContainerStatuses"]] == [True, False]
+    assert found["containerStatuses"][0]["state"] == {"waiting": {"reason": "PodInitializing"}}
+    done = status(a_pod, seen(ended("i1"), ended("i2"), run()))
+    assert [s["ready"] for s in done["initContainerStatuses"]] == [True, True]
+    assert done["phase"] == "Running"
+
+
+def test_an_init_container_that_fails_for_good():
+    a_pod = pod(init=[container("i")], restartPolicy="Never")
+    found = status(a_pod, seen(ended("i", 7), sandbox=False), for_good=True, ended=True)
+    assert found["phase"] == "Failed"
+    assert conditions(found)["Ready"] == ("False", "PodFailed", None)
+
+
+def test_probes_decide_readiness():
+    unready = {"c-0": Health(started=True, ready=False)}
+    found = status(pod(), seen(run(), health=unready))
+    assert found["phase"] == "Running"
+    assert conditions(found)["Ready"][:2] == ("False", "ContainersNotReady")
+    starting = status(pod(), seen(run(), health={"c-0": Health(started=False, ready=True)}))
+    assert (starting["containerStatuses"][0]["started"], starting["containerStatuses"][0]["ready"]) == (False, False)
+
+
+def test_readiness_gates_and_others_conditions_are_kept():
+    gate = {"type": "example.com/gate", "status": "False"}
+    a_pod = pod(readinessGates=[{"conditionType": "example.com/gate"}], status={"conditions": [gate]})
+    found = status(a_pod, seen(run()))
+    message = 'the status of pod readiness gate "example.com/gate" is not "True", but False'
+    assert conditions(found)["Ready"] == ("False", "ReadinessGatesNotReady", message)
+    assert gate in found["conditions"]
+
+
+def test_a_deadline_ends_a_pod_with_its_reason():
+    a_pod = pod(status={"phase": "Running"})
+    running = status(a_pod, seen(run()), verdict=DEADLINE)
+    assert (running["phase"], running.get("reason")) == ("Running", None)
+    assert conditions(running)["Ready"] == ("False", "PodFailed", None)
+    killed = seen(ended(code=137), sandbox=False)
+    found = status(a_pod, killed, previous=running, verdict=DEADLINE, for_good=True, ended=True)
+    assert (found["phase"], found["reason"]) == ("Failed", "DeadlineExceeded")
+
+
+def test_resources_are_reported():
+    limits = {"cpu": "100m", "memory": "32Mi"}
+    found = status(pod(container(resources={"limits": limits, "requests": limits})), seen(run()))
+    assert found["resources"] == {"limits": limits, "requests": limits}
+    assert found["allocatedResources"] == limits
+    assert found["containerStatuses"][0]["allocatedResources"] == limits
+
+
+def test_a_new_agent_changes_nothing_it_cannot_see_better():
+    running = status(pod(), seen(run()))
+    lost = status(pod(status=running), seen())
+    only = lost["containerStatuses"][0]
+    assert only["restartCount"] == 1
+    assert only["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
+    over = status(pod(restartPolicy="Never"), seen(ended(), sandbox=False), for_good=True, ended=True)
+    assert status(pod(status=over, restartPolicy="Never"), seen(sandbox=False), for_good=True)["phase"] == over["phase"]
+
+
+def test_host_network_has_the_nodes_address():
+    assert status(pod(hostNetwork=True), seen(sandbox=False))["podIP"] == "192.0.2.2"
