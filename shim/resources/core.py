@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 
 from shim.api import names
 from shim.api.meta import Object
-from shim.resources import amounts
+from shim.api.status import FieldError
+from shim.resources import amounts, core_rules, metadata
 from shim.resources.metadata import path_segment
 from shim.resources.strategy import Strategy
 
@@ -60,12 +62,26 @@ class NodeStrategy(Strategy):
     def prepare_for_create(self, obj: Object) -> None:
         """Keep the status: kubelets register with it."""
 
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return core_rules.node(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        changed = core_rules.node_change(new, old)
+        return [*metadata.validate_update(new, old), *changed, *core_rules.node(new)]
+
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         return {"spec.unschedulable": "true" if (obj.get("spec") or {}).get("unschedulable") else "false"}
 
 
 class ConfigMapStrategy(Strategy):
     counts_generation = False
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return core_rules.config_map(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        kept = core_rules.sealed(new, old, "data", "binaryData")
+        return [*metadata.validate_update(new, old), *kept, *core_rules.config_map(new)]
 
 
 class SecretStrategy(Strategy):
@@ -74,6 +90,17 @@ class SecretStrategy(Strategy):
     def default(self, obj: Object) -> None:
         if not obj.get("type"):
             obj["type"] = "Opaque"
+        plain = obj.pop("stringData", None)
+        if plain:  # written for people's convenience, never stored
+            encoded = {key: base64.b64encode((value or "").encode()).decode() for key, value in plain.items()}
+            obj["data"] = {**(obj.get("data") or {}), **encoded}
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return core_rules.secret(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        changed = core_rules.secret_change(new, old)
+        return [*metadata.validate_update(new, old), *changed, *core_rules.secret(new)]
 
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         return {"type": obj.get("type") or ""}
@@ -92,6 +119,12 @@ class EndpointsStrategy(Strategy):
                 if not port.get("protocol"):
                     port["protocol"] = "TCP"
 
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return core_rules.endpoints(obj)
+
+    def warnings(self, obj: Object) -> list[str]:
+        return ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+
 
 class EventStrategy(Strategy):
     counts_generation = False
@@ -106,6 +139,9 @@ class EventStrategy(Strategy):
             obj.setdefault(field, None)
         for field in ("reportingComponent", "reportingInstance"):
             obj.setdefault(field, "")
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return core_rules.event(obj)
 
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         about = obj.get("involvedObject") or {}
@@ -138,6 +174,9 @@ class LimitRangeStrategy(Strategy):
             if request:
                 limit["defaultRequest"] = request
 
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return core_rules.limit_range(obj)
+
 
 class ResourceQuotaStrategy(Strategy):
     counts_generation = False
@@ -145,3 +184,9 @@ class ResourceQuotaStrategy(Strategy):
 
     def default(self, obj: Object) -> None:
         amounts.canonical((obj.get("spec") or {}).get("hard"))
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return core_rules.resource_quota(obj)
+
+    def validate_change(self, new: Object, old: Object) -> list[FieldError]:
+        return core_rules.resource_quota_change(new, old)

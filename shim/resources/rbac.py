@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from shim.api.meta import Object
+from shim.api.status import FieldError
+from shim.resources import control_rules
+from shim.resources.control_rules import GROUP
 from shim.resources.metadata import path_segment
 from shim.resources.strategy import Strategy
-
-GROUP = "rbac.authorization.k8s.io"
 
 
 class RoleStrategy(Strategy):
     counts_generation = False
     allow_create_on_update = True
     name_rule = staticmethod(path_segment)
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return control_rules.role(obj)
 
 
 class BindingStrategy(Strategy):
@@ -27,3 +31,9 @@ class BindingStrategy(Strategy):
         for subject in obj.get("subjects") or ():
             if subject.get("apiGroup") is None and subject.get("kind") in ("User", "Group"):
                 subject["apiGroup"] = GROUP
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return control_rules.binding(obj)
+
+    def validate_change(self, new: Object, old: Object) -> list[FieldError]:
+        return control_rules.binding_change(new, old)

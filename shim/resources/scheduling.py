@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from shim.api.meta import Object
+from shim.api.status import FieldError
+from shim.resources import control_rules, metadata
 from shim.resources.strategy import Strategy
 
 
@@ -13,12 +15,21 @@ class PriorityClassStrategy(Strategy):
         if obj.get("value") is None:
             obj["value"] = 0
 
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return control_rules.priority_class(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return [*metadata.validate_update(new, old), *control_rules.priority_class_change(new, old)]
+
 
 class DisruptionBudgetStrategy(Strategy):
     has_status = True
 
     def initial_status(self, obj: Object) -> Object:
         return {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return control_rules.disruption_budget(obj)
 
 
 class AutoscalerStrategy(Strategy):
@@ -35,3 +46,6 @@ class AutoscalerStrategy(Strategy):
 
     def initial_status(self, obj: Object) -> Object:
         return {"desiredReplicas": 0, "currentMetrics": None}
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return control_rules.autoscaler(obj)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shim.api.meta import Object
-from shim.resources import amounts
+from shim.api.meta import Object, now
+from shim.api.status import FieldError
+from shim.resources import amounts, metadata, storage_rules
 from shim.resources.pods.defaults import claim_spec
 from shim.resources.strategy import Strategy
 
@@ -23,6 +24,12 @@ class ClaimStrategy(Strategy):
     def initial_status(self, obj: Object) -> Object:
         return {"phase": "Pending"}
 
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return storage_rules.claim_spec("spec", obj["spec"])
+
+    def validate_change(self, new: Object, old: Object) -> list[FieldError]:
+        return storage_rules.claim_change(new, old)
+
 
 class VolumeStrategy(Strategy):
     counts_generation = False
@@ -39,7 +46,10 @@ class VolumeStrategy(Strategy):
             spec["hostPath"]["type"] = ""
 
     def initial_status(self, obj: Object) -> Object:
-        return {"phase": "Pending"}
+        return {"phase": "Pending", "lastPhaseTransitionTime": now()}
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return storage_rules.volume_spec("spec", obj["spec"])
 
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         return {"name": obj["metadata"].get("name", "")}
@@ -53,3 +63,9 @@ class StorageClassStrategy(Strategy):
             obj["reclaimPolicy"] = "Delete"
         if obj.get("volumeBindingMode") is None:
             obj["volumeBindingMode"] = "Immediate"
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return storage_rules.storage_class(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return [*metadata.validate_update(new, old), *storage_rules.storage_class_change(new, old)]

@@ -156,7 +156,7 @@ def _named_field(*fields: str) -> Callable[[str, Object], list[FieldError]]:
     return lambda at, source: [required(f"{at}.{field}") for field in fields if not source.get(field)]
 
 
-_SOURCES: dict[str, Callable[[str, Object], list[FieldError]]] = {
+SOURCES: dict[str, Callable[[str, Object], list[FieldError]]] = {
     "emptyDir": _empty_dir,
     "hostPath": _host_path,
     "gitRepo": _named_field("repository"),
@@ -198,7 +198,7 @@ def validate(at: str, volumes: list[Object]) -> tuple[Mapping[str, Object], list
         here = f"{at}[{index}]"
         own: list[FieldError] = []
         found = False
-        for kind, source in _SOURCES.items():
+        for kind, source in SOURCES.items():
             value = volume.get(kind)
             if value is None:
                 continue

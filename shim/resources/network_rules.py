@@ -1,0 +1,245 @@
+"""What must hold of EndpointSlices, Ingresses and NetworkPolicies."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from shim.api import names
+from shim.api.meta import Object
+from shim.api.status import FieldError
+from shim.resources.causes import (
+    duplicate,
+    forbidden,
+    immutable,
+    invalid,
+    label_selector,
+    labels,
+    named,
+    one_of,
+    required,
+    too_many,
+    unsupported,
+)
+from shim.resources.pods.containers import PROTOCOLS
+from shim.resources.pods.probes import port as port_or_name
+from shim.resources.service_rules import cidr, endpoint_address
+
+
+def endpoint_slice(obj: Object) -> list[FieldError]:
+    kind, ports, endpoints = obj.get("addressType") or "", obj.get("ports") or [], obj.get("endpoints") or []
+    causes = [required("addressType")] if not kind else one_of("addressType", kind, ("FQDN", "IPv4", "IPv6"))
+    seen: set[str] = set()
+    for index, port in enumerate(ports):
+        at, name = f"ports[{index}]", port.get("name") or ""
+        if name:
+            causes += named(f"{at}.name", name, names.dns1123_label)
+        if name in seen:
+            causes.append(duplicate(f"{at}.name", name))
+        seen.add(name)
+        causes += one_of(f"{at}.protocol", port.get("protocol") or "", PROTOCOLS)
+        if port.get("appProtocol") is not None:
+            causes += named(f"{at}.appProtocol", port["appProtocol"], names.qualified_name)
+    if len(endpoints) > 1000:
+        return [*causes, too_many("endpoints", len(endpoints), 1000)]
+    for index, endpoint in enumerate(endpoints):
+        causes += _endpoint(f"endpoints[{index}]", endpoint, kind)
+    return causes
+
+
+def _endpoint(at: str, endpoint: Object, kind: str) -> list[FieldError]:
+    addresses = endpoint.get("addresses") or []
+    causes: list[FieldError] = []
+    if not addresses:
+        causes.append(required(f"{at}.addresses", "must contain at least 1 address"))
+    elif len(addresses) > 100:
+        causes.append(too_many(f"{at}.addresses", len(addresses), 100))
+    for index, address in enumerate(addresses):
+        here = f"{at}.addresses[{index}]"
+        if kind == "FQDN":
+            causes += named(here, address.removesuffix("."), names.dns1123_subdomain)
+            continue
+        found = endpoint_address(here, address)
+        if not found and (":" in address) != (kind == "IPv6"):
+            found = [invalid(f"{at}.addresses", address, f"must be an {kind} address")]
+        causes += found
+    if endpoint.get("nodeName") is not None:
+        causes += named(f"{at}.nodeName", endpoint["nodeName"], names.dns1123_subdomain)
+    causes += labels(f"{at}.deprecatedTopology", endpoint.get("deprecatedTopology"))
+    if endpoint.get("hostname") is not None:
+        causes += named(f"{at}.hostname", endpoint["hostname"], names.dns1123_label)
+    return causes
+
+
+def endpoint_slice_change(new: Object, old: Object) -> list[FieldError]:
+    return immutable("addressType", new.get("addressType"), old.get("addressType"))
+
+
+def network_policy(obj: Object) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    causes = label_selector("spec.podSelector", spec.get("podSelector"))
+    for direction, peers in (("ingress", "from"), ("egress", "to")):
+        for index, rule in enumerate(spec.get(direction) or ()):
+            at = f"spec.{direction}[{index}]"
+            for port_index, port in enumerate(rule.get("ports") or ()):
+                causes += _policy_port(f"{at}.ports[{port_index}]", port)
+            for peer_index, peer in enumerate(rule.get(peers) or ()):
+                causes += _policy_peer(f"{at}.{peers}[{peer_index}]", peer)
+    types = spec.get("policyTypes") or []
+    if len(types) > 2:
+        return [*causes, invalid("spec.policyTypes", types, "may not specify more than two policyTypes")]
+    for index, kind in enumerate(types):
+        causes += one_of(f"spec.policyTypes[{index}]", kind, ("Ingress", "Egress"))
+    return causes
+
+
+def _policy_port(at: str, port: Object) -> list[FieldError]:
+    causes: list[FieldError] = []
+    if port.get("protocol") not in (None, *PROTOCOLS):
+        causes.append(unsupported(f"{at}.protocol", port["protocol"], ("TCP", "UDP", "SCTP")))
+    number, end = port.get("port"), port.get("endPort")
+    if number is None:
+        if end is not None:
+            causes.append(invalid(f"{at}.endPort", end, "may not be specified when `port` is not specified"))
+        return causes
+    if isinstance(number, str):
+        if end is not None:
+            causes.append(invalid(f"{at}.endPort", end, "may not be specified when `port` is non-numeric"))
+        return causes + named(f"{at}.port", number, names.port_name)
+    causes += port_or_name(f"{at}.port", number)
+    if end is not None:
+        if end < number:
+            causes.append(invalid(f"{at}.endPort", number, "must be greater than or equal to `port`"))
+        causes += [invalid(f"{at}.endPort", end, text) for text in names.port_number(end)]
+    return causes
+
+
+def _policy_peer(at: str, peer: Object) -> list[FieldError]:
+    causes: list[FieldError] = []
+    found = 0
+    for field in ("podSelector", "namespaceSelector"):
+        if peer.get(field) is not None:
+            found += 1
+            causes += label_selector(f"{at}.{field}", peer[field])
+    block = peer.get("ipBlock")
+    if block is not None:
+        causes += _ip_block(f"{at}.ipBlock", block)
+        if found:
+            causes.append(forbidden(at, "may not specify both ipBlock and another peer"))
+    elif not found:
+        causes.append(required(at, "must specify a peer"))
+    return causes
+
+
+def _ip_block(at: str, block: Object) -> list[FieldError]:
+    text = block.get("cidr") or ""
+    if not text:
+        return [required(f"{at}.cidr")]
+    causes = cidr(f"{at}.cidr", text)
+    if causes:
+        return causes
+    whole = ipaddress.ip_network(text, strict=False)
+    for index, part in enumerate(block.get("except") or ()):
+        here = f"{at}.except[{index}]"
+        found = cidr(here, part)
+        if not found:
+            inner = ipaddress.ip_network(part, strict=False)
+            inside = inner.version == whole.version and inner.network_address in whole
+            if not inside or whole.prefixlen >= inner.prefixlen:
+                found = [invalid(here, part, "must be a strict subset of `cidr`")]
+        causes += found
+    return causes
+
+
+_PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
+_BAD_PARTS = ("//", "/./", "/../", "%2f", "%2F")
+_BAD_ENDS = ("/..", "/.")
+
+
+def ingress(obj: Object) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    rules, backend = spec.get("rules") or [], spec.get("defaultBackend")
+    causes: list[FieldError] = []
+    if not rules and backend is None:
+        causes.append(invalid("spec", rules, "either `defaultBackend` or `rules` must be specified"))
+    if backend is not None:
+        causes += _backend("spec.defaultBackend", backend)
+    for index, rule in enumerate(rules):
+        causes += _ingress_rule(f"spec.rules[{index}]", rule)
+    for index, tls in enumerate(spec.get("tls") or ()):
+        for host_index, host in enumerate(tls.get("hosts") or ()):
+            causes += _host(f"spec.tls[{index}].hosts[{host_index}]", host)
+        if tls.get("secretName"):
+            causes += named(f"spec.tls[{index}].secretName", tls["secretName"], names.dns1123_subdomain)
+    if spec.get("ingressClassName") is not None:
+        causes += named("spec.ingressClassName", spec["ingressClassName"], names.dns1123_subdomain)
+    return causes
+
+
+def _host(at: str, host: str) -> list[FieldError]:
+    if "*" not in host:
+        return named(at, host, names.dns1123_subdomain)
+    if host.startswith("*.") and not names.dns1123_subdomain(host[2:]):
+        return []
+    text = (
+        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
+        "lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character"
+    )
+    label = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+    return [invalid(at, host, names.must_match(text, rf"\*\.{label}(\.{label})*", "*.example.com"))]
+
+
+def _ingress_rule(at: str, rule: Object) -> list[FieldError]:
+    host = rule.get("host") or ""
+    causes: list[FieldError] = []
+    if host:
+        try:
+            ipaddress.ip_address(host)
+            causes.append(invalid(f"{at}.host", host, "must be a DNS name, not an IP address"))
+        except ValueError:
+            pass
+        causes += _host(f"{at}.host", host)
+    if rule.get("http") is None:
+        return causes
+    paths = rule["http"].get("paths") or []
+    if not paths:
+        causes.append(required(f"{at}.http.paths"))
+    for index, path in enumerate(paths):
+        causes += _path(f"{at}.http.paths[{index}]", path)
+    return causes
+
+
+def _path(at: str, path: Object) -> list[FieldError]:
+    kind, text = path.get("pathType"), path.get("path") or ""
+    if kind is None:
+        return [required(f"{at}.pathType", "pathType must be specified")]
+    causes = one_of(f"{at}.pathType", kind, _PATH_TYPES)
+    if not causes and (text or kind != "ImplementationSpecific"):
+        if not text.startswith("/"):
+            causes.append(invalid(f"{at}.path", text, "must be an absolute path"))
+        if kind != "ImplementationSpecific":
+            bad = [f"must not contain '{part}'" for part in _BAD_PARTS if part in text]
+            bad += [f"cannot end with '{end}'" for end in _BAD_ENDS if text.endswith(end)]
+            causes += [invalid(f"{at}.path", text, complaint) for complaint in bad]
+    return causes + _backend(f"{at}.backend", path.get("backend") or {})
+
+
+def _backend(at: str, backend: Object) -> list[FieldError]:
+    service, resource = backend.get("service"), backend.get("resource")
+    if service is not None and resource is not None:
+        return [invalid(at, "", "cannot set both resource and service backends")]
+    if resource is not None:
+        return [required(f"{at}.resource.{field}") for field in ("kind", "name") if not resource.get(field)]
+    if service is None:
+        return [invalid(at, "", "resource or service backend is required")]
+    name, port = service.get("name") or "", service.get("port") or {}
+    causes = named(f"{at}.service.name", name, names.dns1123_label) if name else [required(f"{at}.service.name")]
+    if port.get("name") and port.get("number"):
+        causes.append(invalid(at, "", "cannot set both port name & port number"))
+    elif port.get("name"):
+        causes += named(f"{at}.service.port.name", port["name"], names.port_name)
+    elif port.get("number"):
+        number = port["number"]
+        causes += [invalid(f"{at}.service.port.number", number, text) for text in names.port_number(number)]
+    else:
+        causes.append(required(at, "port name or number is required"))
+    return causes
