@@ -169,25 +169,22 @@ class EventRecorder:
         known = self._known.get(key)
         if isinstance(known, dict):
             try:
-                self._known.remember(key, await self._repeat(known, event))
+                await self._repeat(known, event)
                 return
             except ApiError as error:
                 if error.code != 404:  # it expired: this is a first one again
                     raise
-        metadata = event["metadata"]
-        made = await self._client.create(r.EVENTS, event, metadata["namespace"])
-        self._known.remember(key, made)
+        await self._client.create(r.EVENTS, event, event["metadata"]["namespace"])
+        self._known.remember(key, {**event, "times": 1})
 
-    async def _repeat(self, known: Object, event: Object) -> Object:
+    async def _repeat(self, known: Object, event: Object) -> None:
+        known["times"] += 1
         if self._series:
-            count = (known.get("series") or {}).get("count", 1) + 1
-            patch: Object = {"series": {"count": count, "lastObservedTime": event["eventTime"]}}
+            patch: Object = {"series": {"count": known["times"], "lastObservedTime": event["eventTime"]}}
         else:
-            patch = {"count": (known.get("count") or 1) + 1, "lastTimestamp": event["lastTimestamp"]}
-            if event["message"] != known["message"]:
-                patch["message"] = event["message"]
+            patch = {"count": known["times"], "lastTimestamp": event["lastTimestamp"], "message": event["message"]}
         metadata = known["metadata"]
-        return await self._client.patch(r.EVENTS, metadata["name"], patch, metadata["namespace"])
+        await self._client.patch(r.EVENTS, metadata["name"], patch, metadata["namespace"])
 
 
 def _reference(obj: Object, field_path: str | None) -> Object:

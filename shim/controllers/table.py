@@ -1,0 +1,21 @@
+"""Which controllers are there? Everything the controller manager runs, in the order it is begun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from shim.client import Client
+from shim.controllers.loop import Controller, run_controllers
+from shim.controllers.workloads import WORKLOADS
+from shim.settings import ControllerSettings
+
+CLUSTER: list[type[Controller]] = []
+"""What keeps the cluster itself in order."""
+
+CONTROLLERS: list[type[Controller]] = [*CLUSTER, *WORKLOADS]
+
+
+async def run(settings: ControllerSettings, ready: Callable[[], None]) -> None:
+    """The controller manager: works until cancelled, and says ``ready`` once its copies are complete."""
+    async with Client.from_kubeconfig(settings.kubeconfig, user_agent="kube-controller-manager") as client:
+        await run_controllers(CONTROLLERS, client, settings, ready)
