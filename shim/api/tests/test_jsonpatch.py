@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from shim.api.jsonpatch import PatchError, apply, merge_patch, read
+
+
+@pytest.mark.parametrize(
+    ("old", "patch", "new"),
+    [
+        ({"a": 1}, [{"op": "add", "path": "/b", "value": 2}], {"a": 1, "b": 2}),
+        ({"a": [1, 3]}, [{"op": "add", "path": "/a/1", "value": 2}], {"a": [1, 2, 3]}),
+        ({"a": [1]}, [{"op": "add", "path": "/a/-", "value": 2}], {"a": [1, 2]}),
+        ({"a": [1, 2]}, [{"op": "remove", "path": "/a/-1"}], {"a": [1]}),
+        ({"a": {"b/c": 1}}, [{"op": "replace", "path": "/a/b~1c", "value": 2}], {"a": {"b/c": 2}}),
+        ({"a": {"b": 1}}, [{"op": "move", "from": "/a/b", "path": "/c"}], {"a": {}, "c": 1}),
+        (
+            {"a": {"b": [1]}},
+            [{"op": "copy", "from": "/a", "path": "/c"}, {"op": "add", "path": "/c/b/-", "value": 2}],
+            {"a": {"b": [1]}, "c": {"b": [1, 2]}},
+        ),
+        ({"a": 1}, [{"op": "test", "path": "/a", "value": 1}], {"a": 1}),
+        ({"a": 1}, [{"op": "test", "path": "/b", "value": None}], {"a": 1}),
+        ({"a": 1}, [{"op": "replace", "path": "", "value": {"b": 1}}], {"b": 1}),
+    ],
+)
+def test_operations_change_a_copy(old: Any, patch: Any, new: Any) -> None:
+    before = copy.deepcopy(old)
+    assert apply(old, read(patch)) == new
+    assert old == before
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "test", "path": "/a", "value": True},
+        {"op": "remove", "path": "/x"},
+        {"op": "remove", "path": "/l/7"},
+        {"op": "replace", "path": "/x", "value": 1},
+        {"op": "add", "path": "/x/y", "value": 1},
+        {"op": "add", "path": "/l/x", "value": 1},
+        {"op": "move", "from": "/x", "path": "/y"},
+        {"op": "unheard", "path": "/a"},
+        {"op": "add", "path": "/b"},
+    ],
+)
+def test_what_does_not_apply_is_refused(operation: Any) -> None:
+    with pytest.raises(PatchError) as refused:
+        apply({"a": 1, "l": []}, [operation])
+    assert refused.value.code == 422
+
+
+def test_a_patch_that_is_no_list_is_a_bad_request() -> None:
+    with pytest.raises(PatchError) as refused:
+        read({"op": "add"})
+    assert refused.value.code == 400
+
+
+def test_a_merge_patch_removes_with_null_and_shares_what_it_leaves() -> None:
+    old = {"a": {"b": 1, "c": 2}, "d": [1], "e": {"x": {}}}
+    new = merge_patch(old, {"a": {"b": None}, "d": [2], "f": {"g": None, "h": 1}})
+    assert new == {"a": {"c": 2}, "d": [2], "e": {"x": {}}, "f": {"h": 1}}
+    assert new["e"] is old["e"]
+    assert old["a"] == {"b": 1, "c": 2}
