@@ -51,14 +51,20 @@ async def ensure(run_dir: Path) -> None:
         await asyncio.to_thread(stop, run_dir)
     run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     command = [sys.executable, "-I", "-S", "-c", _CODE, str(run_dir), version(), str(_PACKAGES)]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    )
-    assert process.stderr is not None
-    errors = await process.stderr.read()  # ends when the zygote has let go of it: it listens by then
-    if await process.wait() not in (0, 3):  # 3: another caller was first
-        raise EngineError(f"the zygote does not start: {errors.decode(errors='replace').strip()[-2000:]}")
+    code, errors = await asyncio.to_thread(_run, command, run_dir / zygote.LOG)
+    if code not in (0, 3):  # 3: another caller was first
+        raise EngineError(f"the zygote does not start: {errors}")
     log.info("started a zygote in %s", run_dir)
+
+
+def _run(command: list[str], log_path: Path) -> tuple[int, str]:
+    """Run until the first process ends: the daemon it leaves listens by then. Its errors go to a file, as a pipe
+    would stay open as long as the daemon and its containers."""
+    with log_path.open("ab") as errors:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True, check=False
+        )
+    return done.returncode, log_path.read_text(errors="replace").strip()[-2000:]
 
 
 def stop(run_dir: Path) -> None:

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import os
 import struct
 import termios
 from collections.abc import Sequence
 
+from nodeagent.engine import pipes
 from nodeagent.engine.channel import Channel
 from nodeagent.engine.contract import EngineError, StartFailed
-
-
-class _Output(asyncio.StreamReaderProtocol):
-    """A terminal whose last user has gone says EIO: to us that is the end, not an error."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(None if isinstance(exc, OSError) and exc.errno == errno.EIO else exc)
 
 
 class RunningProcess:
@@ -50,28 +43,22 @@ class RunningProcess:
         """``fd`` is the terminal's master; from now on it is ours."""
         self._terminal = fd
 
-    async def connect(self, stdin: int, stdout: int, stderr: int) -> None:
+    def connect(self, stdin: int, stdout: int, stderr: int) -> None:
         """Wrap the ends that we keep; -1 is none."""
         if stdin >= 0:
-            self.stdin = await self._writer(stdin)
+            self.stdin = self._writer(stdin)
         if stdout >= 0:
-            self.stdout = await self._reader(stdout)
+            self.stdout = self._reader(stdout)
         if stderr >= 0:
-            self.stderr = await self._reader(stderr)
+            self.stderr = self._reader(stderr)
 
-    async def _writer(self, fd: int) -> asyncio.StreamWriter:
-        loop = asyncio.get_running_loop()
-        transport, protocol = await loop.connect_write_pipe(
-            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), os.fdopen(fd, "wb", buffering=0)
-        )
+    def _writer(self, fd: int) -> asyncio.StreamWriter:
+        transport, writer = pipes.write_to(fd)
         self._transports.append(transport)
-        return asyncio.StreamWriter(transport, protocol, None, loop)
+        return writer
 
-    async def _reader(self, fd: int) -> asyncio.StreamReader:
-        reader = asyncio.StreamReader()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: _Output(reader), os.fdopen(fd, "rb", buffering=0)
-        )
+    def _reader(self, fd: int) -> asyncio.StreamReader:
+        transport, reader = pipes.read_from(fd)
         self._transports.append(transport)
         return reader
 
@@ -91,7 +78,10 @@ class RunningProcess:
         if self._task is not None:
             self._task.cancel()
         for transport in self._transports:
-            transport.close()
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+            else:
+                transport.close()
         if self._terminal >= 0:
             os.close(self._terminal)
             self._terminal = -1
@@ -125,11 +115,11 @@ class Pipes:
 
 async def run_exec(channel: Channel, request: int, names: Sequence[str], *, stdin: bool) -> RunningProcess:
     """Send an exec request (a memfd) and wait until the command runs. Raises StartFailed."""
-    pipes = Pipes(names)
+    made = Pipes(names)
     process = RunningProcess(channel)
     try:
-        channel.send({"op": "exec"}, [request, *pipes.theirs])
-        pipes.handed_over()
+        channel.send({"op": "exec"}, [request, *made.theirs])
+        made.handed_over()
         terminal = -1
         while True:
             packet = await channel.receive()
@@ -143,32 +133,32 @@ async def run_exec(channel: Channel, request: int, names: Sequence[str], *, stdi
                 break
         if terminal >= 0:
             process.use_terminal(terminal)
-            await process.connect(os.dup(terminal) if stdin else -1, os.dup(terminal), -1)
+            process.connect(os.dup(terminal) if stdin else -1, os.dup(terminal), -1)
         else:
-            ours, pipes.ours = pipes.ours, {}
-            await process.connect(*(ours.get(name, -1) for name in ("stdin", "stdout", "stderr")))
+            ours, made.ours = made.ours, {}
+            process.connect(*(ours.get(name, -1) for name in ("stdin", "stdout", "stderr")))
         process.watch()
         return process
     except BaseException:
-        pipes.close()
+        made.close()
         await process.close()
         raise
 
 
 async def run_attach(channel: Channel, *, stdin: bool, tty: bool) -> RunningProcess:
     """Have the monitor at the other end of ``channel`` copy the container's streams to us."""
-    pipes = Pipes([*(["stdin"] if stdin else []), "stdout", *([] if tty else ["stderr"])])
+    made = Pipes([*(["stdin"] if stdin else []), "stdout", *([] if tty else ["stderr"])])
     process = RunningProcess(channel)
     try:
-        channel.send({"op": "attach", "streams": pipes.names}, pipes.theirs)
-        pipes.handed_over()
+        channel.send({"op": "attach", "streams": made.names}, made.theirs)
+        made.handed_over()
         if await channel.receive() is None:
             raise EngineError("the container is not running")
-        ours, pipes.ours = pipes.ours, {}
-        await process.connect(*(ours.get(name, -1) for name in ("stdin", "stdout", "stderr")))
+        ours, made.ours = made.ours, {}
+        process.connect(*(ours.get(name, -1) for name in ("stdin", "stdout", "stderr")))
         process.watch()
         return process
     except BaseException:
-        pipes.close()
+        made.close()
         await process.close()
         raise

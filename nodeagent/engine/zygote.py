@@ -23,6 +23,7 @@ SOCKET, LOCK, LOG = "zygote.sock", "zygote.lock", "zygote.log"
 
 def main(run_dir: str, version: str) -> None:
     """Become a daemon that listens in ``run_dir``; the process that was started ends when it does listen."""
+    os.closerange(3, 4096)  # whatever the agent had open: we outlive it, and its pipes must end with it
     lock = os.open(os.path.join(run_dir, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from nodeagent.engine import Engine, teardown_node
 from nodeagent.engine.contract import ContainerSpec, ContainerState, SandboxSpec
 from nodeagent.images import Images, build_busybox
@@ -140,7 +141,7 @@ def until() -> Callable[[Callable[[], bool]], Awaitable[None]]:
 
     async def wait(condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 the kernel sets no Event
                 await asyncio.sleep(0.01)
 
     return wait

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from nodeagent.engine.contract import EngineError, ImageMissing, Mount, Resources, StartFailed
 from nodeagent.linux import procfs
 
@@ -46,13 +47,20 @@ async def test_a_container_sees_no_mounts_of_the_node(node):
     await node.sandbox()
     await node.run("cat /proc/mounts; ls /run")
     assert str(node.run_dir) not in node.log()
-    assert {line.split()[1] for line in node.log().splitlines() if " " in line} >= {"/", "/proc", "/dev", "/sys", "/dev/shm"}
+    assert {line.split()[1] for line in node.log().splitlines() if " " in line} >= {
+        "/",
+        "/proc",
+        "/dev",
+        "/sys",
+        "/dev/shm",
+    }
 
 
 async def test_dev_has_what_programs_expect(node):
     await node.sandbox()
     state = await node.run(
-        "set -e; echo gone >/dev/null; head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c; echo x >/dev/stderr;"
+        "set -e; echo gone >/dev/null; head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c;"
+        "echo x >/dev/stderr;"
         "test -c /dev/full -a -c /dev/tty -a -c /dev/random; echo s >/dev/shm/s; test -d /dev/mqueue; readlink /dev/fd"
     )
     assert state.exit_code == 0
@@ -103,7 +111,9 @@ async def test_unknown_capability_is_refused_by_name(node):
 
 async def test_privileged_can_mount(node):
     await node.sandbox()
-    assert (await node.run("mount -t tmpfs none /mnt || mkdir /mnt && mount -t tmpfs none /mnt", privileged=True)).exit_code == 0
+    assert (
+        await node.run("mount -t tmpfs none /mnt || mkdir /mnt && mount -t tmpfs none /mnt", privileged=True)
+    ).exit_code == 0
     assert (await node.run("mkdir -p /mnt; mount -t tmpfs none /mnt", "plain")).exit_code != 0
 
 
@@ -112,7 +122,8 @@ async def test_readonly_root_and_paths(node):
     await node.run(
         "touch /x || echo root; touch /dev/shm/x && echo shm; echo 1 > /proc/sys/kernel/panic || echo sysctl;"
         "cat /proc/keys | wc -c; ls /sys/firmware | wc -l; mkdir /sys/fs/cgroup/memory/x || echo cgroup",
-        readonly_root=True, readonly_paths=("/proc/sys",), masked_paths=("/proc/keys", "/sys/firmware", "/proc/nothing"),
+        readonly_root=True, readonly_paths=("/proc/sys",),
+        masked_paths=("/proc/keys", "/sys/firmware", "/proc/nothing"),
     )  # fmt: skip
     assert node.log().split() == ["root", "shm", "sysctl", "0", "0", "cgroup"]
 
@@ -123,7 +134,8 @@ async def test_mounts(node, tmp_path):
     (tmp_path / "hosts").write_text("127.0.0.1 localhost")
     await node.sandbox()
     await node.run(
-        "cat /a/b/file; touch /a/b/new; cat /etc/hosts; touch /ro/x || echo refused; df /scratch | tail -1 | awk '{print $2}';"
+        "cat /a/b/file; touch /a/b/new; cat /etc/hosts; touch /ro/x || echo refused;"
+        "df /scratch | tail -1 | awk '{print $2}';"
         "cat /nested/in/file",
         mounts=(
             Mount(str(tmp_path / "dir"), "/nested/in"),
@@ -249,7 +261,8 @@ async def test_seccomp_profile_refuses(node):
 async def test_host_image_shows_programs_and_no_secrets(node):
     await node.sandbox()
     state = await node.run(
-        "/usr/bin/env true && ls /root /home /var/lib && test ! -e /etc/shadow && echo x > /usr/new && grep -q root /etc/passwd",
+        "/usr/bin/env true && ls /root /home /var/lib && test ! -e /etc/shadow && echo x > /usr/new &&"
+        " grep -q root /etc/passwd",
         image="localhost/host",
     )
     assert (state.exit_code, node.log(stream="stderr")) == (0, "")

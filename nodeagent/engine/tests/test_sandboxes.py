@@ -6,6 +6,7 @@ import os
 import socket
 
 import pytest
+
 from nodeagent.engine.contract import EngineError, SandboxSpec
 from nodeagent.linux import namespaces
 
@@ -23,14 +24,14 @@ async def test_network_is_the_sandboxs_with_loopback_up(node):
 
 async def test_containers_of_a_sandbox_share_network_ipc_and_name(node):
     await node.sandbox()
-    script = "for n in net ipc uts pid mnt; do readlink /proc/self/ns/$n; done; echo x > /dev/shm/$0; ls /dev/shm | wc -l"
-    await node.run(script, "one", argv=("sh", "-c", script, "one"))
-    await node.run(script, "two", argv=("sh", "-c", script, "two"))
-    one, two = node.log("one").split(), node.log("two").split()
+    script = "for n in net ipc uts pid mnt; do readlink /proc/self/ns/$n; done"
+    await node.start("sleep 1000", "one")  # alive: else the next one may get its namespaces' numbers
+    await node.start("echo x > /dev/shm/two; sleep 1000", "two")
+    one, two = [(await node.exec("sh", "-c", script, name=name))[1].split() for name in ("one", "two")]
     assert one[:3] == two[:3]
     assert one[3] != two[3]
     assert one[4] != two[4]
-    assert (one[5], two[5]) == ("1", "2")
+    assert (await node.exec("cat", "/dev/shm/two", name="one"))[1] == "x\n"
 
 
 async def test_host_namespaces(node):

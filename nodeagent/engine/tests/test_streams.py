@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from nodeagent.engine.contract import EngineError, StartFailed
 
 
 async def test_exec_runs_beside_the_container(node):
     await node.sandbox()
     await node.start("sleep 100", env=(("A", "b"),), cwd="/tmp")
-    code, out, err = await node.exec("sh", "-c", "echo $A; pwd; hostname; cat /proc/1/cmdline | tr '\\0' ' '; echo e >&2; exit 4")
+    code, out, err = await node.exec(
+        "sh", "-c", "echo $A; pwd; hostname; cat /proc/1/cmdline | tr '\\0' ' '; echo e >&2; exit 4"
+    )
     assert (code, out.splitlines()[:3], err) == (4, ["b", "/tmp", "host-pod"], "e\n")
     assert "sleep 100" in out
 
@@ -19,7 +22,9 @@ async def test_exec_runs_beside_the_container(node):
 async def test_exec_has_the_containers_powers_and_cgroup(node):
     await node.sandbox()
     await node.start("sleep 100", capabilities=frozenset({"CAP_KILL"}))
-    _, out, _ = await node.exec("sh", "-c", "grep CapEff /proc/self/status; cat /proc/self/cgroup | grep memory; ls /proc/self/fd")
+    _, out, _ = await node.exec(
+        "sh", "-c", "grep CapEff /proc/self/status; cat /proc/self/cgroup | grep memory; ls /proc/self/fd"
+    )
     assert "0000000000000020" in out
     assert "memory:/\n" in out
     assert out.split()[-4:-1] == ["0", "1", "2"]  # and the fourth is ls's own
@@ -40,7 +45,9 @@ async def test_exec_with_stdin(node):
 async def test_exec_with_a_terminal(node):
     await node.sandbox()
     await node.start("sleep 100")
-    process = await node.engine.exec("main", ["sh", "-c", "read x; stty size; tty; echo $TERM $x; exit 2"], tty=True, stdin=True)
+    process = await node.engine.exec(
+        "main", ["sh", "-c", "read x; stty size; tty; echo $TERM $x; exit 2"], tty=True, stdin=True
+    )
     process.resize(100, 40)
     assert process.stderr is None
     process.stdin.write(b"typed\n")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
-import subprocess
 import sys
+from pathlib import Path
 
 from nodeagent.engine import spawn, teardown_node
 from nodeagent.linux import procfs
@@ -55,7 +56,8 @@ async def main():
 asyncio.run(main())
 """
     command = [sys.executable, "-c", script, node.data_dir, node.run_dir, node.cgroup_root, node.images._dir]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    agent = await asyncio.create_subprocess_exec(*map(str, command))
+    assert await agent.wait() == -signal.SIGKILL
     await node.restart()
     state = await node.state()
     assert state.phase == "running"
@@ -77,7 +79,7 @@ async def test_a_killed_zygote_is_replaced(node, until):
 async def test_a_killed_monitor_takes_its_container_along(node, until):
     await node.sandbox()
     state = await node.start("sleep 1000")
-    monitor = int(open(f"/proc/{state.pid}/stat").read().rpartition(")")[2].split()[1])
+    monitor = int(Path(f"/proc/{state.pid}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(monitor, signal.SIGKILL)
     ended = await node.exited()
     assert ended.exit_code == 255
