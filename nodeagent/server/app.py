@@ -1,0 +1,127 @@
+"""The kubelet's HTTP API on 10250: logs, exec, attach, port-forward, pods; for holders of a client certificate."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import AsyncIterator
+
+import orjson
+from aiohttp import web
+
+from nodeagent.engine.contract import Engine
+from nodeagent.kubelet.source import NotFound, NotReady, PodSource
+from nodeagent.server import portforward
+from nodeagent.server.logs import LogOptions, read_log
+from nodeagent.server.remotecommand import serve_process
+from nodeagent.settings import NodeAgentSettings
+
+log = logging.getLogger(__name__)
+
+
+class KubeletApi:
+    """The handlers, on one node's pods."""
+
+    def __init__(self, source: PodSource, engine: Engine) -> None:
+        self._source, self._engine = source, engine
+
+    def routes(self) -> list[web.RouteDef]:
+        """The table of paths, as a real kubelet's."""
+        target = "/{namespace}/{pod}/{container}"
+        return [
+            web.get("/healthz", self._healthz),
+            web.get("/pods", self._pods),
+            web.get("/containerLogs" + target, self._logs),
+            web.get("/exec" + target, self._exec),
+            web.post("/exec" + target, self._exec),
+            web.get("/attach" + target, self._attach),
+            web.post("/attach" + target, self._attach),
+            web.get("/portForward/{namespace}/{pod}", self._port_forward),
+            web.post("/portForward/{namespace}/{pod}", self._port_forward),
+        ]
+
+    async def _healthz(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(text="ok")
+
+    async def _pods(self, request: web.Request) -> web.StreamResponse:
+        body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self._source.pods()}
+        return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        namespace, pod, container = _target(request)
+        try:
+            options = LogOptions.of(dict(request.query))
+        except ValueError as error:
+            return web.Response(status=400, text=str(error))
+        previous = request.query.get("previous", "").lower() in ("1", "true")
+        path = self._source.log(namespace, pod, container, previous=previous)
+
+        def running() -> bool:
+            try:
+                target = self._source.container(namespace, pod, container)
+            except NotFound:
+                return False
+            return not previous and target.running and target.log_path == path
+
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError, FileNotFoundError):
+            async for piece in read_log(path, options, running):
+                await response.write(piece)
+        return response
+
+    async def _exec(self, request: web.Request) -> web.StreamResponse:
+        target = self._source.container(*_target(request))
+        command = request.query.getall("command", [])
+        if not command:
+            return web.Response(status=400, text="you must specify at least 1 command for the container")
+        if not target.running:
+            raise NotReady("container not found (" + repr(_target(request)[2]).replace("'", '"') + ")")
+        tty, stdin = (request.query.get(name, "").lower() in ("1", "true") for name in ("tty", "input"))
+        return await serve_process(request, lambda: self._engine.exec(target.container, command, tty=tty, stdin=stdin))
+
+    async def _attach(self, request: web.Request) -> web.StreamResponse:
+        target = self._source.container(*_target(request))
+        if not target.running:
+            raise NotReady(f"container {_target(request)[2]} not running")
+        return await serve_process(request, lambda: self._engine.attach(target.container))
+
+    async def _port_forward(self, request: web.Request) -> web.StreamResponse:
+        sandbox = self._source.sandbox(request.match_info["namespace"], request.match_info["pod"])
+        return await portforward.serve(request, await self._engine.netns_of(sandbox))
+
+
+def _target(request: web.Request) -> tuple[str, str, str]:
+    info = request.match_info
+    return info["namespace"], info["pod"], info["container"]
+
+
+@web.middleware
+async def _said_plainly(request: web.Request, handler: object) -> web.StreamResponse:
+    """Domain errors become plain text with a status, as a kubelet's."""
+    try:
+        return await handler(request)  # type: ignore[operator,no-any-return]
+    except NotFound as error:
+        return web.Response(status=404, text=str(error))
+    except NotReady as error:
+        return web.Response(status=400, text=str(error))
+
+
+@contextlib.asynccontextmanager
+async def serve(settings: NodeAgentSettings, source: PodSource, engine: Engine) -> AsyncIterator[None]:
+    """Serve on the node's address while the context lasts. Only certificates of the cluster's CA are let in."""
+    app = web.Application(middlewares=[_said_plainly])
+    app.add_routes(KubeletApi(source, engine).routes())
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(settings.client_ca))
+    tls.load_cert_chain(settings.tls_cert, settings.tls_key)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, settings.node_ip, settings.port, ssl_context=tls, reuse_address=True).start()
+    log.info("serving the kubelet API on %s:%d", settings.node_ip, settings.port)
+    try:
+        yield
+    finally:
+        await asyncio.wait_for(runner.cleanup(), 5)
