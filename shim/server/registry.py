@@ -28,6 +28,8 @@ NAME_LIMIT = 63
 _SUFFIX_CHARS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
 _SUFFIX_LENGTH = 5
 
+_UNCOUNTED = ("status", "binding")  # subresources whose writes are no new generation
+
 Change = Callable[[Object], Object]
 """From the stored object (which it may change) to the wanted one, decoded and defaulted."""
 Prepare = Callable[[Object, Object], None]
@@ -169,7 +171,7 @@ class Registry:
         (prepare or strategy.prepare_for_update)(new, old)
         metadata = new["metadata"]
         generation = old["metadata"].get("generation")
-        if strategy.counts_generation and write.subresource != "status" and strategy.desired_changed(new, old):
+        if strategy.counts_generation and write.subresource not in _UNCOUNTED and strategy.desired_changed(new, old):
             generation = (generation or 0) + 1
         if generation is not None:
             metadata["generation"] = generation

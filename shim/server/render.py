@@ -6,14 +6,15 @@ The common case copies bytes: a list is a join of them. Everything else decodes,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from shim.api.meta import Object
+from shim.api.schema import Schema
 from shim.api.status import ApiError
-from shim.resources.strategy import Column, Resource
+from shim.resources.columns.common import AGE, NAME, description
+from shim.resources.strategy import Column
 from shim.server import errors
 from shim.server.formats import encode, encode_event
 from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, Rendering
@@ -22,6 +23,8 @@ from shim.store.cache import Entry, Event
 from shim.store.entry import EventType
 
 META_GROUP = "meta.k8s.io"
+BY_NAME_AND_AGE = (NAME, AGE)
+"""How a kind without columns of its own is shown."""
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 _PARTIAL = "PartialObjectMetadata"
 
@@ -88,7 +91,7 @@ def partial(obj: Object, version: str) -> Object:
 def table(call: Call, objects: Iterable[Object], meta: Object, *, columns: bool = True) -> Object:
     """Objects as rows of the columns their kind is printed with."""
     version = call.rendering.version
-    shape = columns_of(call.resource)
+    shape = call.resource.columns or BY_NAME_AND_AGE
     include = call.value("includeObject") or "Metadata"
     rows = []
     for obj in objects:
@@ -102,23 +105,17 @@ def table(call: Call, objects: Iterable[Object], meta: Object, *, columns: bool 
         "kind": "Table",
         "apiVersion": f"{META_GROUP}/{version}",
         "metadata": meta,
-        "columnDefinitions": [_definition(column) for column in shape] if columns else None,
+        "columnDefinitions": [_definition(column, call.parts.schema) for column in shape] if columns else None,
         "rows": rows,
     }
 
 
-@lru_cache(maxsize=512)
-def columns_of(resource: Resource) -> Sequence[Column]:
-    """A kind's columns; a kind without any is shown by name and age."""
-    return resource.columns
-
-
-def _definition(column: Column) -> dict[str, Any]:
+def _definition(column: Column, schema: Schema) -> dict[str, Any]:
     return {
         "name": column.name,
         "type": column.type,
         "format": column.format,
-        "description": column.description,
+        "description": description(column, schema.definitions),
         "priority": column.priority,
     }
 
