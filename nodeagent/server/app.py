@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import AsyncIterator
 
 import orjson
 from aiohttp import web
@@ -109,19 +108,18 @@ async def _said_plainly(request: web.Request, handler: object) -> web.StreamResp
         return web.Response(status=400, text=str(error))
 
 
-@contextlib.asynccontextmanager
-async def serve(settings: NodeAgentSettings, source: PodSource, engine: Engine) -> AsyncIterator[None]:
-    """Serve on the node's address while the context lasts. Only certificates of the cluster's CA are let in."""
+async def serve(settings: NodeAgentSettings, source: PodSource, engine: Engine) -> None:
+    """Serve on the node's address until cancelled. Only certificates of the cluster's CA are let in."""
     app = web.Application(middlewares=[_said_plainly])
     app.add_routes(KubeletApi(source, engine).routes())
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(settings.client_ca))
-    tls.load_cert_chain(settings.tls_cert, settings.tls_key)
     tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_cert_chain(settings.tls_cert, settings.tls_key)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    await web.TCPSite(runner, settings.node_ip, settings.port, ssl_context=tls, reuse_address=True).start()
-    log.info("serving the kubelet API on %s:%d", settings.node_ip, settings.port)
     try:
-        yield
+        await web.TCPSite(runner, settings.node_ip, settings.port, ssl_context=tls, reuse_address=True).start()
+        log.info("serving the kubelet API on %s:%d", settings.node_ip, settings.port)
+        await asyncio.get_running_loop().create_future()  # until cancelled
     finally:
-        await asyncio.wait_for(runner.cleanup(), 5)
+        await runner.cleanup()

@@ -1,6 +1,6 @@
 """Subresources that are orders rather than sides of an object: bind this pod, evict it, give me a token.
 
-Sides of objects (status, scale) are :mod:`shim.server.facets`; streams (exec, logs) are registered in CONNECT.
+Sides of objects (status, scale) are :mod:`shim.server.facets`; streams (exec, logs) are in :mod:`shim.server.streams`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from shim.server.parts import Call
+from shim.server.streams import CONNECT
 from shim.server.subresources.binding import bind, bind_named
 from shim.server.subresources.eviction import evict
 from shim.server.subresources.token import issue_token
@@ -22,9 +23,5 @@ ORDERS: dict[tuple[str, str], Handler] = {
     ("serviceaccounts", "token"): issue_token,
 }
 """By resource and subresource: what a POST does."""
-
-CONNECT: dict[tuple[str, str], Handler] = {}
-"""By resource and subresource: streams and proxying, any verb. The request is authorised before; what the handler
-connects to is its own affair. Filled by :mod:`shim.server.streams`."""
 
 __all__ = ["CONNECT", "ORDERS", "Handler", "bind_named"]
