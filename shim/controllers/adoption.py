@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from shim.api.meta import GVR, Object, controller_of
-from shim.api.status import ApiError
+from shim.api.status import ApiError, conflict
 from shim.client import Client
 from shim.controllers.pod_readiness import is_deleted
 
@@ -100,7 +100,5 @@ async def _recheck(client: Client, resource: GVR, owner: Object) -> None:
     """Ask the server itself before adopting: what a deleted owner adopted, the collector would then delete."""
     metadata = owner["metadata"]
     fresh = await client.get(resource, metadata["name"], metadata.get("namespace"))
-    if fresh["metadata"]["uid"] != metadata["uid"]:
-        raise LookupError(f"original {resource.resource} {metadata.get('namespace')}/{metadata['name']} is gone")
-    if is_deleted(fresh):
-        raise LookupError(f"{metadata.get('namespace')}/{metadata['name']} has just been deleted")
+    if fresh["metadata"]["uid"] != metadata["uid"] or is_deleted(fresh):
+        raise conflict(resource.group, resource.resource, metadata["name"], "it was deleted while it was adopting")

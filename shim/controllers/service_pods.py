@@ -29,7 +29,7 @@ def selects(service: Object, pod: Object) -> bool:
 def is_managed(service: Object) -> bool:
     """Whether the endpoints are found by selector: not for external names, nor where somebody else writes them."""
     spec = service["spec"]
-    return spec.get("type") != "ExternalName" and spec.get("selector") is not None
+    return spec.get("type") != "ExternalName" and bool(spec.get("selector"))
 
 
 def is_headless(service: Object) -> bool:

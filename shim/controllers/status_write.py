@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from shim.api.meta import GVR, Object
-from shim.api.status import ApiError
+from shim.api.status import ApiError, conflict
 from shim.client import Client
 
 
@@ -28,5 +28,5 @@ async def write_status(client: Client, resource: GVR, obj: Object, status: Objec
     metadata = obj["metadata"]
     fresh = await client.get(resource, metadata["name"], metadata.get("namespace"))
     if fresh["metadata"]["uid"] != metadata["uid"]:
-        raise LookupError(f"{metadata['name']} was replaced while its status was computed")
+        raise conflict(resource.group, resource.resource, metadata["name"], "it was replaced meanwhile")
     return await client.update(resource, {**fresh, "status": status}, subresource="status")
