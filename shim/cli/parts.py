@@ -67,7 +67,10 @@ def _run(run: Run, said: str) -> int:
 
         return run(done)
 
-    serve(announced)
+    try:
+        serve(announced)
+    except OSError as error:  # a port that is taken, a data directory that cannot be written
+        raise ClusterError(error.strerror or str(error)) from error
     return 0
 
 
