@@ -21,16 +21,18 @@ def decode(media: str, data: bytes, schema: Schema) -> Object:
     """Raises FormatError."""
     if media == PROTOBUF:
         raise errors.unsupported_body(f"{JSON}, {YAML}")
-    try:
-        if media == JSON:
-            found: Any = orjson.loads(data)
-        else:
-            found = yaml.load(data, _Loader)
-    except (ValueError, yaml.YAMLError) as error:
-        raise FormatError(f"json parse error: {error}") from error
+    found = decode_any(media, data)
     if not isinstance(found, dict):
         raise FormatError("json parse error: json: cannot unmarshal into Go value of type struct")
     return found
+
+
+def decode_any(media: str, data: bytes) -> Any:
+    """Any value in JSON or YAML. Raises FormatError."""
+    try:
+        return orjson.loads(data) if media == JSON else yaml.load(data, _Loader)
+    except (ValueError, yaml.YAMLError) as error:
+        raise FormatError(f"json parse error: {error}") from error
 
 
 def duplicate_fields(media: str, data: bytes) -> list[str]:

@@ -41,7 +41,7 @@ async def update(call: Call, facet: Facet | None = None) -> web.Response:
     """PUT of an object or of one facet of it."""
     options = WriteOptions.of(call.query, "UpdateOptions")
     body = await read_body(call)
-    kind, api_version = _kind(call)
+    kind, api_version = patches.kind_of(call)
     wanted = body.decode(call, kind, api_version, options)
     write = write_of(call, dry_run=options.dry_run)
     if facet is not None and facet.take is not None:
@@ -58,9 +58,9 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
     """PATCH of an object or of one facet of it, in any of the four ways."""
     way = patches.way_of(call)
     options = WriteOptions.of(call.query, "PatchOptions", apply=way == patches.APPLY)
-    body = await read_body(call, patches.WAYS)
+    body = await read_body(call, ", ".join(patches.WAYS))
     write = write_of(call, dry_run=options.dry_run)
-    kind, api_version = _kind(call)
+    kind, api_version = patches.kind_of(call)
     patcher = patches.patcher(call, way, body, options)
     seen: list[str] = []
 
@@ -136,10 +136,3 @@ async def _apply(
     data, _ = await registry.update(write, through, prepare=prepare, validate=validate)
     body, media = render_one(call, show(orjson.loads(data)), own_kind=False)
     return respond(body, 200, media, call.warnings)
-
-
-def _kind(call: Call) -> tuple[str, str]:
-    """What kind the body is expected to be."""
-    if call.subresource is not None and call.subresource.group:
-        return call.subresource.kind, f"{call.subresource.group}/{call.subresource.version}"
-    return call.resource.kind, call.resource.api_version
