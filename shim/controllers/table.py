@@ -6,10 +6,17 @@ from collections.abc import Callable
 
 from shim.client import Client
 from shim.controllers.loop import Controller, run_controllers
+from shim.controllers.node_ipam import NodeIpamController
+from shim.controllers.root_ca import RootCaController
+from shim.controllers.service_accounts import ServiceAccountController
 from shim.controllers.workloads import WORKLOADS
 from shim.settings import ControllerSettings
 
-CLUSTER: list[type[Controller]] = []
+CLUSTER: list[type[Controller]] = [
+    NodeIpamController,
+    ServiceAccountController,
+    RootCaController,
+]
 """What keeps the cluster itself in order."""
 
 CONTROLLERS: list[type[Controller]] = [*CLUSTER, *WORKLOADS]

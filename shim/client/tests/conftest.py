@@ -70,7 +70,7 @@ class TinyServer:
         if request.method == "GET":
             return web.Response(body=orjson.dumps(self.objects[request.path.rpartition("/")[2]]))
         body = orjson.loads(await request.read() or b"{}")
-        return web.Response(body=orjson.dumps(body))
+        return web.Response(body=orjson.dumps(body if isinstance(body, dict) else {}))
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
         self.watches += 1

@@ -1,0 +1,83 @@
+"""Which addresses do a node's pods get? Each node is given one /24 of the cluster's pod network, for its life.
+
+No two nodes ever have overlapping ranges: there is one worker, and it remembers what it gave before the copy shows it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+
+from shim.api.meta import Object
+from shim.client import resource as r
+from shim.controllers.loop import Context, Controller
+
+log = logging.getLogger(__name__)
+
+NODE_PREFIX = 24  # upstream's default --node-cidr-mask-size: 254 pods, more than a node's 110
+
+
+class Ranges:
+    """The /24s of the cluster's network, and which of them are taken. The lowest free one is given next."""
+
+    def __init__(self, cluster_cidr: str) -> None:
+        network = ipaddress.ip_network(cluster_cidr)
+        if network.version != 4 or network.prefixlen > NODE_PREFIX:
+            raise ValueError(f"cluster_cidr {cluster_cidr}: an IPv4 network of at least a /{NODE_PREFIX} is needed")
+        self._all = network
+        self._of_node: dict[str, ipaddress.IPv4Network | ipaddress.IPv6Network] = {}
+
+    def take(self, node: str, cidr: str) -> None:
+        """The node has this range already."""
+        self._of_node[node] = ipaddress.ip_network(cidr, strict=False)
+
+    def free(self, node: str) -> None:
+        self._of_node.pop(node, None)
+
+    def give(self, node: str) -> str | None:
+        """A range for the node, the one it has if it has one; None when all are taken."""
+        if node not in self._of_node:
+            taken = list(self._of_node.values())
+            free = (each for each in self._all.subnets(new_prefix=NODE_PREFIX) if not any(map(each.overlaps, taken)))
+            found = next(free, None)
+            if found is None:
+                return None
+            self._of_node[node] = found
+        return str(self._of_node[node])
+
+
+class NodeIpamController(Controller):
+    """Writes ``spec.podCIDR`` and ``spec.podCIDRs`` of nodes that have none."""
+
+    name = "node-ipam"
+    workers = 1
+
+    def __init__(self, ctx: Context) -> None:
+        super().__init__(ctx)
+        self.ranges = Ranges(ctx.settings.cluster_cidr)
+        self.nodes = ctx.informer(r.NODES)
+        self.recorder = ctx.recorder("cidrAllocator")
+        self.nodes.on_change(self.node_changed)
+
+    def node_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None:
+            assert old is not None
+            self.ranges.free(old["metadata"]["name"])
+            for node in self.nodes.list():  # one may have waited for the range
+                if not node["spec"].get("podCIDR"):
+                    self.queue.add(node["metadata"]["name"])
+        elif new["spec"].get("podCIDR"):
+            self.ranges.take(new["metadata"]["name"], new["spec"]["podCIDR"])
+        else:
+            self.queue.add(new["metadata"]["name"])
+
+    async def reconcile(self, key: str) -> None:
+        node = self.nodes.get(key)
+        if node is None or node["spec"].get("podCIDR"):
+            return
+        cidr = self.ranges.give(key)
+        if cidr is None:
+            self.recorder.event(node, "Normal", "CIDRNotAvailable", f"Node {key} status is now: CIDRNotAvailable")
+            return
+        await self.ctx.client.patch(r.NODES, key, {"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}}, type="merge")
+        log.info("node %s: pods get %s", key, cidr)
