@@ -60,6 +60,8 @@ class References:
         return found
 
     def _tell(self, key: Key) -> None:
+        if not self._followed[key].informer.has_synced:
+            return  # what is read for the first time is no news: whoever asked waits for it
         for uid in tuple(self._followed[key].users):
             self._changed(uid)
 

@@ -23,7 +23,9 @@ _CHECKS = {
 
 def empty_dir(told: Object, path: Path) -> None:
     """A folder anyone may write to, in memory if so asked. What is there already stays."""
-    path.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.mkdir(parents=True)
+        path.chmod(0o777)
     medium = told.get("medium") or ""
     if medium == "Memory":
         if not os.path.ismount(path):
@@ -32,7 +34,6 @@ def empty_dir(told: Object, path: Path) -> None:
             libc.mount("tmpfs", str(path), "tmpfs", 0, f"{size}mode=0777")
     elif medium:
         raise ValueError(f'storage medium "{medium}" is not built')
-    os.chmod(path, 0o777)
 
 
 def host_path(told: Object) -> Path:
