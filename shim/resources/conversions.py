@@ -32,6 +32,9 @@ def event_to_core(event: Object) -> Object:
 def event_from_core(event: Object) -> Object:
     """``v1`` -> ``events.k8s.io/v1``."""
     converted = {_TO_NEW.get(key, key): value for key, value in event.items()}
+    for field in ("reportingController", "reportingInstance"):  # always printed there, only when set here
+        if converted.get(field) == "":
+            del converted[field]
     return {**converted, "apiVersion": "events.k8s.io/v1"}
 
 

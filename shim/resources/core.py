@@ -51,8 +51,11 @@ class NodeStrategy(Strategy):
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
-        if spec.get("podCIDR") and not spec.get("podCIDRs"):
+        # one range under two names: the older one is the first of the newer
+        if spec.get("podCIDR") and (spec.get("podCIDRs") or [None])[0] != spec["podCIDR"]:
             spec["podCIDRs"] = [spec["podCIDR"]]
+        elif spec.get("podCIDRs") and not spec.get("podCIDR"):
+            spec["podCIDR"] = spec["podCIDRs"][0]
         status = obj.setdefault("status", {})
         for field in ("capacity", "allocatable"):
             amounts.canonical(status.get(field))
@@ -67,7 +70,7 @@ class NodeStrategy(Strategy):
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
         changed = core_rules.node_change(new, old)
-        return [*metadata.validate_update(new, old), *changed, *core_rules.node(new)]
+        return [*core_rules.node(new), *metadata.validate_update(new, old), *changed]
 
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         return {"spec.unschedulable": "true" if (obj.get("spec") or {}).get("unschedulable") else "false"}

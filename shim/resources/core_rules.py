@@ -107,8 +107,7 @@ def secret_change(new: Object, old: Object) -> list[FieldError]:
     return immutable("type", new.get("type"), old.get("type")) + sealed(new, old, "data")
 
 
-def node(obj: Object) -> list[FieldError]:
-    spec = obj.get("spec") or {}
+def taints(spec: Object) -> list[FieldError]:
     causes: list[FieldError] = []
     seen: set[tuple[str, str]] = set()
     for index, taint in enumerate(spec.get("taints") or ()):
@@ -125,6 +124,12 @@ def node(obj: Object) -> list[FieldError]:
             text = f"{cause.message}: taints must be unique by key and effect pair"
             causes.append(FieldError(cause.reason, at, text))
         seen.add((key, effect))
+    return causes
+
+
+def node(obj: Object) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    causes = taints(spec)
     for index, text in enumerate(spec.get("podCIDRs") or ()):
         causes += cidr(f"spec.podCIDRs[{index}]", text)
     for field in ("capacity", "allocatable"):
@@ -140,7 +145,7 @@ def node_change(new: Object, old: Object) -> list[FieldError]:
         causes.append(forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid'))
     if before.get("providerID") and spec.get("providerID") != before["providerID"]:
         causes.append(forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid'))
-    return causes
+    return causes + taints(spec)  # upstream looks at them twice, and says so twice
 
 
 def endpoints(obj: Object) -> list[FieldError]:

@@ -44,6 +44,10 @@ class ServiceStrategy(Strategy):
             spec["internalTrafficPolicy"] = "Cluster"
         if kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is None:
             spec["allocateLoadBalancerNodePorts"] = True
+        if kind == "LoadBalancer":
+            for ingress in ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ():
+                if ingress.get("ip") and ingress.get("ipMode") is None:
+                    ingress["ipMode"] = "VIP"
         # one address under two names: who knows only the older field need not know of the other
         if spec.get("clusterIP") and not spec.get("clusterIPs"):
             spec["clusterIPs"] = [spec["clusterIP"]]

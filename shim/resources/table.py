@@ -5,21 +5,24 @@ To add a kind, add a row; what makes it special (defaults, validation, printed c
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from shim.api.meta import GVR
+from shim.api.meta import GVR, Object
 from shim.resources import conversions, core, extensions, networking, rbac, scheduling, storage
 from shim.resources.columns import control, network
 from shim.resources.columns import core as core_columns
 from shim.resources.columns import pods as pod_columns
 from shim.resources.columns import storage as storage_columns
 from shim.resources.columns import workloads as work
-from shim.resources.columns.common import DEFAULT, NAME_AND_AGE
+from shim.resources.columns.common import DEFAULT, NAME_AND_AGE, Cell
 from shim.resources.pods.strategy import PodStrategy
 from shim.resources.services import ServiceStrategy
-from shim.resources.strategy import ALL_VERBS, Resource, Uncounted, UncountedWithStatus, WithStatus
+from shim.resources.strategy import ALL_VERBS, Column, Resource, Uncounted, UncountedWithStatus, WithStatus
 from shim.resources.workloads import batch
 from shim.resources.workloads import strategy as workloads
+
+Convert = Callable[[Object], Object]
 
 CREATE_ONLY = ("create",)  # reviews and bindings are questions and orders: nothing is kept under these names
 _NO_DELETECOLLECTION = tuple(verb for verb in ALL_VERBS if verb != "deletecollection")
@@ -28,7 +31,22 @@ _EXTENSIONS = ("api-extensions",)
 
 
 def _served(group: str, version: str, *rows: Resource) -> tuple[Resource, ...]:
-    return tuple(replace(row, group=group, version=version, columns=row.columns or DEFAULT) for row in rows)
+    return tuple(
+        replace(row, group=group, version=version, columns=_columns(row.columns or DEFAULT, row.to_storage))
+        for row in rows
+    )
+
+
+def _columns(columns: Sequence[Column], to_storage: Convert | None) -> tuple[Column, ...]:
+    """Columns are written for the stored form of a kind; another form is converted before a cell is read."""
+    if to_storage is None:
+        return tuple(columns)
+    convert = to_storage
+
+    def of_stored(cell: Cell) -> Cell:
+        return lambda obj: cell(convert(obj))
+
+    return tuple(replace(column, cell=of_stored(column.cell)) for column in columns)
 
 
 def _cluster(name: str, kind: str, **more: object) -> Resource:

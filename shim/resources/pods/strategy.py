@@ -45,6 +45,11 @@ class PodStrategy(Strategy):
         else:
             new["metadata"].pop("ownerReferences", None)
 
+    def desired_changed(self, new: Object, old: Object) -> bool:
+        """Binding a pod to a node carries out what was wanted: it is no new wish."""
+        bound = {**new["spec"], "nodeName": old["spec"].get("nodeName")}
+        return bound != {**old["spec"], "nodeName": old["spec"].get("nodeName")}
+
     def validate_body(self, obj: Object) -> list[FieldError]:
         return validation.pod(obj)
 
