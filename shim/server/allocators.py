@@ -81,7 +81,8 @@ class Pool:
             if high < low:
                 continue
             for _ in range(16):  # guessing is quick while less than nine tenths are used
-                if (number := random.randint(low, high)) not in self.used:
+                number: int = random.randint(low, high)
+                if number not in self.used:
                     return number
             start = random.randint(low, high)
             for number in (*range(start, high + 1), *range(low, start)):
@@ -134,9 +135,9 @@ class ServiceAllocator:
                 kept = known.get(_port_key(port))
                 if not port.get("nodePort") and kept and kept not in named:
                     port["nodePort"] = kept
-        if _has_health_port(now) and _has_health_port(before) and not now.get("healthCheckNodePort"):
-            if before.get("healthCheckNodePort"):
-                now["healthCheckNodePort"] = before["healthCheckNodePort"]
+        checked = before.get("healthCheckNodePort")
+        if checked and _has_health_port(now) and _has_health_port(before):
+            now["healthCheckNodePort"] = now.get("healthCheckNodePort") or checked
 
     def reserve(self, new: Object, old: Object | None) -> Reservation:
         reservation = Reservation()
@@ -259,20 +260,20 @@ class ServiceAllocator:
 
 
 def _has_address(spec: Object) -> bool:
-    return spec.get("type", "ClusterIP") != "ExternalName"
+    return bool(spec.get("type", "ClusterIP") != "ExternalName")
 
 
 def _has_ports(spec: Object) -> bool:
-    return spec.get("type") in ("NodePort", "LoadBalancer")
+    return str(spec.get("type")) in ("NodePort", "LoadBalancer")
 
 
 def _has_health_port(spec: Object) -> bool:
-    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+    return str(spec.get("type")) == "LoadBalancer" and str(spec.get("externalTrafficPolicy")) == "Local"
 
 
 def _is_kubernetes(service: Object) -> bool:
     meta = service["metadata"]
-    return meta.get("namespace") == "default" and meta.get("name") == "kubernetes"
+    return (meta.get("namespace"), meta.get("name")) == ("default", "kubernetes")
 
 
 def _port_key(port: Object) -> tuple[Any, Any]:

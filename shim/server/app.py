@@ -104,7 +104,7 @@ async def _serve(
     context = _tls(settings)
     loop = asyncio.get_running_loop()
     servers = [await loop.create_server(http, sock=sock, ssl=context, backlog=BACKLOG) for sock in listening]
-    log.info("serving %s", ", ".join("%s:%d" % sock.getsockname()[:2] for sock in listening))
+    log.info("serving %s", ", ".join("{}:{}".format(*sock.getsockname()) for sock in listening))
     ready()
     try:
         await loop.create_future()  # until cancelled

@@ -52,7 +52,9 @@ class Authenticator:
 
     def _impersonated(self, user: User, headers: Mapping[str, str]) -> User:
         """The user named by Impersonate-* headers, when ``user`` may speak for it."""
-        name, groups, extra, uid = "", [], {}, ""
+        name, uid = "", ""
+        groups: list[str] = []
+        extra: dict[str, list[str]] = {}
         for header, value in headers.items():
             lowered = header.lower()
             if lowered == "impersonate-user":

@@ -63,10 +63,9 @@ class Rule:
         if asked.group not in self.groups and "*" not in self.groups:
             return False
         wanted = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
-        if wanted not in self.resources and "*" not in self.resources:
-            if not asked.subresource or f"*/{asked.subresource}" not in self.resources:
-                return False
-        return not self.names or asked.name in self.names
+        matched = wanted in self.resources or "*" in self.resources
+        matched = matched or (bool(asked.subresource) and f"*/{asked.subresource}" in self.resources)
+        return matched and (not self.names or asked.name in self.names)
 
 
 class Grant(NamedTuple):

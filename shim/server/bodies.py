@@ -46,9 +46,9 @@ class Body:
         version = split_api_version(api_version)[1]
         what = f'{kind} in version "{version}" cannot be handled as a {kind}'
         definition = definition_of(schema, kind, api_version)
-        if definition is None:
-            obj, unknown = given, []
-        else:
+        obj: Object = given
+        unknown: list[str] = []
+        if definition is not None:
             obj, unknown, problem = decoding.decode(definition, given)
             if problem:
                 raise bad_request(f"{what}: {problem}")

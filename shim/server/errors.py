@@ -11,7 +11,7 @@ import logging
 from typing import Any
 
 from shim.api.meta import Object
-from shim.api.status import FieldError, ApiError, expired, internal, invalid
+from shim.api.status import ApiError, FieldError, expired, internal, invalid
 from shim.store.contract import Compacted, Conflict, StoreError
 
 log = logging.getLogger(__name__)

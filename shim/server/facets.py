@@ -45,7 +45,7 @@ def _no_rules(strategy: Strategy) -> Validate:
 
 
 def _only_metadata_and(*path: str) -> Callable[[Strategy], Prepare]:
-    """Of what was written only one field counts, given by its path; metadata stays as it was but for what is checked."""
+    """Of what was written only one field counts, given by its path; metadata stays but for what is checked."""
 
     def keep(new: Object, old: Object) -> None:
         found: object = new

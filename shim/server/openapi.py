@@ -165,7 +165,7 @@ class OpenApi:
     def _v2(self) -> Document:
         """The one document of version 2, with its parameters and bodies in that version's form."""
         paths = {path: _item_v2(item) for path, item in self._paths(self._routes.resources).items()}
-        definitions = {name: raw for name, raw in self._schema.definitions.items()}
+        definitions = dict(self._schema.definitions)
         return {"swagger": "2.0", "info": _INFO, "paths": paths, "definitions": definitions}
 
     def _schemas(self, rows: Iterable[Resource]) -> Document:
@@ -310,7 +310,7 @@ def _item_v2(item: Document) -> Document:
 
 
 def _parameter_v2(parameter: Document) -> Document:
-    return {key: value for key, value in parameter.items() if key != "schema"} | parameter["schema"]
+    return {**{key: value for key, value in parameter.items() if key != "schema"}, **parameter["schema"]}
 
 
 def _references(raw: Any) -> Iterator[str]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
 from shim.api.meta import Object
 from shim.api.status import ApiError, FieldError, bad_request, invalid
-from shim.server import errors
 
 Query = Mapping[str, Sequence[str]]
 EXACT, NOT_OLDER = "Exact", "NotOlderThan"

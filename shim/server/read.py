@@ -106,7 +106,7 @@ async def _select_at(call: Call, options: ListOptions, after: str, revision: int
             page, more = await cache.range_at(prefix, revision=revision, after=after, limit=limit)
         except Compacted as error:
             if not options.token:
-                raise expired(f"The resourceVersion for the provided list is too old.") from error
+                raise expired("The resourceVersion for the provided list is too old.") from error
             raise _expired(_token(after, prefix, cache.revision)) from error
         for index, entry in enumerate(page):
             if test is not None and not test(entry):

@@ -29,7 +29,8 @@ SHOWS_OBJECT = frozenset(
     {
         ("", name)
         for name in (
-            "namespaces persistentvolumes persistentvolumeclaims pods podtemplates resourcequotas services serviceaccounts"
+            "namespaces persistentvolumes persistentvolumeclaims pods podtemplates resourcequotas services "
+            "serviceaccounts"
         ).split()
     }
     | {("storage.k8s.io", name) for name in "csidrivers csinodes storageclasses volumeattachments".split()}

@@ -1,4 +1,4 @@
-"""Stored objects become what the client asked for: as they are, as rows of a Table, as metadata alone, in another format.
+"""Stored objects become what the client asked for: as they are, rows of a Table, metadata alone, another format.
 
 The common case copies bytes: a list is a join of them. Everything else decodes, converts and encodes per answer.
 """

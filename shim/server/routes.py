@@ -1,4 +1,4 @@
-"""What is asked? A method and a path become who-does-what-to-which-resource; unknown paths become upstream's 404 and 405.
+"""What is asked? A method and a path become what-to-do-with-which-resource; unknown paths upstream's 404 and 405.
 
 Parsing (:func:`parse`) needs no table and comes first, because authorisation judges any path, served or not.
 :meth:`Routes.find` then looks the resource up.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from shim.api import selectors
+from shim.api.meta import Object
 from shim.api.status import bad_request
 from shim.resources.strategy import Resource
 from shim.server.options import ListOptions
@@ -49,7 +50,7 @@ def single_name(options: ListOptions) -> str:
 @lru_cache(maxsize=512)
 def known_fields(resource: Resource) -> frozenset[str]:
     """The fields a kind can be selected by: those it tells of an empty object."""
-    empty = {"metadata": {}, "spec": {}, "status": {}}
+    empty: Object = {"metadata": {}, "spec": {}, "status": {}}
     return frozenset((*_GENERIC, *resource.strategy.selectable_fields(empty)))
 
 

@@ -90,7 +90,8 @@ def _bound(call: Call, reference: Object) -> Object:
     found = entry.decode()
     if kind == "Pod" and found["spec"].get("serviceAccountName") != call.info.name:
         raise bad_request(
-            f'cannot bind token for serviceaccount "{call.info.name}" to pod running with different serviceaccount name.'
+            f'cannot bind token for serviceaccount "{call.info.name}" to pod running with different serviceaccount '
+            "name."
         )
     if reference.get("uid") and reference["uid"] != found["metadata"]["uid"]:
         why = (
