@@ -1,0 +1,70 @@
+"""A connection to the kernel's routing tables and interfaces, and the few look-ups everyone here needs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from netproxy.links import namespaces
+
+Netlink = Any
+"""A pyroute2 IPRoute; it has no types of its own."""
+
+LINK_SCOPE = 253
+
+
+@contextlib.contextmanager
+def connect(netns: Path | str | None = None) -> Iterator[Netlink]:
+    """Talk to the kernel about this thread's namespace, or about another one."""
+    if netns is None:
+        netlink = IPRoute(groups=0)  # no notifications: nobody here would read them
+    else:
+        with namespaces.inside(netns):
+            netlink = IPRoute(groups=0)  # the socket stays in that namespace
+    try:
+        yield netlink
+    finally:
+        netlink.close()
+
+
+def find(netlink: Netlink, name: str) -> int | None:
+    """The index of the interface with this name."""
+    try:
+        found = netlink.get_links(ifname=name)
+    except NetlinkError as error:
+        if error.code == errno.ENODEV:
+            return None
+        raise
+    return int(found[0]["index"]) if found else None
+
+
+def delete(netlink: Netlink, name: str) -> None:
+    """Remove an interface; nothing happens where it is not. Takes some 20 ms: the kernel waits for its readers."""
+    index = find(netlink, name)
+    if index is not None:
+        with ignore(errno.ENODEV):
+            netlink.link("del", index=index)
+
+
+def hardware_address(seed: str) -> str:
+    """A locally administered address. A bridge without a fixed one takes a port's, and changes it with its ports,
+    which its neighbours learn only after seconds."""
+    digits = hashlib.sha256(seed.encode()).hexdigest()
+    return "02:" + ":".join(digits[at : at + 2] for at in range(0, 10, 2))
+
+
+@contextlib.contextmanager
+def ignore(*codes: int) -> Iterator[None]:
+    """Pass over the given errors of the kernel: what is asked for is so already."""
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code not in codes:
+            raise

@@ -1,0 +1,114 @@
+"""The pod network of one node, as the kubelet sees it (``nodeagent.kubelet.network.PodNetwork``).
+
+All work is done in one thread of its own, so that the agent's loop never waits for the kernel, and no two changes
+meet. The thread is in the node's network namespace, as the process is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
+
+from netproxy.links import bridge, hostports, netlink, veth
+from netproxy.links.ipam import Leases
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class HostPort(Protocol):
+    """A container port that the node itself answers on."""
+
+    @property
+    def host_port(self) -> int: ...
+    @property
+    def container_port(self) -> int: ...
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def host_ip(self) -> str: ...
+
+
+class PodLinks:
+    """Interfaces, addresses and host ports of a node's pods."""
+
+    def __init__(self, state_dir: Path, node_ip: str) -> None:
+        self._node_ip = node_ip
+        self._leases = Leases(state_dir / "pod-addresses.json")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="links")
+        self._bridge: int | None = None
+        self._mtu = 1500
+        self._leaving: set[str] = set()
+
+    async def ready(self) -> bool:
+        """Whether pods can be attached: the node has its pod CIDR and bridge."""
+        return self._bridge is not None
+
+    async def set_pod_cidr(self, cidr: str) -> None:
+        """Called when the Node object first tells its pod CIDR, and after every restart. Idempotent."""
+        await self._do(self._set_pod_cidr, cidr)
+
+    async def attach(self, sandbox: str, netns: str, ports: Iterable[HostPort] = ()) -> str:
+        """Wire the namespace up and return the pod's address. Repeating it returns the same address."""
+        return await self._do(self._attach, sandbox, netns, tuple(ports))
+
+    async def detach(self, sandbox: str) -> None:
+        """Free the address, the interface and host ports. Idempotent; the namespace may be gone already."""
+        if sandbox in self._leases.held:
+            self._leaving.add(sandbox)
+            await self._do(self._detach_leaving)
+
+    async def retain(self, sandboxes: Collection[str]) -> None:
+        """Detach all others: after a restart, those that went while nobody looked."""
+        self._leaving.update(self._leases.held.keys() - set(sandboxes))
+        await self._do(self._detach_leaving)
+
+    def close(self) -> None:
+        """End the thread; pods keep their network."""
+        self._thread.shutdown(wait=False)
+
+    async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+
+    # In the thread.
+
+    def _set_pod_cidr(self, cidr: str) -> None:
+        if self._bridge is not None and cidr == self._leases.cidr:
+            return
+        with netlink.connect() as kernel:
+            self._mtu = bridge.uplink_mtu(kernel, self._node_ip)
+            self._bridge = bridge.ensure(kernel, cidr, self._mtu)
+        self._leases.use(cidr)
+        if self._has_ports():
+            hostports.apply(self._leases.held.values())
+
+    def _attach(self, sandbox: str, netns: str, ports: tuple[HostPort, ...]) -> str:
+        if self._bridge is None:
+            raise RuntimeError("the node has no pod CIDR yet")
+        wanted = [(port.host_port, port.container_port, port.protocol, port.host_ip) for port in ports]
+        lease = self._leases.acquire(sandbox, wanted)
+        with netlink.connect() as kernel:
+            veth.attach(kernel, sandbox, netns, self._bridge, lease.address, self._leases.gateway, self._mtu)
+        if wanted:
+            hostports.apply(self._leases.held.values())
+        return lease.address
+
+    def _detach_leaving(self) -> None:
+        """Everyone who wants to leave by now goes at once; later callers find their work done."""
+        leaving = [sandbox for sandbox in list(self._leaving) if sandbox in self._leases.held]
+        self._leaving.difference_update(leaving)
+        if not leaving:
+            return
+        had_ports = any(self._leases.held[sandbox].ports for sandbox in leaving)
+        with netlink.connect() as kernel:
+            veth.remove(kernel, leaving)
+        for sandbox in leaving:
+            self._leases.release(sandbox)  # after the link is gone: nobody else can have the address before
+        if had_ports:
+            hostports.apply(self._leases.held.values())
+
+    def _has_ports(self) -> bool:
+        return any(lease.ports for lease in self._leases.held.values())
