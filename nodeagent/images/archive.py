@@ -131,7 +131,7 @@ def _oci(archive: Archive, index: dict[str, Any], names: list[str]) -> Iterator[
     for entry in index.get("manifests", []):
         annotations = entry.get("annotations") or {}
         name = annotations.get("io.containerd.image.name") or annotations.get("org.opencontainers.image.ref.name")
-        own = [name] if name else names
+        own = [name] if name and (":" in name or "/" in name) else names  # a bare word there is a tag without a name
         if annotations.get("vnd.docker.reference.type") == "attestation-manifest":
             continue
         platform = entry.get("platform") or {}

@@ -87,7 +87,10 @@ def _unpack(stream: Any, root: int) -> int:
                 name = os.path.normpath(member.name.lstrip("/"))
                 if name == ".." or name.startswith("../") or "\0" in name:
                     raise EngineError(f"layer entry {member.name!r} points outside of the image")
-                _entry(archive, member, name, root)
+                try:
+                    _entry(archive, member, name, root)
+                except OSError as error:
+                    raise EngineError(f"layer entry {member.name!r}: {error.strerror}") from None
                 if member.isdir():
                     folders.append((member, name))
                 size += member.size if member.isreg() else 0

@@ -111,7 +111,7 @@ class Images:
         diff_ids = config.get("rootfs", {}).get("diff_ids", [])
         if len(diff_ids) != len(found.layers):
             raise EngineError(f"the image lists {len(diff_ids)} layers and has {len(found.layers)}")
-        names = [reference.parse(name) for name in ([tag] if tag else found.names) if "/" in name or ":" in name or tag]
+        names = [reference.parse(name) for name in ([tag] if tag else found.names)]
         digests = [f"{name.repository}@{found.manifest_digest}" for name in names] if found.manifest_digest else []
         with self._changing() as index:
             size = 0

@@ -26,7 +26,8 @@ async def test_containers_of_a_sandbox_share_network_ipc_and_name(node):
     await node.sandbox()
     script = "for n in net ipc uts pid mnt; do readlink /proc/self/ns/$n; done"
     await node.start("sleep 1000", "one")  # alive: else the next one may get its namespaces' numbers
-    await node.start("echo x > /dev/shm/two; sleep 1000", "two")
+    await node.start("sleep 1000", "two")
+    await node.exec("sh", "-c", "echo x > /dev/shm/two", name="two")
     one, two = [(await node.exec("sh", "-c", script, name=name))[1].split() for name in ("one", "two")]
     assert one[:3] == two[:3]
     assert one[3] != two[3]
