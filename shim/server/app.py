@@ -21,7 +21,7 @@ from shim.server.allocators import ServiceAllocator
 from shim.server.authn import Authenticator
 from shim.server.authz import Authorizer
 from shim.server.bodies import LIMIT
-from shim.server.bootstrap import bootstrap, publish
+from shim.server.bootstrap import bootstrap, keep_published, publish
 from shim.server.connection import HttpServer
 from shim.server.discovery import Discovery
 from shim.server.dispatch import Dispatcher
@@ -85,8 +85,13 @@ async def run(
         )
         tasks.append(asyncio.create_task(authorizer.follow(), name="follow roles"))
         await bootstrap(cache, routes)
-        await publish(registry, settings, services.first_address, port)
+        await publish(cache, settings, services.first_address, port)
         authorizer.forget()
+        tasks.append(
+            asyncio.create_task(
+                keep_published(cache, settings, services.first_address, port), name="keep the kubernetes Service"
+            )
+        )
         tasks.append(asyncio.create_task(Compactor(store, lambda: cache.revision).run(), name="compaction"))
         tasks.append(asyncio.create_task(Expiry(cache).run(), name="expiry of events"))
         await _serve(settings, dispatcher, listening, ready)

@@ -11,15 +11,15 @@ import logging
 
 from shim.api.meta import Object, new_uid, now
 from shim.resources.bootstrap import objects
-from shim.server.registry import Registry
 from shim.server.routes import Routes
 from shim.settings import ApiServerSettings
 from shim.store.cache import Cache
-from shim.store.contract import Conflict
+from shim.store.contract import Conflict, StoreError
 
 log = logging.getLogger(__name__)
 
 NAME, NAMESPACE = "kubernetes", "default"
+REPUBLISH = 10.0  # upstream's interval
 _SKIP_MIRROR = {"endpointslice.kubernetes.io/skip-mirror": "true"}
 _OF_SERVICE = {"kubernetes.io/service-name": NAME}
 
@@ -38,9 +38,18 @@ async def bootstrap(cache: Cache, routes: Routes) -> None:
     await asyncio.gather(*missing)
 
 
-async def publish(registry: Registry, settings: ApiServerSettings, address: str, port: int) -> None:
+async def keep_published(cache: Cache, settings: ApiServerSettings, address: str, port: int) -> None:
+    """Whoever deletes the Service ``kubernetes`` gets it back; runs until cancelled."""
+    while True:
+        await asyncio.sleep(REPUBLISH)
+        try:
+            await publish(cache, settings, address, port)
+        except StoreError as error:
+            log.warning("publishing the kubernetes Service: %s", error)
+
+
+async def publish(cache: Cache, settings: ApiServerSettings, address: str, port: int) -> None:
     """The Service ``kubernetes``, by which pods reach this server, with this server as its one endpoint."""
-    cache = registry.cache
     meta: Object = {"name": NAME, "namespace": NAMESPACE}
     labels = {"component": "apiserver", "provider": "kubernetes"}
     service: Object = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -9,8 +10,9 @@ import yaml
 
 from shim.api.meta import Object
 from shim.api.schema import Schema
+from shim.codec.protobuf import Protobuf, ProtobufError
 from shim.server import errors
-from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
+from shim.server.negotiation import JSON, PROTOBUF, YAML
 
 
 class FormatError(ValueError):
@@ -20,7 +22,10 @@ class FormatError(ValueError):
 def decode(media: str, data: bytes, schema: Schema) -> Object:
     """Raises FormatError."""
     if media == PROTOBUF:
-        raise errors.unsupported_body(f"{JSON}, {YAML}")
+        try:
+            return converter(schema).decode(data)
+        except ProtobufError as error:
+            raise FormatError(str(error)) from error
     found = decode_any(media, data)
     if not isinstance(found, dict):
         raise FormatError("json parse error: json: cannot unmarshal into Go value of type struct")
@@ -46,14 +51,25 @@ def encode(media: str, obj: Object, schema: Schema) -> bytes:
         return orjson.dumps(obj)
     if media == YAML:
         return yaml.safe_dump(obj, sort_keys=True, allow_unicode=True).encode()
-    raise errors.not_acceptable(f"{JSON}, {YAML}")
+    try:
+        return converter(schema).encode(obj)
+    except ProtobufError:  # custom resources have no protobuf form
+        raise errors.not_acceptable(f"{JSON}, {YAML}") from None
 
 
 def encode_event(media: str, type: str, obj: Object, schema: Schema) -> bytes:
     """One watch event."""
     if media == JSON:
         return orjson.dumps({"type": type, "object": obj}) + b"\n"
-    raise errors.not_acceptable(ACCEPTED)
+    if media == PROTOBUF:
+        return converter(schema).encode_event(type, obj)
+    return yaml.safe_dump({"type": type, "object": obj}, allow_unicode=True).encode() + b"---\n"
+
+
+@lru_cache(maxsize=4)
+def converter(schema: Schema) -> Protobuf:
+    """The protobuf converter of a schema: it compiles what it meets, so there is one."""
+    return Protobuf(schema)
 
 
 class _Loader(yaml.SafeLoader):

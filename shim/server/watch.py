@@ -92,6 +92,8 @@ class Watchers:
             refusal = _too_old(error) if isinstance(error, Compacted) else expired(f"too old resource version: {error}")
             await response.write(writer.error(refusal))
             await response.write_eof()
+        except ConnectionError:
+            pass  # the client is gone, as watchers go
         finally:
             timer.cancel()
             if marking is not None:

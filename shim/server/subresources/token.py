@@ -44,7 +44,9 @@ async def issue_token(call: Call) -> web.Response:
         why = f"the UID in the token request ({metadata['uid']}) does not match the UID of the service account ({uid})"
         raise conflict(GROUP, "TokenRequest", name, why)
     spec["audiences"] = spec.get("audiences") or list(AUDIENCES)
-    seconds = spec.setdefault("expirationSeconds", DEFAULT)
+    if spec.get("expirationSeconds") is None:
+        spec["expirationSeconds"] = DEFAULT
+    seconds: int = spec["expirationSeconds"]
     _check_seconds(seconds)
     reference = spec.setdefault("boundObjectRef", None)
     bound = _bound(call, reference) if reference else None
