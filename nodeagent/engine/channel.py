@@ -8,6 +8,7 @@ from collections import deque
 from typing import Any
 
 from nodeagent.engine import wire
+from nodeagent.engine.contract import EngineError
 
 
 class Channel:
@@ -44,6 +45,13 @@ class Channel:
         if packet is not None:  # the end stays where it is: every later call sees it too
             self._arrived.popleft()
         return packet
+
+    async def answer(self, key: str) -> None:
+        """Wait for the message with ``key``, past all others."""
+        while packet := await self.receive():
+            if key in packet.body:
+                return
+        raise EngineError("the container is not running")
 
     def _readable(self) -> None:
         try:

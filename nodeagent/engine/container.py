@@ -27,6 +27,7 @@ class Container:
         spec: ContainerSpec,
         image: str,
         created_at: float,
+        cgroup: str,
         directory: Path,
         socket: Path,
         changed: Callable[[Container], None],
@@ -34,6 +35,7 @@ class Container:
         self.spec = spec
         self.image = image  # its id
         self.created_at = created_at
+        self.cgroup = cgroup
         self.directory = directory
         self.socket = socket
         self._changed = changed
@@ -43,6 +45,11 @@ class Container:
         self._task: asyncio.Task[None] | None = None
         self._progress = asyncio.Event()  # started or exited
         self._exited = asyncio.Event()
+
+    @property
+    def watched(self) -> bool:
+        """Whether a start has been asked for."""
+        return self._task is not None
 
     @property
     def phase(self) -> Literal["created", "running", "exited"]:
@@ -92,6 +99,8 @@ class Container:
         while packet := await channel.receive():
             body = packet.body
             if "started" in body:
+                if self.started is not None:  # known from started.json
+                    continue
                 self.started = body["started"]
                 self._progress.set()
                 self._changed(self)

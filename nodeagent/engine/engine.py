@@ -68,12 +68,17 @@ class Engine:
             record = records.read(path)
             spec = records.sandbox_spec(record["spec"])
             self._sandboxes[spec.id], self._made[spec.id] = spec, record["made"]
+            if not record["made"]:  # the agent died while making it: nobody knows of it yet
+                await self.remove_sandbox(spec.id)
+        for path in (self._data / "containers").iterdir():
+            if not (path / "spec.json").exists():  # likewise
+                await asyncio.to_thread(shutil.rmtree, path)
         for path in sorted((self._data / "containers").glob("*/spec.json")):
             record = records.read(path)
-            container = self._add(records.container_spec(record["spec"]), record["image"], record["created_at"])
+            container = self._add(record)
             container.take_up()
             if container.phase == "exited":  # without a monitor nobody has seen to what it left
-                await asyncio.to_thread(procfs.kill_all, self._cgroups.procs_files(self._cgroup_of(container.spec)))
+                await asyncio.to_thread(procfs.kill_all, self._cgroups.procs_files(container.cgroup))
 
     async def close(self) -> None:
         for container in self._containers.values():
@@ -92,26 +97,27 @@ class Engine:
         records.check_id(spec.id)
         if spec.id in self._sandboxes:
             return self._sandbox_state(spec.id)
-        run, data = self._sandbox_run(spec.id), self._data / "sandboxes" / spec.id
-        await asyncio.to_thread(self._prepare_sandbox, spec, run)
-        join = self._cgroups.join_files(self._cgroup(spec.cgroup, f"pause-{spec.id}")) if spec.share_pid else []
+        run, record = self._sandbox_run(spec.id), self._data / "sandboxes" / spec.id / "spec.json"
+        self._sandboxes[spec.id], self._made[spec.id] = spec, {}
         try:
+            await asyncio.to_thread(self._prepare_sandbox, spec, run, record)
+            join = self._cgroups.join_files(self._pause_cgroup(spec)) if spec.share_pid else []
             answer = await self._ask(requests.sandbox_request(spec, run, join))
             if "failed" in answer:
                 raise EngineError(f"sandbox {spec.id}: {answer['failed']}")
+            self._made[spec.id] = {"created_at": time.time(), **answer["made"]}
+            records.write(record, {"spec": records.spec_json(spec), "made": self._made[spec.id]})
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(self._release_sandbox, spec, {}, run))
+            await asyncio.shield(self.remove_sandbox(spec.id))
             raise
-        self._sandboxes[spec.id] = spec
-        self._made[spec.id] = {"created_at": time.time(), **answer["made"]}
-        data.mkdir(exist_ok=True, mode=0o700)
-        records.write(data / "spec.json", {"spec": records.spec_json(spec), "made": self._made[spec.id]})
         return self._sandbox_state(spec.id)
 
-    def _prepare_sandbox(self, spec: SandboxSpec, run: Path) -> None:
+    def _prepare_sandbox(self, spec: SandboxSpec, run: Path, record: Path) -> None:
+        record.parent.mkdir(exist_ok=True, mode=0o700)
+        records.write(record, {"spec": records.spec_json(spec), "made": {}})  # first: what follows can be found by it
         self._make_cgroup(self._cgroup(spec.cgroup), spec.resources)
         if spec.share_pid:
-            self._cgroups.create(self._cgroup(spec.cgroup, f"pause-{spec.id}"))
+            self._cgroups.create(self._pause_cgroup(spec))
         run.mkdir(exist_ok=True, mode=0o700)
         shm = run / "shm"
         shm.mkdir(exist_ok=True)
@@ -122,11 +128,11 @@ class Engine:
         await asyncio.gather(*(self.stop_container(container, 0) for container in inside))
         spec = self._sandboxes.get(sandbox)
         if spec is not None:
-            await asyncio.to_thread(self._release_sandbox, spec, self._made[sandbox], self._sandbox_run(sandbox))
+            await asyncio.to_thread(self._release_sandbox, spec, self._sandbox_run(sandbox))
 
-    def _release_sandbox(self, spec: SandboxSpec, made: Mapping[str, Any], run: Path) -> None:
-        if made.get("pid"):
-            procfs.end(made["pid"], made["started"])
+    def _release_sandbox(self, spec: SandboxSpec, run: Path) -> None:
+        if spec.share_pid:
+            procfs.kill_all(self._cgroups.procs_files(self._pause_cgroup(spec)))
         for kind in requests.new_namespaces(spec):
             namespaces.release(str(run / kind))
         shutil.rmtree(run, ignore_errors=True)
@@ -141,14 +147,14 @@ class Engine:
             return
         others = [other for other in self._sandboxes.values() if other.cgroup == spec.cgroup]
         if others:  # a pod that got a new sandbox keeps its cgroup
-            gone = self._cgroup(spec.cgroup, f"pause-{spec.id}")
+            gone = self._pause_cgroup(spec)
         else:
             gone = self._cgroup(spec.cgroup)
         await asyncio.to_thread(self._cgroups.remove, gone)
         await asyncio.to_thread(shutil.rmtree, self._data / "sandboxes" / sandbox, ignore_errors=True)
 
     async def sandboxes(self) -> list[SandboxState]:
-        return [self._sandbox_state(sandbox) for sandbox in self._sandboxes]
+        return [self._sandbox_state(sandbox) for sandbox, made in self._made.items() if made]
 
     def _sandbox_state(self, sandbox: str) -> SandboxState:
         spec = self._sandboxes[sandbox]
@@ -178,20 +184,28 @@ class Engine:
             requests.process_request(spec, image.config, "", spec.argv, tty=False)
         except ValueError as error:
             raise EngineError(str(error)) from None
-        created_at = time.time()
-        await asyncio.to_thread(self._prepare_container, spec, image.id, created_at)
-        return self._add(spec, image.id, created_at).state
+        record = {
+            "spec": records.spec_json(spec),
+            "image": image.id,
+            "created_at": time.time(),
+            "cgroup": self._cgroup(self._sandbox(spec.sandbox).cgroup, spec.id),
+        }
+        await asyncio.to_thread(self._prepare_container, spec, record)
+        return self._add(record).state
 
-    def _prepare_container(self, spec: ContainerSpec, image: str, created_at: float) -> None:
+    def _prepare_container(self, spec: ContainerSpec, record: dict[str, Any]) -> None:
         directory = self._data / "containers" / spec.id
         (directory / "rootfs").mkdir(parents=True, exist_ok=True)
-        self._images.use(image, str(directory))
-        cgroup = self._cgroup_of(spec)
-        self._make_cgroup(cgroup, spec.resources)
-        if not spec.privileged:
-            self._cgroups.restrict_devices(cgroup)
-        record = {"spec": records.spec_json(spec), "image": image, "created_at": created_at}
-        records.write(directory / "spec.json", record)
+        try:
+            self._images.use(record["image"], str(directory))
+            self._make_cgroup(record["cgroup"], spec.resources)
+            if not spec.privileged:
+                self._cgroups.restrict_devices(record["cgroup"])
+            records.write(directory / "spec.json", record)
+        except BaseException:
+            self._cgroups.remove(record["cgroup"])
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
 
     async def start_container(self, container: str) -> ContainerState:
         found = self._container(container)
@@ -208,11 +222,14 @@ class Engine:
                 sandbox_dir=self._sandbox_run(found.spec.sandbox),
                 socket=found.socket,
                 cgroups=self._cgroups,
-                cgroup=self._cgroup_of(found.spec),
+                cgroup=found.cgroup,
             )
             channel = await self._zygote()
-            self._send(channel, request)
-            found.watch(channel)
+            if found.watched:  # by another caller, meanwhile
+                channel.close()
+            else:
+                self._send(channel, request)
+                found.watch(channel)
         await found.wait_started()
         return found.state
 
@@ -237,9 +254,8 @@ class Engine:
         self._containers.pop(container, None)
 
     def _clean(self, container: Container) -> None:
-        cgroup = self._cgroup_of(container.spec)
-        procfs.kill_all(self._cgroups.procs_files(cgroup))
-        self._cgroups.remove(cgroup)
+        procfs.kill_all(self._cgroups.procs_files(container.cgroup))
+        self._cgroups.remove(container.cgroup)
         shutil.rmtree(container.directory, ignore_errors=True)
 
     async def containers(self) -> list[ContainerState]:
@@ -264,13 +280,14 @@ class Engine:
         assert found.started is not None
         image = self._images.find(found.image)  # may be gone by now: then without its environment
         config = image.config if image else ImageConfig()
-        hostname = self._sandbox(found.spec.sandbox).hostname
+        sandbox = self._sandboxes.get(found.spec.sandbox)
+        hostname = sandbox.hostname if sandbox else ""
         names = [] if tty else [*(["stdin"] if stdin else []), "stdout", "stderr"]
         request = requests.exec_request(
             requests.process_request(found.spec, config, hostname, argv, tty=tty),
             pid=found.started["pid"],
             started=found.started["start_time"],
-            join=self._cgroups.join_files(self._cgroup_of(found.spec)),
+            join=self._cgroups.join_files(found.cgroup),
             streams=names,
         )
         channel = await self._zygote()
@@ -288,22 +305,29 @@ class Engine:
         channel = self._running(container).connect()
         try:
             channel.send({"op": "reopen"})
-            await channel.receive()
+            await channel.answer("reopened")
         finally:
             channel.close()
 
     async def usage(self, container: str) -> Mapping[str, int]:
         try:
-            return self._cgroups.usage(self._cgroup_of(self._container(container).spec))
+            return self._cgroups.usage(self._container(container).cgroup)
         except OSError as error:
             raise EngineError(f"usage of container {container}: {error}") from None
 
     # What the above share
 
-    def _add(self, spec: ContainerSpec, image: str, created_at: float) -> Container:
-        directory = self._data / "containers" / spec.id
-        socket = self._run / "monitors" / f"{spec.id}.sock"
-        container = Container(spec, image, created_at, directory, socket, self._publish)
+    def _add(self, record: dict[str, Any]) -> Container:
+        spec = records.container_spec(record["spec"])
+        container = Container(
+            spec,
+            image=record["image"],
+            created_at=record["created_at"],
+            cgroup=record["cgroup"],
+            directory=self._data / "containers" / spec.id,
+            socket=self._run / "monitors" / f"{spec.id}.sock",
+            changed=self._publish,
+        )
         self._containers[spec.id] = container
         return container
 
@@ -341,8 +365,9 @@ class Engine:
     def _cgroup(self, *parts: str) -> str:
         return "/".join([self._cgroup_root, *(part.strip("/") for part in parts)])
 
-    def _cgroup_of(self, spec: ContainerSpec) -> str:
-        return self._cgroup(self._sandbox(spec.sandbox).cgroup, spec.id)
+    def _pause_cgroup(self, spec: SandboxSpec) -> str:
+        """Of the first process of a shared pid namespace; version 2 wants processes in leaves only."""
+        return self._cgroup(spec.cgroup, f"pause-{spec.id}")
 
     def _make_cgroup(self, path: str, resources: Resources) -> None:
         self._cgroups.create(path)

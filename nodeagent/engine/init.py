@@ -63,7 +63,7 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
         if path and kind != "pid":  # the monitor has entered that one for us
             namespaces.enter(path, namespaces.FILES[kind])
     taken = [(mount, _take(mount)) for mount in request["mounts"]]  # in the node's mount namespace: see mounts.take
-    shm = mounts.take(request["shm"])
+    shm = mounts.take(request["shm"], harmless=True)
     namespaces.unshare(namespaces.MOUNT | namespaces.CGROUP)
     libc.mount("", "/", "", mounts.REC | mounts.PRIVATE)  # nothing mounted from here on is seen by the node
     host_devices = _host_devices() if request["privileged"] else {}

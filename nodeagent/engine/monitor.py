@@ -114,6 +114,7 @@ class Monitor:
         self.terminal = -1
         self.pid = self.pidfd = -1
         self.started_at = 0.0
+        self.started: dict[str, object] = {}
 
     # Starting
 
@@ -154,9 +155,9 @@ class Monitor:
                 {"exit_code": failed["code"], "signal": 0, "oom_killed": self._oom(), "message": failed["failed"]}
             )
             return False
-        started = {"pid": self.pid, "start_time": procfs.start_time(self.pid), "started_at": self.started_at}
-        wire.write_atomically(os.path.join(self.directory, STARTED), started)
-        self._tell({"started": started})
+        self.started = {"pid": self.pid, "start_time": procfs.start_time(self.pid), "started_at": self.started_at}
+        wire.write_atomically(os.path.join(self.directory, STARTED), self.started)
+        self._tell({"started": self.started})
         return True
 
     def _pipes(self) -> tuple[int, int, int]:
@@ -209,7 +210,9 @@ class Monitor:
 
     def _accept(self) -> None:
         sock, _ = self.listener.accept()
-        self.clients.append(Client(sock))
+        client = Client(sock)
+        self.clients.append(client)
+        self._answer(client, {"started": self.started})  # it may have come before that, and waited
 
     def _read_output(self, fd: int) -> bool:
         """Log and pass on what is there; False when there is nothing now or ever."""

@@ -152,8 +152,7 @@ async def run_attach(channel: Channel, *, stdin: bool, tty: bool) -> RunningProc
     try:
         channel.send({"op": "attach", "streams": made.names}, made.theirs)
         made.handed_over()
-        if await channel.receive() is None:
-            raise EngineError("the container is not running")
+        await channel.answer("attached")
         ours, made.ours = made.ours, {}
         process.connect(*(ours.get(name, -1) for name in ("stdin", "stdout", "stderr")))
         process.watch()

@@ -16,8 +16,17 @@ _OPEN_TREE_CLONE, _AT_RECURSIVE = 1, 0x8000
 _PROPAGATION = {"private": PRIVATE, "rslave": SLAVE, "rshared": SHARED}
 
 
-def take(source: str, *, readonly: bool = False, propagation: str = "private", recursive: bool = True) -> int:
-    """A detached copy of the mounts at ``source``, as a file descriptor for ``libc.move_mount``.
+def take(
+    source: str,
+    *,
+    readonly: bool = False,
+    harmless: bool = False,
+    propagation: str = "private",
+    recursive: bool = True,
+) -> int:
+    """A detached copy of the mounts at ``source``, as a file descriptor for ``attach``.
+
+    ``harmless`` is nosuid, nodev and noexec.
 
     Taking before ``pivot_root`` and attaching after it means that a target is only ever looked up inside
     the container's own root: no symlink in an image can point a mount at the node.
@@ -26,8 +35,10 @@ def take(source: str, *, readonly: bool = False, propagation: str = "private", r
     fd = libc.open_tree(source, flags)
     try:
         libc.mount_setattr(fd, propagation=_PROPAGATION[propagation], recursive=recursive)
-        if readonly:
-            libc.mount_setattr(fd, attributes=_ATTR_RDONLY, recursive=recursive)
+        attributes = _ATTR_RDONLY if readonly else 0
+        attributes |= _ATTR_NOSUID | _ATTR_NODEV | _ATTR_NOEXEC if harmless else 0
+        if attributes:
+            libc.mount_setattr(fd, attributes=attributes, recursive=recursive)
     except BaseException:
         os.close(fd)
         raise

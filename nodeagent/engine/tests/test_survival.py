@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -84,6 +85,25 @@ async def test_a_killed_monitor_takes_its_container_along(node, until):
     ended = await node.exited()
     assert ended.exit_code == 255
     await until(lambda: not procfs.start_time(state.pid))
+
+
+async def test_what_an_agent_left_half_made_is_cleared(node):
+    await node.sandbox(share_pid=True)
+    spec = node.data_dir / "sandboxes/pod/spec.json"
+    spec.write_text(json.dumps({**json.loads(spec.read_text()), "made": {}}))
+    (node.data_dir / "containers/half/rootfs").mkdir(parents=True)
+    await node.restart()
+    assert await node.engine.sandboxes() == []
+    assert await node.engine.containers() == []
+    assert os.listdir(node.data_dir / "containers") == os.listdir(node.run_dir / "sandboxes") == []
+
+
+async def test_starting_twice_at_once_starts_once(node):
+    await node.sandbox()
+    await node.engine.create_container(node.spec("echo once; sleep 1000"))
+    first, second = await asyncio.gather(node.engine.start_container("main"), node.engine.start_container("main"))
+    assert first == second
+    assert await node.engine.start_container("main") == first
 
 
 async def test_after_a_reboot_all_is_stopped(node):

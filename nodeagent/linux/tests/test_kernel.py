@@ -1,0 +1,241 @@
+"""Kernel facilities, on a real kernel: each test in a forked process of its own or undone at its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nodeagent.linux import capabilities, cgroups, device_filter, libc, mounts, namespaces, procfs, seccomp
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="these are root's facilities")
+
+
+def in_child(story: Callable[[], None]) -> None:
+    """Run ``story`` in a forked process, which may change its namespaces and powers as it likes."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            story()
+        except BaseException:
+            os.write(write, traceback.format_exc().encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as file:
+        failure = file.read()
+    os.waitpid(pid, 0)
+    assert not failure, failure
+
+
+def test_failures_name_number_operation_and_object(tmp_path):
+    with pytest.raises(OSError, match=r"\[Errno 2\] umount: No such file or directory: '/no/such'"):
+        libc.umount("/no/such")
+    with pytest.raises(OSError, match=r"pivot_root: .*: '/tmp'"):
+        libc.pivot_root("/tmp", "/tmp")
+
+
+def test_a_namespace_is_held_entered_and_released(tmp_path):
+    held = str(tmp_path / "net")
+
+    def make() -> None:
+        namespaces.unshare(namespaces.NET)
+        namespaces.loopback_up()
+        namespaces.hold("net", held)
+
+    assert not namespaces.is_held(held)
+    in_child(make)
+    try:
+        assert namespaces.is_held(held)
+        home = namespaces.identity("net")
+        with namespaces.entered(held, namespaces.NET):
+            assert namespaces.identity("net", "thread-self") == os.stat(held).st_ino != home
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                socket.create_connection(server.getsockname()).close()
+        assert namespaces.identity("net", "thread-self") == home
+    finally:
+        namespaces.release(held)
+    namespaces.release(held)
+    assert not os.path.exists(held)
+
+
+def test_mounts_are_taken_along_and_attached_readonly(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a/file").write_text("x")
+
+    def story() -> None:
+        namespaces.unshare(namespaces.MOUNT)
+        libc.mount("", "/", "", mounts.REC | mounts.PRIVATE)
+        libc.mount("tmpfs", str(tmp_path / "a"), "tmpfs", 0, "size=64k")
+        (tmp_path / "a/inner").touch()
+        mounts.attach(mounts.take(str(tmp_path / "a"), readonly=True), str(tmp_path / "b"))
+        assert os.listdir(tmp_path / "b") == ["inner"]
+        with pytest.raises(OSError, match="Read-only"):
+            (tmp_path / "b/new").touch()
+        (tmp_path / "a/new").touch()
+        assert mounts.below(str(tmp_path)) == [str(tmp_path / "a"), str(tmp_path / "b")]
+        mounts.detach(str(tmp_path / "b"))
+        assert mounts.below(str(tmp_path)) == [str(tmp_path / "a")]
+
+    in_child(story)
+    assert mounts.below(str(tmp_path)) == []
+
+
+def test_overlay_takes_names_with_commas_and_colons(tmp_path):
+    folder = tmp_path / "a,b:c"
+    for name in ("low1", "low2", "up", "work", "root"):
+        (folder / name).mkdir(parents=True)
+    (folder / "low1/file").write_text("first")
+    (folder / "low2/file").write_text("second")
+
+    def story() -> None:
+        namespaces.unshare(namespaces.MOUNT)
+        libc.mount("", "/", "", mounts.REC | mounts.PRIVATE)
+        os.chdir(folder)
+        mounts.overlay(str(folder / "root"), ["low1", "low2"], str(folder / "up"), str(folder / "work"))
+        assert (folder / "root/file").read_text() == "first"
+        (folder / "root/new").touch()
+
+    in_child(story)
+    assert (folder / "up/new").exists()
+
+
+def test_open_in_root_follows_no_way_out(tmp_path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "out").symlink_to("/etc")
+    root = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for path in ("out", "../../../etc", "out/../out"):
+            fd = libc.open_in_root(root, path, os.O_RDONLY)
+            assert os.fstat(fd).st_ino == (tmp_path / "etc").stat().st_ino
+            os.close(fd)
+    finally:
+        os.close(root)
+
+
+def test_capabilities_are_limited_and_do_not_come_back():
+    def story() -> None:
+        kept = capabilities.mask(["CAP_KILL", "CAP_SETUID"])
+        capabilities.limit(kept)
+        capabilities.apply(kept)
+        status = Path("/proc/self/status").read_text()
+        assert f"CapEff:\t{kept:016x}" in status
+        assert f"CapBnd:\t{kept:016x}" in status
+        with pytest.raises(PermissionError):
+            os.chroot("/")
+
+    in_child(story)
+
+
+def test_capability_names():
+    assert capabilities.normal("net_admin") == "CAP_NET_ADMIN"
+    assert capabilities.mask(["CAP_CHOWN", "CAP_CHECKPOINT_RESTORE"]) == 1 | 1 << 40
+    with pytest.raises(ValueError, match="CAP_FLY"):
+        capabilities.mask(["CAP_FLY"])
+
+
+def test_seccomp_refuses_and_allows():
+    def story() -> None:
+        seccomp.install(0)
+        with pytest.raises(PermissionError):
+            libc.mount("tmpfs", "/tmp", "tmpfs")
+        with pytest.raises(PermissionError):
+            libc.unshare(namespaces.UTS)
+        pid = os.fork()  # still allowed: it makes no namespace
+        if pid == 0:
+            os._exit(3)
+        assert os.waitpid(pid, 0)[1] == 3 << 8
+
+    in_child(story)
+
+    def with_capability() -> None:
+        seccomp.install(capabilities.mask(["CAP_SYS_ADMIN"]))
+        libc.unshare(namespaces.UTS)
+
+    in_child(with_capability)
+
+
+def test_seccomp_programs_exist_for_both_machines():
+    for machine in ("x86_64", "aarch64"):
+        assert len(seccomp.program(0, machine)) % 8 == 0
+
+
+def test_a_process_is_told_from_another_by_its_start():
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+    started = procfs.start_time(pid)
+    assert procfs.end(pid, started + 1)  # another than meant: nothing is done
+    assert procfs.start_time(pid) == started
+    assert procfs.end(pid, started)
+    assert procfs.start_time(pid) == 0
+    os.waitpid(pid, 0)
+    assert procfs.end(pid, started)
+
+
+@pytest.fixture
+def cgroup() -> Iterator[tuple[cgroups.Cgroups, str]]:
+    path = f"test-{uuid.uuid4().hex[:8]}/a/b"
+    tree = cgroups.detect()
+    tree.create(path)
+    tree.create(path)
+    try:
+        yield tree, path
+    finally:
+        tree.remove(path.split("/")[0])
+        tree.remove(path.split("/")[0])
+    assert not any(os.path.exists(os.path.join(h.point, path.split("/")[0])) for h in cgroups.hierarchies())
+
+
+def test_cgroup_counts_limits_and_ends_processes(cgroup):
+    tree, path = cgroup
+    tree.limit(path, cpu_shares=100, cpu_quota_us=20_000, memory_limit=16 << 20, pids_limit=5)
+    tree.restrict_devices(path)
+    pid = os.fork()
+    if pid == 0:
+        for file in tree.join_files(path):
+            Path(file).write_text("0")
+        signal.pause()
+    while procfs.pids_in(tree.procs_files(path)) != {pid}:
+        pass
+    usage = tree.usage(path)
+    assert usage["pids"] == 1
+    assert 0 <= usage["memory_bytes"] <= 16 << 20
+    assert cgroups.oom_kills(tree.oom_file(path)) == 0
+    assert procfs.pids_in(tree.procs_files(path.split("/")[0])) == {pid}
+    tree.remove_empty(path)  # it is not
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert procfs.kill_all(tree.procs_files(path))
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def test_device_filter_loads_in_the_kernel_and_decides():
+    """Version 2's way; a hybrid machine has an empty version 2 tree beside version 1, which will do."""
+    points = [h.point for h in cgroups.hierarchies() if h.version == 2]
+    if not points:
+        pytest.skip("no version 2 cgroups here")
+    folder = os.path.join(points[0], f"test-{uuid.uuid4().hex[:8]}")
+    os.mkdir(folder)
+    try:
+        device_filter.attach(folder)
+
+        def story() -> None:
+            Path(folder, "cgroup.procs").write_text("0")
+            Path("/dev/null").write_text("x")
+            Path("/dev/urandom").open("rb").close()
+            with pytest.raises(PermissionError):
+                Path("/dev/kmsg").open("rb").close()
+
+        in_child(story)
+    finally:
+        cgroups.remove_tree(folder)
