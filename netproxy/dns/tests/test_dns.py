@@ -1,0 +1,129 @@
+"""Cluster names as Kubernetes' DNS specification has them: as values, then asked over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+from dnslib import QTYPE, DNSRecord
+
+from netproxy.dns.answers import Answers
+from netproxy.dns.forward import Forwarder
+from netproxy.dns.server import serve
+from netproxy.dns.zone import CNAME, PTR, SRV, A, Record, Zone
+
+
+def service(name: str, **spec: object) -> dict:
+    ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
+    return {"metadata": {"namespace": "shop", "name": name}, "spec": {"ports": ports, **spec}}
+
+
+def endpoints(name: str, *addresses: tuple[str, str | None, bool]) -> dict:
+    return {
+        "metadata": {"namespace": "shop", "name": f"{name}-abc", "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "endpoints": [
+            {"addresses": [address], "conditions": {"ready": ready}, **({"hostname": host} if host else {})}
+            for address, host, ready in addresses
+        ],
+    }
+
+
+@pytest.fixture
+def zone() -> Zone:
+    made = Zone("cluster.local")
+    made.set_service(service("web", clusterIP="10.96.3.4"))
+    made.set_service(service("db", clusterIP="None"))
+    made.set_slice(
+        endpoints("db", ("10.244.1.7", "db-0", True), ("10.244.2.7", None, True), ("10.244.3.7", "db-2", False))
+    )
+    made.set_service(service("outside", type="ExternalName", externalName="example.com"))
+    return made
+
+
+def values(zone: Zone, name: str, kind: int) -> list:
+    return [record.value for _, record in zone.find(name, kind).records]
+
+
+def test_a_service_has_its_address_and_ports(zone: Zone) -> None:
+    assert values(zone, "web.shop.svc.cluster.local", A) == ["10.96.3.4"]
+    assert values(zone, "_http._tcp.web.shop.svc.cluster.local", SRV) == [(80, "web.shop.svc.cluster.local")]
+    assert values(zone, "4.3.96.10.in-addr.arpa", PTR) == ["web.shop.svc.cluster.local"]
+
+
+def test_a_headless_service_has_its_ready_pods(zone: Zone) -> None:
+    assert values(zone, "db.shop.svc.cluster.local", A) == ["10.244.1.7", "10.244.2.7"]
+    assert values(zone, "db-0.db.shop.svc.cluster.local", A) == ["10.244.1.7"]
+    assert values(zone, "10-244-2-7.db.shop.svc.cluster.local", A) == ["10.244.2.7"]
+    assert not zone.find("db-2.db.shop.svc.cluster.local", A).exists
+    found = zone.find("_http._tcp.db.shop.svc.cluster.local", SRV)
+    assert (8080, "db-0.db.shop.svc.cluster.local") in [record.value for _, record in found.records]
+    assert ("db-0.db.shop.svc.cluster.local", Record(A, "10.244.1.7")) in found.additional
+
+
+def test_an_external_name_is_an_alias(zone: Zone) -> None:
+    assert zone.find("outside.shop.svc.cluster.local", A).records == [
+        ("outside.shop.svc.cluster.local", Record(CNAME, "example.com"))
+    ]
+
+
+def test_names_between_exist_and_others_do_not(zone: Zone) -> None:
+    assert zone.find("shop.svc.cluster.local", A).exists
+    assert zone.find("svc.cluster.local", A).exists
+    assert not zone.find("nothing.shop.svc.cluster.local", A).exists
+    assert not zone.find("other.svc.cluster.local", A).exists
+    assert values(zone, "10-244-1-9.shop.pod.cluster.local", A) == ["10.244.1.9"]
+    assert not zone.holds("example.com")
+
+
+def test_what_is_removed_is_no_longer_known(zone: Zone) -> None:
+    zone.remove_slice(endpoints("db"))
+    assert values(zone, "db.shop.svc.cluster.local", A) == []
+    zone.remove_service("shop", "db")
+    assert not zone.find("db.shop.svc.cluster.local", A).exists
+    zone.remove_service("shop", "web")
+    zone.remove_service("shop", "outside")
+    assert not zone.find("shop.svc.cluster.local", A).exists
+
+
+def test_answers_carry_the_soa_and_are_kept_until_a_change(zone: Zone) -> None:
+    answers = Answers(zone)
+    question = DNSRecord.question("nothing.shop.svc.cluster.local")
+    missing = DNSRecord.parse(answers.to(bytes(question.pack())))
+    assert missing.header.rcode == 3
+    assert missing.auth[0].rtype == QTYPE.SOA
+    zone.set_service(service("nothing", clusterIP="10.96.9.9"))
+    assert str(DNSRecord.parse(answers.to(bytes(question.pack()))).rr[0].rdata) == "10.96.9.9"
+    assert answers.to(bytes(DNSRecord.question("example.com").pack())) is None
+    assert answers.to(b"\0\1") == b""
+
+
+def test_a_long_answer_is_cut_for_udp_and_whole_for_tcp(zone: Zone) -> None:
+    zone.set_slice(endpoints("db", *((f"10.244.1.{number}", None, True) for number in range(1, 101))))
+    answers, question = Answers(zone), bytes(DNSRecord.question("db.shop.svc.cluster.local").pack())
+    assert DNSRecord.parse(answers.to(question)).header.tc
+    assert len(DNSRecord.parse(answers.to(question, udp=False)).rr) == 100
+
+
+async def test_it_answers_over_udp_and_tcp_and_fails_what_nobody_knows(zone: Zone) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
+        trial.bind(("127.0.0.1", 0))
+        port = trial.getsockname()[1]
+    serving = asyncio.create_task(serve("127.0.0.1", Answers(zone), Forwarder([]), port))
+    try:
+        question = DNSRecord.question("web.shop.svc.cluster.local")
+        for tcp in (False, True):
+            while True:  # until it listens
+                with contextlib.suppress(OSError):
+                    packed = await asyncio.to_thread(question.send, "127.0.0.1", port, tcp=tcp, timeout=5)
+                    break
+                await asyncio.sleep(0)
+            assert str(DNSRecord.parse(packed).rr[0].rdata) == "10.96.3.4"
+        unknown = DNSRecord.question("example.com")
+        assert DNSRecord.parse(await asyncio.to_thread(unknown.send, "127.0.0.1", port, timeout=5)).header.rcode == 2
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
