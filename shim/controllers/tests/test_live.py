@@ -236,3 +236,24 @@ async def test_a_suspended_job_runs_when_it_is_resumed_and_then_goes(tmp_path: P
         gone = asyncio.create_task(going)
         await here.client.patch(r.JOBS, "w", {"spec": {"ttlSecondsAfterFinished": 0}}, "default")
         await gone
+
+
+async def test_a_cron_job_makes_jobs_and_keeps_the_last(tmp_path: Path) -> None:
+    async with world(tmp_path, WORKLOADS, lambda _: "succeed") as here:
+        cron_job = {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "metadata": {"name": "c"},
+            "spec": {
+                "schedule": "* * * * *",
+                "successfulJobsHistoryLimit": 1,
+                "jobTemplate": {"spec": {"template": job()["spec"]["template"]}},
+            },
+        }
+        made = await here.client.create(r.CRONJOBS, cron_job, "default")
+        # as if the controller had been away for a while: what it missed is due now
+        late = {**made, "status": {"lastScheduleTime": "2026-01-01T00:00:00Z"}}
+        await here.client.update(r.CRONJOBS, late, subresource="status")
+        await here.until(r.CRONJOBS, "c", lambda each: bool(each["status"].get("lastSuccessfulTime")))
+        (completed,) = await here.events("SawCompletedJob")
+        assert completed.startswith("Saw completed job: c-")
