@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -171,3 +172,15 @@ class Container:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+
+
+def signal_number(name: str) -> int:
+    """``SIGTERM``, ``TERM``, ``15``; real-time signals as ``SIGRTMIN+3``."""
+    text = name.upper().removeprefix("SIG")
+    if text.isdigit():
+        return int(text)
+    base, _, offset = text.partition("+")
+    try:
+        return int(signal.Signals[f"SIG{base}"]) + int(offset or 0)
+    except (KeyError, ValueError):
+        return int(signal.SIGTERM)

@@ -19,7 +19,7 @@ from typing import Any
 
 from nodeagent.engine import records, requests, spawn, streams, wire, zygote
 from nodeagent.engine.channel import Channel
-from nodeagent.engine.container import Container
+from nodeagent.engine.container import Container, signal_number
 from nodeagent.engine.contract import (
     ContainerSpec,
     ContainerState,
@@ -238,7 +238,7 @@ class Engine:
         if found is None or found.phase != "running":
             return
         if grace > 0:
-            found.signal(_signal_number(found.spec.stop_signal))
+            found.signal(signal_number(found.spec.stop_signal))
             if await found.wait_exited(grace):
                 return
         found.signal(signal.SIGKILL)
@@ -400,15 +400,3 @@ class Engine:
         if image is None:
             raise ImageMissing(f"no such image: {reference}")
         return image
-
-
-def _signal_number(name: str) -> int:
-    """``SIGTERM``, ``TERM``, ``15``; real-time signals as ``SIGRTMIN+3``."""
-    text = name.upper().removeprefix("SIG")
-    if text.isdigit():
-        return int(text)
-    base, _, offset = text.partition("+")
-    try:
-        return int(signal.Signals[f"SIG{base}"]) + int(offset or 0)
-    except (KeyError, ValueError):
-        return int(signal.SIGTERM)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nodeagent.linux import capabilities, cgroups, device_filter, libc, mounts, namespaces, procfs, seccomp
+from nodeagent.linux import capabilities, cgroup2, cgroups, device_filter, libc, mounts, namespaces, procfs, seccomp
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="these are root's facilities")
 
@@ -217,6 +217,29 @@ def test_cgroup_counts_limits_and_ends_processes(cgroup):
         assert procfs.kill_all(tree.procs_files(path))
     finally:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def test_version_2_makes_enters_and_removes():
+    """On a hybrid machine its tree has no controllers; what needs none is the same."""
+    points = [h.point for h in cgroups.hierarchies() if h.version == 2]
+    if not points:
+        pytest.skip("no version 2 cgroups here")
+    tree = cgroup2.Version2(points[0])
+    top = f"test-{uuid.uuid4().hex[:8]}"
+    tree.create(f"{top}/a/b")
+    try:
+        pid = os.fork()
+        if pid == 0:
+            Path(*tree.join_files(f"{top}/a/b")).write_text("0")
+            signal.pause()
+        while procfs.pids_in(tree.procs_files(top)) != {pid}:
+            pass
+        tree.remove_empty(top)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    finally:
+        tree.remove(top)
+    assert not os.path.exists(os.path.join(points[0], top))
 
 
 def test_device_filter_loads_in_the_kernel_and_decides():
