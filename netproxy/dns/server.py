@@ -36,8 +36,13 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport.sendto(await self._forwarder.ask(data), addr)
 
 
-async def serve(address: str, answers: Answers, forwarder: Forwarder, port: int = PORT) -> None:
-    """Answer on ``address`` until cancelled. The address must be on an interface of this node."""
+async def serve(
+    address: str, answers: Answers, forwarder: Forwarder, port: int = PORT, listening: asyncio.Event | None = None
+) -> None:
+    """Answer on ``address`` until cancelled; ``listening`` is set once it does.
+
+    The address must be on an interface of this node.
+    """
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, TimeoutError, ConnectionError):
@@ -57,6 +62,8 @@ async def serve(address: str, answers: Answers, forwarder: Forwarder, port: int 
     )
     server = await asyncio.start_server(talk, address, port)
     log.info("cluster DNS on %s:%d", address, port)
+    if listening is not None:
+        listening.set()
     try:
         async with server:
             await server.serve_forever()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 
 import pytest
@@ -112,15 +111,13 @@ async def test_it_answers_over_udp_and_tcp_and_fails_what_nobody_knows(zone: Zon
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
         trial.bind(("127.0.0.1", 0))
         port = trial.getsockname()[1]
-    serving = asyncio.create_task(serve("127.0.0.1", Answers(zone), Forwarder([]), port))
+    listening = asyncio.Event()
+    serving = asyncio.create_task(serve("127.0.0.1", Answers(zone), Forwarder([]), port, listening))
+    await listening.wait()
     try:
         question = DNSRecord.question("web.shop.svc.cluster.local")
         for tcp in (False, True):
-            while True:  # until it listens
-                with contextlib.suppress(OSError):
-                    packed = await asyncio.to_thread(question.send, "127.0.0.1", port, tcp=tcp, timeout=5)
-                    break
-                await asyncio.sleep(0)
+            packed = await asyncio.to_thread(question.send, "127.0.0.1", port, tcp=tcp, timeout=5)
             assert str(DNSRecord.parse(packed).rr[0].rdata) == "10.96.3.4"
         unknown = DNSRecord.question("example.com")
         assert DNSRecord.parse(await asyncio.to_thread(unknown.send, "127.0.0.1", port, timeout=5)).header.rcode == 2
