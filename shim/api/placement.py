@@ -1,0 +1,139 @@
+"""May a pod be on a node? Tolerations against taints, node selectors against labels, and what a pod asks for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from shim.api import quantity
+from shim.api.meta import Object
+
+Amounts = dict[str, int]
+"""Amounts by resource name: thousandths of a CPU for ``cpu``, whole units for everything else."""
+
+
+def tolerates(tolerations: Iterable[Object], taint: Object) -> bool:
+    """Whether one of the tolerations matches the taint."""
+    return any(tolerates_one(toleration, taint) for toleration in tolerations)
+
+
+def tolerates_one(toleration: Object, taint: Object) -> bool:
+    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
+        return False
+    operator = toleration.get("operator") or "Equal"
+    if not toleration.get("key"):
+        return bool(operator == "Exists")
+    if toleration["key"] != taint.get("key"):
+        return False
+    value, other = toleration.get("value") or "", taint.get("value") or ""
+    if operator == "Exists":
+        return True
+    if operator == "Equal":
+        return bool(value == other)
+    bound, number = _number(value), _number(other)
+    if bound is None or number is None:
+        return False
+    return number > bound if operator == "Gt" else operator == "Lt" and number < bound
+
+
+def untolerated(taints: Iterable[Object], tolerations: Iterable[Object], effects: tuple[str, ...]) -> list[Object]:
+    """The taints of these effects that nothing tolerates."""
+    known = list(tolerations)
+    return [taint for taint in taints if taint.get("effect") in effects and not tolerates(known, taint)]
+
+
+def selected(node: Object, pod_spec: Object) -> bool:
+    """Whether the node has the labels of the node selector and satisfies the required node affinity."""
+    labels = node["metadata"].get("labels") or {}
+    if not (pod_spec.get("nodeSelector") or {}).items() <= labels.items():
+        return False
+    affinity = (pod_spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    return required is None or matches_node_selector(required, node)
+
+
+def matches_node_selector(selector: Object, node: Object) -> bool:
+    """A NodeSelector: one of its terms must match."""
+    return any(matches_term(term, node) for term in selector.get("nodeSelectorTerms") or ())
+
+
+def matches_term(term: Object, node: Object) -> bool:
+    """A NodeSelectorTerm: everything in it must match; an empty one matches nothing."""
+    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
+    if not expressions and not fields:
+        return False
+    labels = node["metadata"].get("labels") or {}
+    name = {"metadata.name": node["metadata"]["name"]}
+    return all(_requirement(each, labels) for each in expressions) and all(_requirement(each, name) for each in fields)
+
+
+def _requirement(requirement: Object, labels: Mapping[str, str]) -> bool:
+    found, values = labels.get(requirement["key"]), requirement.get("values") or ()
+    match requirement["operator"]:
+        case "In":
+            return found in values
+        case "NotIn":
+            return found not in values
+        case "Exists":
+            return found is not None
+        case "DoesNotExist":
+            return found is None
+        case "Gt" | "Lt" as operator:
+            number, bound = _number(found), _number(values[0] if values else None)
+            if number is None or bound is None:
+                return False
+            return number > bound if operator == "Gt" else number < bound
+    return False
+
+
+def _number(text: str | None) -> int | None:
+    try:
+        return int(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def amounts(quantities: Mapping[str, str] | None) -> Amounts:
+    """A ResourceList in whole numbers."""
+    return {
+        name: quantity.parse(text).milli if name == "cpu" else quantity.parse(text).value
+        for name, text in (quantities or {}).items()
+    }
+
+
+def pod_requests(spec: Object) -> Amounts:
+    """What a pod needs of a node: its containers together, or the most that an init container needs before them.
+
+    A restartable init container (sidecar) counts from its start on; pod-level requests and overhead are upstream's.
+    """
+    total: Amounts = {}
+    for container in spec.get("containers") or ():
+        _add(total, _requests(container))
+    sidecars: Amounts = {}
+    peak: Amounts = {}
+    for container in spec.get("initContainers") or ():
+        needs = _requests(container)
+        if container.get("restartPolicy") == "Always":
+            _add(total, needs)
+            _add(sidecars, needs)
+            needs = dict(sidecars)
+        else:
+            _add(needs, sidecars)
+        _most(peak, needs)
+    _most(total, peak)
+    total |= _requests(spec)  # of the pod as a whole, where they are given
+    _add(total, amounts(spec.get("overhead")))
+    return total
+
+
+def _requests(container: Object) -> Amounts:
+    return amounts((container.get("resources") or {}).get("requests"))
+
+
+def _add(total: Amounts, more: Amounts) -> None:
+    for name, amount in more.items():
+        total[name] = total.get(name, 0) + amount
+
+
+def _most(total: Amounts, other: Amounts) -> None:
+    for name, amount in other.items():
+        total[name] = max(total.get(name, 0), amount)

@@ -1,0 +1,147 @@
+"""On which nodes can a pod run at all? A table of filters; each answers for one node, with upstream's words.
+
+Filters are pure: what they need of the cluster is in the attempt. The first one that refuses speaks for the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from shim.api import placement
+from shim.scheduler.affinity import AffinityState
+from shim.scheduler.snapshot import ANY_ADDRESS, Node, Pod, Snapshot
+from shim.scheduler.spread import SpreadState
+from shim.scheduler.volumes import refuse_claims, volumes_reach
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why not: one or several reasons. ``final`` when removing other pods from the node would not help."""
+
+    reasons: tuple[str, ...]
+    final: bool = False
+
+
+class Attempt:
+    """One pod looking for a node, with what is worth computing once for all nodes."""
+
+    def __init__(self, pod: Pod, snapshot: Snapshot) -> None:
+        self.pod = pod
+        self.snapshot = snapshot
+        self.nodes = snapshot.nodes()
+        self.tolerations = pod.spec.get("tolerations") or ()
+
+    @cached_property
+    def affinity(self) -> AffinityState:
+        return AffinityState(self.pod, self.nodes, self.snapshot)
+
+    @cached_property
+    def spread(self) -> SpreadState:
+        return SpreadState(self.pod, self.nodes)
+
+
+Filter = Callable[[Attempt, Node], Refusal | None]
+
+UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+
+
+def unschedulable(attempt: Attempt, node: Node) -> Refusal | None:
+    assert node.obj is not None
+    if not node.obj["spec"].get("unschedulable") or placement.tolerates(attempt.tolerations, UNSCHEDULABLE):
+        return None
+    return Refusal(("node(s) were unschedulable",), final=True)
+
+
+def tainted(attempt: Attempt, node: Node) -> Refusal | None:
+    if not node.taints or not placement.untolerated(node.taints, attempt.tolerations, ("NoSchedule", "NoExecute")):
+        return None
+    return Refusal(("node(s) had untolerated taint(s)",), final=True)
+
+
+def selected(attempt: Attempt, node: Node) -> Refusal | None:
+    assert node.obj is not None
+    if placement.selected(node.obj, attempt.pod.spec):
+        return None
+    return Refusal(("node(s) didn't match Pod's node affinity/selector",), final=True)
+
+
+def ports_free(attempt: Attempt, node: Node) -> Refusal | None:
+    for protocol, address, port in attempt.pod.ports:
+        for other in node.pods.values():
+            for taken_protocol, taken_address, taken in other.ports:
+                same_address = address == taken_address or address in ANY_ADDRESS or taken_address in ANY_ADDRESS
+                if (protocol, port) == (taken_protocol, taken) and same_address:
+                    return Refusal(("node(s) didn't have free ports for the requested pod ports",))
+    return None
+
+
+def resources_fit(attempt: Attempt, node: Node) -> Refusal | None:
+    reasons = []
+    final = False
+    if len(node.pods) + 1 > node.allocatable.get("pods", 0):
+        reasons.append("Too many pods")
+    for name, amount in attempt.pod.requests.items():
+        allocatable = node.allocatable.get(name, 0)
+        if amount and amount > allocatable - node.requested.get(name, 0):
+            reasons.append(f"Insufficient {name}")
+            final = final or amount > allocatable
+    return Refusal(tuple(reasons), final) if reasons else None
+
+
+def volumes(attempt: Attempt, node: Node) -> Refusal | None:
+    assert node.obj is not None
+    if volumes_reach(attempt.pod, attempt.snapshot, node.obj):
+        return None
+    return Refusal(("node(s) didn't match PersistentVolume's node affinity",), final=True)
+
+
+def spread(attempt: Attempt, node: Node) -> Refusal | None:
+    reason = attempt.spread.refuse(node)
+    return Refusal((reason,), final=reason.endswith("(missing required label)")) if reason else None
+
+
+def near_and_apart(attempt: Attempt, node: Node) -> Refusal | None:
+    reason = attempt.affinity.refuse(node)
+    return Refusal((reason,), final=reason == "node(s) didn't match pod affinity rules") if reason else None
+
+
+FILTERS: dict[str, Filter] = {
+    "NodeUnschedulable": unschedulable,
+    "TaintToleration": tainted,
+    "NodeAffinity": selected,
+    "NodePorts": ports_free,
+    "NodeResourcesFit": resources_fit,
+    "VolumeBinding": volumes,
+    "PodTopologySpread": spread,
+    "InterPodAffinity": near_and_apart,
+}
+"""In upstream's order, under upstream's names. (NodeName: a pod that names a node needs no scheduler.)"""
+
+
+def feasible(attempt: Attempt) -> tuple[list[Node], dict[str, Refusal]]:
+    """The nodes that every filter accepts, and why each other one was refused."""
+    accepted: list[Node] = []
+    refusals: dict[str, Refusal] = {}
+    for node in attempt.nodes:
+        refusal = refuse(attempt, node)
+        if refusal is None:
+            accepted.append(node)
+        else:
+            refusals[node.name] = refusal
+    return accepted, refusals
+
+
+def refuse(attempt: Attempt, node: Node) -> Refusal | None:
+    """The first refusal, if there is one."""
+    for check in FILTERS.values():
+        refusal = check(attempt, node)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def refuse_everywhere(attempt: Attempt) -> str | None:
+    """Why the pod can run on no node whatsoever."""
+    return refuse_claims(attempt.pod, attempt.snapshot)

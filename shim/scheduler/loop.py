@@ -1,0 +1,216 @@
+"""How does a pod get its node? One decision at a time, from memory; the bindings are written side by side.
+
+A pod is assumed to be on its node as soon as that is decided, so the next decision need not wait for the server.
+If the binding fails, the assumption is taken back and the pod is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from shim.api.meta import GVR, Object, key_of, now
+from shim.api.status import ApiError
+from shim.client import Client, EventRecorder, Informer
+from shim.client import resource as r
+from shim.scheduler import messages
+from shim.scheduler.filters import Attempt, feasible, refuse_everywhere
+from shim.scheduler.queue import PodQueue
+from shim.scheduler.scores import best
+from shim.scheduler.snapshot import FINISHED, Pod, Snapshot
+from shim.settings import SchedulerSettings
+
+log = logging.getLogger(__name__)
+
+NAME = "default-scheduler"
+
+
+async def run(settings: SchedulerSettings, ready: Callable[[], None]) -> None:
+    """The scheduler: works until cancelled, and says ``ready`` once it knows the cluster."""
+    async with Client.from_kubeconfig(settings.kubeconfig, user_agent="kube-scheduler") as client:
+        await Scheduler(client).run(ready)
+
+
+class Scheduler:
+    """Places the pods that ask for ``default-scheduler``."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.snapshot = Snapshot()
+        self.queue = PodQueue()
+        self.recorder = EventRecorder(client, NAME, series=True)
+        self._tasks: asyncio.TaskGroup
+        self.pods = Informer(client, r.PODS)
+        self._informers = [self.pods, *self._follow_what_matters()]
+        self.pods.on_change(self._pod_changed)  # after nodes: nothing is decided before all have synced anyway
+
+    def _follow_what_matters(self) -> list[Informer]:
+        known: list[tuple[GVR, Callable[[Object | None, Object | None], None]]] = [
+            (r.NODES, self._node_changed),
+            (r.NAMESPACES, self._namespace_changed),
+            (r.PERSISTENTVOLUMECLAIMS, lambda old, new: self._noted(self.snapshot.claims, old, new)),
+            (r.PERSISTENTVOLUMES, lambda old, new: self._noted(self.snapshot.volumes, old, new)),
+            (r.STORAGECLASSES, lambda old, new: self._noted(self.snapshot.storage_classes, old, new)),
+        ]
+        informers = []
+        for gvr, handler in known:
+            informer = Informer(self.client, gvr)
+            informer.on_change(handler)
+            informers.append(informer)
+        return informers
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Follow the cluster, and schedule until cancelled."""
+        async with asyncio.TaskGroup() as self._tasks:
+            for informer in self._informers:
+                self._tasks.create_task(informer.run(), name=f"informer {informer.gvr.group_resource}")
+            for informer in self._informers:
+                await informer.synced()
+            ready()
+            while True:
+                self._schedule(await self.queue.pop())
+                await asyncio.sleep(0)  # let the binding of this pod begin before the next decision
+
+    # What is known of the cluster.
+
+    def _node_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None:
+            assert old is not None
+            self.snapshot.forget_node(old["metadata"]["name"])
+            return
+        self.snapshot.show_node(new)
+        if old is None or _of_interest(old) != _of_interest(new):
+            self.queue.something_changed()
+
+    def _namespace_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None:
+            assert old is not None
+            self.snapshot.namespaces.pop(old["metadata"]["name"], None)
+        else:
+            self.snapshot.namespaces[new["metadata"]["name"]] = new["metadata"].get("labels") or {}
+
+    def _noted(self, known: dict[str, Object], old: Object | None, new: Object | None) -> None:
+        if new is not None:
+            known[key_of(new)] = new
+            self.queue.something_changed()
+        elif old is not None:
+            known.pop(key_of(old), None)
+
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        pod = new or old
+        assert pod is not None
+        key = key_of(pod)
+        metadata, spec = pod["metadata"], pod["spec"]
+        finished = new is None or (new.get("status") or {}).get("phase") in FINISHED
+        node = spec.get("nodeName")
+        if finished:
+            self.queue.remove(key)
+            if self.snapshot.where(metadata["uid"]) is not None:
+                self.snapshot.remove(metadata["uid"])
+                self.queue.something_changed()  # there is room now
+        elif node:
+            self.queue.remove(key)
+            if self.snapshot.where(metadata["uid"]) != node or old is None or _shape(old) != _shape(pod):
+                self.snapshot.place(Pod.of(pod), node)
+                self.queue.something_changed()  # somebody may have waited for company
+        elif (
+            spec.get("schedulerName", NAME) != NAME or spec.get("schedulingGates") or metadata.get("deletionTimestamp")
+        ):
+            self.queue.remove(key)
+        elif old is None or key not in self.queue or _shape(old) != _shape(pod):
+            if self.snapshot.where(metadata["uid"]) is None:  # else its binding is on the way
+                self.queue.add(key, spec.get("priority") or 0)
+
+    # Deciding.
+
+    def _schedule(self, key: str) -> None:
+        obj = self.pods.get(key)
+        if obj is None or obj["spec"].get("nodeName") or obj["metadata"].get("deletionTimestamp"):
+            self.queue.remove(key)
+            return
+        try:
+            pod = Pod.of(obj)
+            attempt = Attempt(pod, self.snapshot)
+            everywhere = refuse_everywhere(attempt)
+            nodes, refusals = ([], {}) if everywhere else feasible(attempt)
+            if nodes:
+                chosen = best(attempt, nodes).name
+                self.snapshot.place(pod, chosen)
+                self._tasks.create_task(self._bind(pod, chosen))
+                return
+            message = messages.unschedulable(pod, len(attempt.nodes), refusals, everywhere)
+        except Exception:  # a pod that cannot even be read must not keep all others from running
+            log.exception("pod %s cannot be scheduled", key)
+            self.queue.retry(key)
+            return
+        self.queue.failed(key)
+        self._tasks.create_task(self._tell(pod, message))
+
+    async def _bind(self, pod: Pod, node: str) -> None:
+        metadata = pod.obj["metadata"]
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": metadata["name"], "namespace": pod.namespace, "uid": pod.uid},
+            "target": {"kind": "Node", "name": node},
+        }
+        try:
+            await self.client.create(r.PODS, binding, pod.namespace, name=metadata["name"], subresource="binding")
+        except Exception as error:
+            self._not_bound(pod, error)
+            return
+        self.queue.remove(pod.key)
+        message = f"Successfully assigned {pod.key} to {node}"
+        self.recorder.event(pod.obj, "Normal", "Scheduled", message, action="Binding")
+
+    def _not_bound(self, pod: Pod, error: Exception) -> None:
+        """Take the assumption back, unless the pod turns out to be bound after all."""
+        seen = self.pods.get(pod.key)
+        if seen is not None and seen["metadata"]["uid"] == pod.uid and seen["spec"].get("nodeName"):
+            return
+        self.snapshot.remove(pod.uid)
+        self.queue.something_changed()
+        if seen is None or (isinstance(error, ApiError) and error.code == 404):
+            self.queue.remove(pod.key)
+            return
+        log.warning("pod %s was not bound: %s", pod.key, error)
+        self.queue.retry(pod.key)
+
+    async def _tell(self, pod: Pod, message: str) -> None:
+        """Say why, in an event and in the pod's condition; written only when it says something new."""
+        self.recorder.event(pod.obj, "Warning", "FailedScheduling", message, action="Scheduling")
+        metadata = pod.obj["metadata"]
+        condition = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": message,
+            "observedGeneration": metadata.get("generation"),
+        }
+        conditions = (pod.obj.get("status") or {}).get("conditions") or ()
+        known: Object = next((each for each in conditions if each["type"] == "PodScheduled"), {})
+        condition = {name: value for name, value in condition.items() if value is not None}
+        if condition.items() <= known.items():
+            return
+        since = known.get("lastTransitionTime") if known.get("status") == "False" else None
+        patch = {"status": {"conditions": [{**condition, "lastProbeTime": None, "lastTransitionTime": since or now()}]}}
+        try:
+            await self.client.patch(
+                r.PODS, metadata["name"], patch, pod.namespace, subresource="status", type="strategic"
+            )
+        except ApiError as error:
+            if error.code != 404:
+                log.warning("pod %s: condition not written: %s", pod.key, error)
+
+
+def _of_interest(node: Object) -> tuple[object, ...]:
+    """What may let a pod fit that did not fit before."""
+    spec, status = node["spec"], node.get("status") or {}
+    return (node["metadata"].get("labels"), spec.get("taints"), spec.get("unschedulable"), status.get("allocatable"))
+
+
+def _shape(pod: Object) -> tuple[object, ...]:
+    """What decides where a pod fits, and where others fit beside it."""
+    metadata = pod["metadata"]
+    return (metadata.get("uid"), metadata.get("labels"), metadata.get("deletionTimestamp"), pod["spec"])

@@ -1,0 +1,114 @@
+"""Which pod is next? Ready ones by priority and age; those that fit nowhere wait for something to change.
+
+- A pod that failed is tried again only after a change that might help, and never before its back-off is over.
+- The back-off doubles with each failure; a pod that waits long is tried anyway, in case a change was missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from dataclasses import dataclass
+
+FIRST_BACKOFF = 0.2
+LONGEST_BACKOFF = 10.0
+LONGEST_WAIT = 60.0  # repairs a change that was missed
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A pod that is to be scheduled, wherever it waits."""
+
+    key: str
+    priority: int
+    order: int
+    failures: int = 0
+    not_before: float = 0.0
+    ready: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+
+class PodQueue:
+    """Keys of pods, in three places: ready, backing off, or waiting for a change."""
+
+    def __init__(self, first: float = FIRST_BACKOFF, longest: float = LONGEST_BACKOFF) -> None:
+        self._first, self._longest = first, longest
+        self._pods: dict[str, _Waiting] = {}
+        self._ready: list[tuple[int, int, str]] = []
+        self._order = itertools.count()
+        self._any = asyncio.Event()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._pods
+
+    def add(self, key: str, priority: int = 0) -> None:
+        """Try this pod now: it is new, or it was changed in what decides where it fits."""
+        pod = self._pods.get(key)
+        if pod is None:
+            pod = self._pods[key] = _Waiting(key, priority, next(self._order))
+        pod.priority = priority
+        self._make_ready(pod)
+
+    def remove(self, key: str) -> None:
+        """It is deleted, or has its place."""
+        pod = self._pods.pop(key, None)
+        if pod is not None and pod.timer is not None:
+            pod.timer.cancel()
+
+    async def pop(self) -> str:
+        """The next pod to try. It stays known until removed; say ``failed`` or ``retry`` when it was not placed."""
+        while True:
+            while self._ready:
+                _, _, key = heapq.heappop(self._ready)
+                pod = self._pods.get(key)
+                if pod is not None and pod.ready:
+                    pod.ready = False
+                    return key
+            self._any.clear()
+            await self._any.wait()
+
+    def failed(self, key: str) -> None:
+        """It fits nowhere: wait for a change."""
+        pod = self._fail(key)
+        if pod is not None:
+            self._ready_at(pod, asyncio.get_running_loop().time() + LONGEST_WAIT)
+
+    def retry(self, key: str) -> None:
+        """It failed for no reason of its own (the server did not answer): try again after its back-off."""
+        pod = self._fail(key)
+        if pod is not None:
+            self._ready_at(pod, pod.not_before)
+
+    def something_changed(self) -> None:
+        """Try everything that waits, as soon as its back-off is over."""
+        for pod in self._pods.values():
+            if pod.timer is not None and pod.timer.when() > pod.not_before:
+                self._ready_at(pod, pod.not_before)
+
+    def _fail(self, key: str) -> _Waiting | None:
+        pod = self._pods.get(key)
+        if pod is None or pod.ready:  # changed while it was tried: it goes again at once
+            return None
+        pod.not_before = asyncio.get_running_loop().time() + min(self._longest, self._first * 2**pod.failures)
+        pod.failures = min(pod.failures + 1, 30)
+        return pod
+
+    def _ready_at(self, pod: _Waiting, when: float) -> None:
+        if pod.timer is not None:
+            pod.timer.cancel()
+            pod.timer = None
+        loop = asyncio.get_running_loop()
+        if when <= loop.time():
+            self._make_ready(pod)
+        else:
+            pod.timer = loop.call_at(when, self._make_ready, pod)
+
+    def _make_ready(self, pod: _Waiting) -> None:
+        if pod.timer is not None:
+            pod.timer.cancel()
+            pod.timer = None
+        if not pod.ready and self._pods.get(pod.key) is pod:
+            pod.ready = True
+            heapq.heappush(self._ready, (-pod.priority, pod.order, pod.key))
+            self._any.set()

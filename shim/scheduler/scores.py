@@ -1,0 +1,122 @@
+"""Which of the possible nodes is best? A table of scores from 0 to 100 with weights; the highest sum wins.
+
+Scores are pure: each rates all the candidates at once, since most only mean something beside the others.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from shim.api import placement
+from shim.scheduler.filters import Attempt
+from shim.scheduler.snapshot import Node
+
+Score = Callable[[Attempt, Sequence[Node]], list[float]]
+
+COUNTED = ("cpu", "memory")
+ASSUMED = {"cpu": 100, "memory": 200 * 1024 * 1024}  # what a pod that asks for nothing is taken to use, as upstream
+
+
+def least_allocated(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
+    """The more is left free, the better."""
+    return [100 * sum(1 - part for part in _parts(attempt, node)) / len(COUNTED) for node in nodes]
+
+
+def balanced(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
+    """Use CPU and memory alike, so that neither is left over without the other."""
+    scores = []
+    for node in nodes:
+        first, second = _parts(attempt, node)
+        scores.append(100 * (1 - abs(first - second) / 2))
+    return scores
+
+
+def _parts(attempt: Attempt, node: Node) -> list[float]:
+    """How much of each counted resource would be in use with the pod, from 0 to 1."""
+    parts = []
+    for name in COUNTED:
+        used = sum(pod.requests.get(name) or ASSUMED[name] for pod in node.pods.values())
+        used += attempt.pod.requests.get(name) or ASSUMED[name]
+        allocatable = node.allocatable.get(name, 0)
+        parts.append(min(1.0, used / allocatable) if allocatable else 1.0)
+    return parts
+
+
+def siblings_apart(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
+    """The fewer pods of the same owner, and like pods of soft spread constraints, the better."""
+    owner = attempt.pod.owner
+    crowds = [
+        sum(pod.owner == owner and not pod.terminating for pod in node.pods.values() if owner)
+        + attempt.spread.crowding(node)
+        for node in nodes
+    ]
+    return _fewest(crowds)
+
+
+def taints_avoided(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
+    """Stay off nodes that would rather be left alone."""
+    return _fewest(
+        [len(placement.untolerated(node.taints, attempt.tolerations, ("PreferNoSchedule",))) for node in nodes]
+    )
+
+
+def preferred_nodes(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
+    """Preferred node affinity."""
+    affinity = (attempt.pod.spec.get("affinity") or {}).get("nodeAffinity") or {}
+    terms = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    return _most(
+        [
+            sum(term["weight"] for term in terms if node.obj and placement.matches_term(term["preference"], node.obj))
+            for node in nodes
+        ]
+    )
+
+
+def preferred_company(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
+    """Preferred pod affinity and anti-affinity."""
+    totals: dict[tuple[str, str], int] = {}
+    namespaces = attempt.snapshot.namespaces
+    if attempt.pod.near:
+        for node in attempt.nodes:
+            for term in attempt.pod.near:
+                value = node.labels.get(term.topology_key)
+                if value is not None:
+                    meant = sum(term.means(pod, namespaces) for pod in node.pods.values())
+                    place = (term.topology_key, value)
+                    totals[place] = totals.get(place, 0) + meant * term.weight
+    return _most(
+        [sum(weight for (key, value), weight in totals.items() if node.labels.get(key) == value) for node in nodes]
+    )
+
+
+def _fewest(counts: Sequence[int]) -> list[float]:
+    least, most = min(counts), max(counts)
+    return [100.0 if most == least else 100 * (most - count) / (most - least) for count in counts]
+
+
+def _most(counts: Sequence[int]) -> list[float]:
+    return [100 - score if len(set(counts)) > 1 else 0.0 for score in _fewest(counts)]
+
+
+SCORES: dict[str, tuple[int, Score]] = {
+    "TaintToleration": (3, taints_avoided),
+    "NodeAffinity": (2, preferred_nodes),
+    "PodTopologySpread": (2, siblings_apart),
+    "InterPodAffinity": (2, preferred_company),
+    "NodeResourcesFit": (1, least_allocated),
+    "NodeResourcesBalancedAllocation": (1, balanced),
+}
+"""Upstream's names and weights."""
+
+
+def best(attempt: Attempt, nodes: Sequence[Node]) -> Node:
+    """The node with the highest weighted sum; one of them at random when several have it."""
+    if len(nodes) == 1:
+        return nodes[0]
+    sums = [0.0] * len(nodes)
+    for weight, score in SCORES.values():
+        for index, points in enumerate(score(attempt, nodes)):
+            sums[index] += weight * points
+    highest = max(sums)
+    return random.choice([node for node, total in zip(nodes, sums, strict=True) if total >= highest - 1e-9])

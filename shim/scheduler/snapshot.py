@@ -1,0 +1,200 @@
+"""What is on each node, as the scheduler believes? The nodes with their pods, counted as pods come and go.
+
+A pod counts from the moment it is assumed to be on a node, before its binding is written or seen: so the next pod
+is placed knowing of it. When the informer shows the pod, that takes the assumption's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from shim.api import placement, selectors
+from shim.api.meta import Object, controller_of, key_of
+from shim.api.placement import Amounts
+
+HOSTNAME = "kubernetes.io/hostname"
+FINISHED = ("Succeeded", "Failed")
+ANY_ADDRESS = ("", "0.0.0.0")
+
+Port = tuple[str, str, int]
+"""Protocol, host address, host port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A pod affinity term, compiled: which pods it means, and what being near them is."""
+
+    topology_key: str
+    matches: Callable[[Mapping[str, str]], bool]
+    namespaces: frozenset[str]
+    in_namespace: Callable[[Mapping[str, str]], bool] | None
+    weight: int = 0
+
+    def means(self, pod: Pod, namespaces: Mapping[str, Mapping[str, str]]) -> bool:
+        """Whether the pod is one of those; ``namespaces`` are the labels of each."""
+        here = pod.namespace in self.namespaces or (
+            self.in_namespace is not None and self.in_namespace(namespaces.get(pod.namespace, {}))
+        )
+        return here and self.matches(pod.labels)
+
+
+@dataclass(slots=True)
+class Pod:
+    """What scheduling needs of a pod, read from it once."""
+
+    obj: Object
+    key: str
+    uid: str
+    namespace: str
+    labels: Mapping[str, str]
+    priority: int
+    owner: str
+    requests: Amounts
+    ports: frozenset[Port]
+    terminating: bool
+    affinity: tuple[Term, ...]
+    anti_affinity: tuple[Term, ...]
+    near: tuple[Term, ...]  # preferred affinity; a negative weight is preferred anti-affinity
+
+    @property
+    def spec(self) -> Object:
+        spec: Object = self.obj["spec"]
+        return spec
+
+    @classmethod
+    def of(cls, obj: Object) -> Pod:
+        metadata, spec = obj["metadata"], obj["spec"]
+        affinity = spec.get("affinity") or {}
+        near, apart = affinity.get("podAffinity") or {}, affinity.get("podAntiAffinity") or {}
+        required, preferred = (
+            "requiredDuringSchedulingIgnoredDuringExecution",
+            "preferredDuringSchedulingIgnoredDuringExecution",
+        )
+        namespace = metadata.get("namespace", "")
+        return cls(
+            obj=obj,
+            key=key_of(obj),
+            uid=metadata.get("uid", ""),
+            namespace=namespace,
+            labels=metadata.get("labels") or {},
+            priority=spec.get("priority") or 0,
+            owner=(controller_of(obj) or {}).get("uid", ""),
+            requests=placement.pod_requests(spec),
+            ports=frozenset(_host_ports(spec)),
+            terminating=bool(metadata.get("deletionTimestamp")),
+            affinity=tuple(_term(term, namespace) for term in near.get(required) or ()),
+            anti_affinity=tuple(_term(term, namespace) for term in apart.get(required) or ()),
+            near=(
+                *(_term(each["podAffinityTerm"], namespace, each["weight"]) for each in near.get(preferred) or ()),
+                *(_term(each["podAffinityTerm"], namespace, -each["weight"]) for each in apart.get(preferred) or ()),
+            ),
+        )
+
+
+def _term(term: Object, namespace: str, weight: int = 0) -> Term:
+    in_namespace = term.get("namespaceSelector")
+    names = term.get("namespaces") or ([namespace] if in_namespace is None else [])
+    return Term(
+        term["topologyKey"],
+        selectors.from_object(term.get("labelSelector")).matches,
+        frozenset(names),
+        selectors.from_object(in_namespace).matches if in_namespace is not None else None,
+        weight,
+    )
+
+
+def _host_ports(spec: Object) -> list[Port]:
+    return [
+        (port.get("protocol") or "TCP", port.get("hostIP") or "", port["hostPort"])
+        for containers in (spec.get("containers"), spec.get("initContainers"))
+        for container in containers or ()
+        for port in container.get("ports") or ()
+        if port.get("hostPort")
+    ]
+
+
+@dataclass(slots=True)
+class Node:
+    """A node with the pods on it. ``obj`` is None while only its pods are known."""
+
+    name: str
+    obj: Object | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Object, ...] = ()
+    allocatable: Amounts = field(default_factory=dict)
+    pods: dict[str, Pod] = field(default_factory=dict)
+    requested: Amounts = field(default_factory=dict)
+
+    def show(self, obj: Object) -> None:
+        """Take over what the Node object says."""
+        self.obj = obj
+        self.labels = obj["metadata"].get("labels") or {}
+        self.taints = tuple(obj["spec"].get("taints") or ())
+        status = obj.get("status") or {}
+        self.allocatable = placement.amounts(status.get("allocatable") or status.get("capacity"))
+
+    def place(self, pod: Pod) -> None:
+        self.pods[pod.uid] = pod
+        for name, amount in pod.requests.items():
+            self.requested[name] = self.requested.get(name, 0) + amount
+
+    def remove(self, uid: str) -> None:
+        pod = self.pods.pop(uid)
+        for name, amount in pod.requests.items():
+            self.requested[name] -= amount
+
+
+class Snapshot:
+    """All nodes and everything else a placement depends on."""
+
+    def __init__(self) -> None:
+        self.namespaces: dict[str, Mapping[str, str]] = {}
+        self.claims: dict[str, Object] = {}
+        self.volumes: dict[str, Object] = {}
+        self.storage_classes: dict[str, Object] = {}
+        self.repelling = 0  # pods with required anti-affinity: none of them, and nobody needs to look for them
+        self._nodes: dict[str, Node] = {}
+        self._where: dict[str, str] = {}  # pod uid -> node name
+
+    def nodes(self) -> list[Node]:
+        """The nodes that exist."""
+        return [node for node in self._nodes.values() if node.obj is not None]
+
+    def node(self, name: str) -> Node | None:
+        return self._nodes.get(name)
+
+    def show_node(self, obj: Object) -> None:
+        name = obj["metadata"]["name"]
+        self._nodes.setdefault(name, Node(name)).show(obj)
+
+    def forget_node(self, name: str) -> None:
+        """The node is gone; its pods may be shown for a while longer."""
+        node = self._nodes.get(name)
+        if node is not None:
+            node.obj = None
+            self._drop_empty(node)
+
+    def place(self, pod: Pod, name: str) -> None:
+        """The pod is, or is assumed to be, on this node and nowhere else."""
+        self.remove(pod.uid)
+        self._nodes.setdefault(name, Node(name)).place(pod)
+        self._where[pod.uid] = name
+        self.repelling += bool(pod.anti_affinity)
+
+    def remove(self, uid: str) -> None:
+        """The pod is on no node (any longer)."""
+        name = self._where.pop(uid, None)
+        if name is not None:
+            node = self._nodes[name]
+            self.repelling -= bool(node.pods[uid].anti_affinity)
+            node.remove(uid)
+            self._drop_empty(node)
+
+    def where(self, uid: str) -> str | None:
+        """The name of the node the pod is on."""
+        return self._where.get(uid)
+
+    def _drop_empty(self, node: Node) -> None:
+        if node.obj is None and not node.pods:
+            del self._nodes[node.name]

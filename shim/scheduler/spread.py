@@ -1,0 +1,88 @@
+"""Are like pods spread evenly over zones and nodes? Topology spread constraints. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from shim.api import placement, selectors
+from shim.api.meta import Object
+from shim.scheduler.snapshot import Node, Pod
+
+UNEVEN = "node(s) didn't match pod topology spread constraints"
+NO_LABEL = f"{UNEVEN} (missing required label)"
+
+
+@dataclass(slots=True)
+class Constraint:
+    """One constraint with the number of matching pods in each of its domains."""
+
+    key: str
+    max_skew: int
+    matches: Callable[[Mapping[str, str]], bool]
+    min_domains: int
+    domains: Counter[str]
+
+    def least(self) -> int:
+        """The fewest matching pods of any domain; 0 while there are fewer domains than asked for."""
+        if len(self.domains) < self.min_domains:
+            return 0
+        return min(self.domains.values(), default=0)
+
+
+class SpreadState:
+    """A pod's constraints, counted over all nodes once."""
+
+    def __init__(self, pod: Pod, nodes: Sequence[Node]) -> None:
+        self._pod = pod
+        constraints = pod.spec.get("topologySpreadConstraints") or ()
+        self._hard = _count(pod, nodes, [each for each in constraints if each["whenUnsatisfiable"] == "DoNotSchedule"])
+        self._soft = _count(pod, nodes, [each for each in constraints if each["whenUnsatisfiable"] != "DoNotSchedule"])
+
+    def refuse(self, node: Node) -> str | None:
+        """Why not on this node."""
+        for constraint in self._hard:
+            domain = node.labels.get(constraint.key)
+            if domain is None:
+                return NO_LABEL
+            itself = int(constraint.matches(self._pod.labels))
+            if constraint.domains[domain] + itself - constraint.least() > constraint.max_skew:
+                return UNEVEN
+        return None
+
+    def crowding(self, node: Node) -> int:
+        """How many like pods share the node's domains, by the constraints that only prefer."""
+        return sum(each.domains[node.labels[each.key]] for each in self._soft if each.key in node.labels)
+
+
+def _count(pod: Pod, nodes: Sequence[Node], constraints: Sequence[Object]) -> list[Constraint]:
+    keys = [each["topologyKey"] for each in constraints]
+    counted = []
+    for each in constraints:
+        selector = dict(each.get("labelSelector") or {})
+        for key in each.get("matchLabelKeys") or ():  # e.g. pod-template-hash: one rollout is spread by itself
+            if key in pod.labels:
+                selector["matchLabels"] = {**(selector.get("matchLabels") or {}), key: pod.labels[key]}
+        matches = selectors.from_object(selector).matches if "labelSelector" in each else selectors.NOTHING.matches
+        constraint = Constraint(each["topologyKey"], each["maxSkew"], matches, each.get("minDomains") or 1, Counter())
+        for node in nodes:
+            if all(key in node.labels for key in keys) and _counts(pod, node, each):
+                like = (
+                    other.namespace == pod.namespace and not other.terminating and matches(other.labels)
+                    for other in node.pods.values()
+                )
+                constraint.domains[node.labels[constraint.key]] += sum(like)
+        counted.append(constraint)
+    return counted
+
+
+def _counts(pod: Pod, node: Node, constraint: Object) -> bool:
+    """Whether the node is one the pod could be on, as far as the constraint asks."""
+    assert node.obj is not None
+    if constraint.get("nodeAffinityPolicy", "Honor") == "Honor" and not placement.selected(node.obj, pod.spec):
+        return False
+    tolerations = pod.spec.get("tolerations") or ()
+    return constraint.get("nodeTaintsPolicy", "Ignore") == "Ignore" or not placement.untolerated(
+        node.taints, tolerations, ("NoSchedule", "NoExecute")
+    )
