@@ -16,20 +16,21 @@ from nodeagent.linux import cgroups, mounts, procfs
 
 
 async def teardown_node(data_dir: Path, run_dir: Path, cgroup_root: str) -> None:
-    """End every process, mount and cgroup of the node and its files under /run; what is in ``data_dir`` stays."""
-    await asyncio.to_thread(_teardown, Path(run_dir).absolute(), cgroup_root.strip("/"))
+    """End every process, mount and cgroup of the node and its files under /run; the files in ``data_dir`` stay."""
+    await asyncio.to_thread(_teardown, Path(data_dir).absolute(), Path(run_dir).absolute(), cgroup_root.strip("/"))
 
 
-def _teardown(run: Path, cgroup_root: str) -> None:
+def _teardown(data: Path, run: Path, cgroup_root: str) -> None:
     spawn.stop(run)  # first: nothing new starts
     tree = cgroups.detect()
     procfs.kill_all(tree.procs_files(cgroup_root))
     for path in (run / "monitors").glob("*.sock"):  # each writes down the exit it saw, and goes
         _end_monitor(path)
     procfs.kill_all(tree.procs_files(cgroup_root))
-    if run.exists():
-        for point in mounts.below(str(run)):
+    for folder in (run, data / "pods"):  # namespaces; and volumes in memory, which end as at a reboot
+        for point in mounts.below(str(folder)):
             mounts.detach(point)
+    if run.exists():
         shutil.rmtree(run)
     tree.remove(cgroup_root)
     parent = os.path.dirname(cgroup_root)

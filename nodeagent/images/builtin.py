@@ -34,7 +34,7 @@ _FOLDERS = {
     "tmp": 0o1777,
     "var/tmp": 0o1777,
 }
-_LARGEST = 256 * 1024  # of a file copied from /etc: configuration is small
+_LARGEST = 2 << 20  # of a file copied from /etc: configuration is small, binary databases are not
 
 
 def host_layer(layers: Path) -> tuple[str, dict[str, str], int]:

@@ -269,6 +269,13 @@ async def test_host_image_shows_programs_and_no_secrets(node):
     assert not Path("/usr/new").exists()
 
 
+async def test_busybox_serves_and_fetches(node):
+    await node.sandbox()
+    await node.start("echo page > /var/www/index.html; exec httpd -f -p 80 -h /var/www", "server")
+    await node.run("until wget -q -O - http://127.0.0.1/ 2>/dev/null; do sleep 0.02; done")
+    assert node.log() == "page\n"
+
+
 async def test_removal_leaves_no_files(node):
     await node.sandbox()
     await node.run("echo > /big")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from nodeagent.engine import spawn, teardown_node
-from nodeagent.linux import procfs
+from nodeagent.linux import libc, procfs
 
 from .conftest import processes_of
 
@@ -135,6 +135,16 @@ async def test_teardown_of_everything(node):
     assert not node.run_dir.exists()
     assert {state.exit_code for state in await node.engine.containers()} == {137}
     await node.engine.teardown()
+
+
+async def test_teardown_unmounts_volumes_and_keeps_files(node):
+    volume = node.data_dir / "pods/uid/volumes/memory"
+    volume.mkdir(parents=True)
+    libc.mount("tmpfs", str(volume), "tmpfs", 0, "size=64k")
+    (node.data_dir / "pods/uid/file").touch()
+    await node.engine.teardown()
+    assert not volume.is_mount()
+    assert (node.data_dir / "pods/uid/file").exists()
 
 
 async def test_teardown_when_data_is_gone_already(node):
