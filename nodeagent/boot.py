@@ -33,5 +33,6 @@ async def run(settings: NodeAgentSettings, ready: Callable[[], None]) -> None:
                 log.warning("logs and exec are not built yet")
             group.create_task(kubelet.run(ready))
     finally:
+        network.close()
         await client.close()
         await engine.close()

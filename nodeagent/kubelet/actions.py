@@ -7,13 +7,14 @@ known to nobody.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from nodeagent.engine.contract import ContainerState, EngineError, SandboxSpec, StartFailed
+from nodeagent.engine.contract import ContainerState, EngineError, SandboxSpec, SandboxState, StartFailed
 from nodeagent.engine.contract import ImageMissing as EngineImageMissing
 from nodeagent.kubelet import identity, names, resources
 from nodeagent.kubelet.containerspec import Surroundings, container_spec
@@ -28,6 +29,8 @@ from nodeagent.kubelet.podstate import PodState
 from nodeagent.kubelet.restarts import go_duration, next_delay
 from nodeagent.kubelet.volumes.payloads import Source
 from shim.api.meta import Object
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -73,7 +76,10 @@ async def mount_volumes(state: PodState) -> None:
 
 async def create_sandbox(state: PodState, attempt: int) -> None:
     """Namespaces and network for the pod; an old sandbox's network goes first."""
-    node, pod, spec = state.node, state.pod, state.pod["spec"]
+    node = state.node
+    if not state.pod["spec"].get("hostNetwork"):
+        await node.network_up.wait()
+    made: SandboxState | None = None
     try:
         async with node.starting:
             for old in node.inventory.sandboxes(state.uid):
@@ -81,28 +87,44 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
                 await whole(node.engine.stop_sandbox(old.id))
                 node.inventory.put_sandbox(replace(old, ready=False))
                 await refresh(state)
-            hostname, _ = identity.hostname_of(pod, node.settings.cluster_domain, node.settings.node_name)
-            sysctls = (spec.get("securityContext") or {}).get("sysctls") or ()
-            wanted = SandboxSpec(
-                id=names.new_id(),
-                hostname=hostname,
-                cgroup=resources.cgroup_of(pod),
-                resources=resources.pod_limits(pod),
-                host_network=bool(spec.get("hostNetwork")),
-                host_pid=bool(spec.get("hostPID")),
-                host_ipc=bool(spec.get("hostIPC")),
-                share_pid=bool(spec.get("shareProcessNamespace")),
-                sysctls=tuple((sysctl["name"], sysctl["value"]) for sysctl in sysctls),
-                labels={**names.pod_labels(pod), names.SANDBOX_ATTEMPT: str(attempt)},
-            )
-            made = await whole(node.engine.run_sandbox(wanted))
             state.ip = ""
+            made = await whole(_made_known(state, node.engine.run_sandbox(_sandbox_spec(state, attempt))))
             await whole(attach(state, made.id, made.netns))
-            node.inventory.put_sandbox(made)
         state.waiting.pop("", None)
-    except (EngineError, OSError) as error:
+    except Exception as error:  # whatever the engine or the network met: users see it, and it is tried again
         state.tell("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
         state.waiting[""] = Waiting("", "", time.time() + SANDBOX_RETRY)
+        if made is not None:
+            await node.network.detach(made.id)
+            await whole(node.engine.remove_sandbox(made.id))
+            node.inventory.drop_sandbox(state.uid, made.id)
+        if not isinstance(error, (EngineError, OSError)):
+            log.exception("sandbox of %s", names.pod_text(state.pod))
+
+
+async def _made_known(state: PodState, making: Coroutine[object, object, SandboxState]) -> SandboxState:
+    """Even if nobody waits for it any more, the sandbox is in the inventory."""
+    made = await making
+    state.node.inventory.put_sandbox(made)
+    return made
+
+
+def _sandbox_spec(state: PodState, attempt: int) -> SandboxSpec:
+    node, pod, spec = state.node, state.pod, state.pod["spec"]
+    hostname, _ = identity.hostname_of(pod, node.settings.cluster_domain, node.settings.node_name)
+    sysctls = (spec.get("securityContext") or {}).get("sysctls") or ()
+    return SandboxSpec(
+        id=names.new_id(),
+        hostname=hostname,
+        cgroup=resources.cgroup_of(pod),
+        resources=resources.pod_limits(pod),
+        host_network=bool(spec.get("hostNetwork")),
+        host_pid=bool(spec.get("hostPID")),
+        host_ipc=bool(spec.get("hostIPC")),
+        share_pid=bool(spec.get("shareProcessNamespace")),
+        sysctls=tuple((sysctl["name"], sysctl["value"]) for sysctl in sysctls),
+        labels={**names.pod_labels(pod), names.SANDBOX_ATTEMPT: str(attempt)},
+    )
 
 
 async def attach(state: PodState, sandbox: str, netns: str) -> None:

@@ -32,6 +32,8 @@ from shim.client import resource as r
 
 log = logging.getLogger(__name__)
 
+NETWORK_RETRY = 0.25
+
 
 class Kubelet:
     """One node's kubelet. ``pods`` answers the HTTP server's questions."""
@@ -64,8 +66,9 @@ class Kubelet:
             allocatable=nodeinfo.allocatable(has),
             memory_capacity=int(has["memory"].removesuffix("Ki")) * 1024,
             starting=asyncio.Semaphore(STARTS_AT_ONCE),
+            network_up=asyncio.Event(),
         )
-        self._object = NodeObject(settings, client, network, images)
+        self._object = NodeObject(settings, client, images, self._connect)
         self._bound = Informer(client, r.PODS, field_selector=f"spec.nodeName={settings.node_name}")
         self.pods: PodSource = Directory(self.node, self._workers.values())
 
@@ -89,6 +92,16 @@ class Kubelet:
                 ready()
         finally:
             await self._close()
+
+    async def _connect(self, pod_cidr: str) -> None:
+        """The node has its pod network: pods can be attached from here on."""
+        network = self.node.network
+        await network.set_pod_cidr(pod_cidr)
+        while not await network.ready():  # noqa: ASYNC110  # it has no event for that
+            await asyncio.sleep(NETWORK_RETRY)
+        if not self.node.network_up.is_set():
+            await network.retain(self.node.inventory.ready_sandboxes())
+            self.node.network_up.set()
 
     async def _close(self) -> None:
         for task in self._tasks.values():

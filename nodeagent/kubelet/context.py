@@ -44,3 +44,4 @@ class Node:
     allocatable: Mapping[str, str]
     memory_capacity: int
     starting: asyncio.Semaphore
+    network_up: asyncio.Event  # pods can be attached

@@ -68,8 +68,7 @@ class PodImages:
             message = f'Back-off pulling image "{name}": ErrImagePull: {failure.message}'
             raise ImageMissing(Waiting("ImagePullBackOff", message, min(until, now + LOOK_AGAIN)))
         message = (
-            f'image "{name}" is not on this node, and kubeshim cannot pull yet:'
-            ' import it with "shim image import FILE"'
+            f'image "{name}" is not on this node, and kubeshim cannot pull yet: import it with "shim image import FILE"'
         )
         tell("Normal", "Pulling", f'Pulling image "{name}"')
         tell("Warning", "Failed", f'Failed to pull image "{name}": {message}')

@@ -38,6 +38,9 @@ class Inventory:
     def pods(self) -> set[str]:
         return {*self._sandboxes, *self._containers}
 
+    def ready_sandboxes(self) -> set[str]:
+        return {state.id for found in self._sandboxes.values() for state in found.values() if state.ready}
+
     def put_sandbox(self, state: SandboxState) -> None:
         self._sandboxes.setdefault(state.labels.get(names.POD_UID, ""), {})[state.id] = state
 

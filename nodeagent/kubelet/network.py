@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,3 +31,9 @@ class PodNetwork(Protocol):
 
     async def detach(self, sandbox: str) -> None:
         """Free the address, the interface and host ports. Idempotent; the namespace may be gone already."""
+
+    async def retain(self, sandboxes: Collection[str]) -> None:
+        """Detach all others: after a restart, those that went while nobody looked."""
+
+    def close(self) -> None:
+        """Let go; pods keep their network."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
 from nodeagent.engine.contract import ImageStore
 from nodeagent.kubelet import nodeinfo
-from nodeagent.kubelet.network import PodNetwork
 from nodeagent.settings import NodeAgentSettings
 from shim.api.meta import Object, now, now_micro
 from shim.api.status import ApiError
@@ -26,16 +26,23 @@ LEASE_SECONDS = 40
 RENEW_EVERY = 10.0
 LOOK_EVERY = 10.0
 REPORT_EVERY = 300.0
-NETWORK_RETRY = 0.25
+NETWORK_RETRY = 1.0
 
 
 class NodeObject:
     """Keeps the Node and its Lease; ``ready`` once the API server knows this node to be Ready."""
 
-    def __init__(self, settings: NodeAgentSettings, client: Client, network: PodNetwork, images: ImageStore) -> None:
+    def __init__(
+        self,
+        settings: NodeAgentSettings,
+        client: Client,
+        images: ImageStore,
+        connect: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """``connect`` is called with the pod CIDR; the node is Ready once it has returned."""
         self._settings = settings
         self._client = client
-        self._network = network
+        self._connect = connect
         self._images = images
         self._network_ready = False
         self._told: Object = {}
@@ -139,9 +146,13 @@ class NodeObject:
         while True:
             await self._cidr_known.wait()
             self._cidr_known.clear()
-            await self._network.set_pod_cidr(self._pod_cidr)
-            while not await self._network.ready():  # noqa: ASYNC110  # the network has no event for it
-                await asyncio.sleep(NETWORK_RETRY)
+            try:
+                await self._connect(self._pod_cidr)
+            except Exception:  # whatever it is, the node is NotReady and says so until it works
+                log.exception("the pod network %s cannot be made", self._pod_cidr)
+                self._network_ready = False
+                asyncio.get_running_loop().call_later(NETWORK_RETRY, self._cidr_known.set)
+                continue
             self._network_ready = True
             self._look.set()
 

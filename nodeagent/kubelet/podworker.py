@@ -140,6 +140,7 @@ class PodWorker:
             return
         sandboxes = self.node.inventory.sandboxes(state.uid)
         if sandboxes and sandboxes[0].ready:
+            await self.node.network_up.wait()
             await actions.whole(actions.attach(state, sandboxes[0].id, sandboxes[0].netns))
 
     async def _perform(self, step: Step, sandbox: str) -> bool:

@@ -1,0 +1,212 @@
+"""The kubelet on a real node: API server, engine and network are the real ones, seen from outside only."""
+
+import asyncio
+import os
+
+import pytest
+from world import container, first, phase, ready, waits, world
+
+from nodeagent.kubelet import names
+from shim.client import resource as r
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, cgroups and mounts")
+
+
+@pytest.fixture
+async def node(tmp_path):
+    async with world(tmp_path) as it:
+        yield it
+
+
+async def test_the_life_of_a_pod(node):
+    told = (await node.client.get(r.NODES, "n1"))["status"]
+    assert {c["type"]: c["status"] for c in told["conditions"]}["Ready"] == "True"
+    lease = await node.client.get(r.LEASES, "n1", "kube-node-lease")
+    assert lease["spec"]["holderIdentity"] == "n1"
+
+    await node.create("web")
+    pod = await node.until("web", ready)
+    assert pod["status"]["podIP"].startswith("10.99.0.")
+    assert first(pod)["containerID"].startswith("kubeshim://")
+    target = node.agent.kubelet.pods.container("default", "web", "c")
+    assert (target.running, node.agent.kubelet.pods.log("default", "web", "c")) == (True, target.log_path)
+
+    await node.client.delete(r.PODS, "web", "default")
+    await node.until_gone("web")
+    assert [reason for reason, _ in await node.events("web")] == ["Pulled", "Created", "Started", "Killing"]
+    await wait_until(lambda: not node.agent.kubelet.pods.pods())
+    assert await node.agent.engine.containers() == []
+    assert list((node.settings.data_dir / "pods").iterdir()) == []
+
+
+async def wait_until(true):
+    """For what nobody tells of: look again until it is so."""
+    async with asyncio.timeout(10):
+        while not (await it if asyncio.iscoroutine(it := true()) else it):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_pods_that_end(node):
+    await node.create("done", container(command=["true"]), restartPolicy="Never")
+    script = "echo oops > /dev/termination-log; exit 3"
+    await node.create("failed", container(command=["sh", "-c", script]), restartPolicy="Never")
+    eater = container(command=["tail", "/dev/zero"], resources={"limits": {"memory": "16Mi"}})
+    await node.create("eater", eater, restartPolicy="Never")
+    await node.create("crash", container(command=["false"]))
+    await node.create("bad", container(command=["/no/such"]), restartPolicy="Never")
+    await node.create("late", activeDeadlineSeconds=1)
+
+    await node.until("done", phase("Succeeded"))
+    failed = first(await node.until("failed", phase("Failed")))["state"]["terminated"]
+    assert (failed["exitCode"], failed["message"]) == (3, "oops\n")
+    assert first(await node.until("eater", phase("Failed")))["state"]["terminated"]["reason"] == "OOMKilled"
+    crash = first(await node.until("crash", waits("CrashLoopBackOff")))
+    assert (crash["restartCount"], crash["lastState"]["terminated"]["exitCode"]) == (1, 1)
+    assert first(await node.until("bad", phase("Failed")))["state"]["terminated"]["reason"] == "StartError"
+    assert (await node.until("late", phase("Failed")))["status"]["reason"] == "DeadlineExceeded"
+
+
+async def test_what_a_container_finds(node):
+    await node.client.create(r.CONFIGMAPS, {"metadata": {"name": "cm"}, "data": {"k": "one", "E": "env"}}, "default")
+    script = "; ".join(
+        [
+            "grep $(hostname) /etc/hosts",
+            "cat /etc/resolv.conf /cm/k /sub /shared/from-init",
+            "echo $POD $E $KUBERNETES_SERVICE_HOST",
+            "test -s /var/run/secrets/kubernetes.io/serviceaccount/token && echo token",
+            "id -u; id -G; stat -f -c %T /mem",
+            "until grep -q two /cm/k; do sleep 0.05; done; echo updated",
+        ]
+    )
+    reader = container(
+        command=["sh", "-c", script],
+        env=[{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        envFrom=[{"configMapRef": {"name": "cm"}}],
+        volumeMounts=[
+            {"name": "cm", "mountPath": "/cm"},
+            {"name": "cm", "mountPath": "/sub", "subPath": "k"},
+            {"name": "shared", "mountPath": "/shared"},
+            {"name": "mem", "mountPath": "/mem"},
+        ],
+    )
+    writer = container("i", ["sh", "-c", "echo init > /shared/from-init"], volumeMounts=[reader["volumeMounts"][2]])
+    await node.create(
+        "finder",
+        reader,
+        initContainers=[writer],
+        restartPolicy="Never",
+        securityContext={"runAsUser": 1234, "fsGroup": 2000},
+        volumes=[
+            {"name": "cm", "configMap": {"name": "cm"}},
+            {"name": "shared", "emptyDir": {}},
+            {"name": "mem", "emptyDir": {"medium": "Memory"}},
+        ],
+    )
+    ip = (await node.until("finder", ready))["status"]["podIP"]
+    await wait_until(lambda: "tmpfs" in node.log("finder"))
+    await node.client.patch(r.CONFIGMAPS, "cm", {"data": {"k": "two"}}, "default")
+    await node.until("finder", phase("Succeeded"))
+    assert node.log("finder").splitlines() == [
+        f"{ip}\tfinder",
+        "search default.svc.cluster.local svc.cluster.local cluster.local",
+        "nameserver 10.96.0.10",
+        "options ndots:5",
+        "oneoneinit",
+        "finder env 10.96.0.1",
+        "token",
+        "1234",
+        "0 2000",
+        "tmpfs",
+        "updated",
+    ]
+
+
+async def test_probes_and_hooks(node):
+    healthy = {"exec": {"command": ["test", "-e", "/tmp/ok"]}, "periodSeconds": 1}
+    probed = container(
+        command=["sh", "-c", "echo $$; trap 'exit 0' TERM; sleep 1000 & wait"],
+        startupProbe={"exec": {"command": ["true"]}, "periodSeconds": 1},
+        readinessProbe=healthy,
+        livenessProbe={
+            "exec": {"command": ["sh", "-c", "! test -e /tmp/sick"]},
+            "periodSeconds": 1,
+            "failureThreshold": 1,
+        },
+        lifecycle={"postStart": {"exec": {"command": ["touch", "/tmp/ok"]}}},
+    )
+    await node.create("probed", probed)
+    pod = await node.until("probed", ready)
+    engine, run = node.agent.engine, first(pod)["containerID"].rpartition("/")[2]
+    process = await engine.exec(run, ["touch", "/tmp/sick"])
+    await process.wait()
+    await process.close()
+    pod = await node.until("probed", lambda pod: ready(pod) and first(pod)["restartCount"] == 1)
+    assert first(pod)["lastState"]["terminated"]["containerID"].endswith(run)
+    events = await node.events("probed")
+    assert ("Killing", "Container c failed liveness probe, will be restarted") in events
+    assert ("Unhealthy", "Liveness probe failed: ") in events
+
+    refused = container(readinessProbe={"tcpSocket": {"port": 1}, "periodSeconds": 1})
+    await node.create("refused", refused)
+    pod = await node.until("refused", lambda pod: pod["status"].get("podIP") and first(pod)["started"])
+    expected = f"Readiness probe failed: dial tcp {pod['status']['podIP']}:1: connect: connection refused"
+
+    async def told():
+        return ("Unhealthy", expected) in await node.events("refused")
+
+    await wait_until(told)
+
+
+async def test_what_is_missing_is_waited_for(node):
+    await node.create("image", container(image="no.such/x:1"))
+    await node.create("config", container(envFrom=[{"configMapRef": {"name": "later"}}]))
+    await node.create("secret", volumes=[{"name": "v", "secret": {"secretName": "later"}}])
+    await node.until("image", waits("ErrImagePull"))
+    await node.until("image", waits("ImagePullBackOff"))
+    await node.until("config", waits("CreateContainerConfigError"))
+    await wait_until(lambda: node.events("secret"))
+    assert (await node.events("secret"))[0] == (
+        "FailedMount",
+        'MountVolume.SetUp failed for volume "v" : secret "later" not found',
+    )
+    await node.client.create(r.CONFIGMAPS, {"metadata": {"name": "later"}}, "default")
+    await node.client.create(r.SECRETS, {"metadata": {"name": "later"}}, "default")
+    await node.until("config", ready)
+    await node.until("secret", ready)
+
+
+async def test_a_new_agent_goes_on_where_the_last_one_ended(node):
+    await node.create("keep", container(readinessProbe={"exec": {"command": ["true"]}, "periodSeconds": 1}))
+    await node.create("gone")
+    before = await node.until("keep", ready)
+    await node.until("gone", ready)
+    await node.stop_agent()
+    await node.client.delete(r.PODS, "gone", "default", grace_period=0)
+    agent = await node.start_agent()
+    await wait_until(lambda: agent.kubelet.node.inventory.pods() == {names.uid_of(before)})
+    await node.create("next")
+    await node.until("next", ready)
+    assert node.pods.get("default/keep") == before  # nobody noticed
+
+    await node.reboot()
+    await node.start_agent()
+    after = await node.until("keep", lambda pod: ready(pod) and first(pod)["restartCount"] == 1)
+    assert first(after)["containerID"] != first(before)["containerID"]
+
+
+async def test_a_shorter_grace_overtakes_a_longer_one(node):
+    stubborn = container(command=["sh", "-c", "trap '' TERM; while :; do sleep 1; done"])
+    await node.create("stubborn", stubborn, terminationGracePeriodSeconds=600)
+    await node.until("stubborn", ready)
+    await node.client.delete(r.PODS, "stubborn", "default")
+    await node.until("stubborn", lambda pod: bool(pod["metadata"].get("deletionTimestamp")))
+    await node.client.delete(r.PODS, "stubborn", "default", grace_period=1)
+    await node.until_gone("stubborn")
+
+
+async def test_many_pods_at_once(node):
+    await asyncio.gather(*(node.create(f"p{i}") for i in range(30)))
+    pods = await asyncio.gather(*(node.until(f"p{i}", ready) for i in range(30)))
+    assert len({pod["status"]["podIP"] for pod in pods}) == 30
+    await node.client.delete_collection(r.PODS, "default")
+    await asyncio.gather(*(node.until_gone(f"p{i}") for i in range(30)))
