@@ -153,8 +153,10 @@ class _Decoder:
             return self.mismatch(type.go, value, trail, struct)
         text = value.replace("\r", "").replace("\n", "")
         try:
+            if len(text) % 4:
+                raise ValueError("not padded")
             binascii.a2b_base64(text, strict_mode=True)
-        except (binascii.Error, ValueError):
+        except ValueError:
             self.complain(f"illegal base64 data at input byte {_base64_error(value)}")
             return None
         return text

@@ -63,8 +63,10 @@ class Protobuf:
             )
         try:
             return self._decode(memoryview(data)[4:])
-        except (IndexError, UnicodeDecodeError, struct.error, OverflowError, RecursionError) as error:
-            raise ProtobufError("unexpected EOF") from error
+        except ProtobufError:
+            raise
+        except (IndexError, TypeError, ValueError, OverflowError, RecursionError, struct.error) as error:
+            raise ProtobufError("unexpected EOF") from error  # cut off, or a field with another type's bytes
 
     def _decode(self, data: memoryview) -> Object:
         kind = api_version = content_type = ""
