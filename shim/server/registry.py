@@ -23,6 +23,7 @@ from shim.store.contract import Conflict
 from shim.store.entry import encode
 
 RETRIES = 100  # every lost race means that another writer has won: this many in a row is a hot loop somewhere
+CATCH_UP = 0.05  # seconds; commits take a few milliseconds
 GENERATED_RETRIES = 8
 NAME_LIMIT = 63
 _SUFFIX_CHARS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
@@ -150,9 +151,17 @@ class Registry:
                 self._check_uid(write, entry)
             try:
                 return await self._replace(write, entry, change, prepare, validate), False
-            except Conflict:
-                continue
+            except Conflict as lost:
+                await self.catch_up(lost)
         raise conflict(resource.group, resource.name, write.name, MODIFIED)
+
+    async def catch_up(self, lost: Conflict) -> None:
+        """Another writer was quicker: let its write become visible, or the next try would lose to it again."""
+        wanted = lost.found or self.cache.revision + 1  # a deletion under way has no revision to wait for yet
+        try:
+            await self.cache.wait(wanted, CATCH_UP)
+        except TimeoutError:
+            pass  # that write failed after all
 
     async def _replace(
         self, write: Write, entry: Entry, change: Change, prepare: Prepare | None, validate: Validate | None

@@ -67,8 +67,8 @@ class Removal:
                 raise not_found(resource.group, resource.name, write.name)
             try:
                 return await self._delete(write, entry, options)
-            except Conflict:
-                continue
+            except Conflict as lost:
+                await self._registry.catch_up(lost)
         raise conflict(resource.group, resource.name, write.name, MODIFIED)
 
     async def delete_all(self, write: Write, entries: Sequence[Entry], options: DeleteOptions) -> list[bytes]:

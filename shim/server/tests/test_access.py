@@ -1,0 +1,100 @@
+"""Who may do what: certificates, tokens, impersonation, roles."""
+
+from __future__ import annotations
+
+CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
+RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces/{ns}"
+ALICE = {"Impersonate-User": "alice"}
+
+
+async def _allow(api, user, *verbs, resources=("configmaps",)):
+    rules = [{"apiGroups": [""], "resources": list(resources), "verbs": list(verbs)}]
+    assert (await api.post(f"{RBAC}/roles", {"metadata": {"name": "r"}, "rules": rules})).status == 201
+    subjects = [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}]
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}
+    binding = {"metadata": {"name": "b"}, "roleRef": reference, "subjects": subjects}
+    assert (await api.post(f"{RBAC}/rolebindings", binding)).status == 201
+
+
+async def test_anonymous_sees_health_and_version_and_nothing_else(api):
+    for path in ("/healthz", "/livez", "/readyz", "/version"):
+        assert (await api.get(path, anonymous=True)).status == 200
+    refused = await api.get(CONFIGMAPS, anonymous=True)
+    assert refused.status == 403
+    assert refused.message == (
+        f'configmaps is forbidden: User "system:anonymous" cannot list resource "configmaps" in API group "" '
+        f'in the namespace "{api.namespace}"'
+    )
+    path = await api.get("/metrics", anonymous=True)
+    assert path.message == 'forbidden: User "system:anonymous" cannot get path "/metrics"'
+
+
+async def test_a_bad_token_is_unauthorized(api):
+    answer = await api.get(CONFIGMAPS, anonymous=True, headers={"Authorization": "Bearer bogus"})
+    assert answer.status == 401
+
+
+async def test_a_role_takes_effect_at_once_and_ceases_at_once(api):
+    assert (await api.get(CONFIGMAPS, headers=ALICE)).status == 403
+    await _allow(api, "alice", "list")
+    assert (await api.get(CONFIGMAPS, headers=ALICE)).status == 200
+    assert (await api.post(CONFIGMAPS, api.configmap("a"), headers=ALICE)).status == 403
+    await api.delete(f"{RBAC}/rolebindings/b")
+    assert (await api.get(CONFIGMAPS, headers=ALICE)).status == 403
+
+
+async def test_a_binding_to_a_role_that_is_missing_says_so(api):
+    await _allow(api, "alice", "list")
+    await api.delete(f"{RBAC}/roles/r")
+    answer = await api.get(CONFIGMAPS, headers=ALICE)
+    assert answer.message.endswith(': RBAC: role.rbac.authorization.k8s.io "r" not found')
+
+
+async def test_who_may_not_impersonate_is_refused(api):
+    await _allow(api, "alice", "list")
+    token = await _token(api)
+    bearer = {"Authorization": f"Bearer {token}", **ALICE}
+    answer = await api.get(CONFIGMAPS, anonymous=True, headers=bearer)
+    assert answer.status == 403
+    assert 'cannot impersonate resource "users"' in answer.message
+
+
+async def _token(api, **spec):
+    request = {"spec": {"expirationSeconds": 600, **spec}}
+    made = await api.post("/api/v1/namespaces/{ns}/serviceaccounts/default/token", request)
+    assert made.status == 201
+    return made.json["status"]["token"]
+
+
+async def test_a_service_account_token_works_until_its_account_goes(api):
+    bearer = {"Authorization": f"Bearer {await _token(api)}"}
+    who = await api.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", {}, anonymous=True, headers=bearer)
+    assert who.json["status"]["userInfo"]["username"] == f"system:serviceaccount:{api.namespace}:default"
+    await api.delete("/api/v1/namespaces/{ns}/serviceaccounts/default")
+    assert (await api.get(CONFIGMAPS, anonymous=True, headers=bearer)).status == 401
+
+
+async def test_a_token_bound_to_a_pod_goes_with_it(api):
+    await api.post("/api/v1/namespaces/{ns}/pods", api.pod("p"))
+    token = await _token(api, boundObjectRef={"apiVersion": "v1", "kind": "Pod", "name": "p"})
+    review = {"spec": {"token": token}}
+    reviewed = (await api.post("/apis/authentication.k8s.io/v1/tokenreviews", review)).json["status"]
+    assert reviewed["authenticated"]
+    assert reviewed["user"]["extra"]["authentication.kubernetes.io/pod-name"] == ["p"]
+    await api.delete("/api/v1/namespaces/{ns}/pods/p")
+    gone = (await api.post("/apis/authentication.k8s.io/v1/tokenreviews", review)).json["status"]
+    assert not gone.get("authenticated")
+
+
+async def test_access_reviews(api):
+    await _allow(api, "alice", "get")
+    attributes = {"namespace": api.namespace, "verb": "get", "resource": "configmaps"}
+    review = {"spec": {"resourceAttributes": attributes}}
+    path = "/apis/authorization.k8s.io/v1"
+    mine = (await api.post(f"{path}/selfsubjectaccessreviews", review, headers=ALICE)).json["status"]
+    why = f'RBAC: allowed by RoleBinding "b/{api.namespace}" of Role "r" to User "alice"'
+    assert mine == {"allowed": True, "reason": why}
+    other = {"spec": {"user": "bob", "resourceAttributes": attributes}}
+    assert (await api.post(f"{path}/subjectaccessreviews", other)).json["status"] == {"allowed": False}
+    rules = await api.post(f"{path}/selfsubjectrulesreviews", {"spec": {"namespace": api.namespace}}, headers=ALICE)
+    assert {"verbs": ["get"], "apiGroups": [""], "resources": ["configmaps"]} in rules.json["status"]["resourceRules"]

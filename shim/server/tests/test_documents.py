@@ -1,0 +1,71 @@
+"""What the server says of itself: discovery, OpenAPI, health, metrics, and paths that are not there."""
+
+from __future__ import annotations
+
+
+async def test_groups_and_resources(api):
+    groups = (await api.get("/apis")).json["groups"]
+    assert "apps" in [group["name"] for group in groups]
+    apps = (await api.get("/apis/apps/v1")).json
+    assert apps["kind"] == "APIResourceList"
+    names = [resource["name"] for resource in apps["resources"]]
+    assert {"deployments", "deployments/scale", "deployments/status"} <= set(names)
+
+
+async def test_aggregated_discovery(api):
+    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+    answer = await api.get("/apis", accept=accept)
+    assert answer.headers["Content-Type"] == "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    assert answer.json["kind"] == "APIGroupDiscoveryList"
+
+
+async def test_openapi_v3_describes_a_group(api):
+    paths = (await api.get("/openapi/v3")).json["paths"]
+    address = paths["apis/apps/v1"]["serverRelativeURL"]
+    document = await api.get(address)
+    assert document.headers["Cache-Control"] == "public, immutable"
+    schemas = document.json["components"]["schemas"]
+    deployment = schemas["io.k8s.api.apps.v1.Deployment"]
+    assert deployment["x-kubernetes-group-version-kind"][0]["kind"] == "Deployment"
+    assert "io.k8s.api.core.v1.PodSpec" in schemas
+    patch = document.json["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
+    assert "fieldValidation" in [parameter["name"] for parameter in patch["parameters"]]
+
+
+async def test_openapi_v2_has_every_definition(api):
+    document = (await api.get("/openapi/v2")).json
+    assert document["swagger"] == "2.0"
+    assert "io.k8s.api.core.v1.Pod" in document["definitions"]
+    protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    assert (await api.get("/openapi/v2", accept=protobuf)).status == 406
+
+
+async def test_health_in_detail(api):
+    answer = await api.get("/readyz?verbose")
+    assert answer.data.startswith(b"[+]ping ok\n")
+    assert answer.data.endswith(b"readyz check passed\n")
+
+
+async def test_metrics_count_requests(api):
+    await api.get("/api/v1/namespaces/{ns}/configmaps")
+    text = (await api.get("/metrics")).data.decode()
+    assert 'apiserver_request_total{code="200",group="",resource="configmaps"' in text
+
+
+async def test_paths_that_name_nothing(api):
+    assert (await api.get("/nope")).data == b"404 page not found\n"
+    assert (await api.get("/apis/nope.example.com/v1")).data == b"404 page not found\n"
+    missing = await api.get("/api/v1/nopes")
+    assert missing.message == "the server could not find the requested resource"
+    wrong = await api.post("/api/v1/namespaces/{ns}/configmaps/a", {})
+    assert wrong.status == 405
+    assert wrong.message == "the server does not allow this method on the requested resource"
+
+
+async def test_what_every_cluster_has(api):
+    for path in (
+        "/api/v1/namespaces/kube-system",
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin",
+        "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical",
+    ):
+        assert (await api.get(path)).status == 200

@@ -1,0 +1,147 @@
+"""Lists, pages, selectors and the forms an answer can take."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from shim.codec.definitions import load_schema
+from shim.codec.protobuf import Protobuf
+
+CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+
+
+async def _some(api, count=5):
+    for number in range(count):
+        labels = {"i": str(number), "parity": "odd" if number % 2 else "even"}
+        await api.post(CONFIGMAPS, {"metadata": {"name": f"c{number}", "labels": labels}})
+
+
+def _names(answer):
+    return [item["metadata"]["name"] for item in answer.json["items"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("labelSelector=parity%3Deven", ["c0", "c2", "c4"]),
+        ("labelSelector=parity!%3Deven", ["c1", "c3"]),
+        ("labelSelector=i+in+(1,2)", ["c1", "c2"]),
+        ("labelSelector=i%3E2", ["c3", "c4"]),
+        ("fieldSelector=metadata.name%3Dc1", ["c1"]),
+        ("fieldSelector=metadata.name!%3Dc1&labelSelector=parity%3Dodd", ["c3"]),
+    ],
+)
+async def test_selectors(api, query, found):
+    await _some(api)
+    assert _names(await api.get(f"{CONFIGMAPS}?{query}")) == found
+
+
+async def test_selectors_that_mean_nothing_are_refused(api):
+    assert (await api.get(f"{CONFIGMAPS}?labelSelector=a%3D%3D%3Db")).status == 400
+    unknown = await api.get(f"{CONFIGMAPS}?fieldSelector=data.k%3Dv")
+    assert unknown.message.startswith('"data.k" is not a known field selector')
+
+
+async def test_items_of_a_list_do_not_repeat_their_kind(api):
+    await _some(api, 2)
+    answer = (await api.get(CONFIGMAPS)).json
+    assert (answer["kind"], answer["apiVersion"]) == ("ConfigMapList", "v1")
+    assert [sorted(item) for item in answer["items"]] == [["metadata"], ["metadata"]]
+
+
+async def test_pages_show_one_moment_whatever_is_written_between_them(api):
+    await _some(api)
+    page = await api.get(f"{CONFIGMAPS}?limit=2")
+    assert _names(page) == ["c0", "c1"]
+    assert page.json["metadata"]["remainingItemCount"] == 3
+    await api.delete(f"{CONFIGMAPS}/c3")
+    await api.post(CONFIGMAPS, api.configmap("c22"))
+    second = await api.get(f"{CONFIGMAPS}?limit=2&continue={page.json['metadata']['continue']}")
+    assert _names(second) == ["c2", "c3"]
+    assert second.json["metadata"]["resourceVersion"] == page.json["metadata"]["resourceVersion"]
+    last = await api.get(f"{CONFIGMAPS}?limit=2&continue={second.json['metadata']['continue']}")
+    assert _names(last) == ["c4"]
+    assert "continue" not in last.json["metadata"]
+
+
+async def test_a_bad_token_is_refused(api):
+    answer = await api.get(f"{CONFIGMAPS}?continue=abc")
+    assert answer.status == 400
+    assert answer.message.startswith("invalid continue token")
+
+
+async def test_a_version_from_the_future_is_waited_for_and_then_refused(api):
+    answer = await api.get(f"{CONFIGMAPS}?resourceVersion=99999999")
+    assert answer.status == 504
+    assert "Too large resource version" in answer.message
+
+
+async def test_a_table_has_rows_and_columns(api):
+    await api.post(CONFIGMAPS, api.configmap("a", data={"k": "v"}))
+    table = (await api.get(CONFIGMAPS, accept=TABLE)).json
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Data", "Age"]
+    assert table["rows"][0]["cells"][:2] == ["a", 1]
+    assert table["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
+
+
+async def test_metadata_alone(api):
+    await api.post(CONFIGMAPS, api.configmap("a", data={"k": "v"}))
+    accept = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+    partial = (await api.get(f"{CONFIGMAPS}/a", accept=accept)).json
+    assert sorted(partial) == ["apiVersion", "kind", "metadata"]
+
+
+async def test_forms_nobody_knows_are_refused(api):
+    await api.post(CONFIGMAPS, api.configmap("a"))
+    assert (await api.get(f"{CONFIGMAPS}/a", accept="text/html")).status == 406
+    assert (await api.get(CONFIGMAPS, accept="application/json;as=Nope;v=v1;g=meta.k8s.io")).status == 406
+
+
+async def test_yaml_and_protobuf(api):
+    yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: y\ndata:\n  a: b\n"
+    assert (await api.post(CONFIGMAPS, yaml, content="application/yaml")).status == 201
+    shown = await api.get(f"{CONFIGMAPS}/y", accept="application/yaml")
+    assert shown.headers["Content-Type"] == "application/yaml"
+    assert b"  a: b\n" in shown.data
+    protobuf = "application/vnd.kubernetes.protobuf"
+    packed = await api.get(f"{CONFIGMAPS}/y", accept=protobuf)
+    assert packed.data.startswith(b"k8s\0")
+    await api.delete(f"{CONFIGMAPS}/y")
+    body = Protobuf(load_schema()).encode(api.configmap("p", data={"a": "b"}))
+    made = await api.post(CONFIGMAPS, body, content=protobuf)
+    assert made.json["data"] == {"a": "b"}
+    watched = await api.get(f"{CONFIGMAPS}?watch=1&timeoutSeconds=1", accept=f"{protobuf};stream=watch")
+    assert watched.headers["Content-Type"] == f"{protobuf};stream=watch"
+    assert b"ADDED" in watched.data
+
+
+async def test_long_answers_are_compressed_for_those_who_like_it(api):
+    for number in range(3):
+        await api.post(CONFIGMAPS, api.configmap(f"c{number}", data={"k": "x" * 100_000}))
+    plain = await api.get(CONFIGMAPS, headers={"Accept-Encoding": "identity"})
+    assert "Content-Encoding" not in plain.headers
+    session = api.session
+    url = f"{api.url}{CONFIGMAPS.replace('{ns}', api.namespace)}"
+    async with session.get(url, headers={"Accept-Encoding": "gzip"}) as response:
+        assert response.headers["Content-Encoding"] == "gzip"
+        body = await response.read()
+    assert (gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body) == plain.data
+
+
+async def test_events_are_served_in_two_groups(api):
+    reference = {"kind": "Pod", "name": "p", "namespace": api.namespace}
+    event = {
+        "metadata": {"name": "e"},
+        "involvedObject": reference,
+        "reason": "R",
+        "message": "hello",
+        "type": "Normal",
+    }
+    assert (await api.post("/api/v1/namespaces/{ns}/events", event)).status == 201
+    other = (await api.get("/apis/events.k8s.io/v1/namespaces/{ns}/events")).json
+    assert other["kind"] == "EventList"
+    assert other["items"][0]["note"] == "hello"
+    assert other["items"][0]["regarding"]["name"] == "p"

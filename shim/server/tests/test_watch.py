@@ -1,0 +1,77 @@
+"""Watchers see every change after the version they name, once, in order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+
+CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
+
+
+def _seen(events):
+    return [(event["type"], event["object"]["metadata"]["name"]) for event in events]
+
+
+async def test_what_happened_since_a_version_is_told_in_order(api):
+    first = (await api.post(CONFIGMAPS, api.configmap("a"))).json
+    since = first["metadata"]["resourceVersion"]
+    await api.post(CONFIGMAPS, api.configmap("b"))
+    await api.patch(f"{CONFIGMAPS}/a", {"data": {"k": "v"}})
+    await api.delete(f"{CONFIGMAPS}/b")
+    events = await api.watch(f"{CONFIGMAPS}?resourceVersion={since}")
+    assert _seen(events) == [("ADDED", "b"), ("MODIFIED", "a"), ("DELETED", "b")]
+    versions = [int(event["object"]["metadata"]["resourceVersion"]) for event in events]
+    assert versions == sorted(versions)
+
+
+async def test_without_a_version_what_is_there_comes_first(api):
+    await api.post(CONFIGMAPS, api.configmap("a"))
+    assert _seen(await api.watch(CONFIGMAPS)) == [("ADDED", "a")]
+
+
+async def test_objects_come_and_go_as_they_start_and_cease_to_match(api):
+    first = (await api.post(CONFIGMAPS, {"metadata": {"name": "a", "labels": {"on": "no"}}})).json
+    for value in ("yes", "still", "no"):
+        label = "yes" if value != "no" else "no"
+        await api.patch(f"{CONFIGMAPS}/a", {"metadata": {"labels": {"on": label}}, "data": {"k": value}})
+    since = first["metadata"]["resourceVersion"]
+    events = await api.watch(f"{CONFIGMAPS}?labelSelector=on%3Dyes&resourceVersion={since}")
+    assert _seen(events) == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a")]
+
+
+async def test_live_events_arrive_while_the_watch_is_open(api):
+    path = f"{api.url}{CONFIGMAPS.replace('{ns}', api.namespace)}"
+    async with api.session.get(f"{path}?watch=1&timeoutSeconds=30") as response:
+        await api.post(CONFIGMAPS, api.configmap("live"))
+        event = orjson.loads(await asyncio.wait_for(response.content.readline(), 10))
+    assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "live")
+
+
+async def test_initial_events_end_with_a_marked_bookmark(api):
+    await api.post(CONFIGMAPS, api.configmap("a"))
+    query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    added, bookmark = await api.watch(f"{CONFIGMAPS}?{query}")
+    assert added["type"] == "ADDED"
+    assert bookmark["type"] == "BOOKMARK"
+    assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+async def test_tables_are_watched_too(api):
+    await api.post(CONFIGMAPS, api.configmap("a"))
+    accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    answer = await api.get(f"{CONFIGMAPS}?watch=1&timeoutSeconds=1", accept=accept)
+    event = orjson.loads(answer.data)
+    assert event["object"]["rows"][0]["cells"][0] == "a"
+
+
+async def test_the_old_watch_path(api):
+    await api.post(CONFIGMAPS, api.configmap("a"))
+    answer = await api.get("/api/v1/watch/namespaces/{ns}/configmaps?timeoutSeconds=1")
+    assert orjson.loads(answer.data)["type"] == "ADDED"
+
+
+async def test_options_that_contradict_are_refused(api):
+    answer = await api.get(f"{CONFIGMAPS}?watch=1&sendInitialEvents=true")
+    assert answer.status == 422
+    assert "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan" in answer.message
