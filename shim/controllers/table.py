@@ -7,8 +7,11 @@ from collections.abc import Callable
 from shim.client import Client
 from shim.controllers.loop import Controller, run_controllers
 from shim.controllers.node_ipam import NodeIpamController
+from shim.controllers.node_lifecycle import NodeLifecycleController
+from shim.controllers.pod_gc import PodGcController
 from shim.controllers.root_ca import RootCaController
 from shim.controllers.service_accounts import ServiceAccountController
+from shim.controllers.taint_eviction import TaintEvictionController
 from shim.controllers.workloads import WORKLOADS
 from shim.settings import ControllerSettings
 
@@ -16,6 +19,9 @@ CLUSTER: list[type[Controller]] = [
     NodeIpamController,
     ServiceAccountController,
     RootCaController,
+    NodeLifecycleController,
+    TaintEvictionController,
+    PodGcController,
 ]
 """What keeps the cluster itself in order."""
 

@@ -118,9 +118,10 @@ class Scheduler:
             spec.get("schedulerName", NAME) != NAME or spec.get("schedulingGates") or metadata.get("deletionTimestamp")
         ):
             self.queue.remove(key)
+        elif self.snapshot.where(metadata["uid"]) is not None:
+            pass  # its binding is on the way
         elif old is None or key not in self.queue or _shape(old) != _shape(pod):
-            if self.snapshot.where(metadata["uid"]) is None:  # else its binding is on the way
-                self.queue.add(key, spec.get("priority") or 0)
+            self.queue.add(key, spec.get("priority") or 0)
 
     # Deciding.
 
@@ -181,7 +182,7 @@ class Scheduler:
         """Say why, in an event and in the pod's condition; written only when it says something new."""
         self.recorder.event(pod.obj, "Warning", "FailedScheduling", message, action="Scheduling")
         metadata = pod.obj["metadata"]
-        condition = {
+        condition: Object = {
             "type": "PodScheduled",
             "status": "False",
             "reason": "Unschedulable",
@@ -194,13 +195,14 @@ class Scheduler:
         if condition.items() <= known.items():
             return
         since = known.get("lastTransitionTime") if known.get("status") == "False" else None
-        patch = {"status": {"conditions": [{**condition, "lastProbeTime": None, "lastTransitionTime": since or now()}]}}
+        condition |= {"lastProbeTime": None, "lastTransitionTime": since or now()}
+        patch = {"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}}
         try:
             await self.client.patch(
                 r.PODS, metadata["name"], patch, pod.namespace, subresource="status", type="strategic"
             )
         except ApiError as error:
-            if error.code != 404:
+            if error.code not in (404, 409):  # gone, or another one of that name by now
                 log.warning("pod %s: condition not written: %s", pod.key, error)
 
 
