@@ -1,1 +1,1 @@
-"""Cluster DNS: ``zone`` says what names mean, ``answers`` puts it on the wire, ``server`` has the sockets."""
+"""Cluster DNS: names of Services and pods, answered on every node from watched objects."""

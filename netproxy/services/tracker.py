@@ -1,0 +1,79 @@
+"""What has changed? Follows Services and EndpointSlices, and keeps the compiled rules of every Service port."""
+
+from __future__ import annotations
+
+import asyncio
+
+from netproxy.services.compiler import Place, PortRules, Ruleset, assemble, compile_port
+from netproxy.services.model import SERVICE_NAME, Endpoint, ServicePort, endpoints_of, service_ports
+from shim.api.meta import Object, key_of
+from shim.client import Informer
+
+BY_SERVICE = "service"
+
+
+def service_of(piece: Object) -> list[str]:
+    """Indexer: the key of the Service an EndpointSlice belongs to."""
+    metadata = piece["metadata"]
+    name = (metadata.get("labels") or {}).get(SERVICE_NAME)
+    return [f"{metadata['namespace']}/{name}"] if name else []
+
+
+class Tracker:
+    """Compiled rules, brought up to date only for Services that changed."""
+
+    def __init__(self, services: Informer, slices: Informer, node: str, place: Place) -> None:
+        self._services, self._slices, self._node, self._place = services, slices, node, place
+        self._dirty: set[str] = set()
+        self._changed = asyncio.Event()
+        self._rules: dict[str, list[PortRules]] = {}
+        self._ports: dict[str, list[tuple[ServicePort, tuple[Endpoint, ...]]]] = {}
+        slices.add_indexer(BY_SERVICE, service_of)
+        services.on_change(self._on_service)
+        slices.on_change(self._on_slice)
+
+    async def changed(self) -> None:
+        """Wait until there is something to compile."""
+        await self._changed.wait()
+
+    def touch(self) -> None:
+        """Make :meth:`changed` return although nothing did: a failed attempt is to be repeated."""
+        self._changed.set()
+
+    def compile(self) -> tuple[Ruleset, list[Change]]:
+        """The rules as of now, and which ports differ from the last time."""
+        self._changed.clear()
+        changes: list[Change] = []
+        for key in self._dirty:
+            before = self._ports.pop(key, [])
+            now = self._read(key)
+            if now:
+                self._ports[key] = now
+                self._rules[key] = [compile_port(port, endpoints, self._place) for port, endpoints in now]
+            else:
+                self._rules.pop(key, None)
+            changes.append((before, now))
+        self._dirty.clear()
+        return assemble(rules for key in sorted(self._rules) for rules in self._rules[key]), changes
+
+    def _read(self, key: str) -> list[tuple[ServicePort, tuple[Endpoint, ...]]]:
+        service = self._services.get(key)
+        if service is None:
+            return []
+        slices = self._slices.by(BY_SERVICE, key)
+        return [(port, endpoints_of(port, slices, self._node)) for port in service_ports(service)]
+
+    def _on_service(self, old: Object | None, new: Object | None) -> None:
+        self._mark([key_of(obj) for obj in (old, new) if obj])
+
+    def _on_slice(self, old: Object | None, new: Object | None) -> None:
+        self._mark([key for piece in (old, new) if piece for key in service_of(piece)])
+
+    def _mark(self, keys: list[str]) -> None:
+        self._dirty.update(keys)
+        if keys:
+            self._changed.set()
+
+
+Change = tuple[list[tuple[ServicePort, tuple[Endpoint, ...]]], list[tuple[ServicePort, tuple[Endpoint, ...]]]]
+"""The ports of one Service with their endpoints, before and now."""
