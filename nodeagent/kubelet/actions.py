@@ -72,6 +72,8 @@ async def mount_volumes(state: PodState) -> None:
         failed = int((state.waiting[""].message if "" in state.waiting else "") or 0)
         delay = min(MOUNT_RETRY * 2**failed, LONGEST_MOUNT_RETRY)
         state.waiting[""] = Waiting("", str(failed + 1), time.time() + delay)
+        if state.volumes is not None:
+            state.refresh_at = time.time() + delay  # the pod runs on with what it has
 
 
 async def create_sandbox(state: PodState, attempt: int) -> None:
@@ -340,4 +342,6 @@ async def remove_run(state: PodState, run: str, name: str, attempt: int) -> None
     await whole(node.engine.remove_container(run))
     node.inventory.drop_container(state.uid, run)
     node.prober.forget(run)
-    node.paths.log(state.pod, name, attempt).unlink(missing_ok=True)
+    path = node.paths.log(state.pod, name, attempt)
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import aiohttp
 
 from nodeagent.engine.contract import Engine, ImageStore
-from nodeagent.kubelet import names, nodeinfo
+from nodeagent.kubelet import logrotate, names, nodeinfo
 from nodeagent.kubelet.context import STARTS_AT_ONCE, Node
 from nodeagent.kubelet.directory import Directory
 from nodeagent.kubelet.inventory import Inventory
@@ -82,6 +82,7 @@ class Kubelet:
             async with asyncio.TaskGroup() as group:
                 group.create_task(node.inventory.follow(events, self._pod_moved))
                 group.create_task(node.services.run())
+                group.create_task(logrotate.keep_small(node.inventory, node.engine))
                 group.create_task(self._object.run())
                 await self._object.registered.wait()
                 group.create_task(self._bound.run())

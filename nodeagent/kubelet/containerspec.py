@@ -73,6 +73,7 @@ def container_spec(
             names.CONTAINER_NAME: name,
             names.CONTAINER_ATTEMPT: str(attempt),
             names.CONTAINER_IMAGE: shown_image(container["image"], image),
+            names.CONTAINER_ASKED: container["image"],
             names.CONTAINER_IMAGE_ID: image.digests[0] if image.digests else image.id,
             names.CONTAINER_MESSAGE_PATH: str(message),
             names.CONTAINER_MESSAGE_POLICY: container.get("terminationMessagePolicy") or "File",

@@ -73,6 +73,10 @@ class Inventory:
     def containers(self, uid: str) -> list[ContainerState]:
         return list(self._containers.get(uid, {}).values())
 
+    def running(self) -> list[ContainerState]:
+        """Of every pod."""
+        return [state for found in self._containers.values() for state in found.values() if state.phase == "running"]
+
     def runs(self, uid: str) -> dict[str, tuple[Run, ...]]:
         """Every life of each container, newest first."""
         found: dict[str, list[Run]] = {}

@@ -22,6 +22,7 @@ POD_GRACE = "io.kubernetes.pod.terminationGracePeriod"
 CONTAINER_NAME = "io.kubernetes.container.name"
 CONTAINER_ATTEMPT = "io.kubernetes.container.restartCount"
 CONTAINER_IMAGE = "io.kubernetes.container.image"
+CONTAINER_ASKED = "io.kubernetes.container.image.asked"  # in the words of the spec
 CONTAINER_IMAGE_ID = "io.kubernetes.container.imageID"
 CONTAINER_MESSAGE_PATH = "io.kubernetes.container.terminationMessagePath"  # on the node
 CONTAINER_MESSAGE_POLICY = "io.kubernetes.container.terminationMessagePolicy"

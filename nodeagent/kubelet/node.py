@@ -7,6 +7,7 @@ every 5 min so that its times are not too old.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,7 @@ RENEW_EVERY = 10.0
 LOOK_EVERY = 10.0
 REPORT_EVERY = 300.0
 NETWORK_RETRY = 1.0
+PATIENCE = 10.0  # after a restart, for the network to be taken up before the node is called NotReady
 
 
 class NodeObject:
@@ -101,6 +103,10 @@ class NodeObject:
         )
 
     async def _keep_status(self) -> None:
+        if nodeinfo.is_ready(self._told):
+            # An earlier agent ended a moment ago: do not call the node NotReady only to take it back.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), PATIENCE)
         while True:
             self._look.clear()
             status = self._status(self._told)

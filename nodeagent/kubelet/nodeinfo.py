@@ -124,6 +124,10 @@ def conditions(ready: bool, previous: Sequence[Object], now: str) -> list[Object
     return found
 
 
+def is_ready(status: Object) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())
+
+
 def images(found: Sequence[Image]) -> list[Object]:
     """The largest images, as schedulers like to know them."""
     largest = sorted(found, key=lambda image: image.size, reverse=True)[:IMAGES_SHOWN]

@@ -23,6 +23,7 @@ class Run:
     phase: Literal["created", "running", "exited"]
     image: str = ""  # as status shows it
     image_id: str = ""
+    asked: str = ""  # the image as the spec named it then
     sandbox: str = ""
     created_at: float = 0.0
     started_at: float = 0.0
@@ -98,6 +99,7 @@ def run_of(state: ContainerState, message: str = "") -> Run:
         attempt=int(labels.get(names.CONTAINER_ATTEMPT) or 0),
         phase=state.phase,
         image=labels.get(names.CONTAINER_IMAGE) or state.image,
+        asked=labels.get(names.CONTAINER_ASKED) or "",
         image_id=labels.get(names.CONTAINER_IMAGE_ID) or state.image,
         sandbox=state.sandbox,
         created_at=state.created_at,

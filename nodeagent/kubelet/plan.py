@@ -211,7 +211,10 @@ def _main_steps(pod: Object, observed: Observed, counts: dict[str, int], now: fl
         run = observed.latest(container["name"])
         if run is not None and run.phase == "running":
             kept = True
-            if failed := observed.health_of(run).failed:
+            if run.asked and run.asked != container.get("image"):
+                message = f"Container {run.name} definition changed, will be restarted"
+                steps.append(KillContainer(run.id, run.name, float(grace_of(pod)), message))
+            elif failed := observed.health_of(run).failed:
                 message = f"Container {run.name} failed {failed} probe"
                 if (container.get("restartPolicy") or pod["spec"].get("restartPolicy")) != "Never":
                     message += ", will be restarted"

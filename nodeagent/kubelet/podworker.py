@@ -136,7 +136,7 @@ class PodWorker:
     async def _take_up(self) -> None:
         """A sandbox an earlier agent made: learn its address before saying anything about the pod."""
         state = self.state
-        if state.ip or state.ended or state.pod["spec"].get("hostNetwork") or state.gone:
+        if state.ip or state.ended or state.deleted or state.gone or state.pod["spec"].get("hostNetwork"):
             return
         sandboxes = self.node.inventory.sandboxes(state.uid)
         if sandboxes and sandboxes[0].ready:

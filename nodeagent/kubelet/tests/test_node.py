@@ -6,7 +6,7 @@ import os
 import pytest
 from world import container, first, phase, ready, waits, world
 
-from nodeagent.kubelet import names
+from nodeagent.kubelet import logrotate, names
 from shim.client import resource as r
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, cgroups and mounts")
@@ -157,6 +157,17 @@ async def test_probes_and_hooks(node):
     await wait_until(told)
 
 
+async def test_a_large_log_goes_on_in_a_new_file(node):
+    await node.create("talker", container(command=["sh", "-c", "while :; do echo words; sleep 0.01; done"]))
+    await node.until("talker", ready)
+    await wait_until(lambda: len(node.log("talker")) > 20)
+    path = node.agent.kubelet.pods.log("default", "talker", "c")
+    kubelet = node.agent.kubelet
+    await logrotate.rotate(kubelet.node.inventory, node.agent.engine, 10)
+    await wait_until(lambda: path.exists() and path.stat().st_size)
+    assert len(list(path.parent.glob("0.log.*"))) == 1
+
+
 async def test_what_is_missing_is_waited_for(node):
     await node.create("image", container(image="no.such/x:1"))
     await node.create("config", container(envFrom=[{"configMapRef": {"name": "later"}}]))
@@ -180,6 +191,7 @@ async def test_a_new_agent_goes_on_where_the_last_one_ended(node):
     await node.create("gone")
     before = await node.until("keep", ready)
     await node.until("gone", ready)
+    told = (await node.client.get(r.NODES, "n1"))["status"]["conditions"]
     await node.stop_agent()
     await node.client.delete(r.PODS, "gone", "default", grace_period=0)
     agent = await node.start_agent()
@@ -187,6 +199,8 @@ async def test_a_new_agent_goes_on_where_the_last_one_ended(node):
     await node.create("next")
     await node.until("next", ready)
     assert node.pods.get("default/keep") == before  # nobody noticed
+    now = (await node.client.get(r.NODES, "n1"))["status"]["conditions"]
+    assert [c["lastTransitionTime"] for c in now] == [c["lastTransitionTime"] for c in told]
 
     await node.reboot()
     await node.start_agent()

@@ -104,6 +104,12 @@ def test_a_failed_probe_kills():
     assert steps(probed, sick) == [KillContainer("c-0", "c", 3, message)]
 
 
+def test_a_new_image_restarts_its_container():
+    message = "Container c definition changed, will be restarted"
+    assert steps(pod(), seen(run(asked="other"))) == [KillContainer("c-0", "c", 30, message)]
+    assert steps(pod(), seen(run(asked="busybox"))) == []
+
+
 def test_a_deleted_pod_ends_with_the_grace_of_the_deletion():
     deleted = pod(meta={"deletionTimestamp": "2027-01-01T00:00:00Z", "deletionGracePeriodSeconds": 2})
     assert steps(deleted, seen(run())) == [EndPod(2)]
