@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from netproxy.links import PodLinks
@@ -13,8 +12,6 @@ from nodeagent.images import Images
 from nodeagent.kubelet.agent import Kubelet
 from nodeagent.settings import NodeAgentSettings
 from shim.client import Client
-
-log = logging.getLogger(__name__)
 
 
 async def run(settings: NodeAgentSettings, ready: Callable[[], None]) -> None:
@@ -27,10 +24,7 @@ async def run(settings: NodeAgentSettings, ready: Callable[[], None]) -> None:
     try:
         kubelet = Kubelet(settings, client, engine, images, network)
         async with asyncio.TaskGroup() as group:
-            if hasattr(server, "serve"):
-                group.create_task(server.serve(settings, kubelet.pods, engine))
-            else:
-                log.warning("logs and exec are not built yet")
+            group.create_task(server.serve(settings, kubelet.pods, engine))
             group.create_task(kubelet.run(ready))
     finally:
         network.close()
