@@ -15,9 +15,9 @@ from aiohttp import web
 from shim.api import decoding
 from shim.api.meta import Object, split_api_version
 from shim.api.schema import Definition, Schema
-from shim.api.status import FieldError, bad_request, invalid
+from shim.api.status import ApiError, FieldError, bad_request, invalid
+from shim.codec import media
 from shim.server import errors
-from shim.server.formats import FormatError, decode, duplicate_fields
 from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
@@ -37,11 +37,9 @@ class Body:
         """The object this body is, which must be of this kind. Raises 400."""
         schema = call.parts.schema
         try:
-            given = decode(self.media, self.data, schema)
-        except FormatError as error:
-            raise bad_request(
-                f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {error}"
-            ) from error
+            given = media.decode(self.media, self.data, schema)
+        except media.MediaError as error:
+            raise _unrecognized(kind, error, self.data) from error
         _check_kind(given, kind, api_version)
         version = split_api_version(api_version)[1]
         what = f'{kind} in version "{version}" cannot be handled as a {kind}'
@@ -53,7 +51,7 @@ class Body:
             if problem:
                 raise bad_request(f"{what}: {problem}")
         if options.validation != "Ignore":
-            complaints = [f'duplicate field "{path}"' for path in duplicate_fields(self.media, self.data)]
+            complaints = media.strict_errors(self.media, self.data)
             complaints += [f'unknown field "{path}"' for path in unknown]
             if complaints and options.validation == "Strict":
                 raise bad_request(f"{what}: strict decoding error: {', '.join(complaints)}")
@@ -82,10 +80,10 @@ def check_patched(call: Call, patched: Object, kind: str, api_version: str, opti
 async def read_body(call: Call, accepted: str = ACCEPTED) -> Body:
     """The body of a write. Raises 413 and 415."""
     http = call.http
-    media = http.headers.get("Content-Type", JSON).partition(";")[0].strip().lower() or JSON
-    if media not in accepted:
+    sent = content_type(http)
+    if sent not in accepted:
         raise errors.unsupported_body(accepted)
-    return Body(await _read(http), media)
+    return Body(await _read(http), sent)
 
 
 async def read_delete_options(call: Call) -> Object:
@@ -95,16 +93,23 @@ async def read_delete_options(call: Call) -> Object:
     data = await _read(call.http)
     if not data:
         return {}
-    media = call.http.headers.get("Content-Type", JSON).partition(";")[0].strip().lower() or JSON
-    if media not in (JSON, YAML, PROTOBUF):
+    sent = content_type(call.http)
+    if sent not in (JSON, YAML, PROTOBUF):
         raise errors.unsupported_body(ACCEPTED)
     try:
-        return decode(media, data, call.parts.schema)
-    except FormatError as error:
-        text = "couldn't get version/kind; "
-        raise bad_request(
-            f"the object provided is unrecognized (must be of type DeleteOptions): {text}{error}"
-        ) from error
+        return media.decode(sent, data, call.parts.schema)
+    except media.MediaError as error:
+        raise _unrecognized("DeleteOptions", error, data) from error
+
+
+def content_type(http: web.BaseRequest) -> str:
+    """The media type of a body; JSON where none is named."""
+    return http.headers.get("Content-Type", "").partition(";")[0].strip().lower() or JSON
+
+
+def _unrecognized(kind: str, error: media.MediaError, data: bytes) -> ApiError:
+    quoted = media.summarize(data)
+    return bad_request(f"the object provided is unrecognized (must be of type {kind}): {error} ({quoted})")
 
 
 def definition_of(schema: Schema, kind: str, api_version: str) -> Definition | None:

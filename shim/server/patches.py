@@ -12,10 +12,9 @@ from typing import Any
 from shim.api import jsonpatch, strategic
 from shim.api.meta import Object
 from shim.api.status import ApiError, bad_request
+from shim.codec import jsontext
 from shim.server import errors
-from shim.server.bodies import Body, definition_of
-from shim.server.formats import FormatError, decode_any
-from shim.server.negotiation import JSON
+from shim.server.bodies import Body, content_type, definition_of
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
 
@@ -30,10 +29,10 @@ Patcher = Callable[[Object], Object]
 
 def way_of(call: Call) -> str:
     """Which of the four a request uses. Raises 415."""
-    media = call.http.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media not in WAYS:
+    way = content_type(call.http)
+    if way not in WAYS:
         raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
-    return media
+    return way
 
 
 def patcher(call: Call, way: str, body: Body, options: WriteOptions) -> Patcher:
@@ -59,8 +58,8 @@ def kind_of(call: Call) -> tuple[str, str]:
 
 def _read(call: Call, body: Body, way: str) -> Any:
     try:
-        patch = decode_any(JSON, body.data)
-    except FormatError as error:
+        patch = jsontext.loads(body.data)
+    except jsontext.JSONError as error:
         raise bad_request(f"error decoding patch: {error}") from error
     if way != JSON_PATCH and not isinstance(patch, dict):
         raise bad_request("json: cannot unmarshal value into Go value of type map[string]interface {}")

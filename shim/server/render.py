@@ -13,11 +13,11 @@ import orjson
 from shim.api.meta import Object
 from shim.api.schema import Schema
 from shim.api.status import ApiError
+from shim.codec import media
 from shim.resources.columns.common import AGE, NAME, description
 from shim.resources.strategy import Column
 from shim.server import errors
-from shim.server.formats import encode, encode_event
-from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, Rendering
+from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, YAML, Rendering
 from shim.server.parts import Call
 from shim.store.cache import Entry, Event
 from shim.store.entry import EventType
@@ -42,7 +42,7 @@ def render_one(call: Call, obj: bytes | Object, *, own_kind: bool = True) -> tup
             document = partial(document, rendering.version)
         else:
             raise errors.no_such_rendering(ACCEPTED)
-    return encode(rendering.media, document, call.parts.schema), rendering.media
+    return _encode(rendering.media, document, call.parts.schema), rendering.media
 
 
 def render_list(call: Call, items: Sequence[bytes], meta: Object) -> tuple[bytes, str]:
@@ -63,7 +63,14 @@ def render_list(call: Call, items: Sequence[bytes], meta: Object) -> tuple[bytes
         objects = [orjson.loads(item) for item in items]
         head = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": meta}
         document = {**head, "items": objects}
-    return encode(rendering.media, document, call.parts.schema), rendering.media
+    return _encode(rendering.media, document, call.parts.schema), rendering.media
+
+
+def _encode(wanted: str, document: Object, schema: Schema) -> bytes:
+    try:
+        return media.encode(wanted, document, schema)
+    except media.NoSuchForm:  # custom resources have no protobuf form
+        raise errors.not_acceptable(f"{JSON}, {YAML}") from None
 
 
 def join(kind: str, api_version: str, items: Sequence[bytes], meta: Object) -> bytes:
@@ -148,11 +155,11 @@ class EventWriter:
             obj = table(self._call, [], {"resourceVersion": str(revision)})
         elif self._rendering.form:
             obj = partial(obj, self._rendering.version)
-        return encode_event(self._rendering.media, "BOOKMARK", obj, self._call.parts.schema)
+        return media.encode_event(self._rendering.media, "BOOKMARK", obj, self._call.parts.schema)
 
     def error(self, error: ApiError) -> bytes:
         """The last event of a watch that cannot go on."""
-        return encode_event(self._rendering.media, "ERROR", error.status(), self._call.parts.schema)
+        return media.encode_event(self._rendering.media, "ERROR", error.status(), self._call.parts.schema)
 
     def _converted(self, event: Event, type: EventType | None = None) -> bytes:
         obj: Object = orjson.loads(event.data(type))
@@ -164,7 +171,7 @@ class EventWriter:
             self._first_row = False
         elif self._rendering.form:
             obj = partial(obj, self._rendering.version)
-        return encode_event(self._rendering.media, type or event.type, obj, self._call.parts.schema)
+        return media.encode_event(self._rendering.media, type or event.type, obj, self._call.parts.schema)
 
 
 def _line(event: Event, type: EventType | None = None) -> bytes:
