@@ -255,5 +255,5 @@ async def test_a_cron_job_makes_jobs_and_keeps_the_last(tmp_path: Path) -> None:
         late = {**made, "status": {"lastScheduleTime": "2026-01-01T00:00:00Z"}}
         await here.client.update(r.CRONJOBS, late, subresource="status")
         await here.until(r.CRONJOBS, "c", lambda each: bool(each["status"].get("lastSuccessfulTime")))
-        (completed,) = await here.events("SawCompletedJob")
-        assert completed.startswith("Saw completed job: c-")
+        completed = await here.events("SawCompletedJob")  # two, if a minute has just begun
+        assert completed[0].startswith("Saw completed job: c-")
