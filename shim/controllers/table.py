@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shim.client import Client
+from shim.controllers.garbage_collector import GarbageCollector
 from shim.controllers.loop import Controller, run_controllers
+from shim.controllers.namespace import NamespaceController
 from shim.controllers.node_ipam import NodeIpamController
 from shim.controllers.node_lifecycle import NodeLifecycleController
 from shim.controllers.pod_gc import PodGcController
@@ -22,6 +24,8 @@ CLUSTER: list[type[Controller]] = [
     NodeLifecycleController,
     TaintEvictionController,
     PodGcController,
+    NamespaceController,
+    GarbageCollector,
 ]
 """What keeps the cluster itself in order."""
 

@@ -1,0 +1,55 @@
+"""What can be asked of this server? Its resources, each in its preferred version, by aggregated discovery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+from shim.api.meta import GVR, Object
+from shim.api.status import ApiError
+from shim.client.transport import Client
+
+_ACCEPT = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One resource the server serves."""
+
+    gvr: GVR
+    kind: str
+    verbs: frozenset[str]
+
+
+async def discover(client: Client) -> list[Served]:
+    """Every resource, once, in the version its group prefers. Raises ApiError."""
+    served = []
+    for path in ("/api", "/apis"):
+        for group in (await _ask(client, path))["items"]:
+            seen: set[str] = set()
+            for version in group["versions"]:  # the preferred one is first
+                if version.get("freshness") == "Stale":
+                    message = f"the API {group['metadata'].get('name', '')}/{version['version']} cannot be discovered"
+                    raise ApiError(503, "ServiceUnavailable", message)
+                for resource in version.get("resources") or ():
+                    if resource["resource"] not in seen:
+                        seen.add(resource["resource"])
+                        served.append(_served(group["metadata"].get("name") or "", version["version"], resource))
+    return served
+
+
+def _served(group: str, version: str, resource: Object) -> Served:
+    gvr = GVR(group, version, resource["resource"], resource["scope"] == "Namespaced")
+    return Served(gvr, resource["responseKind"]["kind"], frozenset(resource.get("verbs") or ()))
+
+
+async def _ask(client: Client, path: str) -> Object:
+    status, body = await client.raw("GET", path, headers={"Accept": _ACCEPT})
+    answer = orjson.loads(body)
+    if status != 200:
+        raise ApiError.from_status(answer, status)
+    if answer.get("kind") != "APIGroupDiscoveryList":
+        raise ApiError(500, "InternalError", f"{path}: the server has no aggregated discovery")
+    assert isinstance(answer, dict)
+    return answer

@@ -1,0 +1,244 @@
+"""What goes when its owner goes? Objects follow their owners: in the background, before them, or not at all.
+
+- background: an object all of whose owners are gone is deleted;
+- foreground: an owner with the finalizer ``foregroundDeletion`` waits until the dependents that block it are gone;
+- orphan: an owner with the finalizer ``orphan`` waits until its dependents have forgotten it.
+
+An owner counts as gone only when the server itself says so, asked by name and compared by uid: the copies that
+tell of changes may be behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from functools import partial
+
+from shim.api.meta import GVR, Object, split_api_version
+from shim.api.status import ApiError
+from shim.client import Informer
+from shim.client import resource as r
+from shim.client.discovery import discover
+from shim.controllers.loop import Context, Controller
+from shim.controllers.ownership import FOREGROUND, ORPHAN, Graph, Item
+
+log = logging.getLogger(__name__)
+
+DISCOVERY = 30.0  # upstream's period: new kinds are followed from then on
+REMEMBERED = 500
+IGNORED = {r.EVENTS, r.EVENTS_V1}  # many, short-lived, and nobody's owner
+
+
+class GarbageCollector(Controller):
+    """Keys of the queue are uids."""
+
+    name = "garbage-collector"
+    workers = 10
+
+    def __init__(self, ctx: Context) -> None:
+        super().__init__(ctx)
+        self.graph = Graph()
+        self.kinds: dict[tuple[str, str, str], GVR] = {}
+        self.informers: dict[GVR, Informer] = {}
+        self.absent: OrderedDict[tuple[str | None, str], None] = OrderedDict()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.follow_all(tasks), name="following every kind")
+            await super().run()
+
+    async def follow_all(self, tasks: asyncio.TaskGroup) -> None:
+        """Follow every kind the server serves, as kinds come and go."""
+        running: dict[GVR, asyncio.Task[None]] = {}
+        while True:
+            try:
+                served = await discover(self.ctx.client)
+            except ApiError as error:
+                log.info("cannot discover what to follow: %s", error)
+                await asyncio.sleep(1.0)
+                continue
+            wanted = [each for each in served if {"list", "watch", "delete"} <= each.verbs and each.gvr not in IGNORED]
+            self.kinds = {(each.gvr.group, each.gvr.version, each.kind): each.gvr for each in served}
+            for gvr in self.informers.keys() - {each.gvr for each in wanted}:
+                self.forget_kind(gvr)
+                running.pop(gvr).cancel()
+            for each in wanted:
+                if each.gvr not in self.informers:
+                    informer = Informer(self.ctx.client, each.gvr, metadata_only=True)
+                    informer.on_change(partial(self.changed, each.gvr))
+                    self.informers[each.gvr] = informer
+                    running[each.gvr] = tasks.create_task(informer.run(), name=f"metadata {each.gvr.group_resource}")
+                    # one after the other: the first seconds of a cluster belong to others
+                    await informer.synced()
+            await asyncio.sleep(DISCOVERY)
+
+    def forget_kind(self, gvr: GVR) -> None:
+        for obj in self.informers.pop(gvr).list():
+            self.graph.remove(obj["metadata"]["uid"])
+
+    def changed(self, gvr: GVR, old: Object | None, new: Object | None) -> None:
+        if new is None:
+            assert old is not None
+            self.gone(Item(gvr, old["metadata"]))
+            return
+        item = Item(gvr, new["metadata"])
+        self.graph.put(item)
+        if item.owners or item.waits_for(FOREGROUND) or item.waits_for(ORPHAN):
+            before = old["metadata"] if old is not None else {}
+            same = (before.get("ownerReferences"), before.get("deletionTimestamp"), before.get("finalizers")) == (
+                item.metadata.get("ownerReferences"),
+                item.metadata.get("deletionTimestamp"),
+                item.metadata.get("finalizers"),
+            )
+            if not same:
+                self.queue.add(item.uid)
+        if old is not None and item.owners != (old["metadata"].get("ownerReferences") or []):
+            self.owners_again(old["metadata"])  # one less to wait for, perhaps
+
+    def gone(self, item: Item) -> None:
+        self.graph.remove(item.uid)
+        self.remember_absent(item.namespace, item.uid)
+        for dependent in self.graph.dependents(item.uid):
+            self.queue.add(dependent.uid)
+        self.owners_again(item.metadata)
+
+    def owners_again(self, metadata: Object) -> None:
+        for reference in metadata.get("ownerReferences") or ():
+            owner = self.graph.get(reference["uid"])
+            if owner is not None and owner.deleting:
+                self.queue.add(owner.uid)
+
+    def remember_absent(self, namespace: str | None, uid: str) -> None:
+        self.absent[namespace, uid] = None
+        while len(self.absent) > REMEMBERED:
+            self.absent.popitem(last=False)
+
+    async def reconcile(self, key: str) -> None:
+        item = self.graph.get(key)
+        if item is None:
+            return
+        try:
+            if item.waits_for(ORPHAN):
+                await self.orphan_dependents(item)
+            elif item.waits_for(FOREGROUND):
+                await self.finish_foreground(item)
+            elif item.owners and not item.deleting:
+                await self.follow_owners(item)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+
+    async def orphan_dependents(self, owner: Item) -> None:
+        """Every dependent forgets the owner, which then may go."""
+        for dependent in self.graph.dependents(owner.uid):
+            await self.drop_owners(dependent, {owner.uid})
+        await self.drop_finalizer(owner, ORPHAN)
+
+    async def finish_foreground(self, owner: Item) -> None:
+        """The owner may go once nothing blocks it; until then its dependents are to go."""
+        dependents = self.graph.dependents(owner.uid)
+        if not any(dependent.blocks(owner.uid) for dependent in dependents):
+            await self.drop_finalizer(owner, FOREGROUND)
+            return
+        for dependent in dependents:
+            if not dependent.deleting:
+                self.queue.add(dependent.uid)
+
+    async def follow_owners(self, item: Item) -> None:
+        """Forget owners that are gone while others are there; go when none is."""
+        live = await self.ask(item.gvr, item.name, item.namespace)
+        if live is None or live["metadata"]["uid"] != item.uid:
+            return
+        item = Item(item.gvr, live["metadata"])
+        if item.deleting:
+            return
+        solid, dangling, waiting = await self.classify(item)
+        if solid:
+            if dangling or waiting:
+                await self.drop_owners(item, dangling | waiting)
+            return
+        if not dangling and not waiting:
+            return
+        dependents = self.graph.dependents(item.uid)
+        if waiting and dependents:
+            propagation = "Foreground"  # whoever waits for this one waits for what is beneath it too
+        elif ORPHAN in (item.metadata.get("finalizers") or ()):
+            propagation = "Orphan"
+        elif FOREGROUND in (item.metadata.get("finalizers") or ()):
+            propagation = "Foreground"
+        else:
+            propagation = "Background"
+        client = self.ctx.client
+        await client.delete(item.gvr, item.name, item.namespace, uid=item.uid, propagation=propagation)
+        log.debug("%s %s follows its owners", item.gvr.group_resource, item.name)
+
+    async def classify(self, item: Item) -> tuple[set[str], set[str], set[str]]:
+        """The uids of owners that are there, of those that are gone, and of those that wait for their dependents."""
+        solid, dangling, waiting = set(), set(), set()
+        for reference in item.owners:
+            uid = reference["uid"]
+            metadata = await self.owner(item, reference)
+            if metadata is None:
+                dangling.add(uid)
+            elif Item(item.gvr, metadata).waits_for(FOREGROUND):
+                waiting.add(uid)
+            else:
+                solid.add(uid)
+        return solid, dangling, waiting
+
+    async def owner(self, item: Item, reference: Object) -> Object | None:
+        """The metadata of an owner, None when it is gone."""
+        uid = reference["uid"]
+        known = self.graph.get(uid)
+        if known is not None and known.namespace in (None, item.namespace):
+            return known.metadata
+        if (item.namespace, uid) in self.absent or (None, uid) in self.absent:
+            return None
+        group, version = split_api_version(reference["apiVersion"])
+        gvr = self.kinds.get((group, version, reference["kind"])) or next(
+            (found for (g, _, kind), found in self.kinds.items() if (g, kind) == (group, reference["kind"])), None
+        )
+        if gvr is None:
+            # a kind that is not served (yet): nothing can be said of its objects, so nothing may be deleted
+            message = f"no resource for owner {reference['apiVersion']} {reference['kind']} of {item.name}"
+            raise ApiError(404 if self.kinds else 503, "NotFound", message)
+        namespace = item.namespace if gvr.namespaced else None
+        if gvr.namespaced and namespace is None:
+            return {"uid": uid}  # a cluster-wide object cannot have an owner in a namespace: leave it alone
+        live = await self.ask(gvr, reference["name"], namespace)
+        if live is None or live["metadata"]["uid"] != uid:
+            self.remember_absent(namespace, uid)
+            return None
+        metadata: Object = live["metadata"]
+        return metadata
+
+    async def ask(self, gvr: GVR, name: str, namespace: str | None) -> Object | None:
+        try:
+            return await self.ctx.client.get(gvr, name, namespace)
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    async def drop_owners(self, item: Item, uids: set[str]) -> None:
+        """Take owner references off an object, and nothing else: by the version that was looked at."""
+        live = await self.ask(item.gvr, item.name, item.namespace)
+        if live is None or live["metadata"]["uid"] != item.uid:
+            return
+        present = live["metadata"].get("ownerReferences") or []
+        kept = [each for each in present if each["uid"] not in uids]
+        if kept != present:
+            await self.patch(live, item, {"ownerReferences": kept or None})
+
+    async def drop_finalizer(self, item: Item, finalizer: str) -> None:
+        live = await self.ask(item.gvr, item.name, item.namespace)
+        if live is None or live["metadata"]["uid"] != item.uid:
+            return
+        present = live["metadata"].get("finalizers") or []
+        if finalizer in present:
+            await self.patch(live, item, {"finalizers": [each for each in present if each != finalizer] or None})
+
+    async def patch(self, live: Object, item: Item, metadata: Object) -> None:
+        version = {"uid": item.uid, "resourceVersion": live["metadata"]["resourceVersion"]}
+        await self.ctx.client.patch(item.gvr, item.name, {"metadata": {**version, **metadata}}, item.namespace)
