@@ -41,7 +41,7 @@ async def run(settings: NetProxySettings, ready: Callable[[], None]) -> None:
         for informer in (services, slices):
             informer.on_change(lambda old, new: answers.forget())
 
-        routes.add_local_address(settings.cluster_dns)
+        await asyncio.to_thread(routes.add_local_address, settings.cluster_dns)  # pyroute2 has a loop of its own
         async with asyncio.TaskGroup() as tasks:
             for informer in (services, slices, nodes):
                 tasks.create_task(informer.run(), name=f"watch {informer.gvr.resource}")

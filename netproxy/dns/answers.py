@@ -1,122 +1,136 @@
-"""From the bytes of a question to the bytes of its answer; made answers are kept until something changes."""
+"""From a question's bytes to an answer's: the zone's records on the wire, kept encoded while nothing changes."""
 
 from __future__ import annotations
 
 import random
-from typing import Any
 
-from dnslib import EDNS0, QTYPE, RCODE, DNSHeader, DNSRecord
+from dnslib import CLASS, EDNS0, QTYPE, RCODE, RR, DNSHeader, DNSRecord
+from dnslib import CNAME as CNAME_RDATA
+from dnslib import PTR as PTR_RDATA
+from dnslib import SOA as SOA_RDATA
+from dnslib import SRV as SRV_RDATA
+from dnslib import A as A_RDATA
+from dnslib.dns import DNSError
 
-from netproxy.dns.upstream import Unanswered, Upstream
-from netproxy.dns.zone import Answer, Zone, code_of
+from netproxy.dns.zone import CNAME, PTR, SRV, A, Found, Record, Zone
 
-PLAIN_LIMIT = 512  # bytes of a datagram for a client that does not say how much it takes
-LIMIT = 1232  # and for one that says more: what passes everywhere in one piece
-KEEP = 8192  # answers; a client that asks for random names must not fill the memory
+TTL = 5  # seconds, CoreDNS's for cluster names: a client sees a change soon
+PLAIN_LIMIT = 512  # bytes of a UDP answer to a client that does not say more (RFC 1035)
+LIMIT = 1232  # and to one that says more: what passes every network in one piece
+KEPT = 10_000  # encoded answers
 
 
 class Answers:
-    """Answers questions about the zone, and passes the others on."""
+    """Answers questions about the zone; ``None`` means another server is to be asked."""
 
-    def __init__(self, zone: Zone, upstream: Upstream) -> None:
-        self._zone, self._upstream = zone, upstream
-        self._made: dict[bytes, bytes] = {}
+    def __init__(self, zone: Zone) -> None:
+        self._zone = zone
+        self._kept: dict[tuple[bytes, bool], bytes] = {}
+        self._version = -1
 
-    def forget(self) -> None:
-        """Call when a Service or endpoint has changed."""
-        self._made.clear()
+    def to(self, question: bytes, *, udp: bool = True) -> bytes | None:
+        """The answer on the wire. An unreadable question is answered with FORMERR, or not at all (b"")."""
+        if self._version != self._zone.version or len(self._kept) > KEPT:
+            self._kept.clear()
+            self._version = self._zone.version
+        key = (question[2:], udp)
+        kept = self._kept.get(key)
+        if kept is None:
+            made = self._make(question, udp)
+            if not made or int.from_bytes(made[6:8], "big") > 1:  # several records are shuffled anew for each client
+                return made
+            kept = self._kept[key] = made[2:]
+        return question[:2] + kept
 
-    def known(self, question: bytes) -> bytes | None:
-        """The answer that was made before for the same question, whoever asked."""
-        made = self._made.get(question[2:])
-        return question[:2] + made if made is not None else None
-
-    def make(self, question: bytes) -> bytes | None:
-        """The datagram that answers; None where someone else has to be asked first (see :meth:`find`)."""
-        request = _parse(question)
-        if request is None:
-            return None
-        answer = self._lookup(request)
-        if answer is None or answer.follow:
-            return None
-        response = self._pack(request, answer, _limit(request))
-        if len(answer.records) <= 1:  # of several records each client should get another one first
-            if len(self._made) >= KEEP:
-                self._made.clear()
-            self._made[question[2:]] = response[2:]
-        return response
-
-    async def find(self, question: bytes, *, stream: bool = False) -> bytes | None:
-        """Any answer, with the help of others; None for what is not a question."""
-        request = _parse(question)
-        if request is None:
-            return None
-        answer = self._lookup(request)
+    def _make(self, question: bytes, udp: bool) -> bytes | None:
+        if len(question) < 12 or question[2] & 0x80:  # an answer is not a question: never answer one
+            return b""
         try:
-            if answer is None:
-                return await self._upstream.ask(question, stream=stream)
-            if answer.follow:
-                answer.records += await self._outside(answer.follow, request.q.qtype)
-        except Unanswered:
-            return _failed(request, RCODE.SERVFAIL)
-        return self._pack(request, answer, 65535 if stream else _limit(request))
-
-    async def _outside(self, name: str, kind: int) -> list[Any]:
-        question = DNSRecord.question(name, QTYPE[kind])
-        return list(DNSRecord.parse(await self._upstream.ask(bytes(question.pack()))).rr)
-
-    def _lookup(self, request: Any) -> Answer | None:
-        return self._zone.lookup(str(request.q.qname).rstrip(".").lower(), request.q.qtype)
-
-    def _pack(self, request: Any, answer: Answer, limit: int) -> bytes:
-        reply = _reply(request, code_of(answer))
-        reply.add_answer(*(random.sample(answer.records, len(answer.records)) if _shuffles(answer) else answer.records))
-        reply.add_ar(*answer.extra)
-        if not answer.found:
-            reply.add_auth(self._zone.authority())
-        _echo_edns(request, reply)
+            asked = DNSRecord.parse(question)
+        except (DNSError, ValueError, IndexError, UnicodeError):
+            header = DNSHeader(id=int.from_bytes(question[:2], "big"), qr=1, rcode=RCODE.FORMERR)
+            return bytes(DNSRecord(header).pack())
+        if len(asked.questions) != 1 or asked.header.opcode != 0:
+            reply = asked.reply()
+            reply.header.rcode = RCODE.NOTIMP
+            return bytes(reply.pack())
+        name = str(asked.q.qname).rstrip(".").lower()
+        if not self._zone.holds(name) or asked.q.qclass not in (CLASS.IN, 255):
+            return None
+        found = self._zone.find(name, asked.q.qtype)
+        if self._leads_outside(found, asked.q.qtype):
+            return None
+        reply = asked.reply(ra=1, aa=1)
+        self._fill(reply, found, name, str(asked.q.qname))
+        limit = _limit(asked)
+        if asked.ar:
+            reply.add_ar(EDNS0(udp_len=LIMIT))
         packed = bytes(reply.pack())
-        if len(packed) <= limit:
-            return packed
-        reply = _reply(request, code_of(answer))
-        reply.header.tc = 1  # ask again by TCP
-        _echo_edns(request, reply)
+        if udp and len(packed) > limit:
+            packed = bytes(reply.truncate().pack())  # the client asks again over TCP
+        return packed
+
+    def alias(self, question: bytes) -> str | None:
+        """For a name of ours that is an alias of one outside: that one. See :meth:`with_outside`."""
+        asked = DNSRecord.parse(question)
+        name = str(asked.q.qname).rstrip(".").lower()
+        found = self._zone.find(name, asked.q.qtype) if self._zone.holds(name) else Found(False)
+        return str(found.records[-1][1].value) if self._leads_outside(found, asked.q.qtype) else None
+
+    def with_outside(self, question: bytes, outside: bytes) -> bytes:
+        """The whole answer to a question about an alias: where it leads to, and what was answered about that."""
+        asked, beyond = DNSRecord.parse(question), DNSRecord.parse(outside)
+        reply = asked.reply(ra=1, aa=1)
+        spelled = str(asked.q.qname)
+        for owner, record in self._zone.find(spelled.rstrip(".").lower(), asked.q.qtype).records:
+            reply.add_answer(_rr(owner, record))
+        reply.add_answer(*beyond.rr)
+        reply.header.rcode = beyond.header.rcode
         return bytes(reply.pack())
 
+    def _leads_outside(self, found: Found, kind: int) -> bool:
+        last = found.records[-1][1] if found.records else None
+        return last is not None and last.kind == CNAME != kind and not self._zone.holds(str(last.value))
 
-def _shuffles(answer: Answer) -> bool:
-    return len({record.rtype for record in answer.records}) == 1  # an alias stays before what it leads to
+    def _fill(self, reply: DNSRecord, found: Found, name: str, spelled: str) -> None:
+        records = list(found.records)
+        random.shuffle(records)  # a headless Service's clients spread over its pods
+        records.sort(key=lambda pair: pair[1].kind != CNAME)
+        for owner, record in records:
+            reply.add_answer(_rr(spelled if owner == name else owner, record))
+        for owner, record in found.additional:
+            reply.add_ar(_rr(owner, record))
+        if not found.exists:
+            reply.header.rcode = RCODE.NXDOMAIN
+        if not records:
+            reply.add_auth(self._soa())
+
+    def _soa(self) -> RR:
+        domain = self._zone.domain
+        times = (self._zone.version, 7200, 1800, 86400, TTL)
+        data = SOA_RDATA(f"ns.dns.{domain}", f"hostmaster.{domain}", times)
+        return RR(domain, QTYPE.SOA, rdata=data, ttl=TTL)
 
 
-def _parse(question: bytes) -> Any | None:
-    """The question, if it is one."""
-    try:
-        request = DNSRecord.parse(question)
-    except Exception:  # dnslib raises several kinds for malformed packets; none of them needs an answer
-        return None
-    return request if len(request.questions) == 1 and request.header.qr == 0 and request.header.opcode == 0 else None
+def _rr(owner: str, record: Record) -> RR:
+    value = record.value
+    if isinstance(value, tuple):
+        return RR(owner, QTYPE.SRV, rdata=SRV_RDATA(0, 100, value[0], value[1]), ttl=TTL)
+    data = {A: A_RDATA, CNAME: CNAME_RDATA, PTR: PTR_RDATA}[record.kind](value)
+    return RR(owner, record.kind, rdata=data, ttl=TTL)
 
 
-def _reply(request: Any, code: int) -> Any:
-    header = DNSHeader(id=request.header.id, qr=1, aa=1, ra=1, rd=request.header.rd, rcode=code)
-    return DNSRecord(header, q=request.q)
+def _limit(asked: DNSRecord) -> int:
+    """How long a UDP answer the client takes (EDNS, RFC 6891)."""
+    option = next((each for each in asked.ar if each.rtype == QTYPE.OPT), None)
+    return max(PLAIN_LIMIT, min(int(option.rclass), LIMIT)) if option is not None else PLAIN_LIMIT
 
 
-def _failed(request: Any, code: int) -> bytes:
-    reply = _reply(request, code)
-    reply.header.aa = 0
+def failure(question: bytes) -> bytes:
+    """SERVFAIL: no server could be asked."""
+    reply = DNSRecord.parse(question).reply(ra=1)
+    reply.header.rcode = RCODE.SERVFAIL
     return bytes(reply.pack())
 
 
-def _limit(request: Any) -> int:
-    """How long a datagram the client takes."""
-    return next((max(PLAIN_LIMIT, min(option.rclass, LIMIT)) for option in _edns(request)), PLAIN_LIMIT)
-
-
-def _echo_edns(request: Any, reply: Any) -> None:
-    if _edns(request):
-        reply.add_ar(EDNS0(udp_len=LIMIT))
-
-
-def _edns(request: Any) -> list[Any]:
-    return [record for record in request.ar if record.rtype == QTYPE.OPT]
+__all__ = ["SRV", "Answers", "failure"]

@@ -7,11 +7,12 @@ import ipaddress
 import secrets
 from pathlib import Path
 
-from dnslib import DNSRecord
+from dnslib import QTYPE, DNSRecord
 
-from netproxy.dns.answers import failure
+from netproxy.dns.answers import Answers, failure
 
 TIMEOUT = 2.0  # seconds for one server
+AT_ONCE = 512  # questions under way; more fail at once, so that a dead server does not fill the memory
 PORT = 53
 RESOLV_CONF = Path("/etc/resolv.conf")
 SYSTEMD = Path("/run/systemd/resolve/resolv.conf")  # what the stub on 127.0.0.53 itself asks
@@ -23,6 +24,7 @@ class Forwarder:
     def __init__(self, servers: list[str]) -> None:
         self._servers = servers
         self._kept: dict[bytes, tuple[float, bytes]] = {}
+        self._under_way = 0
 
     async def ask(self, question: bytes, *, tcp: bool = False) -> bytes:
         """The answer, or SERVFAIL when no server gives one in time."""
@@ -30,6 +32,15 @@ class Forwarder:
         kept = self._kept.get(question[2:])
         if kept is not None and kept[0] > now:
             return question[:2] + kept[1]
+        if self._under_way >= AT_ONCE:
+            return failure(question)
+        self._under_way += 1
+        try:
+            return await self._ask(question, tcp, now)
+        finally:
+            self._under_way -= 1
+
+    async def _ask(self, question: bytes, tcp: bool, now: float) -> bytes:
         for server in self._servers:
             try:
                 answer = await asyncio.wait_for((_over_tcp if tcp else _over_udp)(server, question), TIMEOUT)
@@ -39,6 +50,15 @@ class Forwarder:
                 self._keep(question, answer, now)
             return question[:2] + answer[2:]
         return failure(question)
+
+    async def complete(self, question: bytes, answers: Answers, *, tcp: bool = False) -> bytes:
+        """The answer where others are needed for it: about a name outside, or about an alias of one."""
+        target = answers.alias(question)
+        if target is None:
+            return await self.ask(question, tcp=tcp)
+        asked = DNSRecord.parse(question)
+        outside = await self.ask(bytes(DNSRecord.question(target, QTYPE[asked.q.qtype]).pack()), tcp=tcp)
+        return answers.with_outside(question, outside)
 
     def _keep(self, question: bytes, answer: bytes, now: float) -> None:
         if len(self._kept) > 10_000:
@@ -68,7 +88,7 @@ async def _over_udp(server: str, question: bytes) -> bytes:
     loop = asyncio.get_running_loop()
     number = secrets.token_bytes(2)  # ours, not the client's: an answer cannot be guessed from what the client shows
     answer: asyncio.Future[bytes] = loop.create_future()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Once(answer, number), remote_addr=(server, PORT))
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Once(answer, number), remote_addr=_endpoint(server))
     try:
         transport.sendto(number + question[2:])
         return await answer
@@ -77,18 +97,27 @@ async def _over_udp(server: str, question: bytes) -> bytes:
 
 
 async def _over_tcp(server: str, question: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection(server, PORT)
+    reader, writer = await asyncio.open_connection(*_endpoint(server))
     try:
         writer.write(len(question).to_bytes(2, "big") + question)
-        return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        size = int.from_bytes(await reader.readexactly(2), "big")
+        return await reader.readexactly(size)
     finally:
         writer.close()
 
 
+def _endpoint(server: str) -> tuple[str, int]:
+    address, _, port = server.partition(":")
+    return address, int(port or PORT)
+
+
 def machine_servers(configured: str) -> list[str]:
-    """The upstream servers: the configured one, or the machine's, less those only the machine itself can reach."""
+    """The configured servers (``ADDRESS`` or ``ADDRESS:PORT``, with commas), or the machine's.
+
+    Less those that only the machine itself can reach.
+    """
     if configured:
-        return [configured]
+        return configured.split(",")
     for path in (RESOLV_CONF, SYSTEMD):
         try:
             lines = path.read_text().splitlines()

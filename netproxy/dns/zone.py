@@ -1,206 +1,184 @@
-"""What does a name in the cluster's domain stand for? Follows the Kubernetes DNS specification, version 1.1.
+"""What the cluster's names mean: Services and EndpointSlices as DNS records. Pure; no I/O.
 
-SERVICE.NS.svc.DOMAIN                  A: the cluster IP, or each endpoint of a headless Service; CNAME: ExternalName
-HOST.SERVICE.NS.svc.DOMAIN             A: the endpoint with this hostname, or with this address, dots as dashes
-_PORT._PROTOCOL.SERVICE.NS.svc.DOMAIN  SRV
-A-B-C-D.NS.pod.DOMAIN                  A: A.B.C.D
-D.C.B.A.in-addr.arpa                   PTR: the Service or endpoint with this address
+The rules are Kubernetes' DNS specification (https://github.com/kubernetes/dns/blob/master/docs/specification.md), as
+CoreDNS answers them. Names are lower case without the final dot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import AddressValueError, IPv4Address
-from typing import Any
+from typing import NamedTuple
 
-from dnslib import CLASS, CNAME, NS, PTR, QTYPE, RCODE, RR, SOA, SRV, A
-
-from netproxy.dns.directory import Directory
-from netproxy.services.model import SERVICE_NAME
 from shim.api.meta import Object
 
-TTL = 30  # seconds an answer may be kept: a Service's address hardly ever changes
+A, CNAME, PTR, SRV = 1, 5, 12, 33
+
+Service = tuple[str, str]
+"""Namespace and name."""
 
 
-@dataclass(slots=True)
-class Answer:
-    """The records for one question."""
+class Record(NamedTuple):
+    """One resource record: ``value`` is an address, a name, or for SRV ``(port, target)``."""
 
-    records: list[Any] = field(default_factory=list)
-    extra: list[Any] = field(default_factory=list)  # addresses of what the records name
-    exists: bool = True  # False: there is no such name
-    follow: str = ""  # an alias whose target is outside the cluster
+    kind: int
+    value: str | tuple[int, str]
 
-    @property
-    def found(self) -> bool:
-        return bool(self.records)
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a question. ``exists`` False is NXDOMAIN; no records but ``exists`` is an empty answer."""
+
+    exists: bool
+    records: list[tuple[str, Record]] = field(default_factory=list)
+    additional: list[tuple[str, Record]] = field(default_factory=list)
 
 
 class Zone:
-    """The names of one cluster."""
+    """Every name below the cluster domain, and the reverse of every address."""
 
-    def __init__(self, directory: Directory, domain: str, server: str) -> None:
-        self._directory, self._server = directory, server
-        self.domain = domain.strip(".").lower()
-        self._labels = self.domain.split(".")
+    def __init__(self, domain: str) -> None:
+        self.domain = domain.lower().strip(".")
+        self.version = 0
+        """Grows with every change, so that encoded answers can be kept as long as nothing changed."""
+        self._services: dict[Service, Object] = {}
+        self._slices: dict[Service, dict[str, Object]] = {}
+        self._names: dict[str, dict[Service, list[Record]]] = {}
+        self._owned: dict[Service, set[str]] = {}
+        self._parents: Counter[str] = Counter({f"svc.{self.domain}": 1, f"pod.{self.domain}": 1, self.domain: 1})
+        self._namespaces: Counter[str] = Counter()
 
-    def lookup(self, name: str, kind: int) -> Answer | None:
-        """The answer for a name, in lower case without the last dot; None for names that others know."""
-        labels = name.split(".")
-        if labels[-2:] == ["in-addr", "arpa"]:
-            return self._reverse(name, labels[:-2], kind)
-        if labels[-len(self._labels) :] != self._labels:
-            return None
-        inner = labels[: -len(self._labels)]
-        if not inner:
-            return self._apex(name, kind)
-        if inner[-1] == "svc":
-            return self._service_tree(name, inner[:-1], kind)
-        if inner[-1] == "pod":
-            return self._pod(name, inner[:-1], kind)
-        if inner == ["ns", "dns"]:
-            return Answer(_addresses(name, [self._server], kind))
-        return Answer(exists=inner == ["dns"])
+    # -- what changed
 
-    def authority(self) -> Any:
-        """The record that goes with an answer without records: how long to believe it."""
-        times = (1, 7200, 1800, 86400, TTL)
-        return _record(self.domain, "SOA", SOA(f"ns.dns.{self.domain}", f"hostmaster.{self.domain}", times))
+    def set_service(self, obj: Object) -> None:
+        key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
+        if key not in self._services:
+            self._namespaces[key[0]] += 1
+        self._services[key] = obj
+        self._rebuild(key)
 
-    def _apex(self, name: str, kind: int) -> Answer:
-        if kind == QTYPE.SOA:
-            return Answer([self.authority()])
-        if kind == QTYPE.NS:
-            server = f"ns.dns.{self.domain}"
-            return Answer([_record(name, "NS", NS(server))], _addresses(server, [self._server], QTYPE.A))
-        return Answer()
+    def remove_service(self, namespace: str, name: str) -> None:
+        if self._services.pop((namespace, name), None) is not None:
+            self._namespaces[namespace] -= 1
+        self._rebuild((namespace, name))
 
-    def _pod(self, name: str, labels: list[str], kind: int) -> Answer:
-        if len(labels) < 2:
-            return Answer()
-        try:
-            address = str(IPv4Address(labels[0].replace("-", ".")))
-        except AddressValueError:
-            return Answer(exists=False)
-        return Answer(_addresses(name, [address], kind)) if len(labels) == 2 else Answer(exists=False)
+    def set_slice(self, obj: Object) -> None:
+        key = _service_of(obj)
+        if key is not None:
+            self._slices.setdefault(key, {})[obj["metadata"]["name"]] = obj
+            self._rebuild(key)
 
-    def _service_tree(self, name: str, labels: list[str], kind: int) -> Answer:
-        if not labels:
-            return Answer()
-        namespace = labels[-1]
-        if len(labels) == 1:
-            return Answer(exists=self._directory.has_namespace(namespace))
-        service = self._directory.service(namespace, labels[-2])
+    def remove_slice(self, obj: Object) -> None:
+        key = _service_of(obj)
+        if key is not None and self._slices.get(key, {}).pop(obj["metadata"]["name"], None) is not None:
+            if not self._slices[key]:
+                del self._slices[key]
+            self._rebuild(key)
+
+    def _rebuild(self, key: Service) -> None:
+        self.version += 1
+        for name in self._owned.pop(key, ()):
+            kept = self._names[name]
+            del kept[key]
+            if not kept:
+                del self._names[name]
+            for parent in self._above(name):
+                self._parents[parent] -= 1
+        service = self._services.get(key)
         if service is None:
-            return Answer(exists=False)
-        rest = labels[:-2]
-        if service["spec"].get("type") == "ExternalName":
-            return self._alias(name, service, kind) if not rest else Answer(exists=False)
-        if not rest:
-            return self._service(name, service, kind)
-        if rest[-1] in ("_tcp", "_udp", "_sctp") and len(rest) <= 2:
-            return self._ports(name, service, rest, kind)
-        if len(rest) == 1:
-            return self._host(name, service, rest[0], kind)
-        return Answer(exists=False)
+            return
+        owned = self._owned.setdefault(key, set())
+        for name, record in records_of(service, self._slices.get(key, {}).values(), self.domain):
+            if name not in owned:
+                owned.add(name)
+                for parent in self._above(name):
+                    self._parents[parent] += 1
+            self._names.setdefault(name, {}).setdefault(key, []).append(record)
 
-    def _service(self, name: str, service: Object, kind: int) -> Answer:
-        if kind == QTYPE.SRV:
-            return self._ports(name, service, [], kind)
-        if not _is_headless(service):
-            return Answer(_addresses(name, [service["spec"]["clusterIP"]], kind))
-        addresses = [endpoint["addresses"][0] for endpoint, _ in self._endpoints(service)]
-        return Answer(_addresses(name, list(dict.fromkeys(addresses)), kind), exists=bool(addresses))
+    def _above(self, name: str) -> Iterator[str]:
+        """The names between a name and the domain: they exist, though nothing is known of them."""
+        while name != self.domain and (name := name.partition(".")[2]).endswith(self.domain):
+            yield name
 
-    def _host(self, name: str, service: Object, host: str, kind: int) -> Answer:
-        found = [endpoint["addresses"][0] for endpoint, _ in self._endpoints(service) if _host_of(endpoint) == host]
-        return Answer(_addresses(name, list(dict.fromkeys(found)), kind), exists=bool(found))
+    # -- what is asked
 
-    def _ports(self, name: str, service: Object, wanted: list[str], kind: int) -> Answer:
-        own = _name_of(service, self.domain)
-        answer = Answer()
-        if not _is_headless(service):
-            for port in service["spec"].get("ports") or ():
-                if _is_port(port, wanted):
-                    answer.records.append(_record(name, "SRV", SRV(0, 100, port["port"], own)))
-            answer.extra = _addresses(own, [service["spec"]["clusterIP"]], QTYPE.A)
-        else:
-            for endpoint, ports in self._endpoints(service):
-                host, matching = f"{_host_of(endpoint)}.{own}", [port for port in ports if _is_port(port, wanted)]
-                answer.records += [_record(name, "SRV", SRV(0, 100, port["port"], host)) for port in matching]
-                if matching:
-                    answer.extra += _addresses(host, [endpoint["addresses"][0]], QTYPE.A)
-        answer.exists = bool(answer.records) or not wanted
-        if kind != QTYPE.SRV or not answer.records:
-            return Answer(exists=answer.exists)
-        return answer
+    def holds(self, name: str) -> bool:
+        """Whether this zone is the one to answer for a name."""
+        return name == self.domain or name.endswith("." + self.domain) or name in self._names
 
-    def _alias(self, name: str, service: Object, kind: int) -> Answer:
-        target = str(service["spec"].get("externalName") or "").rstrip(".").lower()
-        records = [_record(name, "CNAME", CNAME(target))]
-        if kind == QTYPE.CNAME:
-            return Answer(records)
-        if target == name:
-            return Answer(records)
-        inside = self.lookup(target, kind) if target.endswith(f".{self.domain}") else None
-        if inside is None:
-            return Answer(records, follow=target)
-        return Answer(records + inside.records, follow=inside.follow)
+    def find(self, name: str, kind: int) -> Found:
+        """Answer for a name that this zone holds; an alias brings what it points to, if that is known here."""
+        known = self._names.get(name)
+        if known is None:
+            if address := self._pod_address(name):
+                return Found(True, [(name, Record(A, address))] if kind == A else [])
+            return Found(self._parents[name] > 0)
+        records = list(dict.fromkeys(record for each in known.values() for record in each))
+        alias = next((record for record in records if record.kind == CNAME), None)
+        if alias is not None and kind != CNAME:
+            target = str(alias.value)
+            beyond = self.find(target, kind) if self.holds(target) and target != name else Found(True)
+            return Found(True, [(name, alias), *beyond.records])
+        wanted = [(name, record) for record in records if record.kind == kind]
+        extra = []
+        if kind == SRV:
+            targets = dict.fromkeys(record.value[1] for _, record in wanted if isinstance(record.value, tuple))
+            extra = [found for target in targets for found in self.find(target, A).records]
+        return Found(True, wanted, extra)
 
-    def _reverse(self, name: str, labels: list[str], kind: int) -> Answer | None:
-        """Addresses of the cluster; others are for the servers outside to know."""
-        address = ".".join(reversed(labels))
-        names = [_name_of(service, self.domain) for service in self._directory.services_at(address)]
-        if not names:
-            for piece in self._directory.slices_at(address):
-                owner = f"{piece['metadata']['labels'][SERVICE_NAME]}.{piece['metadata']['namespace']}"
-                names += [
-                    f"{_host_of(endpoint)}.{owner}.svc.{self.domain}"
-                    for endpoint in piece["endpoints"]
-                    if address in endpoint["addresses"]
-                ]
-        if not names:
+    def _pod_address(self, name: str) -> str | None:
+        """``10-244-1-7.default.pod.cluster.local``: any address in a namespace that exists."""
+        head, _, rest = name.partition(".")
+        namespace, _, tail = rest.partition(".")
+        if tail != f"pod.{self.domain}" or not self._namespaces[namespace]:
             return None
-        wanted = dict.fromkeys(names) if kind == QTYPE.PTR else ()
-        return Answer([_record(name, "PTR", PTR(target)) for target in wanted])
-
-    def _endpoints(self, service: Object) -> Iterator[tuple[Object, Sequence[Object]]]:
-        """Ready endpoints with their ports. Of a Service that publishes unready ones, those say they are ready."""
-        metadata = service["metadata"]
-        for piece in self._directory.slices(metadata["namespace"], metadata["name"]):
-            for endpoint in piece.get("endpoints") or ():
-                if (endpoint.get("conditions") or {}).get("ready") is not False:
-                    yield endpoint, piece.get("ports") or ()
+        try:
+            return str(ipaddress.IPv4Address(head.replace("-", ".")))
+        except ValueError:
+            return None
 
 
-def code_of(answer: Answer) -> int:
-    """The response code; NXDOMAIN only where there is nothing below the name either."""
-    return int(RCODE.NOERROR if answer.exists else RCODE.NXDOMAIN)
+def records_of(service: Object, slices: Iterable[Object], domain: str) -> Iterator[tuple[str, Record]]:
+    """All records of one Service, with their names."""
+    spec, metadata = service["spec"], service["metadata"]
+    base = f"{metadata['name']}.{metadata['namespace']}.svc.{domain}"
+    if spec.get("type") == "ExternalName":
+        yield base, Record(CNAME, str(spec["externalName"]).lower().strip("."))
+        return
+    address = spec.get("clusterIP")
+    headless = not address or address == "None"
+    if not headless:
+        yield base, Record(A, address)
+        yield reverse(address), Record(PTR, base)
+        for port in spec.get("ports") or ():
+            if port.get("name"):
+                protocol = port.get("protocol", "TCP").lower()
+                yield f"_{port['name']}._{protocol}.{base}", Record(SRV, (port["port"], base))
+    for piece in slices:
+        if piece.get("addressType") != "IPv4":
+            continue
+        for endpoint in piece.get("endpoints") or ():
+            if (endpoint.get("conditions") or {}).get("ready") is False:
+                continue
+            for address in endpoint.get("addresses") or ():
+                name = f"{endpoint.get('hostname') or address.replace('.', '-')}.{base}"
+                yield name, Record(A, address)
+                yield reverse(address), Record(PTR, name)
+                if headless:
+                    yield base, Record(A, address)
+                    for port in piece.get("ports") or ():
+                        if port.get("name") and port.get("port"):
+                            protocol = port.get("protocol", "TCP").lower()
+                            yield f"_{port['name']}._{protocol}.{base}", Record(SRV, (port["port"], name))
 
 
-def _record(name: str, kind: str, data: Any) -> Any:
-    return RR(name, getattr(QTYPE, kind), CLASS.IN, TTL, data)
+def reverse(address: str) -> str:
+    """``10.96.0.1`` -> ``1.0.96.10.in-addr.arpa``."""
+    return ipaddress.ip_address(address).reverse_pointer
 
 
-def _addresses(name: str, addresses: Sequence[str], kind: int) -> list[Any]:
-    return [_record(name, "A", A(address)) for address in addresses] if kind == QTYPE.A else []
-
-
-def _is_headless(service: Object) -> bool:
-    return (service["spec"].get("clusterIP") or "None") == "None"
-
-
-def _is_port(port: Object, wanted: list[str]) -> bool:
-    protocol = "_" + (port.get("protocol") or "TCP").lower()
-    if len(wanted) == 2:
-        return wanted == ["_" + (port.get("name") or ""), protocol] and port.get("port") is not None
-    return port.get("port") is not None and wanted in ([], [protocol])
-
-
-def _host_of(endpoint: Object) -> str:
-    return str(endpoint.get("hostname") or endpoint["addresses"][0].replace(".", "-"))
-
-
-def _name_of(service: Object, domain: str) -> str:
-    return f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc.{domain}"
+def _service_of(piece: Object) -> Service | None:
+    name = (piece["metadata"].get("labels") or {}).get("kubernetes.io/service-name")
+    return (piece["metadata"]["namespace"], name) if name else None
