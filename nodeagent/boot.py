@@ -13,10 +13,14 @@ from nodeagent.kubelet.agent import Kubelet
 from nodeagent.settings import NodeAgentSettings
 from shim.client import Client
 
+HOST_IMAGE = "localhost/host"
+
 
 async def run(settings: NodeAgentSettings, ready: Callable[[], None]) -> None:
     """Work until cancelled; then containers run on, and the next agent finds them."""
     images = Images(settings.image_dir)
+    if images.find(HOST_IMAGE) is None:
+        images.host_image()  # so that a first pod needs nothing from anywhere
     engine = Engine(settings.data_dir, settings.run_dir, settings.cgroup_root, images)
     network = PodLinks(settings.run_dir / "network", settings.node_ip)
     client = Client.from_kubeconfig(settings.kubeconfig, user_agent="kubelet")
