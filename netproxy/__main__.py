@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 
+import uvloop
+
 from netproxy import boot
 from netproxy.settings import NetProxySettings
 from shim.api.flags import parse
@@ -23,13 +25,7 @@ def main() -> int:
         sys.stderr.write("netproxy: needs root: it changes the node's network\n")
         return 1
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    try:
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    except ImportError:
-        factory = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner, contextlib.suppress(asyncio.CancelledError):
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, contextlib.suppress(asyncio.CancelledError):
         runner.run(_until_told(settings))
     return 0
 

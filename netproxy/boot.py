@@ -7,13 +7,12 @@ unnoticed.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from netproxy.dns.answers import Answers
-from netproxy.dns.directory import Directory
-from netproxy.dns.server import serving
-from netproxy.dns.upstream import Upstream, servers
+from netproxy.dns.follow import follow
+from netproxy.dns.forward import Forwarder, machine_servers
+from netproxy.dns.server import serve
 from netproxy.dns.zone import Zone
 from netproxy.links import routes
 from netproxy.nodes import PodRoutes
@@ -23,8 +22,6 @@ from netproxy.services.tracker import Tracker
 from netproxy.settings import NetProxySettings
 from shim.client import Client, Informer
 from shim.client import resource as r
-
-log = logging.getLogger(__name__)
 
 
 async def run(settings: NetProxySettings, ready: Callable[[], None]) -> None:
@@ -36,17 +33,16 @@ async def run(settings: NetProxySettings, ready: Callable[[], None]) -> None:
 
         place = Place(settings.cluster_cidr, settings.node_ip, answered_here=frozenset({settings.cluster_dns}))
         proxy = ServiceProxy(Tracker(services, slices, settings.node_name, place))
-        zone = Zone(Directory(services, slices), settings.cluster_domain, settings.cluster_dns)
-        answers = Answers(zone, Upstream(servers(settings.upstream_dns)))
-        for informer in (services, slices):
-            informer.on_change(lambda old, new: answers.forget())
+        answers = Answers(follow(services, slices, Zone(settings.cluster_domain)))
+        outside = Forwarder(machine_servers(settings.upstream_dns))
+        pod_routes = PodRoutes(nodes, settings.node_name)
 
-        await asyncio.to_thread(routes.add_local_address, settings.cluster_dns)  # pyroute2 has a loop of its own
+        routes.add_local_address(settings.cluster_dns)
         async with asyncio.TaskGroup() as tasks:
             for informer in (services, slices, nodes):
                 tasks.create_task(informer.run(), name=f"watch {informer.gvr.resource}")
-            tasks.create_task(PodRoutes(nodes, settings.node_name).run(), name="routes to pods")
+            tasks.create_task(pod_routes.run(), name="routes to pods")
             await services.synced()
             await slices.synced()
-            async with serving(answers, settings.cluster_dns):
-                await proxy.run(ready)
+            tasks.create_task(serve(settings.cluster_dns, answers, outside), name="cluster DNS")
+            await proxy.run(ready)
