@@ -44,6 +44,7 @@ class GarbageCollector(Controller):
         self.absent: OrderedDict[tuple[str | None, str], None] = OrderedDict()
 
     async def run(self) -> None:
+        self.graph, self.informers = Graph(), {}  # if this is not the first time, informers ended with the last
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.follow_all(tasks), name="following every kind")
             await super().run()

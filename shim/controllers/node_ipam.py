@@ -57,12 +57,14 @@ class NodeIpamController(Controller):
         self.ranges = Ranges(ctx.settings.cluster_cidr)
         self.nodes = ctx.informer(r.NODES)
         self.recorder = ctx.recorder("cidrAllocator")
+        self.written: dict[str, str] = {}  # node -> uid of the one that was written: its copy may be behind
         self.nodes.on_change(self.node_changed)
 
     def node_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None:
             assert old is not None
             self.ranges.free(old["metadata"]["name"])
+            self.written.pop(old["metadata"]["name"], None)
             for node in self.nodes.list():  # one may have waited for the range
                 if not node["spec"].get("podCIDR"):
                     self.queue.add(node["metadata"]["name"])
@@ -73,11 +75,12 @@ class NodeIpamController(Controller):
 
     async def reconcile(self, key: str) -> None:
         node = self.nodes.get(key)
-        if node is None or node["spec"].get("podCIDR"):
+        if node is None or node["spec"].get("podCIDR") or self.written.get(key) == node["metadata"]["uid"]:
             return
         cidr = self.ranges.give(key)
         if cidr is None:
             self.recorder.event(node, "Normal", "CIDRNotAvailable", f"Node {key} status is now: CIDRNotAvailable")
             return
         await self.ctx.client.patch(r.NODES, key, {"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}}, type="merge")
+        self.written[key] = node["metadata"]["uid"]
         log.info("node %s: pods get %s", key, cidr)
