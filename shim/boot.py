@@ -20,6 +20,7 @@ import shim.scheduler
 import shim.server
 from netproxy.links import virtual
 from netproxy.settings import NetProxySettings
+from nodeagent.images import Images, build_busybox
 from nodeagent.linux import namespaces
 from nodeagent.settings import NodeAgentSettings
 from shim import pki
@@ -69,7 +70,7 @@ def virtual_node_parts(cluster: Cluster, node: str) -> list[Part]:
     """A node that is a network namespace on this machine."""
 
     def prepare() -> None:
-        namespaces.enter(virtual.netns_path(cluster.name, node), namespaces.CLONE_NEWNET)
+        namespaces.enter(virtual.netns_path(cluster.name, node), namespaces.NET)
 
     return node_parts(agent_settings(cluster, node), proxy_settings(cluster, node), prepare)
 
@@ -157,6 +158,14 @@ def make_identities(cluster: Cluster) -> None:
         kubeconfig = cluster.node_dir(node) / "kubelet.kubeconfig"
         pki.ensure_kubeconfig(data, kubeconfig, cluster.url, pki.node_identity(node), cluster.name)
         pki.ensure_serving(data, node, f"system:node:{node}", [node, cluster.node_ip(node)])
+
+
+def make_images(image_dir: Path) -> None:
+    """The images that need no network: ``localhost/host``, this machine's own programs, and its busybox."""
+    images = Images(image_dir)
+    images.host_image()
+    if images.find("busybox") is None:
+        build_busybox(images)
 
 
 def listen(cluster: Cluster) -> list[socket.socket]:

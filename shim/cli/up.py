@@ -121,6 +121,7 @@ def prepare(cluster: Cluster) -> None:
     for node in cluster.node_names:
         virtual.create_node(cluster.name, node, cluster.node_ip(node))
     boot.make_identities(cluster)
+    boot.make_images(cluster.image_dir)
 
 
 def _free_port() -> int:
