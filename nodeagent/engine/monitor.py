@@ -24,6 +24,7 @@ from nodeagent.engine.logfile import LogFile
 from nodeagent.linux import cgroups, namespaces, procfs
 
 _READ = 64 * 1024
+_PATIENCE = 3.0  # seconds without progress until a client's unread output is given up
 _BACKLOG = 1024 * 1024  # bytes an attached client may lag behind before the container has to wait for it
 STARTED, EXIT, BEGUN = "started.json", "exit.json", "begun.json"  # BEGUN: a start was tried
 
@@ -308,11 +309,6 @@ class Monitor:
 
     def _end(self, outcome: dict[str, object]) -> None:
         self.log.finish()
-        for client in self.clients:
-            for sink in client.sinks.values():
-                if sink.fd >= 0 and sink.pending:  # the reader may take its time, but not for ever
-                    select.select([], [sink.fd], [], 1.0)
-                sink.finish()
         record = {**outcome, "started_at": self.started_at, "finished_at": time.time()}
         wire.write_atomically(os.path.join(self.directory, EXIT), record)
         self._tell({"exited": record})
@@ -320,6 +316,20 @@ class Monitor:
             os.unlink(self.request["socket"])
         except FileNotFoundError:
             pass
+        self._drain()
+
+    def _drain(self) -> None:
+        """Let those who are attached read to the end; one that reads nothing for a while is left behind."""
+        sinks = [sink for client in self.clients for sink in client.sinks.values()]
+        for sink in sinks:
+            sink.finish()
+        while waiting := [sink.fd for sink in sinks if sink.fd >= 0]:
+            _, writable, _ = select.select([], waiting, [], _PATIENCE)
+            if not writable:
+                return
+            for sink in sinks:
+                if sink.fd in writable:
+                    sink.flush()
 
     def _tell(self, message: dict[str, object]) -> None:
         for client in self.clients:

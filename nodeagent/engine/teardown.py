@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
+import logging
 import os
 import shutil
 import socket
@@ -11,8 +13,10 @@ import struct
 import time
 from pathlib import Path
 
-from nodeagent.engine import spawn, wire
+from nodeagent.engine import spawn, wire, zygote
 from nodeagent.linux import cgroups, mounts, procfs
+
+log = logging.getLogger(__name__)
 
 
 async def teardown_node(data_dir: Path, run_dir: Path, cgroup_root: str) -> None:
@@ -27,6 +31,8 @@ def _teardown(data: Path, run: Path, cgroup_root: str) -> None:
     for path in (run / "monitors").glob("*.sock"):  # each writes down the exit it saw, and goes
         _end_monitor(path)
     procfs.kill_all(tree.procs_files(cgroup_root))
+    if not _all_gone(run):
+        log.warning("processes of %s do not end", run)
     for folder in (run, data / "pods"):  # namespaces; and volumes in memory, which end as at a reboot
         for point in mounts.below(str(folder)):
             mounts.detach(point)
@@ -37,6 +43,26 @@ def _teardown(data: Path, run: Path, cgroup_root: str) -> None:
     while parent:
         tree.remove_empty(parent)
         parent = os.path.dirname(parent)
+
+
+def _all_gone(run: Path, timeout: float = 5.0) -> bool:
+    """Wait until no child of a zygote is left: the kernel lets go of their lock for them, however they ended."""
+    try:
+        fd = os.open(run / zygote.ALIVE, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    deadline = time.monotonic() + timeout
+    try:
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.002)
+    finally:
+        os.close(fd)
 
 
 def _end_monitor(path: Path, timeout: float = 5.0) -> None:

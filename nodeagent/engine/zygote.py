@@ -19,6 +19,7 @@ from nodeagent.engine import execute, monitor, sandbox, wire
 from nodeagent.linux import libc
 
 SOCKET, LOCK, LOG = "zygote.sock", "zygote.lock", "zygote.log"
+ALIVE = "alive.lock"  # held shared by the zygote and all that it forked, so that teardown can wait for the last of them
 
 
 def main(run_dir: str, version: str) -> None:
@@ -29,6 +30,7 @@ def main(run_dir: str, version: str) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit(3)  # another one answers already
+    fcntl.flock(os.open(os.path.join(run_dir, ALIVE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), fcntl.LOCK_SH)
     listener = wire.listen(os.path.join(run_dir, SOCKET))
     if os.fork():
         os._exit(0)
