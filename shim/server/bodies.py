@@ -70,7 +70,7 @@ def check_patched(call: Call, patched: Object, kind: str, api_version: str, opti
     if complaints and options.validation == "Strict":
         problem = problem or f"strict decoding error: {', '.join(complaints)}"
     if problem:
-        text = json.dumps(orjson.dumps(patched).decode())
+        text = json.dumps(_as_go_prints(patched))
         raise invalid("", "", "", [FieldError("FieldValueInvalid", "patch", f"Invalid value: {text}: {problem}")])
     if options.validation == "Warn":
         call.warnings += complaints
@@ -140,6 +140,16 @@ def _check_kind(given: Object, kind: str, api_version: str) -> None:
     raise bad_request(
         f'{what}: no kind "{found_kind}" is registered for version "{found_version}" in scheme "{_SCHEME}"'
     )
+
+
+_FIRST_IN_METADATA = ("name", "generateName", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp")
+
+
+def _as_go_prints(patched: Object) -> str:
+    """A patched object as upstream quotes it: sorted at the top, metadata in the order of its struct."""
+    metadata = patched.get("metadata") or {}
+    first = {name: metadata[name] for name in _FIRST_IN_METADATA if name in metadata}
+    return orjson.dumps(dict(sorted({**patched, "metadata": first | metadata}.items()))).decode()
 
 
 def _typed(obj: Object, kind: str, api_version: str) -> Object:

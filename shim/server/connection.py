@@ -14,6 +14,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from shim.server.users import User
 
+MAX_LINE = 1 << 20  # as Go's: exec commands and selectors travel in the address
+
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -38,7 +40,14 @@ class HttpServer(web.Server):
     """aiohttp's low-level server: one handler for every request, no router and no middleware in between."""
 
     def __init__(self, handler: Handler, max_body: int) -> None:
-        super().__init__(handler, request_factory=self._request, access_log=None, keepalive_timeout=3630)
+        super().__init__(
+            handler,
+            request_factory=self._request,
+            access_log=None,
+            keepalive_timeout=3630,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+        )
         self._max_body = max_body
 
     def __call__(self) -> Connection:

@@ -68,7 +68,7 @@ class Watchers:
         end = watch.close
         connection = call.http.protocol
         assert isinstance(connection, Connection)
-        timeout = options.timeout if options.timeout is not None else LEAST_TIMEOUT * (1 + random.random())
+        timeout = options.timeout or LEAST_TIMEOUT * (1 + random.random())
         timer = asyncio.get_running_loop().call_later(timeout, end)
         marking = None
         self._open.add(end)

@@ -101,15 +101,15 @@ async def test_forms_nobody_knows_are_refused(api):
 
 
 async def test_yaml_and_protobuf(api):
-    yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: y\ndata:\n  a: b\n"
+    yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: inyaml\ndata:\n  a: b\n"
     assert (await api.post(CONFIGMAPS, yaml, content="application/yaml")).status == 201
-    shown = await api.get(f"{CONFIGMAPS}/y", accept="application/yaml")
+    shown = await api.get(f"{CONFIGMAPS}/inyaml", accept="application/yaml")
     assert shown.headers["Content-Type"] == "application/yaml"
     assert b"  a: b\n" in shown.data
     protobuf = "application/vnd.kubernetes.protobuf"
-    packed = await api.get(f"{CONFIGMAPS}/y", accept=protobuf)
+    packed = await api.get(f"{CONFIGMAPS}/inyaml", accept=protobuf)
     assert packed.data.startswith(b"k8s\0")
-    await api.delete(f"{CONFIGMAPS}/y")
+    await api.delete(f"{CONFIGMAPS}/inyaml")
     body = Protobuf(load_schema()).encode(api.configmap("p", data={"a": "b"}))
     made = await api.post(CONFIGMAPS, body, content=protobuf)
     assert made.json["data"] == {"a": "b"}
