@@ -70,7 +70,7 @@ def virtual_node_parts(cluster: Cluster, node: str) -> list[Part]:
     """A node that is a network namespace on this machine."""
 
     def prepare() -> None:
-        namespaces.enter(virtual.netns_path(cluster.name, node), namespaces.NET)
+        namespaces.enter(str(virtual.netns_path(cluster.name, node)), namespaces.NET)
 
     return node_parts(agent_settings(cluster, node), proxy_settings(cluster, node), prepare)
 

@@ -81,7 +81,7 @@ def mounts_below(path: Path) -> list[Path]:
 def _unmount(mount: Path) -> None:
     from nodeagent.linux import mounts
 
-    mounts.unmount(str(mount), mounts.MNT_DETACH)
+    mounts.detach(str(mount))
 
 
 def _stop(pid: int) -> None:
