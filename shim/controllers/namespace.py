@@ -35,7 +35,7 @@ class Remains:
 
     def count(self, gvr: GVR, items: list[Object]) -> None:
         if items:
-            self.objects[gvr.group_resource] += len(items)
+            self.objects[f"{gvr.resource}.{gvr.group}"] += len(items)  # the dot stands in the core group too
         for item in items:
             self.finalizers.update(item["metadata"].get("finalizers") or ())
 
