@@ -37,8 +37,8 @@ async def run(settings: NetProxySettings, ready: Callable[[], None]) -> None:
         outside = Forwarder(machine_servers(settings.upstream_dns))
         pod_routes = PodRoutes(nodes, settings.node_name)
 
-        await asyncio.to_thread(routes.add_local_address, settings.cluster_dns)  # pyroute2 has a loop of its own
-        await asyncio.to_thread(routes.refuse_unknown_services, settings.service_cidr, settings.node_ip)
+        # in a thread: netlink connections have an event loop of their own
+        await asyncio.to_thread(routes.hold_services, settings.service_cidr, settings.cluster_dns, settings.node_ip)
         async with asyncio.TaskGroup() as tasks:
             for informer in (services, slices, nodes):
                 tasks.create_task(informer.run(), name=f"watch {informer.gvr.resource}")

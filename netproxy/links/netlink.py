@@ -1,4 +1,7 @@
-"""A connection to the kernel's routing tables and interfaces, and the few look-ups everyone here needs."""
+"""A connection to the kernel's routing tables and interfaces, and the few look-ups everyone here needs.
+
+A connection runs an event loop of its own: in a thread with a running loop it cannot be made. Use a thread.
+"""
 
 from __future__ import annotations
 

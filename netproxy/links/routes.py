@@ -1,4 +1,4 @@
-"""Routes to the pods of other nodes, and addresses of the node's own on its loopback."""
+"""Where do packets to pods of other nodes go, and those to Services that no rule has sent elsewhere?"""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from typing import Any
 from netproxy.links import netlink
 
 OURS = 84  # marks routes as made here (an unassigned protocol number), so that those no longer wanted are found
+
+
+SERVICES = "services0"
+SERVICES_PROTO = 85
 
 
 def sync_pod_routes(wanted: Mapping[str, str]) -> None:
@@ -24,13 +28,21 @@ def sync_pod_routes(wanted: Mapping[str, str]) -> None:
                 kernel.route("replace", dst=cidr, gateway=gateway, proto=OURS)
 
 
-def add_local_address(address: str) -> None:
-    """Make an address the node's own, so that a socket can be bound to it and pods find it through their gateway."""
+def hold_services(cidr: str, dns: str, node_ip: str) -> None:
+    """Keep packets to Services on this node, and make the cluster DNS's address its own.
+
+    Rules send packets to known Services elsewhere before this route matters. Without it those to an address that no
+    Service has would go to the machine and come back, round and round; here they end, after the rules that refuse
+    Services without endpoints. The interface is a bridge without ports: kernels without dummy interfaces have it too.
+    """
     with netlink.connect() as kernel:
-        loopback = netlink.find(kernel, "lo")
+        if netlink.find(kernel, SERVICES) is None:
+            kernel.link("add", ifname=SERVICES, kind="bridge", address=netlink.hardware_address(SERVICES))
+        index = netlink.find(kernel, SERVICES)
+        kernel.link("set", index=index, state="up")
         with netlink.ignore(errno.EEXIST):
-            kernel.addr("add", index=loopback, address=address, prefixlen=32)
-        kernel.link("set", index=loopback, state="up")
+            kernel.addr("add", index=index, address=dns, prefixlen=32)
+        kernel.route("replace", dst=cidr, oif=index, scope=netlink.LINK_SCOPE, prefsrc=node_ip, proto=SERVICES_PROTO)
 
 
 def _our_routes(kernel: netlink.Netlink) -> list[Any]:

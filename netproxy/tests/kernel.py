@@ -1,0 +1,115 @@
+"""A disposable piece of the real kernel for tests: named namespaces, what runs in them, and a check for leaks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from netproxy.links import namespaces
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes the kernel's network")
+
+
+def run(*command: str, inside: Path | None = None, timeout: float = 10) -> str:
+    """What a command prints, in a namespace; an empty text when it fails."""
+    with namespaces.inside(inside) if inside else contextlib.nullcontext():
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
+    return done.stdout if done.returncode == 0 else ""
+
+
+@contextlib.contextmanager
+def namespace(name: str) -> Iterator[Path]:
+    """An empty network namespace for the block."""
+    path = namespaces.NAMED / name
+    namespaces.create(path)
+    try:
+        yield path
+    finally:
+        namespaces.remove(path)
+
+
+@contextlib.contextmanager
+def running(*command: str, inside: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a namespace for the block; it has begun to work when it has printed a line."""
+    with namespaces.inside(inside):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def snapshot(name: str) -> dict[str, list[str]]:
+    """What of this machine's network has to do with a cluster: interfaces, routes, rules, namespaces, settings."""
+    from netproxy.links import netlink
+
+    with netlink.connect() as kernel:
+        links = [link.get("ifname") for link in kernel.get_links()]
+        routes = [f"{route.get('dst')}/{route['dst_len']}" for route in kernel.get_routes(table=254)]
+        rules = [line for table in ("nat", "filter") for line in run("iptables-save", "-t", table).splitlines()]
+    return {
+        "links": [link for link in links if link.startswith(name)],
+        "routes": sorted(route for route in routes if route.startswith(("172.3", "10."))),
+        "rules": [rule for rule in rules if name.upper() in rule],
+        "namespaces": [path.name for path in namespaces.NAMED.glob(f"{name}-*")],
+        "records": [str(path) for path in Path("/run/kubeshim").glob(f"{name}.*")],
+    }
+
+
+HTTP_SERVER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = f"{sys.argv[1]} {self.client_address[0]}".encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args): pass
+server = http.server.ThreadingHTTPServer(("", int(sys.argv[2])), Handler)
+print("ready", flush=True)
+server.serve_forever()
+"""
+"""``NAME PORT``: answers with its name and who asked."""
+
+UDP_SERVER = """
+import socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("", int(sys.argv[2])))
+print("ready", flush=True)
+while True:
+    data, client = server.recvfrom(100)
+    server.sendto(f"{sys.argv[1]} {client[0]}".encode(), client)
+"""
+
+
+def http_get(address: str, port: int, inside: Path | None = None) -> str:
+    """What an HTTP server answers; an empty text when nobody does within two seconds."""
+    script = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=2).read().decode())"
+    import sys
+
+    return run(sys.executable, "-Sc", script, f"http://{address}:{port}/", inside=inside).strip()
+
+
+def udp_ask(address: str, port: int, inside: Path | None = None) -> str:
+    """What a datagram server answers; an empty text when nobody does within two seconds."""
+    import socket
+
+    with namespaces.inside(inside) if inside else contextlib.nullcontext():
+        asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with asking:
+        asking.settimeout(2)
+        asking.sendto(b"?", (address, port))
+        try:
+            return asking.recv(100).decode()
+        except OSError:
+            return ""
