@@ -1,0 +1,151 @@
+"""Sets of fields, as ``metadata.managedFields`` holds them (FieldsV1): who owns what.
+
+An element of a path is kept as it is written there: ``f:name`` a field or a map's key, ``k:{"name":"c"}`` an item
+of a keyed list, ``v:"x"`` an item of a set. Sets are values: operations make new ones and share what is the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+Path = tuple[str, ...]
+
+
+class FieldSet:
+    """``members`` are the elements that are in the set themselves, ``children`` what is in it below an element."""
+
+    __slots__ = ("children", "members")
+
+    def __init__(self, members: Iterable[str] = (), children: Mapping[str, FieldSet] | None = None) -> None:
+        self.members: set[str] = set(members)
+        self.children: dict[str, FieldSet] = dict(children or {})
+
+    def insert(self, path: Path) -> None:
+        """Add a path. The empty one, the whole object, is never owned."""
+        if not path:
+            return
+        at = self
+        for element in path[:-1]:
+            below = at.children.get(element)
+            if below is None:
+                below = at.children[element] = FieldSet()
+            at = below
+        at.members.add(path[-1])
+
+    def __bool__(self) -> bool:
+        return bool(self.members) or any(self.children.values())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FieldSet) and self.to_fields() == other.to_fields()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __contains__(self, path: Path) -> bool:
+        at: FieldSet | None = self
+        for element in path[:-1]:
+            at = at.children.get(element) if at else None
+        return at is not None and path[-1] in at.members
+
+    def __or__(self, other: FieldSet) -> FieldSet:
+        children = dict(self.children)
+        for element, below in other.children.items():
+            children[element] = children[element] | below if element in children else below
+        return FieldSet(self.members | other.members, children)
+
+    def __and__(self, other: FieldSet) -> FieldSet:
+        children = {
+            element: common
+            for element, below in self.children.items()
+            if element in other.children and (common := below & other.children[element])
+        }
+        return FieldSet(self.members & other.members, children)
+
+    def __sub__(self, other: FieldSet) -> FieldSet:
+        children = {}
+        for element, below in self.children.items():
+            rest = below - other.children[element] if element in other.children else below
+            if rest:
+                children[element] = rest
+        return FieldSet(self.members - other.members, children)
+
+    def without(self, element: str) -> FieldSet:
+        """Without an element and everything below it."""
+        children = {key: below for key, below in self.children.items() if key != element}
+        return FieldSet(self.members - {element}, children)
+
+    def paths(self, prefix: Path = ()) -> Iterator[Path]:
+        """Every path in the set, in order."""
+        for element in sorted(self.members):
+            yield (*prefix, element)
+        for element in sorted(self.children):
+            yield from self.children[element].paths((*prefix, element))
+
+    def to_fields(self) -> dict[str, Any]:
+        """FieldsV1 as JSON."""
+        fields: dict[str, Any] = {}
+        for element in sorted(self.members | self.children.keys()):
+            below = self.children[element].to_fields() if element in self.children else {}
+            if below and element in self.members:
+                below = {".": {}, **below}
+            if below or element in self.members:
+                fields[element] = below
+        return fields
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> FieldSet:
+        """From FieldsV1. Raises ValueError for what is none."""
+        found = cls()
+        for written, below in fields.items():
+            if written == ".":
+                continue
+            if not isinstance(below, Mapping):
+                raise ValueError(f"{written} holds no fields")
+            element = _canonical(written)
+            if not below or "." in below:
+                found.members.add(element)
+            if inner := cls.from_fields(below):
+                found.children[element] = inner
+        return found
+
+
+def _canonical(element: str) -> str:
+    if element[:2] in ("f:", "i:"):
+        return element
+    if element[:2] in ("k:", "v:"):
+        return element[:2] + _compact(json.loads(element[2:]))
+    raise ValueError(f"unknown path element type: {element}")
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+
+def field(name: str) -> str:
+    return f"f:{name}"
+
+
+def key(keys: Mapping[str, Any]) -> str:
+    return f"k:{_compact(keys)}"
+
+
+def value(item: Any) -> str:
+    return f"v:{_compact(item)}"
+
+
+def show(path: Path) -> str:
+    """A path as messages have it: ``.spec.containers[name="c"].image``."""
+    text = ""
+    for element in path:
+        kind, rest = element[:2], element[2:]
+        if kind == "f:":
+            text += f".{rest}"
+        elif kind == "k:":
+            keys: dict[str, Any] = json.loads(rest)
+            text += f"[{','.join(f'{name}={_compact(item)}' for name, item in sorted(keys.items()))}]"
+        elif kind == "v:":
+            text += f"[={rest}]"
+        else:
+            text += f"[{rest}]"
+    return text
