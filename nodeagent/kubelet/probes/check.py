@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ class Outcome:
 
     result: Literal["success", "failure", "error"]
     output: str = ""
+    refused: bool = False  # nobody listens on the port (yet): the container has noticed nothing
 
 
 SUCCESS = Outcome("success")
@@ -61,9 +63,8 @@ async def _http(http: aiohttp.ClientSession, told: Object, container: Object, ip
         why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
         return Outcome("failure", f'Get "{url}": {why}')
     except aiohttp.ClientConnectorError as error:
-        return Outcome(
-            "failure", f'Get "{url}": dial tcp {error.host}:{error.port}: connect: {_reason(error.os_error)}'
-        )
+        why = f"dial tcp {error.host}:{error.port}: connect: {_reason(error.os_error)}"
+        return Outcome("failure", f'Get "{url}": {why}', refused=_refused(error.os_error))
     except (aiohttp.ClientError, OSError) as error:
         return Outcome("failure", f'Get "{url}": {error}')
     if 200 <= answer.status < 400:
@@ -81,8 +82,12 @@ async def _tcp(told: Object, container: Object, ip: str, timeout: float) -> Outc
     except TimeoutError:
         return Outcome("failure", f"dial tcp {host}:{port}: i/o timeout")
     except OSError as error:
-        return Outcome("failure", f"dial tcp {host}:{port}: connect: {_reason(error)}")
+        return Outcome("failure", f"dial tcp {host}:{port}: connect: {_reason(error)}", refused=_refused(error))
     return SUCCESS
+
+
+def _refused(error: OSError) -> bool:
+    return error.errno == errno.ECONNREFUSED
 
 
 def _reason(error: OSError) -> str:

@@ -18,6 +18,7 @@ from nodeagent.kubelet.observed import Health, Run
 from nodeagent.kubelet.probes.check import Outcome, check
 from shim.api.meta import Object
 
+SOONEST = 0.02  # seconds; doubles
 KINDS = ("startup", "liveness", "readiness")
 
 
@@ -124,16 +125,25 @@ class Prober:
         return False
 
     async def _outcomes(self, probed: Probed, kind: str, probe: Object) -> AsyncIterator[Outcome]:
-        """Success or failure once a period; a check that could not be made tells nothing but is told of."""
+        """Success or failure once a period; a check that could not be made tells nothing but is told of.
+
+        A server opens its port a moment after its start. Within the first period a refused connection is therefore
+        just tried again, soon: the pod is ready when its server is, not a period later.
+        """
         begin = probed.run.started_at + float(probe.get("initialDelaySeconds") or 0)
         await asyncio.sleep(max(0.0, begin - time.time()))
         loop = asyncio.get_running_loop()
         period = float(probe.get("periodSeconds") or 10)
-        due = loop.time()
+        due = opening = loop.time()
+        soon = SOONEST
         while True:
             outcome: Outcome = await check(
                 probe, probed.container, probed.run.id, probed.ip, engine=self._engine, http=self._http
             )
+            if outcome.refused and kind != "liveness" and loop.time() + soon < opening + period:
+                await asyncio.sleep(soon)
+                soon *= 2
+                continue
             if outcome.result == "failure":
                 probed.tell(f"{kind.capitalize()} probe failed: {outcome.output}")
             elif outcome.result == "error":

@@ -157,6 +157,14 @@ async def test_probes_and_hooks(node):
     await wait_until(told)
 
 
+async def test_a_server_is_ready_as_soon_as_it_listens(node):
+    listen = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000)"
+    probe = {"httpGet": {"port": 8000}, "periodSeconds": 600}
+    await node.create("server", container(command=["python3", "-c", listen], readinessProbe=probe))
+    await node.until("server", ready)
+    assert "Unhealthy" not in [reason for reason, _ in await node.events("server")]
+
+
 async def test_a_large_log_goes_on_in_a_new_file(node):
     await node.create("talker", container(command=["sh", "-c", "while :; do echo words; sleep 0.01; done"]))
     await node.until("talker", ready)
