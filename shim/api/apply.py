@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from shim.api import fieldset, structured
@@ -62,13 +62,43 @@ class Manager(NamedTuple):
         return f"{text} using {self.api_version}" if self.operation == "Update" else text
 
 
-@dataclass(frozen=True, slots=True)
 class _Owned:
-    """What a manager owns, in the version it wrote, and when it last changed something."""
+    """What a manager owns, in the version it wrote, and when it last changed something.
 
-    fields: FieldSet
-    api_version: str
-    time: str | None
+    The fields stay as they are written until they are needed: most writes concern few of the managers.
+    """
+
+    __slots__ = ("_fields", "api_version", "time", "written")
+
+    def __init__(
+        self, fields: FieldSet | None, api_version: str, time: str | None, written: Mapping[str, Any] | None = None
+    ) -> None:
+        self._fields, self.api_version, self.time = fields, api_version, time
+        self.written = written
+
+    @property
+    def fields(self) -> FieldSet:
+        if self._fields is None:
+            try:
+                self._fields = FieldSet.from_fields(self.written or {})
+            except ValueError:  # a client's invention
+                self._fields = FieldSet()
+        return self._fields
+
+    def touches(self, changed: FieldSet) -> bool:
+        """Whether some of the fields may be in ``changed``."""
+        return self.written is None or any(
+            element in changed.members or element in changed.children for element in self.written
+        )
+
+    def without(self, gone: FieldSet) -> _Owned:
+        return _Owned(self.fields - gone, self.api_version, self.time) if self.touches(gone) else self
+
+    def to_fields(self) -> Mapping[str, Any]:
+        return self.fields.to_fields() if self.written is None else self.written
+
+    def __bool__(self) -> bool:
+        return bool(self.fields) if self.written is None else bool(self.written)
 
 
 _Owners = dict[Manager, _Owned]
@@ -98,7 +128,7 @@ def update_managed_fields(
     ``ignored`` are top-level fields this write cannot change (status, or spec for the status subresource).
     """
     type = definition.type if definition else structured.DEDUCED
-    live = old if old is not None else _nothing(definition)
+    live = old if old is not None else _kept_nothing(definition)
     sent = (new.get("metadata") or {}).get("managedFields")
     if sent in ([], [{}]) and not subresource:
         owners: _Owners = {}
@@ -216,8 +246,8 @@ def _take_from_others(owners: _Owners, who: Manager | None, changes: Comparison,
     if not force:
         conflicts = [
             (manager, path)
-            for manager, owned in sorted(owners.items())
-            if manager != who
+            for manager, owned in sorted(owners.items(), key=lambda item: item[0])
+            if manager != who and owned.touches(written)
             for path in (owned.fields & written).paths()
         ]
         if conflicts:
@@ -225,8 +255,8 @@ def _take_from_others(owners: _Owners, who: Manager | None, changes: Comparison,
     gone = written | changes.removed
     left: _Owners = {}
     for manager, owned in owners.items():
-        rest = owned if manager == who else replace(owned, fields=owned.fields - gone)
-        if rest.fields or manager == who:
+        rest = owned if manager == who else owned.without(gone)
+        if rest or manager == who:
             left[manager] = rest
     return left
 
@@ -280,8 +310,7 @@ def _decode(entries: Any) -> _Owners:
                 version if operation == "Update" else "",
                 entry.get("subresource") or "",
             )
-            fields = FieldSet.from_fields(entry.get("fieldsV1") or {})
-            owners[who] = _Owned(fields, version, entry.get("time"))
+            owners[who] = _Owned(None, version, entry.get("time"), dict(entry.get("fieldsV1") or {}))
     except (KeyError, TypeError, ValueError, AttributeError):
         return {}
     return owners
@@ -297,7 +326,7 @@ def _encode(owners: _Owners) -> list[Object] | None:
         entry: Object = {"manager": who.name, "operation": who.operation, "apiVersion": owned.api_version}
         if owned.time:
             entry["time"] = owned.time
-        entry |= {"fieldsType": "FieldsV1", "fieldsV1": owned.fields.to_fields()}
+        entry |= {"fieldsType": "FieldsV1", "fieldsV1": owned.to_fields()}
         if who.subresource:
             entry["subresource"] = who.subresource
         entries.append(entry)
@@ -307,6 +336,9 @@ def _encode(owners: _Owners) -> list[Object] | None:
 def _nothing(definition: Definition | None) -> Object:
     """The object before anybody set a field."""
     return prune(definition, {}) if definition else {}
+
+
+_kept_nothing = lru_cache(maxsize=512)(_nothing)  # for reading only
 
 
 def _untracked(obj: Object) -> Object:

@@ -22,17 +22,21 @@ class FieldSet:
         self.members: set[str] = set(members)
         self.children: dict[str, FieldSet] = dict(children or {})
 
-    def insert(self, path: Path) -> None:
-        """Add a path. The empty one, the whole object, is never owned."""
-        if not path:
-            return
+    def insert(self, path: Path, below: FieldSet | None = None) -> None:
+        """Add a path, and a set below it. The empty path, the whole object, is never owned."""
         at = self
         for element in path[:-1]:
-            below = at.children.get(element)
-            if below is None:
-                below = at.children[element] = FieldSet()
-            at = below
-        at.members.add(path[-1])
+            inner = at.children.get(element)
+            if inner is None:
+                inner = at.children[element] = FieldSet()
+            at = inner
+        if path:
+            at.members.add(path[-1])
+        if below and path:
+            at.children[path[-1]] = below
+        elif below:
+            at.members |= below.members
+            at.children |= below.children
 
     def __bool__(self) -> bool:
         return bool(self.members) or any(self.children.values())
@@ -84,13 +88,11 @@ class FieldSet:
 
     def to_fields(self) -> dict[str, Any]:
         """FieldsV1 as JSON."""
-        fields: dict[str, Any] = {}
-        for element in sorted(self.members | self.children.keys()):
-            below = self.children[element].to_fields() if element in self.children else {}
-            if below and element in self.members:
-                below = {".": {}, **below}
-            if below or element in self.members:
-                fields[element] = below
+        fields: dict[str, Any] = {element: {} for element in self.members}
+        for element, inner in self.children.items():
+            below = inner.to_fields()
+            if below:
+                fields[element] = {".": {}, **below} if element in self.members else below
         return fields
 
     @classmethod

@@ -245,33 +245,45 @@ def compare(type: Type, old: Any, new: Any) -> Comparison:
 
 
 def _compare(type: Type, old: Any, new: Any, path: Path, comparison: Comparison) -> None:
-    if old is not ABSENT and new is not ABSENT and _equal(old, new):
-        return
-    whole = ABSENT if old is ABSENT else old if old is not None else new
-    shape = new if new is not ABSENT else whole
-    old_empty = old is ABSENT or not old
-    new_empty = new is ABSENT or not new
-    same_shape = old is ABSENT or new is ABSENT or _alike(old, new)
-    if is_map(type, shape) and same_shape and not (old_empty and new_empty):
-        before: dict[str, Any] = {} if old is ABSENT or old is None else old
-        after: dict[str, Any] = {} if new is ABSENT or new is None else new
-        for name in {**before, **after}:
-            below = (*path, fieldset.field(name))
-            _compare(child(type, name), before.get(name, ABSENT), after.get(name, ABSENT), below, comparison)
-    elif is_list(type, shape) and same_shape and not (old_empty and new_empty):
-        _compare_items(type, old, new, path, comparison)
-    elif old is not ABSENT and new is not ABSENT:
-        comparison.modified.insert(path)
-        return
     if old is ABSENT:
-        comparison.added.insert(path)
+        comparison.added.insert(path, _everything(type, new))
     elif new is ABSENT:
-        comparison.removed.insert(path)
+        comparison.removed.insert(path, _everything(type, old))
+    elif _equal(old, new):
+        return
+    elif not (old or new) or not _alike(old, new):
+        comparison.modified.insert(path)
+    elif is_map(type, new if new is not None else old):
+        before, after = old or {}, new or {}
+        for name in {**before, **after}:
+            older, newer = before.get(name, ABSENT), after.get(name, ABSENT)
+            if older is not newer:
+                _compare(child(type, name), older, newer, (*path, fieldset.field(name)), comparison)
+    elif is_list(type, new if new is not None else old):
+        _compare_items(type, old or [], new or [], path, comparison)
+    else:
+        comparison.modified.insert(path)
+
+
+def _everything(type: Type, value: Any) -> FieldSet:
+    """Every field and item below a value that came or went as a whole."""
+    found = FieldSet()
+    if is_map(type, value):
+        for name, item in (value or {}).items():
+            element = fieldset.field(name)
+            found.members.add(element)
+            if isinstance(item, dict | list) and (below := _everything(child(type, name), item)):
+                found.children[element] = below
+    elif is_list(type, value):
+        for element, items in _by_element(type, value).items():
+            found.members.add(element)
+            if len(items) == 1 and (below := _everything(_element(type), items[0])):
+                found.children[element] = below
+    return found
 
 
 def _compare_items(type: Type, old: Any, new: Any, path: Path, comparison: Comparison) -> None:
-    before = _by_element(type, None if old is ABSENT else old)
-    after = _by_element(type, None if new is ABSENT else new)
+    before, after = _by_element(type, old), _by_element(type, new)
     for element in {**before, **after}:
         left, right = before.get(element, []), after.get(element, [])
         below = (*path, element)
