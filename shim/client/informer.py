@@ -53,6 +53,8 @@ class Informer:
         self._indices: dict[str, dict[str, dict[str, Object]]] = {}
         self._synced = asyncio.Event()
         self._version = ""
+        self._cut_off = False
+        self.following_since = 0.0  # loop time at which the server was last found again; 0: it was never lost
         for name, indexer in (indexers or {}).items():
             self.add_indexer(name, indexer)
 
@@ -107,25 +109,21 @@ class Informer:
         """Keep the copy current until cancelled, whatever becomes of the server."""
         backoff = Backoff()
         loop = asyncio.get_running_loop()
-        reachable = True
         while True:
             began = loop.time()
             try:
                 if not self._version:
                     await self._replace()
                     backoff.reset()
-                if not reachable:
-                    log.info("%s: following again", self.gvr.group_resource)
-                    reachable = True
                 await self._follow()
                 if loop.time() - began > SHORT_WATCH:
                     backoff.reset()
             except ApiError as error:
                 if error.code == 410:
                     self._version = ""  # the changes in between are no longer kept: begin anew
-                elif reachable:
+                elif not self._cut_off:
                     log.info("%s: cannot follow: %s", self.gvr.group_resource, error)
-                    reachable = False
+                    self._cut_off = True
                 if loop.time() - began > SHORT_WATCH:
                     backoff.reset()
             await backoff.wait()
@@ -166,6 +164,10 @@ class Informer:
         )
         async with aclosing(batches):
             async for batch in batches:
+                if self._cut_off:
+                    log.info("%s: following again", self.gvr.group_resource)
+                    self._cut_off = False
+                    self.following_since = asyncio.get_running_loop().time()
                 for event, obj in batch:
                     if event == "DELETED":
                         self._change(key_of(obj), None, last=obj)

@@ -111,7 +111,8 @@ class NodeLifecycleController(Controller):
         node = self.nodes.get(key)
         if node is None:
             return
-        silent = asyncio.get_running_loop().time() - self.heard[key]
+        # while the server was away nobody could be heard: silence begins when it is back
+        silent = asyncio.get_running_loop().time() - max(self.heard[key], self.leases.following_since)
         ready = conditions.find(node, "Ready")
         if silent >= self.grace and (ready is None or ready["status"] != "Unknown"):
             node = await self.mark_lost(node)
