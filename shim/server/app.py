@@ -72,10 +72,10 @@ async def run(
         services = ServiceAllocator(settings.service_cidr, settings.node_port_range)
         services.rebuild(cache)
         authorizer = Authorizer(cache, open=settings.authorization_mode == "AlwaysAllow")
-        registry = Registry(cache, Chain(CacheReader(cache, routes)), {("", "services"): services})
+        schema = load_schema()
+        registry = Registry(cache, Chain(CacheReader(cache, routes)), schema, {("", "services"): services})
         tokens = Tokens(cache, settings.data_dir / "pki" / "sa.key")
         removal = Removal(registry)
-        schema = load_schema()
         parts = Parts(settings, cache, routes, schema, tokens, authorizer, registry, removal)
         listening = list(sockets) if sockets else [_listen(address, settings.port) for address in settings.bind]
         port = listening[0].getsockname()[1]

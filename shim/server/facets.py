@@ -51,10 +51,7 @@ def _only_metadata_and(*path: str) -> Callable[[Strategy], Prepare]:
         found: object = new
         for name in path:
             found = found.get(name) if isinstance(found, dict) else None
-        metadata = {**old["metadata"], "resourceVersion": new["metadata"].get("resourceVersion")}
-        new.clear()
-        new.update(old)
-        new["metadata"] = metadata
+        _reset(new, old)
         parent = new
         for name in path[:-1]:
             parent[name] = dict(parent.get(name) or {})
@@ -67,10 +64,20 @@ def _only_metadata_and(*path: str) -> Callable[[Strategy], Prepare]:
     return lambda strategy: keep
 
 
+def _reset(new: Object, old: Object) -> None:
+    """Make ``new`` what is stored, but for what the server itself has put into its metadata."""
+    metadata = {**old["metadata"], "resourceVersion": new["metadata"].get("resourceVersion")}
+    metadata.pop("managedFields", None)
+    if managed := new["metadata"].get("managedFields"):
+        metadata["managedFields"] = managed
+    new.clear()
+    new.update(old)
+    new["metadata"] = metadata
+
+
 def _keep_resize(new: Object, old: Object) -> None:
     """Resources and resize policies of containers may change, and nothing else."""
     wanted = {container["name"]: container for container in (new.get("spec") or {}).get("containers") or ()}
-    metadata = {**old["metadata"], "resourceVersion": new["metadata"].get("resourceVersion")}
     containers = []
     for container in old["spec"]["containers"]:
         asked = wanted.get(container["name"], container)
@@ -79,9 +86,7 @@ def _keep_resize(new: Object, old: Object) -> None:
             if name in asked:
                 changed[name] = asked[name]
         containers.append(changed)
-    new.clear()
-    new.update(old)
-    new["metadata"] = metadata
+    _reset(new, old)
     new["spec"] = {**old["spec"], "containers": containers}
 
 

@@ -6,17 +6,19 @@ came in between.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 from shim.api import jsonpatch, strategic
+from shim.api.apply import apply
 from shim.api.meta import Object
 from shim.api.status import ApiError, bad_request
-from shim.codec import jsontext
-from shim.server import errors
-from shim.server.bodies import Body, content_type, definition_of
+from shim.codec import jsontext, media
+from shim.server.bodies import Body, check_patched, content_type, definition_of
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
+from shim.server.registry import check_name
 
 JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
@@ -35,10 +37,40 @@ def way_of(call: Call) -> str:
     return way
 
 
-def patcher(call: Call, way: str, body: Body, options: WriteOptions) -> Patcher:
-    """The function a patch is. Raises 400 for one that cannot be read, 415 for a way that is not built."""
-    if way == APPLY:
-        raise errors.unsupported_body(", ".join(WAYS[:3]))
+def applier(call: Call, body: Body, options: WriteOptions) -> Callable[[Object | None], Object]:
+    """The function an applied configuration is; asked with None it makes the object. Raises 400."""
+    kind, api_version = kind_of(call)
+    definition = definition_of(call.parts.schema, kind, api_version)
+    try:
+        configuration = media.decode(media.YAML, body.data, call.parts.schema)
+    except media.MediaError as error:
+        raise bad_request(f"error decoding YAML: {error}") from error
+    ignored: tuple[str, ...] = ("status",) if call.resource.strategy.has_status else ()
+    if call.info.subresource == "status":
+        ignored = ("spec",)
+
+    def merge(live: Object | None) -> Object:
+        if live is None:  # making an object takes the right to make one, beside that to patch
+            call.parts.authorizer.require(call.user, dataclasses.replace(call.info, verb="create"))
+        applied = apply(
+            live,
+            configuration,
+            definition=definition,
+            manager=options.manager,
+            force=options.force or False,
+            subresource=call.info.subresource,
+            ignored=ignored,
+        )
+        if not applied["metadata"].get("name"):
+            applied["metadata"]["name"] = call.info.name
+        check_name(call.info.name, applied["metadata"]["name"])
+        return check_patched(call, applied, kind, api_version, options)
+
+    return merge
+
+
+def patcher(call: Call, way: str, body: Body) -> Patcher:
+    """The function a patch of the other ways is. Raises 400 for one that cannot be read."""
     patch = _read(call, body, way)
     if way == MERGE:
         return lambda old: dict(jsonpatch.merge_patch(old, patch))

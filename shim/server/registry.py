@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 import orjson
 
 from shim.admission.chain import CREATE, UPDATE, Chain, Request
+from shim.api.apply import update_managed_fields
 from shim.api.meta import Object, new_uid, now
+from shim.api.schema import Schema
 from shim.api.status import MODIFIED, ApiError, FieldError, already_exists, bad_request, conflict, invalid, not_found
 from shim.resources.strategy import Resource
 from shim.server.allocators import Allocator, Reservation
@@ -48,6 +50,8 @@ class Write:
     subresource: str = ""
     dry_run: bool = False
     uid: str = ""  # a precondition
+    manager: str = ""
+    """Who is recorded in ``metadata.managedFields`` as having set what this write changes; "": nobody."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -73,9 +77,12 @@ class Write:
 class Registry:
     """Creates and changes objects."""
 
-    def __init__(self, cache: Cache, chain: Chain, allocators: Mapping[tuple[str, str], Allocator]) -> None:
+    def __init__(
+        self, cache: Cache, chain: Chain, schema: Schema, allocators: Mapping[tuple[str, str], Allocator]
+    ) -> None:
         self.cache = cache
         self.chain = chain
+        self._schema = schema
         self._allocators = allocators
 
     async def create(self, write: Write, obj: Object) -> bytes:
@@ -86,6 +93,7 @@ class Registry:
         if metadata.get("resourceVersion"):
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         write.name = metadata.get("name") or ""
+        self._track(write, obj, None)
         request = write.admission(CREATE, obj, None)
         await self.chain.mutate(request)
         metadata["uid"] = new_uid()
@@ -171,6 +179,7 @@ class Registry:
         new = change(self.decode(resource, entry))
         metadata = new["metadata"]
         self._check_identity(write, new, old)
+        self._track(write, new, old)
         request = write.admission(UPDATE, new, old)
         await self.chain.mutate(request)
         _carry_metadata(metadata, old["metadata"])
@@ -189,7 +198,7 @@ class Registry:
             write.warnings += strategy.warnings(new)
         await self.chain.validate(request)
         reservation = self._reserve(resource, new, old) if allocator else Reservation()
-        if new == old:
+        if _same(new, old):
             reservation.revert()
             return self.shown(resource, entry)
         if write.dry_run:
@@ -207,6 +216,29 @@ class Registry:
             raise
         reservation.commit()
         return self.shown(resource, written)
+
+    def _track(self, write: Write, new: Object, old: Object | None) -> None:
+        """Record in managedFields what this write sets."""
+        row, metadata = write.resource, new["metadata"]
+        if not write.manager or (write.subresource == "scale" and old is not None and not _replicas_are_owned(old)):
+            return
+        kept_out: tuple[str, ...] = ()
+        if write.subresource == "status":
+            kept_out = ("spec",)
+        elif row.strategy.has_status:
+            kept_out = ("status",)
+        managed = update_managed_fields(
+            old,
+            new,
+            definition=self._schema.for_kind(row.group, row.version, row.kind),
+            manager=write.manager,
+            subresource=write.subresource,
+            ignored=kept_out,
+        )
+        if managed:
+            metadata["managedFields"] = _untimed(managed, old) if write.subresource == "scale" else managed
+        else:
+            metadata.pop("managedFields", None)
 
     def decode(self, resource: Resource, entry: Entry) -> Object:
         """A stored object in the version of this resource."""
@@ -308,6 +340,41 @@ def is_held(resource: Resource, obj: Object) -> bool:
     if resource.name == "namespaces" and not resource.group and (obj.get("spec") or {}).get("finalizers"):
         return True
     return bool(obj["metadata"].get("finalizers"))
+
+
+def _same(new: Object, old: Object) -> bool:
+    """Whether nothing changed but times in managedFields, which alone are no reason to write."""
+    if new == old:
+        return True
+    mine, theirs = new["metadata"].get("managedFields"), old["metadata"].get("managedFields")
+    if not mine or not theirs or _timeless(mine) != _timeless(theirs):
+        return False
+    return {**new, "metadata": {**new["metadata"], "managedFields": theirs}} == old
+
+
+def _replicas_are_owned(obj: Object) -> bool:
+    """Whether somebody is recorded as having set ``spec.replicas``: only then upstream records who scales."""
+    managed = obj["metadata"].get("managedFields") or ()
+    return any("f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {}) for entry in managed)
+
+
+def _untimed(managed: list[Object], old: Object | None) -> list[Object]:
+    """Upstream forgets the time at which somebody began to scale."""
+    known = {
+        entry.get("manager"): entry.get("time")
+        for entry in (old or {}).get("metadata", {}).get("managedFields") or ()
+        if entry.get("subresource") == "scale"
+    }
+    for entry in managed:
+        if entry.get("subresource") == "scale":
+            entry.pop("time", None)
+            if time := known.get(entry.get("manager")):
+                entry["time"] = time
+    return sorted(managed, key=lambda entry: (entry["operation"], entry.get("time") or "", entry["manager"]))
+
+
+def _timeless(managed: list[Object]) -> list[Object]:
+    return [{key: value for key, value in entry.items() if key != "time"} for entry in managed]
 
 
 def _suffix() -> str:

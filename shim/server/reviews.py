@@ -8,10 +8,11 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from shim.api.apply import manager_of, update_managed_fields
 from shim.api.meta import Object, now
 from shim.api.status import FieldError, bad_request, invalid
 from shim.server.authz import Authorizer, Decision
-from shim.server.bodies import read_body
+from shim.server.bodies import definition_of, read_body
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
 from shim.server.render import render_one
@@ -29,9 +30,24 @@ async def review(call: Call) -> web.Response:
     body = await read_body(call)
     question = body.decode(call, kind, api_version, WriteOptions.of(call.query, "CreateOptions"))
     answer = _ANSWERS[kind](call, question)
-    shown = {"kind": kind, "apiVersion": api_version, "metadata": question.get("metadata") or {}, **answer}
+    metadata = question.get("metadata") or {}
+    if answer.get("spec"):
+        metadata = {**metadata, **managed(call, question)}
+    shown = {"kind": kind, "apiVersion": api_version, "metadata": metadata, **answer}
     data, media = render_one(call, orjson.dumps(shown), own_kind=False)
     return respond(data, 201, media, call.warnings)
+
+
+def managed(call: Call, question: Object, subresource: str = "") -> Object:
+    """Who asked, as metadata records it of anything that is created."""
+    found = update_managed_fields(
+        None,
+        question,
+        definition=definition_of(call.parts.schema, question["kind"], question["apiVersion"]),
+        manager=manager_of(call.value("fieldManager"), call.http.headers.get("User-Agent", "")),
+        subresource=subresource,
+    )
+    return {"managedFields": found} if found else {}
 
 
 def _access(call: Call, question: Object, user: User) -> Object:

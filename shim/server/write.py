@@ -7,7 +7,9 @@ from collections.abc import Callable
 import orjson
 from aiohttp import web
 
+from shim.api.apply import manager_of
 from shim.api.meta import Object
+from shim.resources.strategy import Strategy
 from shim.server import errors, patches
 from shim.server.bodies import check_patched, read_body, read_delete_options
 from shim.server.facets import Facet
@@ -20,11 +22,15 @@ from shim.server.render import join, render_one
 from shim.server.responses import respond, respond_large
 
 
-def write_of(call: Call, *, dry_run: bool = False) -> Write:
+def write_of(call: Call, options: WriteOptions | None = None) -> Write:
     """The write a request asks for."""
     info = call.info
     namespace = info.namespace if call.resource.namespaced else ""
-    return Write(call.resource, namespace, info.name, call.user, info.subresource, dry_run, warnings=call.warnings)
+    write = Write(call.resource, namespace, info.name, call.user, info.subresource, warnings=call.warnings)
+    if options is not None:
+        write.dry_run = options.dry_run
+        write.manager = manager_of(options.manager, call.http.headers.get("User-Agent", ""))
+    return write
 
 
 async def create(call: Call) -> web.Response:
@@ -33,7 +39,7 @@ async def create(call: Call) -> web.Response:
     body = await read_body(call)
     obj = body.decode(call, call.resource.kind, call.resource.api_version, options)
     call.resource.strategy.default(obj)
-    data = await call.parts.registry.create(write_of(call, dry_run=options.dry_run), obj)
+    data = await call.parts.registry.create(write_of(call, options), obj)
     return answer(call, data, 201)
 
 
@@ -43,7 +49,7 @@ async def update(call: Call, facet: Facet | None = None) -> web.Response:
     body = await read_body(call)
     kind, api_version = patches.kind_of(call)
     wanted = body.decode(call, kind, api_version, options)
-    write = write_of(call, dry_run=options.dry_run)
+    write = write_of(call, options)
     if facet is not None and facet.take is not None:
         return await _apply(call, write, facet, lambda _: wanted)
     strategy = call.resource.strategy
@@ -59,9 +65,18 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
     way = patches.way_of(call)
     options = WriteOptions.of(call.query, "PatchOptions", apply=way == patches.APPLY)
     body = await read_body(call, ", ".join(patches.WAYS))
-    write = write_of(call, dry_run=options.dry_run)
+    write = write_of(call, options)
     kind, api_version = patches.kind_of(call)
-    patcher = patches.patcher(call, way, body, options)
+    strategy = call.resource.strategy
+    if way == patches.APPLY:
+        write.manager = ""  # applying records its manager itself
+        applier = patches.applier(call, body, options)
+        taken = facet is not None and facet.take is not None
+        create = None if facet is not None else lambda: _defaulted(strategy, applier(None))
+        return await _apply(
+            call, write, facet, applier if taken else lambda old: _defaulted(strategy, applier(old)), create
+        )
+    patcher = patches.patcher(call, way, body)
     seen: list[str] = []
 
     def change(old: Object) -> Object:
@@ -69,14 +84,7 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
         return check_patched(call, patcher(old), kind, api_version, options)
 
     if facet is None or facet.take is None:
-        strategy = call.resource.strategy
-
-        def change_and_default(old: Object) -> Object:
-            new = change(old)
-            strategy.default(new)
-            return new
-
-        return await _apply(call, write, facet, change_and_default)
+        return await _apply(call, write, facet, lambda old: _defaulted(strategy, change(old)))
     return await _apply(call, write, facet, change)
 
 
@@ -101,6 +109,11 @@ async def delete_collection(call: Call) -> web.Response:
     items = await call.parts.removal.delete_all(write_of(call), entries, options)
     meta["resourceVersion"] = str(call.parts.cache.revision)
     return await respond_large(call.http, join(call.resource.kind, call.resource.api_version, items, meta))
+
+
+def _defaulted(strategy: Strategy, obj: Object) -> Object:
+    strategy.default(obj)
+    return obj
 
 
 def answer(call: Call, data: bytes, status: int) -> web.Response:

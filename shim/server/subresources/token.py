@@ -14,6 +14,7 @@ from shim.server.options import WriteOptions
 from shim.server.parts import Call
 from shim.server.render import render_one
 from shim.server.responses import respond
+from shim.server.reviews import managed
 from shim.server.tokens import AUDIENCES
 
 GROUP = "authentication.k8s.io"
@@ -30,6 +31,7 @@ async def issue_token(call: Call) -> web.Response:
     entry = call.parts.cache.get(call.key)
     name, namespace = call.info.name, call.info.namespace
     metadata, spec = request["metadata"], request.setdefault("spec", {})
+    who = managed(call, {**request, "spec": {k: v for k, v in spec.items() if v is not None}}, "token")
     for field, wanted in (("name", name), ("namespace", namespace)):
         found = metadata.get(field)
         if found and found != wanted:
@@ -59,7 +61,7 @@ async def issue_token(call: Call) -> web.Response:
     answer: Object = {
         "kind": "TokenRequest",
         "apiVersion": f"{GROUP}/v1",
-        "metadata": {"name": name, "namespace": namespace, "uid": uid, "creationTimestamp": now()},
+        "metadata": {"name": name, "namespace": namespace, "uid": uid, "creationTimestamp": now(), **who},
         "spec": spec,
         "status": {"token": token, "expirationTimestamp": expires.strftime("%Y-%m-%dT%H:%M:%SZ")},
     }
