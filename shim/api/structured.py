@@ -21,8 +21,12 @@ _ATOMIC = Type("any", "interface {}")
 DEDUCED = Type("deduced", "interface {}")
 """Of values without a schema: maps are owned by field, lists as one."""
 
-_KEY_DEFAULTS = {"protocol": "TCP"}
-"""Upstream's schema has a default for one field that is a key of lists (ports)."""
+_KEY_DEFAULTS = {
+    ("ContainerPort", "protocol"): "TCP",
+    ("ServicePort", "protocol"): "TCP",
+    ("LocalObjectReference", "name"): "",
+}
+"""Upstream's defaults for fields that are keys of lists: its OpenAPI v2, which is what we have, leaves them out."""
 
 
 class InvalidValue(ValueError):
@@ -89,7 +93,7 @@ def _key_default(type: Type, name: str) -> Any:
     if definition is None:
         return None
     raw = (definition.raw.get("properties") or {}).get(name) or {}
-    return raw.get("default", _KEY_DEFAULTS.get(name) if definition.name.startswith("io.k8s.api.") else None)
+    return raw.get("default", _KEY_DEFAULTS.get((definition.struct, name)))
 
 
 # --- validation ------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ _BOOLS = {
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _INT = re.compile(r"[-+]?(0[xX][0-9a-fA-F_]+|0[oO]?[0-7_]+|0[bB][01_]+|[1-9][0-9_]*|0)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_TIME = re.compile(r"\d{4}-\d\d?-\d\d?($|[Tt ])")  # YAML would read a time; upstream does so and quotes it
 _BASES = {"x": 16, "o": 8, "b": 2}
 _TAG = "tag:yaml.org,2002:"
 
@@ -162,7 +163,7 @@ def _represent(dumper: Any, text: str) -> Any:
     style = None
     if "\n" in text:
         style = "|"
-    elif text != "" and not isinstance(_scalar(text), str):
+    elif not isinstance(_scalar(text), str) or _TIME.match(text):
         style = '"'
     return dumper.represent_scalar(f"{_TAG}str", text, style=style)
 
