@@ -55,8 +55,8 @@ class Cluster:
         return json.loads(self.kubectl("get", *args, "-o", "json"))
 
     def apply(self, *manifests: dict[str, Any], namespace: str = "default") -> None:
-        bundle = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
-        self.kubectl("apply", "-n", namespace, "-f", "-", input=json.dumps(bundle))
+        documents = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
+        self.kubectl("apply", "-n", namespace, "-f", "-", input=documents)
 
     def parts(self) -> dict[str, int]:
         """The process id of each part."""

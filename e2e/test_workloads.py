@@ -45,23 +45,24 @@ def test_cluster_dns_and_services_work_from_any_pod(cluster: Cluster, namespace:
         assert address in looked_up
         fetched = eventually(
             lambda number=number: cluster.kubectl(
-                "exec", "-n", namespace, f"client-{number}", "--", "wget", "-q", "-T5", "-O-", "http://web"
+                "exec", "-n", namespace, f"client-{number}", "--", "wget", "-q", "-O-", "http://web"
             )
         )
         assert fetched.startswith("web-")
 
 
 def test_pods_reach_each_other_without_nat(cluster: Cluster, namespace: str) -> None:
-    server = pod("server", "sh", "-c", "exec nc -lk -p 9000 -e sh -c 'echo $NCAT_REMOTE_ADDR; cat /proc/net/tcp'")
-    server["spec"]["nodeName"], client = "node-1", pod("client", "sleep", "1000")
-    client["spec"]["nodeName"] = "node-2"
+    """The server's own log names its client: it must be the pod's address, not a node's."""
+    server = pod("server", "sh", "-c", "mkdir /www; echo hi > /www/index.html; exec httpd -f -v -p 9000 -h /www")
+    client = pod("client", "sleep", "1000")
+    server["spec"]["nodeName"], client["spec"]["nodeName"] = "node-1", "node-2"
     cluster.apply(server, client, namespace=namespace)
     cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod", "--all", "--timeout=30s")
     address = cluster.get("pod", "server", "-n", namespace)["status"]["podIP"]
     source = cluster.get("pod", "client", "-n", namespace)["status"]["podIP"]
-    raw = "".join(f"{int(part):02X}" for part in reversed(source.split(".")))
-    command = ["exec", "-n", namespace, "client", "--", "sh", "-c", f"nc -w 3 {address} 9000 < /dev/null"]
-    assert raw in eventually(lambda: cluster.kubectl(*command))
+    fetch = ["exec", "-n", namespace, "client", "--", "wget", "-q", "-O-", f"http://{address}:9000"]
+    assert eventually(lambda: cluster.kubectl(*fetch)) == "hi\n"
+    assert f"{source}]:" in cluster.kubectl("logs", "-n", namespace, "server")
 
 
 def test_a_rolling_update_fails_no_request(cluster: Cluster, namespace: str) -> None:
