@@ -37,10 +37,10 @@ def ensure(kernel: netlink.Netlink, cidr: str, mtu: int) -> int:
     return index
 
 
-def uplink(kernel: netlink.Netlink, node_ip: str) -> tuple[str, int]:
-    """Name and MTU of the interface that has the node's address."""
+def uplink_mtu(kernel: netlink.Netlink, node_ip: str) -> int:
+    """What fits through the interface that has the node's address."""
     for address in kernel.get_addr(family=socket.AF_INET):
         if address.get("address") == node_ip:
-            link = kernel.get_links(address["index"])[0]
-            return str(link.get("ifname")), min(int(link.get("mtu")), 65535)  # the loopback has more than others take
+            # the loopback takes more than other interfaces can
+            return min(int(kernel.get_links(address["index"])[0].get("mtu")), 65535)
     raise LookupError(f"no interface of this node has the address {node_ip}")

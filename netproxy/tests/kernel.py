@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
-from collections.abc import Iterator
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from netproxy.links import namespaces
+from netproxy.links import namespaces, netlink
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes the kernel's network")
 
@@ -20,6 +25,42 @@ def run(*command: str, inside: Path | None = None, timeout: float = 10) -> str:
     with namespaces.inside(inside) if inside else contextlib.nullcontext():
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
     return done.stdout if done.returncode == 0 else ""
+
+
+def ask_kernel(question: Callable[[Any], Any], inside: Path | None = None) -> Any:
+    """What a netlink connection answers. In a thread: the test's own may have a running loop."""
+    answers: list[Any] = []
+
+    def work() -> None:
+        with netlink.connect(inside) as kernel:
+            answers.append(question(kernel))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return answers[0]
+
+
+def interfaces(inside: Path | None = None) -> dict[str, list[str]]:
+    """Names of interfaces with their IPv4 addresses."""
+
+    def question(kernel: Any) -> dict[str, list[str]]:
+        links = {link["index"]: link.get("ifname") for link in kernel.get_links()}
+        found: dict[str, list[str]] = {name: [] for name in links.values()}
+        for address in kernel.get_addr(family=socket.AF_INET):
+            found[links[address["index"]]].append(f"{address.get('address')}/{address['prefixlen']}")
+        return found
+
+    return ask_kernel(question, inside)
+
+
+def eventually(condition: Callable[[], Any], what: str, patience: float = 30) -> Any:
+    """The first true value of a condition. Asks again and again: what is waited for happens in another process."""
+    end = time.monotonic() + patience
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not so after {patience} s: {what}"
+        time.sleep(0.02)
+    return value
 
 
 @contextlib.contextmanager
@@ -51,8 +92,6 @@ def running(*command: str, inside: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def snapshot(name: str) -> dict[str, list[str]]:
     """What of this machine's network has to do with a cluster: interfaces, routes, rules, namespaces, settings."""
-    from netproxy.links import netlink
-
     with netlink.connect() as kernel:
         links = [link.get("ifname") for link in kernel.get_links()]
         routes = [f"{route.get('dst')}/{route['dst_len']}" for route in kernel.get_routes(table=254)]
@@ -95,15 +134,11 @@ while True:
 def http_get(address: str, port: int, inside: Path | None = None) -> str:
     """What an HTTP server answers; an empty text when nobody does within two seconds."""
     script = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=2).read().decode())"
-    import sys
-
     return run(sys.executable, "-Sc", script, f"http://{address}:{port}/", inside=inside).strip()
 
 
 def udp_ask(address: str, port: int, inside: Path | None = None) -> str:
     """What a datagram server answers; an empty text when nobody does within two seconds."""
-    import socket
-
     with namespaces.inside(inside) if inside else contextlib.nullcontext():
         asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with asking:

@@ -11,7 +11,7 @@ import pytest
 
 from netproxy import firewall
 from netproxy.links import PodLinks, namespaces, veth
-from netproxy.tests.kernel import HTTP_SERVER, http_get, namespace, needs_root, run, running
+from netproxy.tests.kernel import HTTP_SERVER, ask_kernel, http_get, interfaces, namespace, needs_root, running
 from nodeagent.kubelet.network import HostPort, PodNetwork
 
 pytestmark = needs_root
@@ -24,8 +24,8 @@ async def node(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     with contextlib.ExitStack() as stack:
         path = stack.enter_context(namespace("npp-node"))
         stack.enter_context(namespaces.inside(path))
-        run("ip", "addr", "add", NODE_IP, "dev", "lo")
-        run("ip", "link", "set", "lo", "up")
+        ask_kernel(lambda kernel: kernel.addr("add", index=1, address=NODE_IP, prefixlen=32))
+        ask_kernel(lambda kernel: kernel.link("set", index=1, state="up"))
         namespaces.sysctl("net/bridge/bridge-nf-call-iptables", request.param)
         links = PodLinks(tmp_path, NODE_IP)
         assert not await links.ready()
@@ -54,9 +54,9 @@ async def test_pods_reach_each_other_and_the_node_reaches_them(node: PodLinks, p
 
 async def test_attaching_again_changes_nothing(node: PodLinks, pods: list[Path]) -> None:
     first = await node.attach("s", str(pods[0]))
-    before = run("ip", "addr", inside=pods[0])
+    before = interfaces(pods[0])
     assert await node.attach("s", str(pods[0])) == first
-    assert run("ip", "addr", inside=pods[0]) == before
+    assert interfaces(pods[0]) == before
 
 
 async def test_detaching_frees_everything_even_without_the_namespace(node: PodLinks, pods: list[Path]) -> None:
@@ -65,7 +65,7 @@ async def test_detaching_frees_everything_even_without_the_namespace(node: PodLi
     namespaces.remove(pods[0])
     await asyncio.gather(*(node.detach(pod.name) for pod in pods))
     await node.detach(pods[0].name)
-    assert not any(veth.name_of(pod.name) in run("ip", "link") for pod in pods)
+    assert not any(veth.name_of(pod.name) in interfaces() for pod in pods)
     assert await node.attach("next", str(pods[1])) == "10.244.1.5"
 
 
@@ -77,7 +77,7 @@ async def test_a_restarted_agent_knows_its_pods(node: PodLinks, pods: list[Path]
     await again.attach("lost", str(pods[1]))
     await again.retain({"s"})
     assert await again.attach("new", str(pods[2])) == "10.244.1.4"
-    assert veth.name_of("lost") not in run("ip", "link")
+    assert veth.name_of("lost") not in interfaces()
     again.close()
 
 

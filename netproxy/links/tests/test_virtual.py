@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from netproxy.links import namespaces, netlink, virtual
-from netproxy.tests.kernel import HTTP_SERVER, http_get, needs_root, run, running, snapshot
+from netproxy.tests.kernel import HTTP_SERVER, http_get, interfaces, needs_root, run, running, snapshot
 
 pytestmark = needs_root
 NAME = "npv"
@@ -83,7 +83,7 @@ def test_a_crash_half_way_leaves_what_can_be_finished_or_removed(ranges: virtual
     namespaces.remove(path)
     path.touch()  # a namespace that was not mounted yet
     again, address = node(ranges, 1)
-    assert address in run("ip", "-o", "addr", inside=again)
+    assert interfaces(again)["eth0"] == [f"{address}/24"]
     namespaces.remove(path)
     with contextlib.suppress(FileNotFoundError):
         virtual.remove_all(NAME)
