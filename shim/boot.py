@@ -14,7 +14,6 @@ from pathlib import Path
 
 import netproxy.boot
 import nodeagent.boot
-
 import shim.controllers
 import shim.scheduler
 import shim.server

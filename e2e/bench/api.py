@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import signal
 import socket
 import ssl
@@ -85,8 +84,7 @@ async def _measure(port: int, data: Path, folder: Path, say: Callable[[str], obj
             listed.append((await load(port, tls, lambda _: http("GET", path), 20, 4)).rate)
             listed_bare.append((await load(bare_port, tls, lambda _: http("GET", "/all"), 20, 4)).rate)
     finally:
-        os.kill(bare, signal.SIGKILL)
-        os.waitpid(bare, 0)
+        await asyncio.to_thread(limits.stop, bare)
     size, megabytes = len(one) / 1e3, len(all_of_them) / 1e6
     figures.append(
         Figure(f"get a pod ({size:.1f} KB)", max(got), "/s", max(got_bare), "/s bare aiohttp handler", ">= 50%")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sqlite3
 import ssl
 import time
@@ -28,6 +29,12 @@ def bare_handler(port: int, bodies: dict[str, bytes], certificate: Path, key: Pa
         uvloop.run(_serve(port, bodies, certificate, key))
     finally:
         os._exit(0)
+
+
+def stop(pid: int) -> None:
+    """End a forked server."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 async def _serve(port: int, bodies: dict[str, bytes], certificate: Path, key: Path) -> None:

@@ -44,15 +44,15 @@ async def test_times_are_shown_and_compared(tmp_path: Path) -> None:
 
 async def test_a_followed_log_ends_with_its_container(tmp_path: Path) -> None:
     path = write(tmp_path / "log", ("stdout", "F", "before"))
-    alive, seen = True, []
+    alive, seen, begun = True, [], asyncio.Event()
 
     async def follow() -> None:
         async for piece in read_log(path, LogOptions(follow=True), lambda: alive):
             seen.append(piece)
+            begun.set()
 
     following = asyncio.create_task(follow())
-    while not seen:
-        await asyncio.sleep(0)
+    await begun.wait()
     with path.open("a") as file:
         file.write(TIME.format(9) + " stdout F last words\n")
     alive = False
