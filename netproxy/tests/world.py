@@ -1,4 +1,4 @@
-"""Two virtual nodes with the real API server and a netproxy each; pods are bare namespaces with tiny servers in them."""
+"""Two virtual nodes, a netproxy each, and the real API server; pods are bare namespaces with tiny servers."""
 
 from __future__ import annotations
 
