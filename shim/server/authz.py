@@ -98,7 +98,8 @@ class Authorizer:
                     self.forget()
             except StoreError as error:
                 log.warning("watching %s: %s", prefix, error)
-            self.forget()
+                await asyncio.sleep(1.0)
+            self.forget()  # something may have been missed
             await asyncio.sleep(0)
 
     def forget(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import orjson
 from aiohttp import web
@@ -38,6 +39,8 @@ _ON_OBJECTS: dict[str, Handler] = {
     "deletecollection": write.delete_collection,
 }
 _ON_FACETS: dict[str, FacetHandler] = {"get": read.get, "update": write.update, "patch": write.patch}
+_ACTS = ("attach", "exec", "portforward")
+"""A WebSocket opens them by GET, which would let whoever may read act: the right to create is asked as well."""
 _OPEN = ("healthz", "livez", "readyz", "version")
 """What anyone may read, whatever the roles say: probes must work before there are roles."""
 
@@ -106,6 +109,8 @@ class Dispatcher:
             return await _ON_FACETS[info.verb](call, facet)
         key = (resource.name, name)
         handler = subresources.ORDERS.get(key) or subresources.CONNECT.get(key)
+        if info.verb == "get" and name in _ACTS:
+            parts.authorizer.require(user, replace(info, verb="create"))
         if handler is None:
             raise ApiError(501, "NotImplemented", f"{resource.name}/{name} is not built in this server")
         return await handler(call)

@@ -6,6 +6,7 @@ first asked for, and kept: a client that has one asks with its hash and never ag
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from aiohttp import web
 
 from shim.api.schema import Schema
 from shim.api.version import GIT_VERSION
+from shim.codec import openapi_proto
 from shim.resources.strategy import Resource
 from shim.resources.subresources import describe
 from shim.server import errors
@@ -26,7 +28,8 @@ from shim.server.responses import respond, respond_large
 from shim.server.routes import Routes
 
 Document = dict[str, Any]
-PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_OLD_PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"  # kubectl asks so still; @ is no token
 PROTOBUF_V3 = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"
 _INFO = {"title": "Kubernetes", "version": GIT_VERSION}
 _GVK = "x-kubernetes-group-version-kind"
@@ -38,6 +41,10 @@ _PATCH_TYPES = (
     "application/strategic-merge-patch+json",
 )
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+_ONE_TYPE = {  # what version 3 has as a choice of types, which version 2 cannot say
+    "io.k8s.apimachinery.pkg.api.resource.Quantity": {"type": "string"},
+    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"type": "string", "format": "int-or-string"},
+}
 _PARAMETERS = {
     "list": (
         ("allowWatchBookmarks", "boolean"),
@@ -83,19 +90,20 @@ class OpenApi:
         self._schema = schema
         self._kept: dict[str, bytes] = {}
         self._hashes: dict[str, str] = {}
+        self._encoding = asyncio.Lock()
 
     def rebuild(self) -> None:
         """Forget every document, after the served resources have changed."""
-        self._kept.clear()
+        self._kept = {}  # a new one: what is being encoded meanwhile is kept in the old
         self._hashes.clear()
 
     async def answer(self, http: web.BaseRequest, path: str, query: Query) -> web.StreamResponse:
         """The answer at a path below /openapi/. Raises 404 and 406."""
         accept = http.headers.get("Accept", "")
         if path == "/openapi/v2":
-            if accept.startswith((PROTOBUF_V2, "application/com.github.proto-openapi")) and JSON not in accept:
-                raise errors.not_acceptable(JSON)  # clients of that age then do without
-            return await self._document(http, path, query)
+            media = _media_v2(accept)
+            body = await self._protobuf() if media == PROTOBUF_V2 else self._json(path)
+            return await self._document(http, body, media=media)
         if accept.startswith(PROTOBUF_V3) and JSON not in accept:
             raise errors.not_acceptable(JSON)
         if path == "/openapi/v3":
@@ -103,20 +111,36 @@ class OpenApi:
             if body is None:
                 body = self._kept[path] = orjson.dumps({"paths": dict(self._index())})
             return respond(body, 200, "text/plain; charset=utf-8")  # as upstream has it
-        return await self._document(http, path, query)
+        return await self._document(http, self._json(path), forever=bool(first(query, "hash")))
 
-    async def _document(self, http: web.BaseRequest, path: str, query: Query) -> web.StreamResponse:
+    async def _protobuf(self) -> bytes:
+        """Version 2 in protobuf: made once, in a thread, from the JSON."""
+        async with self._encoding:
+            kept = self._kept
+            body = kept.get(PROTOBUF_V2)
+            if body is None:
+                document = orjson.loads(self._json("/openapi/v2"))
+                body = kept[PROTOBUF_V2] = await asyncio.to_thread(openapi_proto.encode, document)
+            return body
+
+    def _json(self, path: str) -> bytes:
         body = self._kept.get(path)
         if body is None:
             document = self._v2() if path == "/openapi/v2" else self._v3(path.removeprefix("/openapi/v3/"))
             body = self._kept[path] = orjson.dumps(document)
+        return body
+
+    async def _document(
+        self, http: web.BaseRequest, body: bytes, *, media: str = JSON, forever: bool = False
+    ) -> web.StreamResponse:
         digest = hashlib.sha512(body).hexdigest().upper()
         etag = f'"{digest}"'
         if http.headers.get("If-None-Match") == etag:
-            return web.Response(status=304, headers={"ETag": etag})
-        response = await respond_large(http, body)
+            return web.Response(status=304, headers={"ETag": etag, "Vary": "Accept"})
+        response = await respond_large(http, body, media)
         response.headers["ETag"] = etag
-        if path != "/openapi/v2" and first(query, "hash"):
+        response.headers["Vary"] = ", ".join(["Accept", *response.headers.getall("Vary", ())])
+        if forever:
             # the hash is part of the address, so what is there never changes
             response.headers["Cache-Control"] = "public, immutable"
             expires = time.gmtime(time.time() + 365 * 24 * 3600)
@@ -165,7 +189,7 @@ class OpenApi:
     def _v2(self) -> Document:
         """The one document of version 2, with its parameters and bodies in that version's form."""
         paths = {path: _item_v2(item) for path, item in self._paths(self._routes.resources).items()}
-        definitions = dict(self._schema.definitions)
+        definitions = {**self._schema.definitions, **_ONE_TYPE}
         return {"swagger": "2.0", "info": _INFO, "paths": paths, "definitions": definitions}
 
     def _schemas(self, rows: Iterable[Resource]) -> Document:
@@ -235,6 +259,17 @@ class OpenApi:
             body = "" if verb == "get" else f"{_META}Patch" if verb == "patch" else kind
             item[method] = _operation(verb, row, gvk, kind, body=body, subresource=name)
         return item
+
+
+def _media_v2(accept: str) -> str:
+    """The first media type of an Accept header in which version 2 is served. Raises 406."""
+    for part in (accept or JSON).split(","):
+        media = part.partition(";")[0].strip()
+        if media in (PROTOBUF_V2, _OLD_PROTOBUF_V2):
+            return PROTOBUF_V2
+        if media in (JSON, "application/*", "*/*"):
+            return JSON
+    raise errors.not_acceptable(JSON, PROTOBUF_V2)
 
 
 def _operation(

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 BOOKMARK_EVERY = 60.0  # upstream: about once a minute
 LEAST_TIMEOUT = 1800.0  # where the client names none; upstream picks between this and twice this, so do we
+PATIENCE = 30.0  # seconds for a client to take what was written; by then its queue has long overflowed
 WRITE_SIZE = 256 * 1024  # events are joined into writes of about this size: fewer wake-ups and TLS records
 
 
@@ -93,7 +94,8 @@ class Watchers:
             await response.write(writer.error(refusal))
             await response.write_eof()
         except ConnectionError:
-            pass  # the client is gone, as watchers go
+            if call.http.transport is not None:  # it is there, and does not read: cut it off
+                call.http.transport.abort()
         finally:
             timer.cancel()
             if marking is not None:
@@ -145,10 +147,19 @@ async def _send(response: web.StreamResponse, lines: Iterable[bytes]) -> None:
         piece.append(line)
         size += len(line)
         if size >= WRITE_SIZE:
-            await response.write(b"".join(piece))
+            await _write(response, piece)
             piece, size = [], 0
     if piece:
-        await response.write(b"".join(piece) if len(piece) > 1 else piece[0])
+        await _write(response, piece)
+
+
+async def _write(response: web.StreamResponse, piece: list[bytes]) -> None:
+    """Raises ConnectionError for a client that does not read what it asked for."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await response.write(b"".join(piece) if len(piece) > 1 else piece[0])
+    except TimeoutError:
+        raise ConnectionError("the watcher does not read") from None
 
 
 async def _mark(response: web.StreamResponse, writer: EventWriter, watch: Watch) -> None:
