@@ -154,7 +154,7 @@ def test_names_are_answered_on_every_node_for_everyone(here: World) -> None:
 
     def ask(name: str, kind: str, inside: Path | None, tcp: bool) -> list[str]:
         question = DNSRecord.question(name, kind)
-            with namespaces.inside(inside) if inside else contextlib.nullcontext():
+        with namespaces.inside(inside) if inside else contextlib.nullcontext():
             return sorted(str(each.rdata) for each in DNSRecord.parse(question.send(here.dns, tcp=tcp, timeout=5)).rr)
 
     names = "headless.default.svc.cluster.local"
@@ -176,7 +176,8 @@ def test_a_killed_proxy_leaves_its_rules_and_the_next_one_goes_on(here: World) -
     here.endpoints("kept", "a2")
     here.start_proxy(node)
     assert http_get(address, 80, inside=client).startswith("a2 ")
-    eventually(lambda: run("iptables-save", "-t", "nat", inside=node.netns).count("default/kept:http -> ") == 1, "one rule")
+    rules = run("iptables-save", "-t", "nat", inside=node.netns)
+    assert rules.count("default/kept:http -> ") == 1
 
 
 def test_a_node_that_goes_takes_its_route_along(here: World) -> None:
