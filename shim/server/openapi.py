@@ -102,8 +102,8 @@ class OpenApi:
         accept = http.headers.get("Accept", "")
         if path == "/openapi/v2":
             media = _media_v2(accept)
-            body = await self._protobuf() if media == PROTOBUF_V2 else self._json(path)
-            return await self._document(http, body, media=media)
+            document = await self._protobuf() if media == PROTOBUF_V2 else self._json(path)
+            return await self._document(http, document, media=media)
         if accept.startswith(PROTOBUF_V3) and JSON not in accept:
             raise errors.not_acceptable(JSON)
         if path == "/openapi/v3":
@@ -269,7 +269,7 @@ def _media_v2(accept: str) -> str:
             return PROTOBUF_V2
         if media in (JSON, "application/*", "*/*"):
             return JSON
-    raise errors.not_acceptable(JSON, PROTOBUF_V2)
+    raise errors.not_acceptable(f"{JSON}, {PROTOBUF_V2}")
 
 
 def _operation(

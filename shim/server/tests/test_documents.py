@@ -36,8 +36,24 @@ async def test_openapi_v2_has_every_definition(api):
     document = (await api.get("/openapi/v2")).json
     assert document["swagger"] == "2.0"
     assert "io.k8s.api.core.v1.Pod" in document["definitions"]
-    protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-    assert (await api.get("/openapi/v2", accept=protobuf)).status == 406
+    assert "oneOf" not in document["definitions"]["io.k8s.apimachinery.pkg.api.resource.Quantity"]
+    assert (await api.get("/openapi/v2", accept="text/html")).status == 406
+
+
+async def test_openapi_v2_as_kubectl_reads_it(api):
+    """It asks in protobuf before it applies a List; either spelling of the type is answered with the newer one."""
+    newer = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    answers = [await api.get("/openapi/v2", accept=accept) for accept in (newer, newer.replace("v2.v1", "v2@v1"))]
+    for answer in answers:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == newer
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert answer.headers["Vary"] == "Accept, Accept-Encoding"  # one address, several documents
+        assert answer.data.startswith(b"\x0a\x032.0")  # field 1, swagger
+        assert b"io.k8s.api.core.v1.Pod" in answer.data
+    etag = answers[0].headers["ETag"]
+    assert (await api.get("/openapi/v2", accept=newer, headers={"If-None-Match": etag})).status == 304
+    assert (await api.get("/openapi/v2", headers={"If-None-Match": etag})).status == 200
 
 
 async def test_health_in_detail(api):
