@@ -5,7 +5,8 @@
 - orphan: an owner with the finalizer ``orphan`` waits until its dependents have forgotten it.
 
 An owner counts as gone only when the server itself says so, asked by name and compared by uid: the copies that
-tell of changes may be behind.
+tell of changes may be behind. And no owner is released before every kind has been listed: a dependent that is not
+known yet would be taken for none.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from shim.controllers.ownership import FOREGROUND, ORPHAN, Graph, Item
 log = logging.getLogger(__name__)
 
 DISCOVERY = 30.0  # upstream's period: new kinds are followed from then on
+SLOW_KIND = 5.0  # one kind that cannot be listed must not keep the others from being followed
+UNSEEN = 5.0  # until an owner that is there, but not in the copies yet, is asked for again
 REMEMBERED = 500
 IGNORED = {r.EVENTS, r.EVENTS_V1}  # many, short-lived, and nobody's owner
 
@@ -42,8 +45,12 @@ class GarbageCollector(Controller):
         self.kinds: dict[tuple[str, str, str], GVR] = {}
         self.informers: dict[GVR, Informer] = {}
         self.absent: OrderedDict[tuple[str | None, str], None] = OrderedDict()
+        self.complete = asyncio.Event()  # every kind has been listed: the graph lacks no dependent
+        self.postponed: set[str] = set()  # owners that wait for that
 
     async def run(self) -> None:
+        self.complete.clear()
+        self.postponed.clear()
         self.graph, self.informers = Graph(), {}  # if this is not the first time, informers ended with the last
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.follow_all(tasks), name="following every kind")
@@ -71,8 +78,22 @@ class GarbageCollector(Controller):
                     self.informers[each.gvr] = informer
                     running[each.gvr] = tasks.create_task(informer.run(), name=f"metadata {each.gvr.group_resource}")
                     # one after the other: the first seconds of a cluster belong to others
+                    await self.patiently(informer)
+            if not self.complete.is_set():
+                for informer in self.informers.values():
                     await informer.synced()
+                self.complete.set()
+                for key in self.postponed:
+                    self.queue.add(key)
+                self.postponed.clear()
             await asyncio.sleep(DISCOVERY)
+
+    async def patiently(self, informer: Informer) -> None:
+        try:
+            async with asyncio.timeout(SLOW_KIND):
+                await informer.synced()
+        except TimeoutError:
+            log.warning("%s cannot be listed: no owner is released until it can", informer.gvr.group_resource)
 
     def forget_kind(self, gvr: GVR) -> None:
         for obj in self.informers.pop(gvr).list():
@@ -118,6 +139,9 @@ class GarbageCollector(Controller):
     async def reconcile(self, key: str) -> None:
         item = self.graph.get(key)
         if item is None:
+            return
+        if (item.waits_for(ORPHAN) or item.waits_for(FOREGROUND)) and not self.complete.is_set():
+            self.postponed.add(key)
             return
         try:
             if item.waits_for(ORPHAN):
@@ -170,8 +194,20 @@ class GarbageCollector(Controller):
             propagation = "Foreground"
         else:
             propagation = "Background"
-        client = self.ctx.client
-        await client.delete(item.gvr, item.name, item.namespace, uid=item.uid, propagation=propagation)
+        if waiting and any(each.waits_for(FOREGROUND) for each in dependents):
+            await self.unblock(live, item)  # what is beneath waits already: in a circle everyone would for ever
+            live = await self.ask(item.gvr, item.name, item.namespace)
+            if live is None:
+                return
+        # by the version that was looked at: it may have been adopted since
+        await self.ctx.client.delete(
+            item.gvr,
+            item.name,
+            item.namespace,
+            uid=item.uid,
+            resource_version=live["metadata"]["resourceVersion"],
+            propagation=propagation,
+        )
         log.debug("%s %s follows its owners", item.gvr.group_resource, item.name)
 
     async def classify(self, item: Item) -> tuple[set[str], set[str], set[str]]:
@@ -211,6 +247,8 @@ class GarbageCollector(Controller):
         if live is None or live["metadata"]["uid"] != uid:
             self.remember_absent(namespace, uid)
             return None
+        if known is None and gvr in self.informers:
+            self.queue.add_after(item.uid, UNSEEN)  # should it go before its copy is seen, nobody would tell
         metadata: Object = live["metadata"]
         return metadata
 
@@ -231,6 +269,13 @@ class GarbageCollector(Controller):
         kept = [each for each in present if each["uid"] not in uids]
         if kept != present:
             await self.patch(live, item, {"ownerReferences": kept or None})
+
+    async def unblock(self, live: Object, item: Item) -> None:
+        """Let the owners go before this object."""
+        present = live["metadata"].get("ownerReferences") or []
+        if any(each.get("blockOwnerDeletion") for each in present):
+            freed = [{**each, "blockOwnerDeletion": False} for each in present]
+            await self.patch(live, item, {"ownerReferences": freed})
 
     async def drop_finalizer(self, item: Item, finalizer: str) -> None:
         live = await self.ask(item.gvr, item.name, item.namespace)

@@ -79,8 +79,11 @@ class NamespaceController(Controller):
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
         self.namespaces = ctx.informer(r.NAMESPACES)
+        self.pods = ctx.informer(r.PODS)
+        self.pods.add_indexer("namespace", lambda pod: [pod["metadata"]["namespace"]])
         self.looks: dict[str, float] = {}
         self.namespaces.on_change(self.namespace_changed)
+        self.pods.on_change(self.pod_changed)
 
     def namespace_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None:
@@ -88,6 +91,12 @@ class NamespaceController(Controller):
             self.looks.pop(old["metadata"]["name"], None)
         elif new["metadata"].get("deletionTimestamp") and (old is None or not old["metadata"].get("deletionTimestamp")):
             self.queue.add(new["metadata"]["name"])
+
+    def pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None and old is not None:
+            name = old["metadata"]["namespace"]
+            if name in self.looks and not self.pods.by("namespace", name):
+                self.queue.add(name)  # the last pod has gone: the rest need not wait for the next look
 
     async def reconcile(self, key: str) -> None:
         try:

@@ -20,6 +20,7 @@ from shim.controllers.loop import Context, Controller
 log = logging.getLogger(__name__)
 
 LEASES = "kube-node-lease"
+STARTUP_GRACE = 60.0  # upstream's: a node that never spoke may take longer to
 REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -38,9 +39,11 @@ def wanted_taints(node: Object) -> list[Object]:
     """The node's taints as its conditions and ``spec.unschedulable`` demand; others, and when they began, are kept."""
     keys: list[tuple[str, str]] = []
     ready = conditions.find(node, "Ready")
-    of_ready = OF_READY.get(ready["status"] if ready else "Unknown")
+    of_ready = OF_READY.get(ready["status"]) if ready else None
     if of_ready:
         keys.append((of_ready, "NoSchedule"))
+    elif ready is None:
+        keys.append((NOT_READY, "NoSchedule"))  # born with it; nobody has run on it yet who could be expelled
     keys += [(key, "NoSchedule") for type_, key in OF_CONDITION.items() if conditions.is_true(node, type_)]
     if node["spec"].get("unschedulable"):
         keys.append((UNSCHEDULABLE, "NoSchedule"))
@@ -114,14 +117,15 @@ class NodeLifecycleController(Controller):
         # while the server was away nobody could be heard: silence begins when it is back
         silent = asyncio.get_running_loop().time() - max(self.heard[key], self.leases.following_since)
         ready = conditions.find(node, "Ready")
-        if silent >= self.grace and (ready is None or ready["status"] != "Unknown"):
+        grace = self.grace if ready is not None else max(self.grace, STARTUP_GRACE)
+        if silent >= grace and (ready is None or ready["status"] != "Unknown"):
             node = await self.mark_lost(node)
             log.warning("node %s: nothing heard for %.0f s", key, silent)
         await self.taint(node)
         if not conditions.is_true(node, "Ready"):
             await self.pods_not_ready(node)
         # A lost node is looked at again too: its pods may still be written to by others.
-        self.queue.add_after(key, max(self.grace - silent, 1.0) if silent < self.grace else self.grace)
+        self.queue.add_after(key, max(grace - silent, 1.0) if silent < grace else self.grace)
 
     async def mark_lost(self, node: Object) -> Object:
         name = node["metadata"]["name"]

@@ -42,13 +42,11 @@ class PodGcController(Controller):
         for pod in pods:
             node = pod["spec"].get("nodeName")
             if node in gone:
-                await self.remove(pod, "PodGC: node no longer exists")
+                await self.remove(pod, "its node is gone", disrupted=True)
             elif not node and pod["metadata"].get("deletionTimestamp"):
-                await self.remove(pod, "PodGC: unscheduled terminating pod")
-        finished = [pod for pod in pods if _phase(pod) in FINISHED]
-        finished.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-        for pod in finished[: max(0, len(finished) - FINISHED_KEPT)]:
-            await self.remove(pod)
+                await self.remove(pod, "no node will ever stop it")
+        for pod in surplus(pods, FINISHED_KEPT):
+            await self.remove(pod, "enough finished pods are kept")
 
     async def gone_nodes(self, named: set[str]) -> set[str]:
         """Of the nodes that pods name, those that are missing for long, and truly."""
@@ -66,29 +64,39 @@ class PodGcController(Controller):
                     gone.add(name)
         return gone
 
-    async def remove(self, pod: Object, why: str = "") -> None:
+    async def remove(self, pod: Object, why: str, *, disrupted: bool = False) -> None:
         """Delete at once; a pod that did not finish is said to have failed first, for whoever counts it."""
         metadata = pod["metadata"]
         try:
-            if why and _phase(pod) not in FINISHED:
-                condition = {
-                    "type": "DisruptionTarget",
-                    "status": "True",
-                    "reason": "DeletionByPodGC",
-                    "message": why,
-                    "lastTransitionTime": now(),
-                }
-                patch = {"metadata": {"uid": metadata["uid"]}, "status": {"phase": "Failed", "conditions": [condition]}}
+            if _phase(pod) not in FINISHED:
+                status: Object = {"phase": "Failed"}
+                if disrupted:
+                    condition = {
+                        "type": "DisruptionTarget",
+                        "status": "True",
+                        "reason": "DeletionByPodGC",
+                        "message": "PodGC: node no longer exists",
+                        "lastTransitionTime": now(),
+                    }
+                    status["conditions"] = [condition]
+                patch = {"metadata": {"uid": metadata["uid"]}, "status": status}
                 await self.ctx.client.patch(
                     r.PODS, metadata["name"], patch, metadata["namespace"], subresource="status", type="strategic"
                 )
             await self.ctx.client.delete(
                 r.PODS, metadata["name"], metadata["namespace"], grace_period=0, uid=metadata["uid"]
             )
-            log.info("pod %s removed: %s", key_of(pod), why or "enough finished pods are kept")
+            log.info("pod %s removed: %s", key_of(pod), why)
         except ApiError as error:
             if error.code not in (404, 409):  # gone, or another one of that name
                 log.warning("pod %s not removed: %s", key_of(pod), error)
+
+
+def surplus(pods: list[Object], kept: int) -> list[Object]:
+    """The finished pods beyond the newest ``kept``, oldest first."""
+    finished = [pod for pod in pods if _phase(pod) in FINISHED]
+    finished.sort(key=lambda pod: (str(pod["metadata"]["creationTimestamp"]), key_of(pod)))
+    return finished[: max(0, len(finished) - kept)]
 
 
 def _phase(pod: Object) -> str:

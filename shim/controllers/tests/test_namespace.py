@@ -1,4 +1,5 @@
 from shim.client import resource as r
+from shim.controllers import namespace as namespace_module
 from shim.controllers.namespace import NamespaceController
 from shim.controllers.root_ca import RootCaController
 from shim.controllers.service_accounts import ServiceAccountController
@@ -49,4 +50,30 @@ async def test_a_namespace_goes_when_everything_in_it_is_gone(tmp_path):
         assert held["NamespaceDeletionContentFailure"]["status"] == "False"
 
         await c.client.patch(r.CONFIGMAPS, "held", {"metadata": {"finalizers": None}}, "team")
+        await c.until(r.NAMESPACES, "team", lambda found: found is None)
+
+
+async def test_pods_go_before_everything_else_and_the_rest_follows_the_last(tmp_path, monkeypatch):
+    monkeypatch.setattr(namespace_module, "FIRST_LOOK", 3600.0)  # only the pods' going can tell
+    async with cluster(tmp_path) as c:
+        await make_namespace(c, "team")
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+        await c.client.create(r.SERVICEACCOUNTS, account, "team")
+        await c.add_node("n1")
+        spec = {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
+        await c.client.create(r.PODS, pod, "team")
+        await c.add_config_map("settings", "team")
+        await c.control(NamespaceController)
+        await c.client.delete(r.NAMESPACES, "team")
+
+        stopping = await c.until(r.PODS, "p", lambda found: found["metadata"].get("deletionTimestamp"), "team")
+        assert stopping["metadata"]["deletionGracePeriodSeconds"] == 30
+        assert await c.client.get(r.CONFIGMAPS, "settings", "team")
+
+        def counted(found):
+            return any(each["type"] == "NamespaceContentRemaining" for each in found["status"].get("conditions") or ())
+
+        await c.until(r.NAMESPACES, "team", counted)
+        await c.client.delete(r.PODS, "p", "team", grace_period=0)  # as the kubelet does when it has stopped it
         await c.until(r.NAMESPACES, "team", lambda found: found is None)

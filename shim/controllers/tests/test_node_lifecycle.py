@@ -2,9 +2,7 @@ import datetime
 
 from shim.api.meta import now_micro
 from shim.client import resource as r
-from shim.controllers import pod_gc
 from shim.controllers.node_lifecycle import NodeLifecycleController, wanted_taints
-from shim.controllers.pod_gc import PodGcController
 from shim.controllers.taint_eviction import TaintEvictionController, seconds_left
 from shim.controllers.tests.cluster import cluster, ready_condition
 
@@ -52,6 +50,11 @@ def test_taints_follow_conditions_and_leave_others_alone():
     assert keys(wanted_taints(node(("Ready", "True"), unschedulable=True))) == [("unschedulable", "NoSchedule")]
 
 
+def test_a_node_that_never_spoke_takes_no_pods_and_expels_none():
+    born = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+    assert wanted_taints(node(taints=[born])) == [born]
+
+
 async def test_a_silent_node_is_lost_its_pods_leave_and_it_may_come_back(tmp_path):
     async with cluster(tmp_path) as c:
         await c.add_node("n1")
@@ -83,11 +86,3 @@ async def test_a_silent_node_is_lost_its_pods_leave_and_it_may_come_back(tmp_pat
         status = {"conditions": [ready_condition()]}
         await c.client.patch(r.NODES, "n1", {"status": status}, subresource="status", type="strategic")
         await c.until(r.NODES, "n1", lambda found: not found["spec"].get("taints"))
-
-
-async def test_pods_of_a_node_that_is_no_more_are_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(pod_gc, "QUARANTINE", 0.0)
-    async with cluster(tmp_path) as c:
-        await c.add_pod("lost", nodeName="never-was")
-        await c.control(PodGcController)
-        await c.until(r.PODS, "lost", lambda found: found is None)
