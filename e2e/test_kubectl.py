@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from e2e.cluster import KUBECTL, OLD_KUBECTL, Cluster, deployment, pod
@@ -88,6 +90,16 @@ def test_apply_patch_label_annotate_and_describe(cluster: Cluster, namespace: st
         input=cluster.kubectl("get", "deployment/web", "-n", namespace, "-o", "yaml"),
     )
     assert same == ""
+
+
+@BINARIES
+def test_a_list_is_applied_and_validated_before_it_is_sent(cluster: Cluster, namespace: str, binary) -> None:
+    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}, "data": {"a": "b"}}
+    bundle = {"apiVersion": "v1", "kind": "List", "items": [item, {**item, "metadata": {"name": "two"}}]}
+    cluster.kubectl("apply", "-n", namespace, "-f", "-", input=json.dumps(bundle), binary=binary)
+    assert cluster.get("configmap", "two", "-n", namespace)["data"] == {"a": "b"}
+    item["date"] = item.pop("data")
+    assert 'unknown field "date"' in cluster.refused("apply", "-n", namespace, "-f", "-", input=json.dumps(bundle))
 
 
 @BINARIES
