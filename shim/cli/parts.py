@@ -7,7 +7,6 @@ part-sets that ``shim up`` itself starts, under a supervisor.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,7 +134,6 @@ def _supervise(parts: list[Part], data_dir: Path) -> int:
     def said(name: str, seconds: float | None) -> None:
         print(f"{name} died; see its log" if seconds is None else f"{name} ready after {seconds:.2f} s", flush=True)
 
-    run_dir = data_dir / "run" if os.geteuid() else Path("/run/shim-parts") / str(os.getpid())
     print(f"logs are in {data_dir / 'logs'}; Ctrl-C stops", flush=True)
-    Supervisor(run_dir, data_dir / "logs", parts).run(said)
+    Supervisor(data_dir / "run", data_dir / "logs", parts).run(said)
     return 0
