@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 
 def snapshot(name: str) -> dict[str, set[str]]:
-    """Namespaces, interfaces, rules, routes, mounts, cgroups, /run entries and processes that bear a cluster's name.
+    """Everything on this machine that bears a cluster's name, and whether it forwards packets.
 
-    Interfaces, rules and routes are taken whole, since a cluster may change those that are not its own.
+    Other clusters may come and go meanwhile: theirs is not looked at.
     """
+    others = [path for path in Path("/run/kubeshim").glob("*.json") if path.stem != name]
     return {
-        "network namespaces": {line.split()[0] for line in _lines("ip", "netns", "list")},
-        "interfaces": {line.split()[1].split("@")[0] for line in _lines("ip", "-o", "link")},
-        "routes": set(_lines("ip", "route")),
-        "iptables": {line.split("[")[0] for line in _lines("iptables-save") if not line.startswith("#")},
-        "forwarding": {Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()},
-        "mounts": {line for line in Path("/proc/self/mountinfo").read_text().splitlines() if name in line},
-        "cgroups": {str(path) for path in Path("/sys/fs/cgroup").glob(f"**/*{name}*") if path.is_dir()},
-        "run": {str(path) for path in Path("/run").glob(f"*{name}*")},
+        "network namespaces": _with(name, _lines("ip", "netns", "list")),
+        "interfaces": _with(name, (line.split()[1] for line in _lines("ip", "-o", "link"))),
+        "routes": _with(name, _lines("ip", "route")),
+        "iptables": _with(f"-{name.upper()}", (line.split("[")[0] for line in _lines("iptables-save"))),
+        "forwarding": set() if others else {Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()},
+        "mounts": _with(f"/shim-{name}/", Path("/proc/self/mountinfo").read_text().splitlines()),
+        "cgroups": {str(path) for path in Path("/sys/fs/cgroup").glob(f"*/shim-{name}")},
+        "run": {str(path) for folder in ("/run", "/run/kubeshim") for path in Path(folder).glob(f"*{name}*")},
         "processes": processes(name),
     }
+
+
+def _with(word: str, lines: Iterable[str]) -> set[str]:
+    return {line for line in lines if word in line}
 
 
 def processes(name: str) -> set[str]:

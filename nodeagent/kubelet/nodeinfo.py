@@ -6,7 +6,6 @@ import os
 import platform
 import uuid
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from nodeagent.engine.contract import Image

@@ -1,0 +1,147 @@
+"""Each part by itself, without any privilege: for learning, for debugging, for test suites that want an API server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.bench.api import free_port
+from e2e.cluster import KUBECTL, ROOT, Cluster, deployment, eventually, pod, run
+from netproxy.links import virtual
+from shim import cluster as clusters
+from shim import pki
+
+POWERLESS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+
+
+@contextlib.contextmanager
+def part(*args: str) -> Iterator[subprocess.Popen[str]]:
+    """A part in the foreground, without capabilities, until the end of the ``with``; its first line has been said."""
+    command = [*POWERLESS, sys.executable, "-m", "shim", *args]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline(), f"shim {' '.join(args)} said nothing and exited with {process.wait()}"
+        yield process
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0, f"shim {args[0]} did not end cleanly"
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Cluster]:
+    """An API server alone."""
+    with part("apiserver", "--data-dir", str(tmp_path / "data"), "--port", str(free_port())):
+        yield Cluster("alone", tmp_path / "data")
+
+
+def test_an_api_server_alone_serves_kubectl(alone: Cluster, tmp_path: Path) -> None:
+    shown = run([sys.executable, "-m", "shim", "kubeconfig", "--data-dir", str(alone.data_dir)]).stdout
+    assert shown == alone.kubeconfig.read_text()
+    assert (alone.kubeconfig.stat().st_mode & 0o777) == 0o600
+    alone.kubectl("create", "configmap", "c", "--from-literal=a=b")
+    assert alone.get("configmap", "c")["data"] == {"a": "b"}
+    taken = json.loads(alone.kubectl("config", "view", "-o", "json"))["clusters"][0]["cluster"]["server"].split(":")[-1]
+    second = ["apiserver", "--data-dir", str(tmp_path / "other"), "--port", taken]
+    refused = run([sys.executable, "-m", "shim", *second], check=False)
+    assert refused.returncode == 1
+    assert "already in use" in refused.stderr.lower()
+
+
+def test_controllers_and_scheduler_work_beside_it(alone: Cluster) -> None:
+    kubeconfig = str(alone.kubeconfig)
+    with part("controllers", "--kubeconfig", kubeconfig), part("scheduler", "--kubeconfig", kubeconfig):
+        alone.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=20s")
+        alone.apply(deployment("web", replicas=2))
+
+        def said() -> str:
+            events = alone.get("events", "--field-selector=reason=FailedScheduling")["items"]
+            return events[0]["message"] if events else ""
+
+        assert "no nodes available to schedule pods" in eventually(said)
+        assert len(alone.get("pods")["items"]) == 2
+
+
+def test_a_server_is_the_control_plane_in_one_command(tmp_path: Path) -> None:
+    made = Cluster("server", tmp_path / "data")
+    with part("server", "--data-dir", str(made.data_dir), "--port", str(free_port())):
+        eventually(lambda: made.kubeconfig.exists() and made.kubectl("get", "--raw", "/readyz") == "ok")
+        made.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=20s")
+        made.apply(deployment("web", replicas=1))
+        eventually(lambda: len(made.get("pods")["items"]) == 1, "the controllers work")
+
+
+def test_an_agent_makes_a_machine_a_node(own_cluster: Cluster) -> None:
+    """The machine is a network namespace beside the cluster's own nodes; it comes with its certificates, and joins."""
+    own_cluster.up(nodes=1)
+    made = clusters.load(own_cluster.name, own_cluster.data_dir)
+    assert made is not None
+    node, address = "node-9", made.node_ip("node-9")
+    virtual.create_node(made.name, node, address)
+    pki.ensure_serving(made.data_dir, node, f"system:node:{node}", [node, address])
+    kubeconfig = made.node_dir(node) / "kubelet.kubeconfig"
+    pki.ensure_kubeconfig(made.data_dir, kubeconfig, made.url, pki.node_identity(node), made.name)
+    flags = {
+        "kubeconfig": kubeconfig,
+        "proxy-kubeconfig": made.data_dir / "netproxy.kubeconfig",
+        "node-name": node,
+        "node-ip": address,
+        "data-dir": made.node_dir(node),
+        "image-dir": made.image_dir,
+        "run-dir": made.run_dir / node,
+        "cgroup-root": f"{made.run_dir.name}/{node}",
+        "client-ca": made.data_dir / "pki/ca.crt",
+        "tls-cert": made.data_dir / f"pki/{node}.crt",
+        "tls-key": made.data_dir / f"pki/{node}.key",
+        "cluster-dns": made.dns_ip,
+        "cluster-cidr": made.pod_cidr,
+        "service-cidr": made.service_cidr,
+    }
+    arguments = [f"--{name}={value}" for name, value in flags.items()]
+    inside = ["nsenter", f"--net={virtual.netns_path(made.name, node)}"]
+    agent = subprocess.Popen([*inside, sys.executable, "-m", "shim", "agent", *arguments], cwd=ROOT)
+    try:
+        own_cluster.kubectl("wait", "--for=create", f"node/{node}", "--timeout=30s")
+        own_cluster.kubectl("wait", "--for=condition=Ready", f"node/{node}", "--timeout=30s")
+        guest = pod("guest", "sleep", "1000")
+        guest["spec"]["nodeName"] = node
+        own_cluster.apply(guest)
+        own_cluster.kubectl("wait", "--for=condition=Ready", "pod/guest", "--timeout=30s")
+        assert own_cluster.kubectl("exec", "guest", "--", "hostname") == "guest\n"
+    finally:
+        agent.terminate()
+        assert agent.wait(20) == 0
+
+
+def test_what_needs_root_says_so() -> None:
+    for command in ("up", "down"):
+        done = run(["unshare", "--user", sys.executable, "-m", "shim", command, "--name", "nobody"], check=False)
+        assert done.returncode == 1
+        assert "needs root" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_wrong_use_is_one_clear_line() -> None:
+    wrong = [
+        (["frobnicate"], 2),
+        (["up", "--nodes", "many"], 2),
+        (["up", "--nodes", "0", "--name", "wrong"], 1),
+        (["up", "--name", "Wrong_Name"], 1),
+        (["status", "--name", "absent"], 1),
+        (["scheduler", "--kubeconfig", "/nonexistent"], 1),
+        (["logs", "apiserver", "--name", "absent"], 1),
+    ]
+    for arguments, code in wrong:
+        done = run([sys.executable, "-m", "shim", *arguments], check=False)
+        assert done.returncode == code, (arguments, done.stderr)
+        assert len(done.stderr.splitlines()) == 1, (arguments, done.stderr)
+
+
+def test_kubectl_is_real() -> None:
+    assert "v1.36" in run([str(KUBECTL), "version", "--client"]).stdout
