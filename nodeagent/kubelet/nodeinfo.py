@@ -12,7 +12,7 @@ from nodeagent.engine.contract import Image
 from nodeagent.kubelet.names import RUNTIME
 from nodeagent.settings import NodeAgentSettings
 from shim.api.meta import Object
-from shim.api.version import GIT_VERSION
+from shim.api.version import GIT_VERSION, RELEASE
 
 RESERVED_KI = 100 * 1024  # memory that pods must leave free, upstream's hard eviction threshold
 IMAGES_SHOWN = 50
@@ -58,7 +58,7 @@ def node_info(settings: NodeAgentSettings) -> Object:
         "bootID": _read("/proc/sys/kernel/random/boot_id"),
         "kernelVersion": platform.release(),
         "osImage": _os_name(),
-        "containerRuntimeVersion": f"{RUNTIME}://{version('kubeshim')}",
+        "containerRuntimeVersion": f"{RUNTIME}://{RELEASE}",
         "kubeletVersion": GIT_VERSION,
         "kubeProxyVersion": "",
         "operatingSystem": "linux",
