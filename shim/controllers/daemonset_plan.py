@@ -6,9 +6,9 @@ import copy
 import datetime
 from dataclasses import dataclass, field
 
+from shim.api import placement
 from shim.api.meta import Object
 from shim.controllers.deployment_rollout import scaled
-from shim.controllers.node_fit import selected, untolerated
 from shim.controllers.pod_readiness import is_available, is_deleted, is_finished, is_ready, phase
 from shim.controllers.status_write import without_zeros
 
@@ -89,10 +89,11 @@ def node_of(pod: Object) -> str | None:
 def eligibility(daemon_set: Object, node: Object) -> tuple[bool, bool]:
     """(should a pod start here, may one that runs here stay)."""
     spec = with_tolerations(daemon_set["spec"]["template"]["spec"])
-    if spec.get("nodeName") not in (None, "", node["metadata"]["name"]) or not selected(node, spec):
+    if spec.get("nodeName") not in (None, "", node["metadata"]["name"]) or not placement.selected(node, spec):
         return False, False
-    if untolerated(node, spec["tolerations"], ("NoExecute", "NoSchedule")):
-        return False, not untolerated(node, spec["tolerations"], ("NoExecute",))
+    taints = node["spec"].get("taints") or ()
+    if placement.untolerated(taints, spec["tolerations"], ("NoExecute", "NoSchedule")):
+        return False, not placement.untolerated(taints, spec["tolerations"], ("NoExecute",))
     return True, True
 
 
