@@ -23,7 +23,7 @@ from nodeagent.kubelet.errors import ConfigError, HookError, MountError
 from nodeagent.kubelet.hooks import run_hook
 from nodeagent.kubelet.images import ImageMissing
 from nodeagent.kubelet.network import HostPort
-from nodeagent.kubelet.observed import Run, Waiting
+from nodeagent.kubelet.observed import Run, Waiting, last_exited
 from nodeagent.kubelet.plan import BackOff, StartContainer
 from nodeagent.kubelet.podstate import PodState
 from nodeagent.kubelet.restarts import go_duration, next_delay
@@ -206,13 +206,13 @@ async def _create_and_start(state: PodState, step: StartContainer, container: Ob
     except ImageMissing as missing:
         waiting = missing.waiting
         raise _CannotStart(waiting.reason, waiting.message, waiting.retry_at - time.time()) from missing
-    latest = next(iter(node.inventory.runs(state.uid).get(name, ())), None)
+    lives = node.inventory.runs(state.uid).get(name, ())
     try:
         spec = container_spec(
             state.pod,
             container,
             id=names.new_id(),
-            attempt=step.attempt if latest else max(step.attempt, _attempts_logged(state, name)),
+            attempt=step.attempt if lives else max(step.attempt, _attempts_logged(state, name)),
             image=image,
             values=await _environment(state, container),
             around=_surroundings(state, sandbox),
@@ -221,9 +221,9 @@ async def _create_and_start(state: PodState, step: StartContainer, container: Ob
         _make_files(spec.log_path, spec.labels[names.CONTAINER_MESSAGE_PATH])
     except (ConfigError, OSError) as error:
         raise refused("CreateContainerConfigError", error) from error
-    if latest is not None and latest.phase == "exited":
+    if before := last_exited(lives, step.replaces):
         delay = state.delays.get(name)
-        state.delays[name] = next_delay(delay, event_at=latest.finished_at, now=time.time())
+        state.delays[name] = next_delay(delay, event_at=before.finished_at, now=time.time())
     try:
         made = await whole(node.engine.create_container(spec))
     except EngineImageMissing as error:

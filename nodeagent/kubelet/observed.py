@@ -90,6 +90,11 @@ class Observed:
         return self.health.get(run.id, Health())
 
 
+def last_exited(runs: tuple[Run, ...], but: str = "") -> Run | None:
+    """The newest life that is over, ``but`` the one with this id."""
+    return next((run for run in runs if run.phase == "exited" and run.id != but), None)
+
+
 def run_of(state: ContainerState, message: str = "") -> Run:
     """A run from what the engine says and the labels it kept for us."""
     labels = state.labels

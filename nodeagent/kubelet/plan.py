@@ -1,8 +1,8 @@
 """What to do next about a pod. Pure: the same pod and the same facts always give the same steps.
 
 A plan holds only what can be done now; after its steps are done the worker observes and plans again, until
-nothing is left but waiting. So no step ever rests on a hope about another, and an agent that died anywhere
-goes on from the same place.
+nothing is left but waiting. So an agent that died anywhere goes on from the same place. (One step may follow
+another: a kill that fails raises, and the start of the next life behind it is not done.)
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import datetime
 from dataclasses import dataclass
 
 from nodeagent.kubelet.names import ContainerKind, grace_of, is_sidecar
-from nodeagent.kubelet.observed import Observed, Run
+from nodeagent.kubelet.observed import Observed, Run, last_exited
 from nodeagent.kubelet.phase import TERMINAL
 from nodeagent.kubelet.policy import restarts_after, should_start
 from nodeagent.kubelet.restarts import waits_until
@@ -33,14 +33,17 @@ class CreateSandbox:
 
 @dataclass(frozen=True, slots=True)
 class StartContainer:
+    """``replaces``: the run that was killed in the same breath, to start this one."""
+
     kind: ContainerKind
     name: str
     attempt: int
+    replaces: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class KillContainer:
-    """Stop one container; whether it starts again the next plan tells."""
+    """Stop one container."""
 
     run: str
     name: str
@@ -184,7 +187,8 @@ def _init_steps(pod: Object, observed: Observed, counts: dict[str, int], now: fl
                     return False, steps
             elif failed := observed.health_of(current).failed:
                 message = f"Init container {name} failed {failed} probe"
-                steps.append(KillContainer(current.id, name, _probe_grace(pod, container, failed), message))
+                kill = KillContainer(current.id, name, _probe_grace(pod, container, failed), message)
+                steps += [kill, *_replace("initContainers", current, observed, now)]
                 if not main_began:
                     return False, steps
             elif not observed.health_of(current).started and not main_began:
@@ -214,11 +218,15 @@ def _main_steps(pod: Object, observed: Observed, counts: dict[str, int], now: fl
             if run.asked and run.asked != container.get("image"):
                 message = f"Container {run.name} definition changed, will be restarted"
                 steps.append(KillContainer(run.id, run.name, float(grace_of(pod)), message))
+                steps += _replace("containers", run, observed, now)
             elif failed := observed.health_of(run).failed:
                 message = f"Container {run.name} failed {failed} probe"
-                if (container.get("restartPolicy") or pod["spec"].get("restartPolicy")) != "Never":
+                restarts = (container.get("restartPolicy") or pod["spec"].get("restartPolicy")) != "Never"
+                if restarts:
                     message += ", will be restarted"
                 steps.append(KillContainer(run.id, run.name, _probe_grace(pod, container, failed), message))
+                if restarts:
+                    steps += _replace("containers", run, observed, now)
         elif should_start(pod, "containers", container, run):
             kept = True
             steps += _start("containers", container, observed, counts, now)
@@ -237,6 +245,17 @@ def _start(
             return [BackOff(kind, name, run.id, observed.delays[name].seconds), Wait(until)]
     attempt = max(run.attempt + 1 if run else 0, counts.get(name, 0) if run is None else 0)
     return _paused(observed, name, now, StartContainer(kind, name, attempt))
+
+
+def _replace(kind: ContainerKind, killed: Run, observed: Observed, now: float) -> list[Step]:
+    """Start the next life of a run that is about to be killed, unless the one before that ended too recently.
+
+    The killed run itself delays nothing: it did not fail by itself.
+    """
+    before = last_exited(observed.runs[killed.name], killed.id)
+    if before and waits_until(observed.delays.get(killed.name), event_at=before.finished_at, now=now):
+        return []
+    return [StartContainer(kind, killed.name, killed.attempt + 1, killed.id)]
 
 
 def _paused(observed: Observed, name: str, now: float, step: Step) -> list[Step]:

@@ -36,6 +36,7 @@ from shim.client import resource as r
 log = logging.getLogger(__name__)
 
 AFTER_ERROR, LONGEST_AFTER_ERROR = 0.5, 30.0
+LONGEST_FLUSH = 1.0  # no pod waits longer for a server that does not answer
 
 
 class PodWorker:
@@ -151,14 +152,16 @@ class PodWorker:
                 self._wake_at = min(self._wake_at or until, until)
                 return False
             case BackOff():
-                return actions.back_off(state, step)
+                if not actions.back_off(state, step):
+                    return False
+                # whoever watches sees how it ended before that it waits
+                await self.node.statuses.flush(state.uid, within=LONGEST_FLUSH)
             case MountVolumes():
                 await actions.mount_volumes(state)
             case CreateSandbox(attempt):
                 await actions.create_sandbox(state, attempt)
             case StartContainer():
                 await actions.start_container(state, step, sandbox)
-                state.publish(state.observe())
             case KillContainer(run, name, grace, message):
                 found = next((life for life in state.observe().running if life.id == run), None)
                 if found is not None:
@@ -177,7 +180,6 @@ class PodWorker:
         for wave in ending_order(state.pod, state.observe().running):
             left = max(0.0, deadline - time.monotonic())
             await asyncio.gather(*(actions.kill_container(state, run, left) for run in wave))
-        state.publish(state.observe(), for_good=True)
         for sandbox in node.inventory.sandboxes(state.uid):
             await node.network.detach(sandbox.id)
             await actions.whole(node.engine.stop_sandbox(sandbox.id))

@@ -91,7 +91,7 @@ def pod_status(
         status.update({key: previous[key] for key in ("reason", "message") if previous.get(key)})
     if requests := resources.pod_totals(pod, "requests"):
         status["allocatedResources"] = resources.texts(requests)
-    ip = host_ip if pod["spec"].get("hostNetwork") else observed.ip or previous.get("podIP") or ""
+    ip = host_ip if pod["spec"].get("hostNetwork") else _told_ip(observed) or previous.get("podIP") or ""
     if ip:
         status["podIP"], status["podIPs"] = ip, [{"ip": ip}]
     for kind, key in _LISTS.items():
@@ -101,6 +101,12 @@ def pod_status(
         if key in (pod.get("status") or {}):
             status[key] = pod["status"][key]  # others' fields
     return status
+
+
+def _told_ip(observed: Observed) -> str:
+    """The address, from the first try to start a container on: earlier nobody could answer there."""
+    tried = any(observed.runs.values()) or any(observed.waiting)
+    return observed.ip if tried else ""
 
 
 _LISTS: dict[ContainerKind, str] = {

@@ -77,9 +77,10 @@ class StatusWriter:
         if task is None or task.done():
             self._tasks[uid] = asyncio.get_running_loop().create_task(self._write(uid))
 
-    async def flush(self, uid: str) -> None:
+    async def flush(self, uid: str, *, within: float | None = None) -> None:
+        """Until the newest status was told, or ``within`` seconds are over."""
         if task := self._tasks.get(uid):
-            await asyncio.shield(task)
+            await asyncio.wait({task}, timeout=within)
 
     def forget(self, uid: str) -> None:
         """The pod is gone: whatever is still to be told no longer matters."""

@@ -66,6 +66,29 @@ async def test_pods_that_end(node):
     assert (await node.until("late", phase("Failed")))["status"]["reason"] == "DeadlineExceeded"
 
 
+async def test_what_a_watcher_sees(node):
+    crashes, last = [], []
+
+    def follow(old, new):
+        pod = new or old
+        if only := (pod["status"].get("containerStatuses") or [None])[0]:
+            if pod["metadata"]["name"] == "crash":
+                crashes.append((only["restartCount"], next(iter(only["state"]))))
+            elif "terminated" in only["state"]:
+                told = {c["type"]: c["status"] for c in pod["status"]["conditions"]}
+                last.append((pod["status"]["phase"], told["PodReadyToStartContainers"]))
+
+    node.pods.on_change(follow)
+    await node.create("crash", container(command=["false"]))
+    await node.create("deleted")
+    await node.until("crash", waits("CrashLoopBackOff"))
+    assert crashes[-2:] == [(1, "terminated"), (1, "waiting")]
+    await node.until("deleted", ready)
+    await node.client.delete(r.PODS, "deleted", "default")
+    await node.until_gone("deleted")
+    assert set(last) == {("Succeeded", "False")}
+
+
 async def test_what_a_container_finds(node):
     await node.client.create(r.CONFIGMAPS, {"metadata": {"name": "cm"}, "data": {"k": "one", "E": "env"}}, "default")
     script = "; ".join(

@@ -95,18 +95,35 @@ def test_sidecars_are_stopped_last_and_in_reverse():
     assert [[life.name for life in wave] for wave in ending_order(a_pod, lives)] == [["c"], ["s2"], ["s1"]]
 
 
-def test_a_failed_probe_kills():
+def test_a_failed_probe_kills_and_restarts():
     probed = pod(container(livenessProbe={"terminationGracePeriodSeconds": 3}))
     sick = seen(run(), health={"c-0": Health(failed="liveness")})
     message = "Container c failed liveness probe"
-    assert steps(probed, sick) == [KillContainer("c-0", "c", 3, message + ", will be restarted")]
+    kill = KillContainer("c-0", "c", 3, message + ", will be restarted")
+    assert steps(probed, sick) == [kill, StartContainer("containers", "c", 1, "c-0")]
     probed["spec"]["restartPolicy"] = "Never"
     assert steps(probed, sick) == [KillContainer("c-0", "c", 3, message)]
 
 
+def test_a_killed_container_waits_for_the_end_before_its_own():
+    health = {"c-1": Health(failed="liveness")}
+    sick = seen(run(attempt=1), ended(code=137), health=health, delays={"c": Delay(10, NOW)})
+    kill = KillContainer("c-1", "c", 30, "Container c failed liveness probe, will be restarted")
+    assert steps(pod(), sick, now=NOW + 4) == [kill]
+    assert steps(pod(), sick, now=NOW + 10) == [kill, StartContainer("containers", "c", 2, "c-1")]
+
+
+def test_a_sick_sidecar_restarts():
+    sick = seen(run("sc"), run(), health={"sc-0": Health(failed="liveness")})
+    kill = KillContainer("sc-0", "sc", 30, "Init container sc failed liveness probe")
+    again = StartContainer("initContainers", "sc", 1, "sc-0")
+    assert steps(pod(init=[SIDECAR]), sick) == [kill, again]
+
+
 def test_a_new_image_restarts_its_container():
     message = "Container c definition changed, will be restarted"
-    assert steps(pod(), seen(run(asked="other"))) == [KillContainer("c-0", "c", 30, message)]
+    kill = KillContainer("c-0", "c", 30, message)
+    assert steps(pod(), seen(run(asked="other"))) == [kill, StartContainer("containers", "c", 1, "c-0")]
     assert steps(pod(), seen(run(asked="busybox"))) == []
 
 

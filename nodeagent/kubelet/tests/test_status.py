@@ -55,6 +55,15 @@ def test_a_pod_that_was_just_bound():
     }
 
 
+def test_the_address_is_told_with_the_first_container():
+    made = status(pod(), seen())
+    assert conditions(made)["PodReadyToStartContainers"][0] == "True"
+    assert "podIP" not in made
+    assert status(pod(), seen(waiting={"c": Waiting("ErrImagePull")}))["podIP"] == "10.1.0.2"
+    assert status(pod(), seen(run()))["podIP"] == "10.1.0.2"
+    assert status(pod(), seen(), previous={"podIP": "10.1.0.2"})["podIP"] == "10.1.0.2"
+
+
 def test_a_running_pod_is_ready_and_keeps_its_times():
     first = status(pod(), seen(run(image="busybox:1", image_id="sha256:1")))
     assert first["phase"] == "Running"
