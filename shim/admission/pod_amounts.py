@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from shim.api import pod_sum
 from shim.api.meta import Object
 from shim.api.quantity import Quantity
 from shim.resources.amounts import amount
@@ -17,37 +18,12 @@ def parsed(resources: Mapping[str, object] | None) -> Amounts:
 
 def pod_total(spec: Object, field: str) -> Amounts:
     """The sum of ``requests`` or ``limits``: containers and sidecars together, or one init container if it is more."""
-    total: Amounts = {}
-    for container in spec.get("containers") or ():
-        _add(total, _of(container, field))
-    sidecars: Amounts = {}
-    highest: Amounts = {}
-    for container in spec.get("initContainers") or ():
-        own = _of(container, field)
-        if container.get("restartPolicy") == "Always":
-            _add(total, own)
-            _add(sidecars, own)
-            own = dict(sidecars)
-        else:
-            _add(own, sidecars)
-        _raise(highest, own)
-    _raise(total, highest)
-    for name, value in parsed((spec.get("resources") or {}).get(field)).items():
+    total = pod_sum.at_once(spec, lambda container: _of(container, field))
+    for name, value in _of(spec, field).items():  # said of the pod as a whole
         if name in ("cpu", "memory"):
             total[name] = value
     return total
 
 
-def _of(container: Object, field: str) -> Amounts:
-    return parsed((container.get("resources") or {}).get(field))
-
-
-def _add(total: Amounts, more: Amounts) -> None:
-    for name, value in more.items():
-        total[name] = total[name] + value if name in total else value
-
-
-def _raise(total: Amounts, other: Amounts) -> None:
-    for name, value in other.items():
-        if name not in total or value > total[name]:
-            total[name] = value
+def _of(whose: Object, field: str) -> Amounts:
+    return parsed((whose.get("resources") or {}).get(field))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from shim.api import quantity
+from shim.api import pod_sum, quantity
 from shim.api.meta import Object
 
 Amounts = dict[str, int]
@@ -101,39 +101,12 @@ def amounts(quantities: Mapping[str, str] | None) -> Amounts:
 
 
 def pod_requests(spec: Object) -> Amounts:
-    """What a pod needs of a node: its containers together, or the most that an init container needs before them.
-
-    A restartable init container (sidecar) counts from its start on; pod-level requests and overhead are upstream's.
-    """
-    total: Amounts = {}
-    for container in spec.get("containers") or ():
-        _add(total, _requests(container))
-    sidecars: Amounts = {}
-    peak: Amounts = {}
-    for container in spec.get("initContainers") or ():
-        needs = _requests(container)
-        if container.get("restartPolicy") == "Always":
-            _add(total, needs)
-            _add(sidecars, needs)
-            needs = dict(sidecars)
-        else:
-            _add(needs, sidecars)
-        _most(peak, needs)
-    _most(total, peak)
+    """What a pod needs of a node: its containers at once, or what the pod says of itself, and its overhead."""
+    total = pod_sum.at_once(spec, _requests)
     total |= _requests(spec)  # of the pod as a whole, where they are given
-    _add(total, amounts(spec.get("overhead")))
+    pod_sum.add(total, amounts(spec.get("overhead")))
     return total
 
 
 def _requests(container: Object) -> Amounts:
     return amounts((container.get("resources") or {}).get("requests"))
-
-
-def _add(total: Amounts, more: Amounts) -> None:
-    for name, amount in more.items():
-        total[name] = total.get(name, 0) + amount
-
-
-def _most(total: Amounts, other: Amounts) -> None:
-    for name, amount in other.items():
-        total[name] = max(total.get(name, 0), amount)
