@@ -40,6 +40,8 @@ def become(process: wire.ProcessRequest) -> NoReturn:
     env.setdefault("HOME", who.home)
     if process["tty"]:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        if process["size"]:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", *process["size"], 0, 0))
         os.fchown(0, who.uid, -1)
     else:
         _let_user_reopen(who.uid)

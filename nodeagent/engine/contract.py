@@ -200,8 +200,19 @@ class Engine(Protocol):
     def events(self) -> AsyncIterator[ContainerState]:
         """A state each time a container starts or exits, from the call on."""
 
-    async def exec(self, container: str, argv: Sequence[str], *, tty: bool = False, stdin: bool = False) -> Process:
-        """Run a command beside the container's process. Raises StartFailed, EngineError."""
+    async def exec(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        tty: bool = False,
+        stdin: bool = False,
+        size: tuple[int, int] | None = None,
+    ) -> Process:
+        """Run a command beside the container's process. Raises StartFailed, EngineError.
+
+        ``size`` is rows and columns of its terminal: set before it runs, so that it never sees another.
+        """
 
     async def attach(self, container: str) -> Process: ...
 

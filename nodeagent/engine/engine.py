@@ -273,7 +273,15 @@ class Engine:
         finally:
             self._subscribers.discard(queue)
 
-    async def exec(self, container: str, argv: Sequence[str], *, tty: bool = False, stdin: bool = False) -> Process:
+    async def exec(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        tty: bool = False,
+        stdin: bool = False,
+        size: tuple[int, int] | None = None,
+    ) -> Process:
         found = self._running(container)
         if not argv:
             raise EngineError("no command specified")
@@ -284,7 +292,7 @@ class Engine:
         hostname = sandbox.hostname if sandbox else ""
         names = [] if tty else [*(["stdin"] if stdin else []), "stdout", "stderr"]
         request = requests.exec_request(
-            requests.process_request(found.spec, config, hostname, argv, tty=tty),
+            requests.process_request(found.spec, config, hostname, argv, tty=tty, size=size),
             pid=found.started["pid"],
             started=found.started["start_time"],
             join=self._cgroups.join_files(found.cgroup),

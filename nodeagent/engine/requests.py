@@ -44,7 +44,13 @@ def environment(spec: ContainerSpec, image: ImageConfig, hostname: str, *, tty: 
 
 
 def process_request(
-    spec: ContainerSpec, image: ImageConfig, hostname: str, argv: Sequence[str], *, tty: bool
+    spec: ContainerSpec,
+    image: ImageConfig,
+    hostname: str,
+    argv: Sequence[str],
+    *,
+    tty: bool,
+    size: tuple[int, int] | None = None,
 ) -> wire.ProcessRequest:
     mask = _ALL_CAPABILITIES if spec.privileged else capabilities.mask(spec.capabilities)
     return {
@@ -57,6 +63,7 @@ def process_request(
         "no_new_privileges": spec.no_new_privileges,
         "seccomp": spec.seccomp and not spec.privileged,
         "tty": tty,
+        "size": list(size or ()),
     }
 
 

@@ -25,6 +25,7 @@ class ProcessRequest(TypedDict):
     no_new_privileges: bool
     seccomp: bool
     tty: bool
+    size: list[int]  # rows and columns of the terminal; empty leaves them unknown
 
 
 class MountRequest(TypedDict):

@@ -79,13 +79,15 @@ class KubeletApi:
         if not target.running:
             raise NotReady("container not found (" + repr(_target(request)[2]).replace("'", '"') + ")")
         tty, stdin = (request.query.get(name, "").lower() in ("1", "true") for name in ("tty", "input"))
-        return await serve_process(request, lambda: self._engine.exec(target.container, command, tty=tty, stdin=stdin))
+        return await serve_process(
+            request, lambda size: self._engine.exec(target.container, command, tty=tty, stdin=stdin, size=size)
+        )
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
         target = self._source.container(*_target(request))
         if not target.running:
             raise NotReady(f"container {_target(request)[2]} not running")
-        return await serve_process(request, lambda: self._engine.attach(target.container))
+        return await serve_process(request, lambda size: self._engine.attach(target.container))
 
     async def _port_forward(self, request: web.Request) -> web.StreamResponse:
         sandbox = self._source.sandbox(request.match_info["namespace"], request.match_info["pod"])

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -26,7 +27,10 @@ from shim.codec.upgrade import Upgraded
 log = logging.getLogger(__name__)
 
 CHUNK = 1 << 15
-Start = Callable[[], Awaitable[Process]]
+QUIET = 2.0  # seconds without output after a process has ended, until its output is taken to be over
+SIZE_PATIENCE = 0.1  # seconds to wait for the size of a terminal; kubectl sends it first of all
+Start = Callable[[tuple[int, int] | None], Awaitable[Process]]
+"""Starts the process; given rows and columns of the client's terminal, where they are known."""
 
 
 def wanted_of(request: web.Request) -> Wanted:
@@ -66,17 +70,68 @@ async def serve_process(request: web.Request, start: Start) -> web.StreamRespons
     return Upgraded()
 
 
+@dataclass(slots=True)
+class Moved:
+    """How many pieces of output have reached the client."""
+
+    pieces: int = 0
+
+
+class _Input:
+    """What the client sends: sizes from the beginning on, input once the process runs."""
+
+    def __init__(self, channels: Channels) -> None:
+        self._channels = channels
+        self._process: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
+        self._sized = asyncio.Event()
+        self._size: tuple[int, int] | None = None
+
+    async def size(self) -> tuple[int, int] | None:
+        """Rows and columns, if the client tells them soon."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._sized.wait(), SIZE_PATIENCE)
+        return self._size
+
+    def begin(self, process: Process) -> None:
+        """From now on input goes to this process."""
+        if self._size is not None:
+            process.resize(self._size[1], self._size[0])
+        self._process.set_result(process)
+
+    async def run(self) -> None:
+        """Returns only when the client is gone."""
+        async for event in self._channels.events():
+            if isinstance(event, Resized):
+                self._size = event.rows, event.columns
+                self._sized.set()
+                if self._process.done():
+                    self._process.result().resize(event.columns, event.rows)
+                continue
+            stdin = (await self._process).stdin
+            if stdin is not None:
+                with contextlib.suppress(ConnectionError):
+                    if event.data is None:
+                        stdin.close()
+                    else:
+                        stdin.write(event.data)
+                        await stdin.drain()
+
+
 async def join(channels: Channels, wanted: Wanted, start: Start) -> None:
     """Copy in both directions; tell how the process ended."""
+    typed = _Input(channels)
+    incoming = asyncio.ensure_future(typed.run())
     try:
-        process = await start()
+        process = await start(await typed.size() if wanted.tty else None)
     except (StartFailed, EngineError) as error:
+        incoming.cancel()
         await channels.finish(_failed(error))
         return
-    incoming = asyncio.ensure_future(_feed(channels, process))
+    typed.begin(process)
+    moved = Moved()
     outgoing = asyncio.gather(
-        _copy(process.stdout, channels, STDOUT if wanted.stdout else None),
-        _copy(process.stderr, channels, STDERR if wanted.stderr else None),
+        _copy(process.stdout, channels, STDOUT if wanted.stdout else None, moved),
+        _copy(process.stderr, channels, STDERR if wanted.stderr else None, moved),
     )
     try:
         ending = asyncio.ensure_future(process.wait())
@@ -85,40 +140,36 @@ async def join(channels: Channels, wanted: Wanted, start: Start) -> None:
             ending.cancel()
             return  # the client is gone; close() in the finally clause ends what exec started
         code = ending.result()
-        # a grandchild may keep the pipe open: what is there now is sent, then it is over
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(outgoing, 2 if code else 5)
+        await _rest(outgoing, moved)
         await channels.finish(SUCCESS if code == 0 else _exited(code))
     except (ConnectionError, EngineError) as error:
         log.debug("streaming ended: %s", error)
     finally:
         for task in (incoming, outgoing):
             task.cancel()
-        with contextlib.suppress(BaseException):
-            await asyncio.gather(incoming, outgoing, return_exceptions=True)
+        await asyncio.gather(incoming, outgoing, return_exceptions=True)
         await process.close()
 
 
-async def _feed(channels: Channels, process: Process) -> None:
-    """The client's input to the process. Returns only when the client is gone."""
-    async for event in channels.events():
-        if isinstance(event, Resized):
-            process.resize(event.columns, event.rows)
-        elif process.stdin is not None:
-            with contextlib.suppress(ConnectionError):
-                if event.data is None:
-                    process.stdin.close()
-                else:
-                    process.stdin.write(event.data)
-                    await process.stdin.drain()
-
-
-async def _copy(source: asyncio.StreamReader | None, channels: Channels, channel: int | None) -> None:
+async def _copy(source: asyncio.StreamReader | None, channels: Channels, channel: int | None, moved: Moved) -> None:
     if source is None:
         return
     while data := await source.read(CHUNK):
         if channel is not None:
             await channels.out(channel, data)
+        moved.pieces += 1
+
+
+async def _rest(outgoing: asyncio.Future[list[None]], moved: Moved) -> None:
+    """Send what a process that has ended left in its pipes, for as long as it goes on.
+
+    A grandchild may keep the pipes open for ever: silence ends it.
+    """
+    while not outgoing.done():
+        before = moved.pieces
+        await asyncio.wait({outgoing}, timeout=QUIET)
+        if moved.pieces == before:
+            return
 
 
 def _exited(code: int) -> Object:

@@ -114,7 +114,7 @@ def prepare(cluster: Cluster) -> None:
     clean_up(cluster)
     cluster.run_dir.mkdir(parents=True, exist_ok=True)
     (cluster.run_dir / "data").symlink_to(cluster.data_dir)
-    os.chmod(cluster.data_dir, 0o711)
+    os.chmod(cluster.data_dir, 0o700)  # Secrets lie here, in the store and in pods' volumes
     virtual.create_cluster_network(
         cluster.name, node_cidr=cluster.node_cidr, pod_cidr=cluster.pod_cidr, service_cidr=cluster.service_cidr
     )
