@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nodeagent.engine.contract import Resources
-from shim.api import quantity
+from shim.api import pod_sum, quantity
 from shim.api.meta import Object
 from shim.api.quantity import Quantity
 
@@ -40,33 +40,11 @@ def qos_class(pod: Object) -> str:
 def pod_totals(pod: Object, which: str) -> Amounts:
     """Requests or limits of the whole pod: the sum of its containers or, if more, its hungriest init container."""
     spec = pod["spec"]
-    total: Amounts = {}
-    for container in spec.get("containers") or ():
-        _add(total, _amounts((container.get("resources") or {}).get(which)))
-    sidecars: Amounts = {}
-    init_most: Amounts = {}
-    for container in spec.get("initContainers") or ():
-        own = _amounts((container.get("resources") or {}).get(which))
-        if container.get("restartPolicy") == "Always":
-            _add(sidecars, own)
-            _add(total, own)
-            own = dict(sidecars)
-        else:
-            _add(own, sidecars)
-        for name, amount in own.items():
-            init_most[name] = max(init_most.get(name, amount), amount)
-    for name, amount in init_most.items():
-        total[name] = max(total.get(name, amount), amount)
+    total = pod_sum.at_once(spec, lambda container: _amounts((container.get("resources") or {}).get(which)))
     if which == "requests":
-        for name, amount in _amounts(spec.get("overhead")).items():
-            total[name] = total[name] + amount if name in total else amount
+        pod_sum.add(total, _amounts(spec.get("overhead")))
     total.update(_amounts((spec.get("resources") or {}).get(which)))  # what is said of the pod itself wins
     return total
-
-
-def _add(total: Amounts, more: Amounts) -> None:
-    for name, amount in more.items():
-        total[name] = total[name] + amount if name in total else amount
 
 
 def texts(amounts: Amounts) -> dict[str, str]:
