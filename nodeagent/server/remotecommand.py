@@ -160,7 +160,7 @@ async def _copy(source: asyncio.StreamReader | None, channels: Channels, channel
         moved.pieces += 1
 
 
-async def _rest(outgoing: asyncio.Future[list[None]], moved: Moved) -> None:
+async def _rest(outgoing: asyncio.Future[tuple[None, None]], moved: Moved) -> None:
     """Send what a process that has ended left in its pipes, for as long as it goes on.
 
     A grandchild may keep the pipes open for ever: silence ends it.
