@@ -56,6 +56,15 @@ async def test_exec_with_a_terminal(node):
     await process.close()
 
 
+async def test_a_terminal_has_its_size_before_the_command_runs(node):
+    await node.sandbox()
+    await node.start("sleep 100")
+    for _ in range(5):
+        process = await node.engine.exec("main", ["stty", "size"], tty=True, size=(33, 77))
+        assert (await process.stdout.read()).split() == [b"33", b"77"]
+        await process.close()
+
+
 async def test_closing_an_exec_kills_it(node, until):
     await node.sandbox()
     await node.start("sleep 100")
