@@ -63,12 +63,13 @@ def _source(state: PodState) -> Source:
 
 
 async def mount_volumes(state: PodState) -> None:
-    """Make the pod's volumes, or say why not and wait longer each time."""
+    """Make the pod's volumes, or say of each why not, and wait longer each time."""
     try:
         state.volumes, state.refresh_at = await state.node.volumes.mount(state.pod, _source(state))
         state.waiting.pop("", None)
-    except MountError as error:
-        state.tell("Warning", "FailedMount", str(error))
+    except* MountError as errors:
+        for error in errors.exceptions:
+            state.tell("Warning", "FailedMount", str(error))
         failed = int((state.waiting[""].message if "" in state.waiting else "") or 0)
         delay = min(MOUNT_RETRY * 2**failed, LONGEST_MOUNT_RETRY)
         state.waiting[""] = Waiting("", str(failed + 1), time.time() + delay)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import platform
 from collections.abc import Callable
 
 from shim.api.meta import GVR, Object, key_of, now
@@ -39,7 +40,7 @@ class Scheduler:
         self.client = client
         self.snapshot = Snapshot()
         self.queue = PodQueue()
-        self.recorder = EventRecorder(client, NAME, series=True)
+        self.recorder = EventRecorder(client, NAME, platform.node(), series=True)
         self._tasks: asyncio.TaskGroup
         self.pods = Informer(client, r.PODS)
         self._informers = [self.pods, *self._follow_what_matters()]

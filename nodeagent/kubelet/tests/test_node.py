@@ -202,15 +202,16 @@ async def test_a_large_log_goes_on_in_a_new_file(node):
 async def test_what_is_missing_is_waited_for(node):
     await node.create("image", container(image="no.such/x:1"))
     await node.create("config", container(envFrom=[{"configMapRef": {"name": "later"}}]))
-    await node.create("secret", volumes=[{"name": "v", "secret": {"secretName": "later"}}])
+    volumes = [{"name": "v", "secret": {"secretName": "later"}}, {"name": "w", "configMap": {"name": "later"}}]
+    await node.create("secret", volumes=volumes)
     await node.until("image", waits("ErrImagePull"))
     await node.until("image", waits("ImagePullBackOff"))
     await node.until("config", waits("CreateContainerConfigError"))
     await wait_until(lambda: node.events("secret"))
-    assert (await node.events("secret"))[0] == (
-        "FailedMount",
-        'MountVolume.SetUp failed for volume "v" : secret "later" not found',
-    )
+    assert set(await node.events("secret")) == {
+        ("FailedMount", 'MountVolume.SetUp failed for volume "v" : secret "later" not found'),
+        ("FailedMount", 'MountVolume.SetUp failed for volume "w" : configmap "later" not found'),
+    }
     await node.client.create(r.CONFIGMAPS, {"metadata": {"name": "later"}}, "default")
     await node.client.create(r.SECRETS, {"metadata": {"name": "later"}}, "default")
     await node.until("config", ready)

@@ -31,9 +31,16 @@ class Volumes:
         self._memory = run_dir / "volumes"
 
     async def mount(self, pod: Object, source: Source) -> tuple[dict[str, Path], float]:
-        """Make or refresh every volume: paths by name, and when some must be refreshed. Raises MountError."""
+        """Make or refresh every volume: paths by name, and when some must be refreshed.
+
+        Raises an ExceptionGroup with a MountError for each volume that cannot be made.
+        """
         volumes = pod["spec"].get("volumes") or ()
-        made = await asyncio.gather(*(self._mount_one(pod, volume, source) for volume in volumes))
+        making = (self._mount_one(pod, volume, source) for volume in volumes)
+        results = await asyncio.gather(*making, return_exceptions=True)
+        if failures := [result for result in results if isinstance(result, Exception)]:
+            raise ExceptionGroup("volumes cannot be made", failures)
+        made = [result for result in results if not isinstance(result, BaseException)]
         paths = {volume["name"]: path for volume, (path, _) in zip(volumes, made, strict=True)}
         return paths, min((refresh for _, refresh in made if refresh), default=0.0)
 
