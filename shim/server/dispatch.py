@@ -58,7 +58,7 @@ class Dispatcher:
         self.metrics = Metrics()
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        """The handler of the HTTP server. Never raises, but when the client is gone."""
+        """The handler of the HTTP server. Raises only when a connection breaks halfway through an answer."""
         began = time.perf_counter()
         path, _, query_text = http.raw_path.partition("?")
         info = RequestInfo(http.method.lower(), path)
@@ -76,7 +76,9 @@ class Dispatcher:
         except errors.PlainError as error:
             response = plain(error.text, error.code)
         except ConnectionError:
-            raise
+            if http.transport is not None and not http.transport.is_closing():
+                raise  # not the client's connection: the answer stops short, and the client's ends too
+            return web.Response()  # nobody is there to read it; to raise would make a traceback of a daily event
         except Exception as error:
             response = refuse(errors.translate(error, f"{http.method} {http.raw_path}"))
         self.metrics.count(info, response.status, began)

@@ -1,0 +1,75 @@
+"""Clients that leave in the middle of an answer: nothing is said about it, and nothing of theirs stays."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+
+from aiohttp import web
+
+CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
+
+
+async def _watches(api) -> int:
+    for line in (await api.get("/metrics")).data.decode().splitlines():
+        if line.startswith("apiserver_longrunning_requests "):
+            return int(float(line.split()[1]))
+    raise AssertionError("the number of watches is not told")
+
+
+async def test_a_watcher_that_leaves_ends_quietly(api, caplog):
+    before = await _watches(api)
+    path = f"{api.url}{CONFIGMAPS.replace('{ns}', api.namespace)}"
+    response = await api.session.get(f"{path}?watch=1")
+    await api.post(CONFIGMAPS, api.configmap("seen", data={"k": "v" * 500_000}))
+    await response.content.readany()
+    assert await _watches(api) == before + 1
+    with caplog.at_level(logging.WARNING):
+        response.close()
+        while await _watches(api) > before:
+            await api.post(CONFIGMAPS, {"metadata": {"generateName": "unseen-"}, "data": {"k": "v" * 500_000}})
+    assert not caplog.records
+
+
+async def test_a_reader_of_a_log_that_leaves_ends_quietly(api, caplog):
+    left = asyncio.Event()
+
+    async def talk(request: web.BaseRequest) -> web.StreamResponse:
+        """A kubelet whose container never falls silent."""
+        answer = web.StreamResponse()
+        answer.enable_chunked_encoding()
+        await answer.prepare(request)
+        try:
+            while True:
+                await answer.write(b"on and on\n")
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            left.set()
+            raise
+
+    pki = api.directory / "pki"
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pki / "apiserver.crt", pki / "apiserver.key")
+    server = web.Server(talk, access_log=None, logger=logging.getLogger("kubelet.of.test"))
+    runner = web.ServerRunner(server, shutdown_timeout=1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+    await site.start()
+    name = f"node-of-{api.namespace}"
+    status = {
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": runner.addresses[0][1]}},
+    }
+    await api.post("/api/v1/nodes", {"metadata": {"name": name}, "status": status})
+    await api.post("/api/v1/namespaces/{ns}/pods", api.pod("talker", nodeName=name))
+    try:
+        with caplog.at_level(logging.WARNING):
+            response = await api.session.get(f"{api.url}/api/v1/namespaces/{api.namespace}/pods/talker/log?follow=true")
+            assert response.status == 200
+            await response.content.readany()
+            response.close()
+            await asyncio.wait_for(left.wait(), 20)
+    finally:
+        await runner.cleanup()
+    assert [record for record in caplog.records if record.name != "kubelet.of.test"] == []
