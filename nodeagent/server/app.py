@@ -14,7 +14,7 @@ from nodeagent.engine.contract import Engine
 from nodeagent.kubelet.source import NotFound, NotReady, PodSource
 from nodeagent.server import portforward
 from nodeagent.server.logs import LogOptions, read_log
-from nodeagent.server.remotecommand import serve_process
+from nodeagent.server.remotecommand import attached_status, serve_process
 from nodeagent.settings import NodeAgentSettings
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class KubeletApi:
         target = self._source.container(*_target(request))
         if not target.running:
             raise NotReady(f"container {_target(request)[2]} not running")
-        return await serve_process(request, lambda size: self._engine.attach(target.container))
+        return await serve_process(request, lambda size: self._engine.attach(target.container), attached_status)
 
     async def _port_forward(self, request: web.Request) -> web.StreamResponse:
         sandbox = self._source.sandbox(request.match_info["namespace"], request.match_info["pod"])

@@ -30,6 +30,7 @@ CHUNK = 1 << 15
 QUIET = 2.0  # seconds without output after a process has ended, until its output is taken to be over
 SIZE_PATIENCE = 0.1  # seconds to wait for the size of a terminal; kubectl sends it first of all
 Start = Callable[[tuple[int, int] | None], Awaitable[Process]]
+Told = Callable[[int], Object]  # what the client is told of an exit code
 """Starts the process; given rows and columns of the client's terminal, where they are known."""
 
 
@@ -43,14 +44,24 @@ def wanted_of(request: web.Request) -> Wanted:
     return Wanted(asked("input"), asked("output"), asked("error") and not tty, tty)
 
 
-async def serve_process(request: web.Request, start: Start) -> web.StreamResponse:
+def status_of(code: int) -> Object:
+    """What an exec's client is told at the end: the exit code of its command, unless that is 0."""
+    return SUCCESS if code == 0 else _exited(code)
+
+
+def attached_status(code: int) -> Object:
+    """What an attached client is told: it only watched, so all is well however the container ended."""
+    return SUCCESS
+
+
+async def serve_process(request: web.Request, start: Start, told: Told = status_of) -> web.StreamResponse:
     """Start (or attach to) a process and carry its streams until it ends or the client goes."""
     wanted = wanted_of(request)
     if not (wanted.stdin or wanted.stdout or wanted.stderr):
         return web.Response(status=400, text="you must specify at least 1 of stdin, stdout, stderr")
     if request.headers.get("Upgrade", "").lower() == "websocket":
         channels = await open_websocket(request, wanted)
-        await join(channels, wanted, start)
+        await join(channels, wanted, start, told)
         return channels._socket
     try:
         connection, streams = open_spdy(request, wanted)
@@ -59,7 +70,7 @@ async def serve_process(request: web.Request, start: Start) -> web.StreamRespons
     feeding = asyncio.ensure_future(streams.run())
     try:
         await streams.opened()
-        await join(streams, wanted, start)
+        await join(streams, wanted, start, told)
         with contextlib.suppress(TimeoutError):  # the client closes once it has read the status
             await asyncio.wait_for(streams.closed.wait(), 10)
     except TimeoutError:
@@ -117,7 +128,7 @@ class _Input:
                         await stdin.drain()
 
 
-async def join(channels: Channels, wanted: Wanted, start: Start) -> None:
+async def join(channels: Channels, wanted: Wanted, start: Start, told: Told = status_of) -> None:
     """Copy in both directions; tell how the process ended."""
     typed = _Input(channels)
     incoming = asyncio.ensure_future(typed.run())
@@ -125,7 +136,7 @@ async def join(channels: Channels, wanted: Wanted, start: Start) -> None:
         process = await start(await typed.size() if wanted.tty else None)
     except (StartFailed, EngineError) as error:
         incoming.cancel()
-        await channels.finish(_failed(error))
+        await _refuse(error, channels, wanted)
         return
     typed.begin(process)
     moved = Moved()
@@ -141,7 +152,7 @@ async def join(channels: Channels, wanted: Wanted, start: Start) -> None:
             return  # the client is gone; close() in the finally clause ends what exec started
         code = ending.result()
         await _rest(outgoing, moved)
-        await channels.finish(SUCCESS if code == 0 else _exited(code))
+        await channels.finish(told(code))
     except (ConnectionError, EngineError) as error:
         log.debug("streaming ended: %s", error)
     finally:
@@ -182,9 +193,19 @@ def _exited(code: int) -> Object:
     }
 
 
+async def _refuse(error: EngineError, channels: Channels, wanted: Wanted) -> None:
+    """A program that is not there (127) or cannot be run (126) ends as in a shell, and is told of as in one:
+    of a status with an exit code, kubectl shows nothing but the code."""
+    if not isinstance(error, StartFailed) or error.code not in (126, 127):
+        await channels.finish(_failed(error))
+        return
+    if wanted.stderr or wanted.stdout:
+        text = f"{error}\r\n" if wanted.tty else f"{error}\n"
+        await channels.out(STDERR if wanted.stderr else STDOUT, text.encode())
+    await channels.finish({**_exited(error.code), "message": str(error)})
+
+
 def _failed(error: EngineError) -> Object:
-    if isinstance(error, StartFailed) and error.code in (126, 127):
-        return {**_exited(error.code), "message": str(error)}
     cause = f"error executing command in container: {error}"
     return {
         "metadata": {},
