@@ -7,7 +7,8 @@ import fcntl
 import os
 import struct
 import termios
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from nodeagent.engine import pipes
 from nodeagent.engine.channel import Channel
@@ -106,6 +107,11 @@ class Pipes:
             os.close(fd)
         self.theirs.clear()
 
+    def kept(self) -> tuple[int, int, int]:
+        """Our ends of stdin, stdout and stderr, -1 for none; they are the caller's from now on."""
+        ours, self.ours = self.ours, {}
+        return ours.get("stdin", -1), ours.get("stdout", -1), ours.get("stderr", -1)
+
     def close(self) -> None:
         self.handed_over()
         for fd in self.ours.values():
@@ -113,11 +119,23 @@ class Pipes:
         self.ours.clear()
 
 
-async def run_exec(channel: Channel, request: int, names: Sequence[str], *, stdin: bool) -> RunningProcess:
-    """Send an exec request (a memfd) and wait until the command runs. Raises StartFailed."""
+@asynccontextmanager
+async def _starting(channel: Channel, names: Sequence[str]) -> AsyncIterator[tuple[RunningProcess, Pipes]]:
+    """A process and its pipes on their way; both are closed if they do not get there."""
     made = Pipes(names)
     process = RunningProcess(channel)
     try:
+        yield process, made
+        process.watch()
+    except BaseException:
+        made.close()
+        await process.close()
+        raise
+
+
+async def run_exec(channel: Channel, request: int, names: Sequence[str], *, stdin: bool) -> RunningProcess:
+    """Send an exec request (a memfd) and wait until the command runs. Raises StartFailed."""
+    async with _starting(channel, names) as (process, made):
         channel.send({"op": "exec"}, [request, *made.theirs])
         made.handed_over()
         terminal = -1
@@ -135,29 +153,16 @@ async def run_exec(channel: Channel, request: int, names: Sequence[str], *, stdi
             process.use_terminal(terminal)
             process.connect(os.dup(terminal) if stdin else -1, os.dup(terminal), -1)
         else:
-            ours, made.ours = made.ours, {}
-            process.connect(*(ours.get(name, -1) for name in ("stdin", "stdout", "stderr")))
-        process.watch()
-        return process
-    except BaseException:
-        made.close()
-        await process.close()
-        raise
+            process.connect(*made.kept())
+    return process
 
 
 async def run_attach(channel: Channel, *, stdin: bool, tty: bool) -> RunningProcess:
     """Have the monitor at the other end of ``channel`` copy the container's streams to us."""
-    made = Pipes([*(["stdin"] if stdin else []), "stdout", *([] if tty else ["stderr"])])
-    process = RunningProcess(channel)
-    try:
+    names = [*(["stdin"] if stdin else []), "stdout", *([] if tty else ["stderr"])]
+    async with _starting(channel, names) as (process, made):
         channel.send({"op": "attach", "streams": made.names}, made.theirs)
         made.handed_over()
         await channel.answer("attached")
-        ours, made.ours = made.ours, {}
-        process.connect(*(ours.get(name, -1) for name in ("stdin", "stdout", "stderr")))
-        process.watch()
-        return process
-    except BaseException:
-        made.close()
-        await process.close()
-        raise
+        process.connect(*made.kept())
+    return process
