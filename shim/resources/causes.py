@@ -89,18 +89,28 @@ def label_selector(field: str, selector: Mapping[str, Any] | None) -> list[Field
         return []
     causes = labels(f"{field}.matchLabels", selector.get("matchLabels"))
     for index, expression in enumerate(selector.get("matchExpressions") or ()):
-        at = f"{field}.matchExpressions[{index}]"
-        operator, values = expression.get("operator", ""), expression.get("values") or ()
-        if operator in ("In", "NotIn"):
-            if not values:
-                causes.append(required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-                causes.append(forbidden(f"{at}.values", text))
-        else:
-            causes.append(invalid(f"{at}.operator", operator, "not a valid selector operator"))
-        causes += named(f"{at}.key", expression.get("key", ""), names.label_key)
-        for value_index, value in enumerate(values):
-            causes += named(f"{at}.values[{value_index}]", value, names.label_value)
+        causes += selector_requirement(f"{field}.matchExpressions[{index}]", expression)
+    return causes
+
+
+def selector_requirement(at: str, each: Mapping[str, Any], *, numbers: bool = False) -> list[FieldError]:
+    """One expression of a selector; those of nodes compare numbers too."""
+    operator, values = each.get("operator") or "", each.get("values") or ()
+    causes: list[FieldError] = []
+    if operator in ("In", "NotIn"):
+        if not values:
+            causes.append(required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            causes.append(forbidden(f"{at}.values", text))
+    elif numbers and operator in ("Gt", "Lt"):
+        if len(values) != 1:
+            text = "must be specified single value when `operator` is 'Lt' or 'Gt'"
+            causes.append(required(f"{at}.values", text))
+    else:
+        causes.append(invalid(f"{at}.operator", operator, "not a valid selector operator"))
+    causes += named(f"{at}.key", each.get("key") or "", names.label_key)
+    for index, value in enumerate(values):
+        causes += named(f"{at}.values[{index}]", value, names.label_value)
     return causes

@@ -5,7 +5,16 @@ from __future__ import annotations
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources.causes import duplicate, forbidden, invalid, label_selector, named, one_of, required, unsupported
+from shim.resources.causes import (
+    duplicate,
+    invalid,
+    label_selector,
+    named,
+    one_of,
+    required,
+    selector_requirement,
+    unsupported,
+)
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _REQUIRED, _PREFERRED = (
@@ -112,7 +121,7 @@ def node_selector(at: str, selector: Object) -> list[FieldError]:
 def _node_term(at: str, term: Object) -> list[FieldError]:
     causes: list[FieldError] = []
     for index, each in enumerate(term.get("matchExpressions") or ()):
-        causes += _node_requirement(f"{at}.matchExpressions[{index}]", each)
+        causes += selector_requirement(f"{at}.matchExpressions[{index}]", each, numbers=True)
     for index, each in enumerate(term.get("matchFields") or ()):
         here = f"{at}.matchFields[{index}]"
         if each.get("operator") not in ("In", "NotIn"):
@@ -122,28 +131,6 @@ def _node_term(at: str, term: Object) -> list[FieldError]:
             causes.append(required(f"{here}.values", text))
         if each.get("key") != "metadata.name":
             causes.append(invalid(f"{here}.key", each.get("key") or "", "not a valid field selector key"))
-    return causes
-
-
-def _node_requirement(at: str, each: Object) -> list[FieldError]:
-    operator, values = each.get("operator") or "", each.get("values") or ()
-    causes: list[FieldError] = []
-    if operator in ("In", "NotIn"):
-        if not values:
-            causes.append(required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
-    elif operator in ("Exists", "DoesNotExist"):
-        if values:
-            text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            causes.append(forbidden(f"{at}.values", text))
-    elif operator in ("Gt", "Lt"):
-        if len(values) != 1:
-            text = "must be specified single value when `operator` is 'Lt' or 'Gt'"
-            causes.append(required(f"{at}.values", text))
-    else:
-        causes.append(invalid(f"{at}.operator", operator, "not a valid selector operator"))
-    causes += named(f"{at}.key", each.get("key") or "", names.label_key)
-    for index, value in enumerate(values):
-        causes += named(f"{at}.values[{index}]", value, names.label_value)
     return causes
 
 
