@@ -14,13 +14,14 @@ from shim.controllers.endpoints_plan import (
     truncate,
 )
 from shim.controllers.endpointslice_plan import with_trigger_time
-from shim.controllers.loop import Context, Controller
+from shim.controllers.loop import Context
 from shim.controllers.pod_control import namespace_terminating
-from shim.controllers.service_pods import TriggerTimes, concerned, is_managed, selects
+from shim.controllers.service_follower import ServiceFollower
+from shim.controllers.service_pods import is_managed
 from shim.controllers.written import Written
 
 
-class EndpointsController(Controller):
+class EndpointsController(ServiceFollower):
     """Keeps the Endpoints of every Service that has a selector."""
 
     name = "endpoints"
@@ -28,29 +29,9 @@ class EndpointsController(Controller):
 
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
-        self.services = ctx.informer(r.SERVICES)
-        self.pods = ctx.informer(r.PODS)
         self.endpoints = ctx.informer(r.ENDPOINTS)
-        for informer in (self.services, self.pods):
-            informer.add_indexer("namespace", lambda obj: [obj["metadata"]["namespace"]])
         self.written = Written(self.endpoints)
-        self.recorder = ctx.recorder(self.component)
-        self.times = TriggerTimes()
-        self.services.on_change(self.service_changed)
-        self.pods.on_change(self.pod_changed)
         self.endpoints.on_change(self.endpoints_changed)
-
-    def service_changed(self, old: Object | None, new: Object | None) -> None:
-        for obj in (old, new):
-            if obj is not None:
-                self.queue.add(key_of(obj))
-
-    def pod_changed(self, old: Object | None, new: Object | None) -> None:
-        for pod in (new, old):
-            if pod is not None:
-                for key in concerned(self.services.by("namespace", pod["metadata"]["namespace"]), old, new):
-                    self.queue.add(key)
-                return
 
     def endpoints_changed(self, old: Object | None, new: Object | None) -> None:
         """Left over from a Service that went while nobody watched, or written by somebody else."""
@@ -65,8 +46,7 @@ class EndpointsController(Controller):
             return
         if not is_managed(service):
             return
-        namespace = service["metadata"]["namespace"]
-        pods = [pod for pod in self.pods.by("namespace", namespace) if selects(service, pod)]
+        pods = self.pods_of(service)
         time = self.times.changed(service, pods)
         subsets, over_capacity = truncate(plan_subsets(service, pods))
         labels = endpoints_labels(service)

@@ -11,14 +11,15 @@ from shim.api.meta import Object, key_of
 from shim.api.status import ApiError
 from shim.client import resource as r
 from shim.controllers.endpointslice_plan import MANAGED_BY, MANAGER, SERVICE_NAME, plan_slices, with_trigger_time
-from shim.controllers.loop import Context, Controller
+from shim.controllers.loop import Context
 from shim.controllers.pod_control import namespace_terminating
 from shim.controllers.pod_readiness import is_deleted
-from shim.controllers.service_pods import TriggerTimes, concerned, is_managed, selects
+from shim.controllers.service_follower import ServiceFollower
+from shim.controllers.service_pods import is_managed
 from shim.controllers.written import Written
 
 
-class EndpointSliceController(Controller):
+class EndpointSliceController(ServiceFollower):
     """Keeps the slices of every Service that has a selector."""
 
     name = "endpointslice"
@@ -26,32 +27,11 @@ class EndpointSliceController(Controller):
 
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
-        self.services = ctx.informer(r.SERVICES)
-        self.pods = ctx.informer(r.PODS)
         self.nodes = ctx.informer(r.NODES)
         self.slices = ctx.informer(r.ENDPOINTSLICES)
-        for informer in (self.services, self.pods):
-            informer.add_indexer("namespace", lambda obj: [obj["metadata"]["namespace"]])
         self.slices.add_indexer("service", _service_keys)
         self.written = Written(self.slices)
-        self.recorder = ctx.recorder(self.component)
-        self.times = TriggerTimes()
-        self.services.on_change(self.service_changed)
-        self.pods.on_change(self.pod_changed)
         self.slices.on_change(self.slice_changed)
-
-    def service_changed(self, old: Object | None, new: Object | None) -> None:
-        for obj in (old, new):
-            if obj is not None:
-                self.queue.add(key_of(obj))
-
-    def pod_changed(self, old: Object | None, new: Object | None) -> None:
-        for pod in (new, old):
-            if pod is not None:
-                services = self.services.by("namespace", pod["metadata"]["namespace"])
-                for key in concerned(services, old, new):
-                    self.queue.add(key)
-                return
 
     def slice_changed(self, old: Object | None, new: Object | None) -> None:
         """Somebody else wrote or deleted one of ours: put it right."""
@@ -67,7 +47,7 @@ class EndpointSliceController(Controller):
             return
         if not is_managed(service):
             return
-        pods = [pod for pod in self.pods.by("namespace", service["metadata"]["namespace"]) if selects(service, pod)]
+        pods = self.pods_of(service)
         time = self.times.changed(service, pods)
         try:
             await self.write(service, pods, time)
