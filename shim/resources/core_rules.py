@@ -21,7 +21,7 @@ from shim.resources.causes import (
     required,
     too_long,
 )
-from shim.resources.pods.amounts import is_native, may_overcommit, quantity, resource_name
+from shim.resources.pods.amounts import COUNTED, STANDARD, is_native, may_overcommit, quantity, resource_name
 from shim.resources.pods.containers import PROTOCOLS
 from shim.resources.pods.scheduling import EFFECTS
 from shim.resources.service_rules import cidr, endpoint_address
@@ -173,27 +173,7 @@ def endpoints(obj: Object) -> list[FieldError]:
     return causes
 
 
-_QUOTA_RESOURCES = (
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.storage",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
-)
+_QUOTA_RESOURCES = frozenset(STANDARD) - {"storage"}
 _POD_SCOPES = (
     "BestEffort",
     "CrossNamespacePodAffinity",
@@ -201,17 +181,6 @@ _POD_SCOPES = (
     "NotTerminating",
     "PriorityClass",
     "Terminating",
-)
-_WHOLE = (
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "services.nodeports",
-    "services.loadbalancers",
 )
 
 
@@ -228,7 +197,7 @@ def resource_quota(obj: Object) -> list[FieldError]:
         ):
             causes.append(invalid(at, name, "must be a standard resource for quota"))
         causes += quantity(at, name, text)
-        if (name in _WHOLE or name.startswith("count/")) and is_native(name) and not amount(text).whole:
+        if (name in COUNTED or name.startswith("count/")) and is_native(name) and not amount(text).whole:
             causes.append(invalid(at, str(amount(text)), "must be an integer"))
     for scope in spec.get("scopes") or ():
         if scope not in _POD_SCOPES:

@@ -11,9 +11,7 @@ from shim.resources.amounts import amount
 from shim.resources.causes import NOT_NEGATIVE, invalid, named, required
 
 _CONTAINER = ("cpu", "memory", "ephemeral-storage")
-_STANDARD = (
-    *_CONTAINER,
-    "storage",
+COUNTED = (
     "pods",
     "services",
     "replicationcontrollers",
@@ -23,6 +21,12 @@ _STANDARD = (
     "persistentvolumeclaims",
     "services.nodeports",
     "services.loadbalancers",
+)
+"""Objects that a quota can count by these names."""
+STANDARD = (
+    *_CONTAINER,
+    "storage",
+    *COUNTED,
     "requests.cpu",
     "requests.memory",
     "requests.storage",
@@ -45,7 +49,7 @@ def may_overcommit(name: str) -> bool:
 def resource_name(field: str, name: str) -> list[FieldError]:
     """A resource that any object may name."""
     causes = named(field, name, names.qualified_name)
-    if not causes and "/" not in name and name not in _STANDARD and not name.startswith("hugepages-"):
+    if not causes and "/" not in name and name not in STANDARD and not name.startswith("hugepages-"):
         causes.append(invalid(field, name, "must be a standard resource type or fully qualified"))
     return causes
 
