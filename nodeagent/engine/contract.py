@@ -88,6 +88,7 @@ class ContainerSpec:
     tty: bool = False
     stdin: bool = False
     stdin_once: bool = False
+    pid_of: str = ""  # id of a running container of the sandbox whose processes this one is to be among (kubectl debug)
     stop_signal: str = "SIGTERM"
     oom_score_adj: int = 0
     log_path: str = ""  # lines in CRI format are appended here; "" keeps none

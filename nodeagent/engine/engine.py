@@ -212,6 +212,7 @@ class Engine:
         if found.phase == "exited":
             raise EngineError(f"container {container} has already run")
         if found.phase == "created":
+            beside = self._process_of(found.spec.pid_of)
             image = self._image(found.image)
             request = requests.container_request(
                 found.spec,
@@ -223,6 +224,7 @@ class Engine:
                 socket=found.socket,
                 cgroups=self._cgroups,
                 cgroup=found.cgroup,
+                beside=beside,
             )
             channel = await self._zygote()
             if found.watched:  # by another caller, meanwhile
@@ -232,6 +234,15 @@ class Engine:
                 found.watch(channel)
         await found.wait_started()
         return found.state
+
+    def _process_of(self, container: str) -> int:
+        """The first process of a running container; 0 for none asked. Raises EngineError."""
+        if not container:
+            return 0
+        started = self._running(container).started
+        if started is None or procfs.start_time(started["pid"]) != started["start_time"]:
+            raise EngineError(f"container {container} is not running")
+        return int(started["pid"])
 
     async def stop_container(self, container: str, grace: float) -> None:
         found = self._containers.get(container)

@@ -78,11 +78,13 @@ def container_request(
     socket: Path,
     cgroups: Cgroups,
     cgroup: str,
+    beside: int = 0,
 ) -> wire.ContainerRequest:
+    """``beside``: a process in whose pid namespace it starts, unless all of the sandbox share one anyway."""
     held = new_namespaces(sandbox)
     namespaces = {kind: str(sandbox_dir / kind) for kind in held}
     if "pid" not in held and not sandbox.host_pid:
-        namespaces["pid"] = ""
+        namespaces["pid"] = f"/proc/{beside}/ns/pid" if beside else ""
     mounts: list[wire.MountRequest] = [
         {
             "kind": mount.kind,

@@ -305,6 +305,12 @@ def _surroundings(state: PodState, sandbox: str) -> Surroundings:
         },
         volumes=state.volumes or {},
         memory_capacity=node.memory_capacity,
+        running={
+            name: run.id
+            for name, runs in node.inventory.runs(state.uid).items()
+            for run in runs
+            if run.phase == "running"
+        },
     )
 
 

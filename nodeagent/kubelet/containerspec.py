@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from nodeagent.engine.contract import ContainerSpec, Image, Mount
@@ -15,6 +15,7 @@ from nodeagent.kubelet.names import Paths
 from nodeagent.kubelet.security import security_of
 from shim.api.meta import Object
 
+WRITTEN_BY_API = frozenset(("configMap", "secret", "downwardAPI", "projected"))
 _PROPAGATION = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
 
 
@@ -26,6 +27,7 @@ class Surroundings:
     files: Mapping[str, Path]  # of the pod, by where containers see them: /etc/hosts ...
     volumes: Mapping[str, Path]
     memory_capacity: int
+    running: Mapping[str, str] = field(default_factory=dict)  # ids of the pod's running containers, by name
 
 
 def container_spec(
@@ -53,7 +55,7 @@ def container_spec(
         cwd=container.get("workingDir") or image.config.cwd or "/",
         user=security.user,
         groups=security.groups,
-        mounts=tuple(_mounts(container, around, values, message)),
+        mounts=tuple(_mounts(pod, container, around, values, message)),
         resources=resources.container_limits(container),
         capabilities=security.capabilities,
         privileged=security.privileged,
@@ -65,6 +67,7 @@ def container_spec(
         tty=bool(container.get("tty")),
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
+        pid_of=_target(container, around.running),
         stop_signal=(container.get("lifecycle") or {}).get("stopSignal") or image.config.stop_signal or "SIGTERM",
         oom_score_adj=resources.oom_score(pod, container, around.memory_capacity),
         log_path=str(log),
@@ -92,8 +95,22 @@ def shown_image(asked: str, image: Image) -> str:
     return image.tags[0] if image.tags else asked
 
 
-def _mounts(container: Object, around: Surroundings, values: Mapping[str, str], message: Path) -> list[Mount]:
-    """Parents before children, so that none hides another."""
+def _target(container: Object, running: Mapping[str, str]) -> str:
+    """Whose processes an ephemeral container is to see (``kubectl debug --target``)."""
+    name = container.get("targetContainerName")
+    if not name:
+        return ""
+    if name not in running:
+        raise ConfigError(f"unable to find target container {name}")
+    return running[name]
+
+
+def _mounts(
+    pod: Object, container: Object, around: Surroundings, values: Mapping[str, str], message: Path
+) -> list[Mount]:
+    """Parents before children, so that none hides another. What the API wrote, containers can only read."""
+    volumes = pod["spec"].get("volumes") or ()
+    written = {volume["name"] for volume in volumes if not WRITTEN_BY_API.isdisjoint(volume)}
     found = {target: Mount(str(source), target) for target, source in around.files.items()}
     told = container.get("terminationMessagePath") or "/dev/termination-log"
     found[told] = Mount(str(message), told)
@@ -102,7 +119,7 @@ def _mounts(container: Object, around: Surroundings, values: Mapping[str, str], 
         found[target] = Mount(
             source=str(_source(mount, around.volumes, values)),
             target=target,
-            readonly=bool(mount.get("readOnly")),
+            readonly=bool(mount.get("readOnly")) or mount["name"] in written,
             propagation=_PROPAGATION.get(mount.get("mountPropagation") or "", "private"),  # type: ignore[arg-type]
         )
     if container.get("volumeDevices"):

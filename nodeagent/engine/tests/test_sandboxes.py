@@ -105,3 +105,22 @@ async def test_labels_come_back(node):
     assert (await node.engine.sandboxes())[0].labels == {"a": "b"}
     await node.restart()
     assert (await node.engine.sandboxes())[0].labels == {"a": "b"}
+
+
+async def test_a_container_beside_another_sees_its_processes_and_only_those(node):
+    await node.sandbox()
+    await node.start("exec sleep 1000", "app")
+    await node.start("exec sleep 999", "other")
+    await node.run("cat /proc/1/cmdline | tr '\\0' ' '; ps", "debug", pid_of="app")
+    assert node.log("debug").splitlines()[0].startswith("sleep 1000")
+    assert "sleep 999" not in node.log("debug")
+    await node.start("exec sleep 998", "second", pid_of="app")
+    await node.engine.stop_container("app", 0)
+    assert (await node.exited("second")).exit_code == 137  # a pid namespace goes with its first process
+
+
+async def test_a_container_beside_one_that_does_not_run_is_refused(node):
+    await node.sandbox()
+    await node.run("true", "gone")
+    with pytest.raises(EngineError, match="not running"):
+        await node.start("true", "debug", pid_of="gone")

@@ -1,0 +1,49 @@
+"""From the API's container to the engine's: what it may write, and whose processes it sees."""
+
+from pathlib import Path
+
+import pytest
+from stories import container, pod
+
+from nodeagent.engine.contract import ContainerSpec, Image, ImageConfig
+from nodeagent.kubelet.containerspec import Surroundings, container_spec
+from nodeagent.kubelet.errors import ConfigError
+from nodeagent.kubelet.names import Paths
+
+IMAGE = Image("sha256:1", ("docker.io/library/busybox:latest",), (), 0, ImageConfig(cmd=("sh",)))
+
+
+def spec_of(story, one, tmp_path: Path, **around) -> ContainerSpec:
+    volumes = {volume["name"]: tmp_path / volume["name"] for volume in story["spec"].get("volumes", ())}
+    return container_spec(
+        story,
+        one,
+        id="0123456789",
+        attempt=0,
+        image=IMAGE,
+        values={},
+        around=Surroundings(sandbox="s", files={}, volumes=volumes, memory_capacity=1 << 30, **around),
+        paths=Paths(tmp_path),
+    )
+
+
+def test_what_the_api_wrote_containers_can_only_read(tmp_path):
+    volumes = [
+        {"name": "cm", "configMap": {"name": "cm"}},
+        {"name": "s", "secret": {"secretName": "s"}},
+        {"name": "d", "downwardAPI": {}},
+        {"name": "p", "projected": {"sources": []}},
+        {"name": "e", "emptyDir": {}},
+        {"name": "h", "hostPath": {"path": "/h"}},
+    ]
+    one = container(volumeMounts=[{"name": each["name"], "mountPath": "/" + each["name"]} for each in volumes])
+    mounts = spec_of(pod(one, volumes=volumes), one, tmp_path).mounts
+    assert {mount.target for mount in mounts if mount.readonly} == {"/cm", "/s", "/d", "/p"}
+
+
+def test_a_debug_container_is_put_among_the_processes_of_its_target(tmp_path):
+    debug = {**container("debugger"), "targetContainerName": "app"}
+    story = pod(container("app"), ephemeralContainers=[debug])
+    assert spec_of(story, debug, tmp_path, running={"app": "run-7"}).pid_of == "run-7"
+    with pytest.raises(ConfigError, match="unable to find target container app"):
+        spec_of(story, debug, tmp_path)
