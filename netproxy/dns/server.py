@@ -21,7 +21,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._tasks: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: asyncio.DatagramTransport = transport  # type: ignore[assignment]
+        self._transport: asyncio.DatagramTransport = transport  # type: ignore[assignment]  # UDP's
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         answer = self._answers.to(data)

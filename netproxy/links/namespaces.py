@@ -1,5 +1,8 @@
 """Network namespaces: named ones under /run/netns as ``ip netns`` makes them, and how a thread works inside one.
 
+The node agent has such a file of its own (``nodeagent.linux.namespaces``): that one holds every kind of namespace for
+containers, and a node's network must start, and be replaced, without the node agent.
+
 Entering a namespace concerns the calling thread only. A netlink socket stays in the namespace it was opened in, and
 /proc/sys/net shows the namespace of the thread that opens a file there.
 """

@@ -195,6 +195,7 @@ class Monitor:
             if all(len(sink.pending) < _BACKLOG for sink in sinks):  # else the container waits for its reader
                 for fd in self.outputs:
                     watch(fd, select.POLLIN, self._read_output)
+            # mypy infers no lambda with a default, which binds this turn's value: hence what it is told to ignore
             for sink in (*sinks, *([self.input] if self.input else ())):
                 if sink.fd >= 0 and sink.pending:
                     watch(sink.fd, select.POLLOUT, lambda _, sink=sink: sink.flush())  # type: ignore[misc]

@@ -14,7 +14,7 @@ from nodeagent.linux.cgroups import ALLOWED_DEVICES, CgroupMount, remove_if_empt
 CONTROLLERS = ("cpu", "cpuacct", "memory", "pids", "freezer", "devices")
 
 
-class PidsController(Controller):  # type: ignore[misc]
+class PidsController(Controller):  # type: ignore[misc]  # cgroupspy has no types
     """What cgroupspy lacks: the number of processes."""
 
     max = BaseFileInterface("pids.max")
@@ -22,7 +22,7 @@ class PidsController(Controller):  # type: ignore[misc]
 
 
 class Version1:
-    """Cgroups of version 1; see ``cgroups.Cgroups``."""
+    """Cgroups of version 1. What each method does is said, and their signatures are fixed, in ``cgroups.Cgroups``."""
 
     def __init__(self, points: Mapping[str, str]) -> None:
         self._points = {name: points[name] for name in CONTROLLERS if name in points}

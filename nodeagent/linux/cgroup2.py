@@ -13,7 +13,7 @@ CONTROLLERS = ("cpu", "memory", "pids")
 
 
 class Version2:
-    """Cgroups of version 2; see ``cgroups.Cgroups``."""
+    """Cgroups of version 2. What each method does is said, and their signatures are fixed, in ``cgroups.Cgroups``."""
 
     def __init__(self, point: str) -> None:
         self._point = point

@@ -9,6 +9,7 @@ import ssl
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from nodeagent.engine.contract import Engine
 from nodeagent.kubelet.source import NotFound, NotReady, PodSource
@@ -100,10 +101,10 @@ def _target(request: web.Request) -> tuple[str, str, str]:
 
 
 @web.middleware
-async def _said_plainly(request: web.Request, handler: object) -> web.StreamResponse:
+async def _said_plainly(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Domain errors become plain text with a status, as a kubelet's."""
     try:
-        return await handler(request)  # type: ignore[operator,no-any-return]
+        return await handler(request)
     except NotFound as error:
         return web.Response(status=404, text=str(error))
     except NotReady as error:

@@ -112,6 +112,7 @@ class Session:
 
     def backlog(self) -> int:
         """Bytes that arrived and no one has read yet, of the stream that has most."""
+        # StreamReader tells its backlog nowhere else
         return max((len(stream.reader._buffer) for stream in self.streams.values()), default=0)  # type: ignore[attr-defined]
 
     async def send_data(self, number: int, data: bytes, flags: int = 0) -> None:

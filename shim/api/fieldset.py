@@ -46,7 +46,7 @@ class FieldSet:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FieldSet) and self.to_fields() == other.to_fields()
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # it can change; mypy knows object's method only
 
     def __contains__(self, path: Path) -> bool:
         at: FieldSet | None = self

@@ -137,7 +137,7 @@ class Protobuf:
                     items.append(field.read(value))
             elif shape == "map":
                 key, item = "", None
-                for inner, part in _read(value):  # type: ignore[arg-type]
+                for inner, part in _read(value):  # type: ignore[arg-type]  # a map's entries are bytes
                     if inner == 1:
                         key = _text(part)
                     elif inner == 2:

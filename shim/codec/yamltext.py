@@ -115,7 +115,7 @@ class _Loader(yaml.CSafeLoader):
         """The tag of a node that has none: plain scalars are decided later, quoted ones are strings."""
         if kind is yaml.ScalarNode:
             return "?" if implicit[0] else f"{_TAG}str"
-        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # of PyYAML
         return tag
 
 

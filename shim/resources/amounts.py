@@ -5,7 +5,7 @@ A text that is no quantity is left as it is: decoding refuses it before anyone a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from typing import Any
 
 from shim.api import quantity
@@ -14,7 +14,7 @@ from shim.api.quantity import Quantity
 _MILLI = 10**6  # nanos; admitted amounts are rounded up to this, as upstream does
 
 
-def canonical(amounts: Mapping[str, Any] | None) -> None:
+def canonical(amounts: MutableMapping[str, Any] | None) -> None:
     """Spell each amount as upstream would write it back, rounded up to thousandths, in place."""
     if not amounts:
         return
@@ -25,7 +25,7 @@ def canonical(amounts: Mapping[str, Any] | None) -> None:
             continue
         if amount.nanos % _MILLI:
             amount = Quantity(amount.milli * _MILLI, amount.format)
-        amounts[name] = str(amount)  # type: ignore[index]
+        amounts[name] = str(amount)
 
 
 def amount(text: Any) -> Quantity:

@@ -39,4 +39,4 @@ def _columns(columns: Sequence[Column], to_storage: Convert | None) -> tuple[Col
 
 def cluster(name: str, kind: str, **more: object) -> Resource:
     """A row of a kind that belongs to no namespace."""
-    return Resource(name, kind, namespaced=False, **more)  # type: ignore[arg-type]
+    return Resource(name, kind, namespaced=False, **more)  # type: ignore[arg-type]  # its fields, which it names itself
