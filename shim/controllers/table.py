@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shim.client import Client
+from shim.controllers.disruption import DisruptionController
 from shim.controllers.garbage_collector import GarbageCollector
 from shim.controllers.loop import Controller, run_controllers
 from shim.controllers.namespace import NamespaceController
@@ -26,6 +27,7 @@ CLUSTER: list[type[Controller]] = [
     PodGcController,
     NamespaceController,
     GarbageCollector,
+    DisruptionController,
 ]
 """What keeps the cluster itself in order."""
 
