@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from shim.api.meta import Object
 from shim.client import Client
 from shim.client import resource as r
 
-NAME = "npx"
+NAME = f"npx{os.getpid() % 1000}"  # its own for each run: several may be under way
 T = TypeVar("T")
 
 

@@ -90,7 +90,7 @@ async def read_log(call: Call) -> web.StreamResponse:
         async for piece in _pieces(reader, headers):
             await response.write(piece)
     finally:
-        writer.close()
+        writer.transport.abort()  # a reader that left: the node must not go on writing into a TLS shutdown
     return response
 
 

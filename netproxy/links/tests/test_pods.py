@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ NODE_IP = "192.0.2.77"
 async def node(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[PodLinks]:
     """This thread, and so the links' thread, is in the node's namespace for the test."""
     with contextlib.ExitStack() as stack:
-        path = stack.enter_context(namespace("npp-node"))
+        path = stack.enter_context(namespace(f"npp{os.getpid()}-node"))
         stack.enter_context(namespaces.inside(path))
         ask_kernel(lambda kernel: kernel.addr("add", index=1, address=NODE_IP, prefixlen=32))
         ask_kernel(lambda kernel: kernel.link("set", index=1, state="up"))
@@ -39,7 +40,7 @@ async def node(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 @pytest.fixture
 def pods(node: PodLinks) -> Iterator[list[Path]]:
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(namespace(f"npp-pod{number}")) for number in range(3)]
+        yield [stack.enter_context(namespace(f"npp{os.getpid()}-pod{number}")) for number in range(3)]
 
 
 async def test_pods_reach_each_other_and_the_node_reaches_them(node: PodLinks, pods: list[Path]) -> None:

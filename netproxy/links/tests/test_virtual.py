@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from netproxy.links import namespaces, netlink, virtual
 from netproxy.tests.kernel import HTTP_SERVER, http_get, interfaces, needs_root, run, running, snapshot
 
 pytestmark = needs_root
-NAME = "npv"
+NAME = f"npv{os.getpid() % 1000}"
 
 
 @pytest.fixture
