@@ -14,6 +14,7 @@ from netproxy.tests.kernel import HTTP_SERVER, http_get, interfaces, needs_root,
 
 pytestmark = needs_root
 NAME = f"npv{os.getpid() % 1000}"
+CHAIN = f"SHIM-{NAME.upper()}"
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def node(ranges: virtual.Ranges, number: int) -> tuple[Path, str]:
 
 def test_nodes_and_machine_reach_each_other(ranges: virtual.Ranges) -> None:
     (one, _), (two, address) = node(ranges, 1), node(ranges, 2)
-    assert two == virtual.netns_path(NAME, "node-2") == Path("/run/netns/npv-node-2")
+    assert two == virtual.netns_path(NAME, "node-2") == Path(f"/run/netns/{NAME}-node-2")
     with running("python3", "-Sc", HTTP_SERVER, "two", "8080", inside=two):
         assert http_get(address, 8080, inside=one) == f"two {ranges.node_cidr.replace('.0/24', '.11')}"
         assert http_get(address, 8080) == f"two {ranges.machine}"
@@ -52,7 +53,7 @@ def test_everything_can_be_repeated(ranges: virtual.Ranges) -> None:
     virtual.create_cluster_network(NAME, **ranges._asdict())
     node(ranges, 1)
     assert snapshot(NAME) == before
-    assert len([rule for rule in before["rules"] if rule == "-A POSTROUTING -j SHIM-NPV"]) == 1
+    assert len([rule for rule in before["rules"] if rule == f"-A POSTROUTING -j {CHAIN}"]) == 1
 
 
 def test_a_running_cluster_may_keep_its_ranges_and_another_gets_others(ranges: virtual.Ranges) -> None:
@@ -64,7 +65,7 @@ def test_a_running_cluster_may_keep_its_ranges_and_another_gets_others(ranges: v
 def test_what_leaves_the_machine_is_masqueraded_in_one_chain(ranges: virtual.Ranges) -> None:
     rules = run("iptables-save", "-t", "nat")
     for cidr in (ranges.pod_cidr, ranges.node_cidr):
-        assert f"-A SHIM-NPV -s {cidr} ! -o npv0 -j MASQUERADE" in rules
+        assert f"-A {CHAIN} -s {cidr} ! -o {NAME}0 -j MASQUERADE" in rules
 
 
 def test_services_follow_when_the_first_node_goes(ranges: virtual.Ranges) -> None:
@@ -96,7 +97,7 @@ def test_a_machine_that_filters_lets_the_bridge_through(ranges: virtual.Ranges) 
     try:
         virtual.create_cluster_network(NAME, **ranges._asdict())
         rules = run("iptables-save", "-t", "filter")
-        assert "-A FORWARD -j SHIM-NPV" in rules
-        assert "-A SHIM-NPV -i npv0 -j ACCEPT" in rules
+        assert f"-A FORWARD -j {CHAIN}" in rules
+        assert f"-A {CHAIN} -i {NAME}0 -j ACCEPT" in rules
     finally:
         run("iptables", "-D", "FORWARD", "-s", "203.0.113.1", "-j", "DROP")
