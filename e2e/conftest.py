@@ -12,6 +12,8 @@ import pytest
 from e2e import leaks
 from e2e.cluster import KUBECTL, OLD_KUBECTL, Cluster
 
+RUN = os.getpid() % 1000  # part of every name, so that two test runs on a machine do not meet
+
 
 @pytest.fixture(scope="session", autouse=True)
 def needs_root_and_tools() -> None:
@@ -24,14 +26,14 @@ def needs_root_and_tools() -> None:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A running cluster; after the last test it must go and leave nothing."""
-    before = leaks.snapshot("e2e")
-    made = Cluster("e2e", tmp_path_factory.mktemp("e2e") / "data")
+    made = Cluster(f"e2e{RUN}", tmp_path_factory.mktemp("e2e") / "data")
+    before = leaks.snapshot(made.name)
     try:
         made.up(nodes=3)
         yield made
     finally:
         made.down(purge=True)
-    assert leaks.left(before, leaks.snapshot("e2e")) == {}
+    assert leaks.left(before, leaks.snapshot(made.name)) == {}
 
 
 @pytest.fixture
@@ -47,8 +49,8 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
 @pytest.fixture
 def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A cluster of its own for a test that starts and stops it; not started yet."""
-    before = leaks.snapshot("life")
-    made = Cluster("life", tmp_path / "data")
+    made = Cluster(f"life{RUN}", tmp_path / "data")
+    before = leaks.snapshot(made.name)
     yield made
     made.down(purge=True)
-    assert leaks.left(before, leaks.snapshot("life")) == {}
+    assert leaks.left(before, leaks.snapshot(made.name)) == {}
