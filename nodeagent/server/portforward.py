@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -50,7 +51,7 @@ class Forwarder:
             reader, writer = await connect_in(self._netns, port)
         except OSError as error:
             if errors is not None:
-                text = f"failed to connect to localhost:{port} inside the pod: {error.strerror or error}"
+                text = f"failed to connect to localhost:{port} inside the pod: {_why(error)}"
                 await errors.write(text.encode())
                 await errors.close()
             data.reset()
@@ -143,6 +144,11 @@ async def _in_websocket(request: web.Request, netns: str) -> web.StreamResponse:
         with contextlib.suppress(asyncio.CancelledError, ConnectionError):
             await pumping
     return tunnel
+
+
+def _why(error: OSError) -> str:
+    """The kernel's words: asyncio's own name its call and the address."""
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 async def connect_in(netns: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

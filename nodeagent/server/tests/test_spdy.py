@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import struct
 import zlib
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nodeagent.server.portforward import Forwarder
 from nodeagent.server.spdy import (
     DICTIONARY,
     FLAG_FIN,
@@ -109,3 +112,20 @@ def test_what_is_no_spdy_is_refused() -> None:
         made, _, _ = session()
         with pytest.raises(SpdyError):
             made.feed(wrong)
+
+
+async def test_a_port_where_nobody_listens_is_told_on_the_error_stream() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    sent: list[bytes] = []
+
+    async def drain() -> None:
+        return None
+
+    forwarder = Forwarder("/proc/self/ns/net", sent.append, drain)
+    client, headers = Client(), {"port": str(port), "requestid": "0"}
+    opened = client.open(1, streamtype="error", **headers) + client.open(3, streamtype="data", **headers)
+    forwarder.session.feed(opened)
+    await asyncio.gather(*forwarder._tasks)
+    text = f"failed to connect to localhost:{port} inside the pod: connection refused".encode()
+    assert data(1, text) in b"".join(sent)
