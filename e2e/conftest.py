@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from e2e import leaks
 from e2e.cluster import KUBECTL, OLD_KUBECTL, Cluster
 
+NUMBERS = itertools.count(1)
 RUN = os.getpid() % 1000  # part of every name, so that two test runs on a machine do not meet
 
 
@@ -39,7 +41,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace named after the test, with its default service account."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:50].strip("-")
+    told = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    name = f"{told[:50].strip('-')}-{next(NUMBERS)}"
     cluster.kubectl("create", "namespace", name)
     cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=20s")
     yield name

@@ -46,7 +46,9 @@ def processes(name: str) -> set[str]:
 
 def left(before: dict[str, set[str]], after: dict[str, set[str]]) -> dict[str, set[str]]:
     """What is there now that was not, or the other way round."""
-    return {what: before[what] ^ after[what] for what in before if before[what] != after[what]}
+    alone = before["forwarding"] and after["forwarding"]  # otherwise another cluster has come or gone meanwhile
+    looked_at = [what for what in before if alone or what != "forwarding"]
+    return {what: before[what] ^ after[what] for what in looked_at if before[what] != after[what]}
 
 
 def _lines(*command: str) -> list[str]:
