@@ -201,7 +201,8 @@ def _wait_until_ready(cluster: Cluster, began: float) -> int:
         print(f"  export PATH=$PATH:{path}")
     named = "" if cluster.name == clusters.DEFAULT_NAME else f" --name {cluster.name}"
     print("  kubectl get nodes -o wide")
-    print(f"  {sys.argv[0]} status{named}")
+    command = sys.argv[0] if os.access(sys.argv[0], os.X_OK) else f"{sys.executable} -m shim"
+    print(f"  {command} status{named}")
     return 0
 
 
