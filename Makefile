@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 ROOT  := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 BIN   := .venv/bin
+export PATH := $(PATH):/usr/sbin:/sbin# which a plain su leaves out
 
 .PHONY: up down test lint bench clean
 up:
@@ -28,4 +29,5 @@ bench:
 	@$(ROOT) $(BIN)/python -m e2e.bench $(ARGS)
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@$(ROOT) rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@$(ROOT) find shim nodeagent netproxy e2e -name __pycache__ -prune -exec rm -rf {} +

@@ -10,6 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 want=${1:-run}
 venv=.venv
+PATH=$PATH:/usr/sbin:/sbin # which a plain `su` leaves out
 
 say() { if [ -t 1 ]; then printf '\033[1m==>\033[0m %s\n' "$*"; else printf '==> %s\n' "$*"; fi; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -30,7 +31,7 @@ needs=(
 
 missing=()
 for need in "${needs[@]}"; do
-    command -v "${need%%:*}" >/dev/null 2>&1 || PATH=$PATH:/usr/sbin:/sbin command -v "${need%%:*}" >/dev/null 2>&1 || missing+=("${need##*:}")
+    command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
 done
 python=${PYTHON:-}
 if [ -z "$python" ]; then
@@ -64,12 +65,12 @@ lock=requirements.lock
 stamp=$venv/.installed-$want
 # where and with what the environment was made: its scripts hold this folder's name, its packages fit one Python
 made() { echo "$PWD $($venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"; }
-install() { $venv/bin/python -m pip "$@" -q --disable-pip-version-check --require-hashes 2>&1 | without '^WARNING|^ *DEPRECATION' >&2; }
+install() { $venv/bin/python -m pip "$@" -q --disable-pip-version-check --require-hashes 2>&1 | without '^ *DEPRECATION|^WARNING: (Running pip|Location|The directory|Cache entry)' >&2; }
 
 if [ -e $venv ]; then
     [ -w $venv ] || fail "$PWD/$venv belongs to $(stat -c %U $venv): run this as that user, or remove it"
     if [ -e $venv/.unfinished ] || ! [ "$(cat $venv/.made 2>/dev/null)" = "$(made)" ]; then
-        say "removing $venv, which is unfinished, or of another folder or Python"
+        say "removing $venv: it is unfinished, or was made in another folder or by another Python"
         rm -rf $venv
     fi
 fi
