@@ -145,3 +145,14 @@ def test_wrong_use_is_one_clear_line() -> None:
 
 def test_kubectl_is_real() -> None:
     assert "v1.36" in run([str(KUBECTL), "version", "--client"]).stdout
+
+
+def test_up_names_what_is_missing_and_tells_a_sudoer_how_to_go_on(own_cluster: Cluster, tmp_path: Path) -> None:
+    up = [sys.executable, "-m", "shim", "up", "--name", own_cluster.name, "--data-dir", str(own_cluster.data_dir)]
+    hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /usr/sbin && exec "$@"', "sh"]
+    lacking = run([*hidden, *up, "--nodes", "1"], check=False, env={"PATH": "/usr/bin:/bin"})
+    assert lacking.returncode == 1
+    assert "iptables is missing: install the package iptables" in lacking.stderr
+    done = run([*up, "--nodes", "1"], env={"PATH": "/usr/bin:/bin", "SUDO_USER": "alice"})
+    assert "1 node Ready" in done.stdout
+    assert f"kubeconfig --name {own_cluster.name} > ~/.kube/{own_cluster.name}.config" in done.stdout

@@ -115,6 +115,8 @@ def load(name: str, data_dir: Path | None = None) -> Cluster | None:
         cluster = Cluster(**{**content, "data_dir": Path(content["data_dir"])})
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise ClusterError(f"{path.parent} belongs to root; try sudo") from None
     except (ValueError, TypeError, KeyError) as error:
         raise ClusterError(f"{path} is not a cluster's description: {error}") from error
     if cluster.name != name:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -36,6 +37,7 @@ def up(args: argparse.Namespace) -> int:
     began = time.monotonic()
     need_root("it makes network namespaces, cgroups and mounts")
     clusters.check_name(args.name)
+    _need_programs()
     run_dir = clusters.run_dir(args.name)
     if supervisor_pid(run_dir) is not None:
         running = clusters.load(args.name, absolute(args.data_dir))
@@ -43,11 +45,19 @@ def up(args: argparse.Namespace) -> int:
         print(f"cluster {args.name!r} is running already")
         return _wait_until_ready(running, began)
     say("loading")
+    from netproxy.firewall import FirewallError
+    from nodeagent.engine.contract import EngineError
     from shim import boot  # everything that is ever imported, once
 
     cluster = choose(args)
-    say(f"making the network of {cluster.nodes} nodes, {cluster.node_cidr}")
-    prepare(cluster)
+    say(f"making the network of {_nodes(cluster)}, {cluster.node_cidr}")
+    try:
+        prepare(cluster)
+    except (EngineError, FirewallError) as error:
+        from shim.cli.down import clean_up
+
+        clean_up(cluster)
+        raise ClusterError(str(error)) from error
     sockets = _listen(cluster, boot.listen)
     from shim.supervisor import Supervisor
 
@@ -194,16 +204,38 @@ def _wait_until_ready(cluster: Cluster, began: float) -> int:
     except TimeoutError:
         print("shim up: not every node became Ready; see `shim status` and `shim logs`", file=sys.stderr)
         return 1
-    say(f"{cluster.nodes} nodes are Ready", time.monotonic() - began)
-    print(f"\nNext:\n  export KUBECONFIG={cluster.admin_kubeconfig}")
+    say(f"{_nodes(cluster)} Ready", time.monotonic() - began)
+    _say_what_is_next(cluster)
+    return 0
+
+
+def _say_what_is_next(cluster: Cluster) -> None:
+    """What to type now; whoever came by sudo cannot read root's kubeconfig, and is told how to get one."""
+    named = "" if cluster.name == clusters.DEFAULT_NAME else f" --name {cluster.name}"
+    command = sys.argv[0] if os.access(sys.argv[0], os.X_OK) else f"{sys.executable} -m shim"
+    sudo = "sudo " if os.environ.get("SUDO_USER", "root") != "root" else ""
+    print("\nNext:")
+    if sudo:
+        config = f"~/.kube/{cluster.name}.config"
+        print(f"  mkdir -p ~/.kube && sudo {command} kubeconfig{named} > {config}\n  export KUBECONFIG={config}")
+    else:
+        print(f"  export KUBECONFIG={cluster.admin_kubeconfig}")
     path = Path(sys.executable).parent
     if (path / "kubectl").exists():
-        print(f"  export PATH=$PATH:{path}")
-    named = "" if cluster.name == clusters.DEFAULT_NAME else f" --name {cluster.name}"
-    print("  kubectl get nodes -o wide")
-    command = sys.argv[0] if os.access(sys.argv[0], os.X_OK) else f"{sys.executable} -m shim"
-    print(f"  {command} status{named}")
-    return 0
+        print(f'  export PATH="$PATH:{path}"')
+    print(f"  kubectl get nodes -o wide\n  {sudo}{command} status{named}")
+
+
+def _nodes(cluster: Cluster) -> str:
+    return "1 node" if cluster.nodes == 1 else f"{cluster.nodes} nodes"
+
+
+def _need_programs() -> None:
+    """Raises ClusterError naming what is missing, before anything has been changed."""
+    os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"  # a plain `su` leaves them out
+    missing = [name for name in ("iptables", "iptables-save", "iptables-restore") if shutil.which(name) is None]
+    if missing:
+        raise ClusterError(f"{missing[0]} is missing: install the package iptables")
 
 
 async def _ready(cluster: Cluster) -> None:
