@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 
 from netproxy.links import namespaces, netlink
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes the kernel's network")
+needs_root = pytest.mark.needs_root
 
 
 def run(*command: str, inside: Path | None = None, timeout: float = 10) -> str:

@@ -67,10 +67,10 @@ class WebSocketChannels:
     """Channels in the messages of one WebSocket."""
 
     def __init__(self, socket: web.WebSocketResponse, wanted: Wanted) -> None:
-        self._socket, self._wanted = socket, wanted
+        self.socket, self._wanted = socket, wanted
 
     async def events(self) -> AsyncIterator[Typed | Resized]:
-        async for message in self._socket:
+        async for message in self.socket:
             if message.type is not WSMsgType.BINARY and message.type is not WSMsgType.TEXT:
                 break
             data = message.data if isinstance(message.data, bytes) else message.data.encode()
@@ -85,11 +85,11 @@ class WebSocketChannels:
                 yield size
 
     async def out(self, channel: int, data: bytes) -> None:
-        await self._socket.send_bytes(bytes([channel]) + data)
+        await self.socket.send_bytes(bytes([channel]) + data)
 
     async def finish(self, status: Object) -> None:
-        await self._socket.send_bytes(bytes([ERROR]) + json.dumps(status).encode())
-        await self._socket.close()
+        await self.socket.send_bytes(bytes([ERROR]) + json.dumps(status).encode())
+        await self.socket.close()
 
 
 class SpdyChannels:
@@ -99,6 +99,7 @@ class SpdyChannels:
         self._connection, self._wanted = connection, wanted
         self._streams: dict[str, Stream] = {}
         self._complete = asyncio.Event()
+        self.closed = asyncio.Event()
         self.session = Session(connection.write, connection.drain, self._accept)
 
     def _expected(self) -> set[str]:
@@ -138,7 +139,7 @@ class SpdyChannels:
 
         readers: dict[str, Callable[[Stream], Awaitable[None]]] = {"stdin": typed, "resize": resized}
         tasks = [asyncio.ensure_future(read(self._streams[n])) for n, read in readers.items() if n in self._streams]
-        self._gone = asyncio.ensure_future(self._pump(queue))
+        tasks.append(asyncio.ensure_future(self._end(queue)))
         try:
             while (event := await queue.get()) is not None:
                 yield event
@@ -146,7 +147,7 @@ class SpdyChannels:
             for task in tasks:
                 task.cancel()
 
-    async def _pump(self, queue: asyncio.Queue[Typed | Resized | None]) -> None:
+    async def _end(self, queue: asyncio.Queue[Typed | Resized | None]) -> None:
         await self.closed.wait()
         await queue.put(None)
 
@@ -170,12 +171,6 @@ class SpdyChannels:
         finally:
             self.session.end()
             self.closed.set()
-
-    @property
-    def closed(self) -> asyncio.Event:
-        if not hasattr(self, "_closed"):
-            self._closed = asyncio.Event()
-        return self._closed
 
 
 def parse_size(payload: bytes) -> Resized | None:

@@ -62,7 +62,7 @@ async def serve_process(request: web.Request, start: Start, told: Told = status_
     if request.headers.get("Upgrade", "").lower() == "websocket":
         channels = await open_websocket(request, wanted)
         await join(channels, wanted, start, told)
-        return channels._socket
+        return channels.socket
     try:
         connection, streams = open_spdy(request, wanted)
     except ValueError as error:

@@ -17,7 +17,6 @@ FLAG_FIN = 0x01
 VERSION = 3
 MAX_FRAME = 0xFFFFFF
 CANCEL, PROTOCOL_ERROR = 5, 1
-BUFFER_LIMIT = 1 << 20  # bytes a stream keeps for a slow reader before the connection is no longer read
 
 
 def _dictionary() -> bytes:
@@ -54,7 +53,7 @@ class Stream:
 
     def __init__(self, session: Session, number: int, headers: dict[str, str]) -> None:
         self.number, self.headers = number, headers
-        self.reader = asyncio.StreamReader(limit=BUFFER_LIMIT)
+        self.reader = asyncio.StreamReader()
         self.wrote_fin = False
         self._session = session
 
@@ -109,11 +108,6 @@ class Session:
         for stream in self.streams.values():
             stream.reader.feed_eof()
         self.streams.clear()
-
-    def backlog(self) -> int:
-        """Bytes that arrived and no one has read yet, of the stream that has most."""
-        # StreamReader tells its backlog nowhere else
-        return max((len(stream.reader._buffer) for stream in self.streams.values()), default=0)  # type: ignore[attr-defined]
 
     async def send_data(self, number: int, data: bytes, flags: int = 0) -> None:
         """Send data in frames, the last with the flags; waits for the transport."""

@@ -33,7 +33,7 @@ def _pod(call: Call) -> Object:
     return entry.decode()
 
 
-def container_of(pod: Object, asked: str, verb: str = "") -> str:
+def container_of(pod: Object, asked: str) -> str:
     """The container meant: the asked one if the pod has it, or its only one. Raises 400 as upstream."""
     spec, name = pod["spec"], pod["metadata"]["name"]
     normal = [each["name"] for each in spec.get("containers") or ()]

@@ -18,7 +18,7 @@ from nodeagent.images import Images, build_busybox
 from nodeagent.linux import cgroups, mounts
 from nodeagent.linux.capabilities import DEFAULT
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers need root")
+pytestmark = pytest.mark.needs_root
 
 
 @pytest.fixture(scope="session")

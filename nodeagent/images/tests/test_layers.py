@@ -15,7 +15,7 @@ import pytest
 from nodeagent.engine.contract import EngineError
 from nodeagent.images import layers
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="device nodes and trusted attributes need root")
+pytestmark = pytest.mark.needs_root
 
 
 def entry(

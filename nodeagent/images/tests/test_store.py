@@ -16,7 +16,7 @@ import pytest
 from nodeagent.engine.contract import EngineError, ImageMissing
 from nodeagent.images import Images, build_busybox
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="layers belong to root")
+pytestmark = pytest.mark.needs_root
 
 
 def tar(files: dict[str, bytes]) -> bytes:

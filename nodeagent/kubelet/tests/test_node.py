@@ -1,7 +1,6 @@
 """The kubelet on a real node: API server, engine and network are the real ones, seen from outside only."""
 
 import asyncio
-import os
 
 import pytest
 from world import container, first, phase, ready, waits, world
@@ -9,7 +8,7 @@ from world import container, first, phase, ready, waits, world
 from nodeagent.kubelet import logrotate, names
 from shim.client import resource as r
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, cgroups and mounts")
+pytestmark = pytest.mark.needs_root
 
 
 @pytest.fixture

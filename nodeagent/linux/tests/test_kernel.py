@@ -14,7 +14,7 @@ import pytest
 
 from nodeagent.linux import capabilities, cgroup2, cgroups, device_filter, libc, mounts, namespaces, procfs, seccomp
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="these are root's facilities")
+pytestmark = pytest.mark.needs_root
 
 
 def in_child(story: Callable[[], None]) -> None:
