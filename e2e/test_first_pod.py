@@ -67,7 +67,8 @@ def test_exec_gives_exit_codes_and_both_streams(cluster: Cluster, namespace: str
 def test_exec_with_a_terminal(cluster: Cluster, namespace: str, binary) -> None:
     cluster.apply(pod("tty", "sleep", "1000"), namespace=namespace)
     cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/tty", "--timeout=20s")
-    inner = f"{binary} exec -it -n {namespace} tty -- sh -c 'until stty size; do sleep 0.1; done; tty; echo done'"
+    script = "until stty size | grep 77; do sleep 0.1; done; tty; echo done"
+    inner = f"{binary} exec -it -n {namespace} tty -- sh -c '{script}'"
     command = ["script", "-qefc", f"stty rows 33 cols 77; {inner}", "/dev/null"]
     done = subprocess.run(
         command, capture_output=True, text=True, env=cluster.environment(), timeout=30, stdin=subprocess.DEVNULL

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 CHUNK = 1 << 15
 QUIET = 2.0  # seconds without output after a process has ended, until its output is taken to be over
-SIZE_PATIENCE = 0.1  # seconds to wait for the size of a terminal; kubectl sends it first of all
+SIZE_PATIENCE = 0.5  # seconds to wait for the size of a terminal; kubectl sends it first of all, others may never
 Start = Callable[[tuple[int, int] | None], Awaitable[Process]]
 Told = Callable[[int], Object]  # what the client is told of an exit code
 """Starts the process; given rows and columns of the client's terminal, where they are known."""
