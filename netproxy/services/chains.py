@@ -8,6 +8,8 @@ from __future__ import annotations
 from base64 import b32encode
 from hashlib import sha256
 
+from netproxy.rules.family import ChainFamily
+
 SERVICES = "KUBE-SERVICES"  # nat: cluster IPs and the like; filter: those without endpoints
 NODE_PORTS = "KUBE-NODEPORTS"
 EXTERNAL_SERVICES = "KUBE-EXTERNAL-SERVICES"
@@ -23,8 +25,10 @@ FIXED = {
 }
 HASHED = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-FW-", "KUBE-EXT-", "KUBE-SEP-")
 
-UNORDERED = frozenset({SERVICES, NODE_PORTS, EXTERNAL_SERVICES, PROXY_FIREWALL})
-"""In these each rule matches packets no other does, but for the last of nat's KUBE-SERVICES, which stays the last."""
+LAST_OF_SERVICES = (
+    '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain" '
+    f"-m addrtype --dst-type LOCAL -j {NODE_PORTS}"
+)
 
 _NEW = "-m conntrack --ctstate NEW "
 
@@ -53,12 +57,13 @@ JUMPS = {
         f"OUTPUT -j {FIREWALL}",
     ),
 }
-"""From the built-in chains; each is put before those above it."""
-
-
-def is_ours(table: str, chain: str) -> bool:
-    """Whether this proxy alone fills a chain."""
-    return chain in FIXED[table] or (table == "nat" and chain.startswith(HASHED))
+FAMILY = ChainFamily(
+    fixed=FIXED,
+    hashed={"nat": HASHED},
+    jumps=JUMPS,
+    unordered=frozenset({SERVICES, NODE_PORTS, EXTERNAL_SERVICES, PROXY_FIREWALL}),
+    last=LAST_OF_SERVICES,
+)
 
 
 def service_chain(port: str, protocol: str) -> str:

@@ -13,12 +13,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_address, ip_network
 
+from netproxy.rules.family import Rules, Ruleset
 from netproxy.services import chains
 from netproxy.services.model import Endpoint, ServicePort
-
-Rules = tuple[str, ...]
-Ruleset = dict[str, dict[str, Rules]]
-"""table -> chain -> rules"""
 
 MASQUERADE_MARK = "0x4000"
 
@@ -101,7 +98,7 @@ def assemble(ports: Iterable[PortRules]) -> Ruleset:
         filters[chains.PROXY_FIREWALL] += port.firewall
         filters[chains.NODE_PORTS] += port.health_checks
         own.update(port.chains)
-    nat[chains.SERVICES].append(LAST_OF_SERVICES)
+    nat[chains.SERVICES].append(chains.LAST_OF_SERVICES)
     nat[chains.POSTROUTING] += POSTROUTING_RULES
     nat[chains.MARK_MASQ].append(f"-j MARK --set-xmark {MASQUERADE_MARK}/{MASQUERADE_MARK}")
     filters[chains.FORWARD] += FORWARD_RULES
@@ -112,10 +109,6 @@ def assemble(ports: Iterable[PortRules]) -> Ruleset:
     }
 
 
-LAST_OF_SERVICES = (
-    '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain" '
-    f"-m addrtype --dst-type LOCAL -j {chains.NODE_PORTS}"
-)
 POSTROUTING_RULES = (
     f"-m mark ! --mark {MASQUERADE_MARK}/{MASQUERADE_MARK} -j RETURN",
     # a packet may come this way again, encapsulated: once is enough

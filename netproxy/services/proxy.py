@@ -13,8 +13,9 @@ import logging
 from collections.abc import Callable
 
 from netproxy.firewall import FirewallError
-from netproxy.links import conntrack
-from netproxy.services.restore import KernelRules
+from netproxy.links import conntrack, namespaces
+from netproxy.rules.kernel import KernelRules
+from netproxy.services import chains
 from netproxy.services.stale import stale_flows
 from netproxy.services.tracker import Tracker
 
@@ -30,11 +31,11 @@ class ServiceProxy:
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
-        self._kernel = KernelRules()
+        self._kernel = KernelRules(chains.FAMILY)
 
     async def run(self, written: Callable[[], None]) -> None:
         """Work until cancelled; ``written`` is called once the first rules are in the kernel."""
-        self._kernel.prepare()
+        namespaces.sysctl("net/ipv4/conf/all/route_localnet", "1")  # node ports on 127.0.0.1; see compiler.NO_MARTIANS
         while not await self._write():
             pass
         written()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from netproxy.services.compiler import Place, PortRules, Ruleset, assemble, compile_port
+from netproxy.rules.family import Ruleset
+from netproxy.services.compiler import Place, PortRules, assemble, compile_port
 from netproxy.services.model import SERVICE_NAME, Endpoint, ServicePort, endpoints_of, service_ports
 from shim.api.meta import Object, key_of
 from shim.client import Informer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from netproxy.services.compiler import Place, Ruleset, assemble, compile_port
+from netproxy.rules.family import Ruleset
+from netproxy.services.compiler import Place, assemble, compile_port
 from netproxy.services.model import SERVICE_NAME, endpoints_of, service_ports
 
 NODE = "node-1"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from netproxy.services import chains
-from netproxy.services.compiler import LAST_OF_SERVICES, Place
+from netproxy.services.chains import LAST_OF_SERVICES
+from netproxy.services.compiler import Place
 from netproxy.services.tests.builders import PLACE, endpoint, ruleset, service, slice_of
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from netproxy.services import chains
-from netproxy.services.compiler import LAST_OF_SERVICES, Rules, Ruleset
+from netproxy.rules.family import ChainFamily, Rules, Ruleset
 
 FEW = 16  # changes to a shared chain are made rule by rule up to this many; more, and it is written anew
 
 
-def script(current: Mapping[str, Mapping[str, Rules]], wanted: Ruleset, jumps: Mapping[str, Sequence[str]]) -> str:
+def script(
+    family: ChainFamily,
+    current: Mapping[str, Mapping[str, Rules]],
+    wanted: Ruleset,
+    jumps: Mapping[str, Sequence[str]],
+) -> str:
     """What brings the kernel from ``current`` to ``wanted``; empty when nothing does.
 
     ``jumps`` are the missing ones from built-in chains, in the order in which each is put first.
     """
     parts = []
     for table in wanted:
-        lines = _table(current.get(table, {}), wanted[table])
+        lines = _table(family, current.get(table, {}), wanted[table])
         lines += [f"-I {jump}" for jump in jumps.get(table, ())]
         lines += _removals(current.get(table, {}), wanted[table])
         if lines:
@@ -25,14 +29,14 @@ def script(current: Mapping[str, Mapping[str, Rules]], wanted: Ruleset, jumps: M
     return "\n".join([*parts, ""]) if parts else ""
 
 
-def parse(saved: str, table: str) -> tuple[dict[str, Rules], list[str]]:
+def parse(family: ChainFamily, saved: str, table: str) -> tuple[dict[str, Rules], list[str]]:
     """Our chains in the output of ``iptables-save``, and all rules of the built-in ones."""
     found: dict[str, list[str]] = {}
     others = []
     for line in saved.splitlines():
         if line.startswith(":"):
             chain = line[1:].split(" ", 1)[0]
-            if chains.is_ours(table, chain):
+            if family.owns(table, chain):
                 found[chain] = []
         elif line.startswith("-A "):
             _, chain, rule = line.split(" ", 2)
@@ -43,40 +47,43 @@ def parse(saved: str, table: str) -> tuple[dict[str, Rules], list[str]]:
     return {chain: tuple(rules) for chain, rules in found.items()}, others
 
 
-def missing_jumps(table: str, others: Sequence[str]) -> list[str]:
+def missing_jumps(family: ChainFamily, table: str, others: Sequence[str]) -> list[str]:
     """The jumps to our chains that are not there."""
     present = set(others)
-    return [jump for jump in chains.JUMPS[table] if jump not in present]
+    return [jump for jump in family.jumps[table] if jump not in present]
 
 
-def same(chain: str, one: Rules | None, other: Rules | None) -> bool:
+def same(family: ChainFamily, chain: str, one: Rules | None, other: Rules | None) -> bool:
     """Whether two versions of a chain do the same."""
     if one == other or one is None or other is None:
         return one == other
-    if chain not in chains.UNORDERED or sorted(one) != sorted(other):
+    if chain not in family.unordered or sorted(one) != sorted(other):
         return False
-    return one[-1:] == other[-1:] or LAST_OF_SERVICES not in one
+    return one[-1:] == other[-1:] or family.last not in one
 
 
-def _table(current: Mapping[str, Rules], wanted: Mapping[str, Rules]) -> list[str]:
+def _table(family: ChainFamily, current: Mapping[str, Rules], wanted: Mapping[str, Rules]) -> list[str]:
     lines = []
     for chain, rules in wanted.items():
         before = current.get(chain)
         if before is rules or before == rules:
             continue
-        lines += _stepwise(chain, before, rules) or [f":{chain} - [0:0]", *(f"-A {chain} {rule}" for rule in rules)]
+        lines += _stepwise(family, chain, before, rules) or [
+            f":{chain} - [0:0]",
+            *(f"-A {chain} {rule}" for rule in rules),
+        ]
     return lines
 
 
-def _stepwise(chain: str, before: Rules | None, rules: Rules) -> list[str]:
+def _stepwise(family: ChainFamily, chain: str, before: Rules | None, rules: Rules) -> list[str]:
     """The changes to a long chain whose order does not matter; none when it is better written anew."""
-    if before is None or chain not in chains.UNORDERED or len(before) <= FEW:
+    if before is None or chain not in family.unordered or len(before) <= FEW:
         return []
     had, wants = set(before), set(rules)
     gone, new = had - wants, wants - had
     if len(gone) + len(new) > FEW or len(had) < len(before) or not gone | new:
         return []
-    if (LAST_OF_SERVICES in wants) != (LAST_OF_SERVICES in had):
+    if (family.last in wants) != (family.last in had):
         return []
     return [
         *(f"-D {chain} {rule}" for rule in before if rule in gone),

@@ -8,7 +8,8 @@ import pytest
 
 from netproxy import firewall
 from netproxy.links import namespaces
-from netproxy.services.restore import KernelRules
+from netproxy.rules.kernel import KernelRules
+from netproxy.services import chains
 from netproxy.services.tests.builders import endpoint, ruleset, service, slice_of
 from netproxy.tests.kernel import namespace, needs_root, run
 
@@ -43,7 +44,7 @@ def inside() -> Iterator[None]:
 
 def test_the_kernel_says_what_was_written_word_for_word() -> None:
     wanted = ruleset(*EVERYTHING)
-    kernel = KernelRules()
+    kernel = KernelRules(chains.FAMILY)
     assert kernel.apply(wanted)
     assert not kernel.apply(wanted)
     assert not kernel.check(wanted)
@@ -51,15 +52,15 @@ def test_the_kernel_says_what_was_written_word_for_word() -> None:
 
 def test_a_restart_adopts_the_rules() -> None:
     wanted = ruleset(*EVERYTHING)
-    KernelRules().apply(wanted)
-    assert not KernelRules().apply(wanted)
-    assert KernelRules().apply(ruleset())
+    KernelRules(chains.FAMILY).apply(wanted)
+    assert not KernelRules(chains.FAMILY).apply(wanted)
+    assert KernelRules(chains.FAMILY).apply(ruleset())
     assert "KUBE-SEP" not in firewall.save("nat")
 
 
 def test_rules_of_others_stay() -> None:
     run("iptables", "-t", "nat", "-A", "POSTROUTING", "-s", "203.0.113.1", "-j", "ACCEPT")
-    kernel = KernelRules()
+    kernel = KernelRules(chains.FAMILY)
     kernel.apply(ruleset(*EVERYTHING))
     kernel.apply(ruleset())
     assert "-A POSTROUTING -s 203.0.113.1/32 -j ACCEPT" in firewall.save("nat")
@@ -78,7 +79,7 @@ def test_rules_of_others_stay() -> None:
 )
 def test_what_others_change_is_put_right(damage: tuple[str, ...]) -> None:
     wanted = ruleset(*EVERYTHING)
-    kernel = KernelRules()
+    kernel = KernelRules(chains.FAMILY)
     kernel.apply(wanted)
     before = sorted(
         rule for table in ("nat", "filter") for rule in firewall.save(table).splitlines() if rule[0] in "-:"
@@ -91,7 +92,7 @@ def test_what_others_change_is_put_right(damage: tuple[str, ...]) -> None:
 
 
 def test_a_refused_script_is_told_and_the_next_one_begins_with_what_is_there() -> None:
-    kernel = KernelRules()
+    kernel = KernelRules(chains.FAMILY)
     good = ruleset(*EVERYTHING)
     bad = {**good, "nat": {**good["nat"], "KUBE-SVC-BAD": ("-j NOWHERE",)}}
     with pytest.raises(firewall.FirewallError, match="iptables-restore"):

@@ -9,17 +9,17 @@ from __future__ import annotations
 import logging
 
 from netproxy import firewall
-from netproxy.links import namespaces
-from netproxy.services import render
-from netproxy.services.compiler import Rules, Ruleset
+from netproxy.rules import render
+from netproxy.rules.family import ChainFamily, Rules, Ruleset
 
 log = logging.getLogger(__name__)
 
 
 class KernelRules:
-    """The proxy's chains in the nat and filter tables of this network namespace. Not for two threads at once."""
+    """The chains of one family in this network namespace. Not for two threads at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, family: ChainFamily) -> None:
+        self._family = family
         self._known: dict[str, dict[str, Rules]] | None = None  # what the kernel has; None: to be read
         self._jumps: dict[str, list[str]] = {}
         self._worded: dict[tuple[str, str], tuple[Rules, Rules]] = {}  # rules that this iptables prints differently
@@ -27,7 +27,7 @@ class KernelRules:
     def apply(self, wanted: Ruleset) -> bool:
         """Make the kernel's rules these. Returns whether anything had to change. Raises FirewallError."""
         known = self._known if self._known is not None else self._read(wanted)
-        text = render.script(known, wanted, self._jumps)
+        text = render.script(self._family, known, wanted, self._jumps)
         if text:
             self._known = None  # unknown while it may have failed in one of the tables
             firewall.restore(text)
@@ -37,7 +37,7 @@ class KernelRules:
     def check(self, wanted: Ruleset) -> bool:
         """Put right what others have changed. Returns whether anything had to be."""
         found = self._read(wanted)
-        if not render.script(found, wanted, self._jumps):
+        if not render.script(self._family, found, wanted, self._jumps):
             self._known = wanted
             return False
         self._known = found
@@ -46,21 +46,19 @@ class KernelRules:
         self._known, self._jumps = wanted, {}
         return True
 
-    def prepare(self) -> None:
-        """What the rules need of the kernel besides themselves."""
-        namespaces.sysctl("net/ipv4/conf/all/route_localnet", "1")  # node ports on 127.0.0.1; see NO_MARTIANS
-
     def _read(self, wanted: Ruleset) -> dict[str, dict[str, Rules]]:
         """The kernel's chains; those that do the same as the wanted ones are given in the wanted wording and order."""
         self._jumps = {}
         found: dict[str, dict[str, Rules]] = {}
         for table, chains in wanted.items():
-            present, others = render.parse(firewall.save(table), table)
-            self._jumps[table] = render.missing_jumps(table, others)
+            present, others = render.parse(self._family, firewall.save(table), table)
+            self._jumps[table] = render.missing_jumps(self._family, table, others)
             for chain, rules in present.items():
                 ours, theirs = self._worded.get((table, chain), (None, None))
                 want = chains.get(chain)
-                if want is not None and (render.same(chain, rules, want) or (ours == want and theirs == rules)):
+                if want is not None and (
+                    render.same(self._family, chain, rules, want) or (ours == want and theirs == rules)
+                ):
                     present[chain] = want
             found[table] = present
         return found
