@@ -26,6 +26,8 @@ class ApiServerSettings:
     service_cidr: str = flag("addresses for Services; the first is the kubernetes Service's", "10.96.0.0/16")
     node_port_range: str = flag("ports for NodePort Services", "30000-32767")
     authorization_mode: str = flag("RBAC, or AlwaysAllow for test suites that want an open server", "RBAC")
+    enable_admission_plugins: tuple[str, ...] = flag("admission plugins to run beside those of upstream's default", ())
+    disable_admission_plugins: tuple[str, ...] = flag("admission plugins of upstream's default not to run", ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from shim.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
 from shim.admission.limit_ranger import LimitRanger
 from shim.admission.namespace_lifecycle import NamespaceLifecycle
 from shim.admission.node_taint import TaintNodesByCondition
@@ -10,23 +13,53 @@ from shim.admission.request import CONNECT, CREATE, DELETE, UPDATE, Plugin, Read
 from shim.admission.resource_quota import ResourceQuota
 from shim.admission.runtime_class import RuntimeClass
 from shim.admission.service_account import ServiceAccount
-from shim.admission.storage_class import DefaultIngressClass, DefaultStorageClass
-from shim.admission.tolerations import DefaultTolerationSeconds
-
-__all__ = ["CONNECT", "CREATE", "DELETE", "PLUGINS", "UPDATE", "Chain", "Reader", "Request"]
-
-PLUGINS: tuple[Plugin, ...] = (
-    NamespaceLifecycle(),
-    LimitRanger(),
-    ServiceAccount(),
-    TaintNodesByCondition(),
-    Priority(),
-    DefaultTolerationSeconds(),
-    DefaultStorageClass(),
-    RuntimeClass(),
-    DefaultIngressClass(),
-    ResourceQuota(),  # last: it must count only what everyone else has let through
+from shim.admission.storage_class import (
+    DefaultIngressClass,
+    DefaultStorageClass,
+    PersistentVolumeClaimResize,
+    StorageObjectInUseProtection,
 )
+from shim.admission.tolerations import DefaultTolerationSeconds, ExtendedResourceToleration
+
+__all__ = ["CONNECT", "CREATE", "DELETE", "PLUGINS", "UPDATE", "Chain", "Reader", "Request", "UnknownPlugin", "chosen"]
+
+PLUGINS: tuple[type[Plugin], ...] = (
+    NamespaceLifecycle,
+    LimitRanger,
+    ServiceAccount,
+    TaintNodesByCondition,
+    Priority,
+    DefaultTolerationSeconds,
+    ExtendedResourceToleration,
+    DefaultStorageClass,
+    StorageObjectInUseProtection,
+    PersistentVolumeClaimResize,
+    RuntimeClass,
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+    DefaultIngressClass,
+    ResourceQuota,  # last: it must count only what everyone else has let through
+)
+OFF: tuple[type[Plugin], ...] = (ExtendedResourceToleration,)
+"""What must be asked for, as upstream."""
+
+
+class UnknownPlugin(ValueError):
+    """A plugin is asked for by a name that none has."""
+
+
+def chosen(enable: Iterable[str] = (), disable: Iterable[str] = ()) -> tuple[Plugin, ...]:
+    """The plugins that shall run, in their order; both arguments change what upstream does by default."""
+    enable, disable = set(enable), set(disable)
+    known = {plugin.__name__ for plugin in PLUGINS}
+    for name in sorted((enable | disable) - known):
+        raise UnknownPlugin(f'admission plugin "{name}" is unknown; known are {", ".join(sorted(known))}')
+    return tuple(
+        plugin()
+        for plugin in PLUGINS
+        if plugin.__name__ not in disable and (plugin not in OFF or plugin.__name__ in enable)
+    )
 
 
 class Chain:
@@ -36,9 +69,9 @@ class Chain:
     so that a client hears of a malformed object before it hears of a quota; ``admit`` is both at once.
     """
 
-    def __init__(self, reader: Reader, plugins: tuple[Plugin, ...] = PLUGINS) -> None:
+    def __init__(self, reader: Reader, plugins: Iterable[Plugin] | None = None) -> None:
         self._reader = reader
-        self._plugins = plugins
+        self._plugins = chosen() if plugins is None else tuple(plugins)
         self._concerned: dict[tuple[str, str], tuple[Plugin, ...]] = {}
 
     async def mutate(self, request: Request) -> list[str]:

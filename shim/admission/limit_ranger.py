@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shim.admission.pod_amounts import Amounts, parsed, pod_total
-from shim.admission.request import CREATE, Plugin, Reader, Request, refuse
+from shim.admission.request import CREATE, UPDATE, Plugin, Reader, Request, refuse, together
 from shim.api.meta import GVR, Object
 
 LIMIT_RANGES = GVR("", "v1", "limitranges")
@@ -22,12 +22,23 @@ class LimitRanger(Plugin):
             _fill_in(request.obj, limit_range)
 
     async def validate(self, request: Request, reader: Reader) -> None:
-        if request.obj is None or request.operation != CREATE or request.subresource:
+        if not _concerns(request):
             return
         for limit_range in reader.list(LIMIT_RANGES, request.namespace):
             complaints = list(_complaints(request, limit_range))
             if complaints:
-                raise refuse(request, complaints[0] if len(complaints) == 1 else f"[{', '.join(complaints)}]")
+                raise refuse(request, together(complaints))
+
+
+def _concerns(request: Request) -> bool:
+    """New pods, resized pods, and claims that are made or changed; nothing that is on its way out."""
+    if request.obj is None or (request.old is not None and request.old["metadata"].get("deletionTimestamp")):
+        return False
+    return (
+        request.is_for("pods", CREATE)
+        or request.is_for("pods", UPDATE, subresource="resize")
+        or request.is_for("persistentvolumeclaims", CREATE, UPDATE)
+    )
 
 
 def _fill_in(pod: Object, limit_range: Object) -> None:

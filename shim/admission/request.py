@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,6 +11,23 @@ from shim.api.status import ApiError, forbidden
 from shim.resources.strategy import Resource
 
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
+MIRROR = "kubernetes.io/config.mirror"
+"""The annotation of a pod that only shows what a node runs from a file."""
+
+
+class Who(Protocol):
+    """The user behind a request (``shim.server.users.User``)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def groups(self) -> Sequence[str]: ...
+    @property
+    def uid(self) -> str: ...
+    @property
+    def extra(self) -> Mapping[str, Sequence[str]]: ...
+    def info(self) -> Object:
+        """``UserInfo`` of authentication.k8s.io."""
 
 
 @dataclass(slots=True)
@@ -21,21 +38,23 @@ class Request:
     resource: Resource
     namespace: str | None
     name: str
+    user: Who
     obj: Object | None = None
     old: Object | None = None
     subresource: str = ""
-    user: str = ""
-    groups: Sequence[str] = ()
     dry_run: bool = False
     options: Object = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    """Texts for Warning headers."""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """What the audit log is to say of this request."""
 
-    def is_for(self, resource: str, *operations: str, group: str = "") -> bool:
-        """Whether this is a write of the resource itself, not of a subresource, by one of the operations."""
+    def is_for(self, resource: str, *operations: str, group: str = "", subresource: str = "") -> bool:
+        """Whether this is a write of the resource (itself, or this subresource) by one of the operations."""
         return (
             self.resource.name == resource
             and self.resource.group == group
-            and not self.subresource
+            and self.subresource == subresource
             and self.operation in operations
         )
 
@@ -46,6 +65,9 @@ class Reader(Protocol):
     def get(self, gvr: GVR, namespace: str | None, name: str) -> Object | None: ...
 
     def list(self, gvr: GVR, namespace: str | None = None) -> list[Object]: ...
+
+    def may(self, user: Who, verb: str, gvr: GVR, name: str = "", *, namespace: str = "") -> bool:
+        """Whether the roles let this user do this."""
 
 
 class Plugin:
@@ -68,4 +90,10 @@ def refuse(request: Request, why: str) -> ApiError:
     if not name and request.obj:
         metadata = request.obj.get("metadata") or {}
         name = metadata.get("name") or metadata.get("generateName") or ""
-    return forbidden(request.resource.group, request.resource.name, name, why)
+    return forbidden(request.resource.group, request.resource.name, name or "Unknown", why)
+
+
+def together(complaints: Sequence[str]) -> str:
+    """Several complaints as one text, each once, as upstream's Aggregate prints them."""
+    once = list(dict.fromkeys(complaints))
+    return once[0] if len(once) == 1 else f"[{', '.join(once)}]"

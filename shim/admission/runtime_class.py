@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from shim.admission.pod_amounts import parsed
 from shim.admission.request import CREATE, Plugin, Reader, Request, refuse
+from shim.admission.tolerations import merge
 from shim.api.meta import GVR, Object
 
 RUNTIME_CLASSES = GVR("node.k8s.io", "v1", "runtimeclasses", namespaced=False)
@@ -18,12 +20,14 @@ class RuntimeClass(Plugin):
         found = _find(request, reader, spec)
         if found is None:
             return
-        fixed = (found.get("overhead") or {}).get("podFixed")
         if found.get("overhead") is not None:
-            if spec.get("overhead") and spec["overhead"] != fixed:
-                raise refuse(request, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
-            spec["overhead"] = dict(fixed or {})
-        scheduling = found.get("scheduling") or {}
+            fixed = found["overhead"].get("podFixed") or {}
+            if spec.get("overhead"):
+                _must_match(request, spec, found)
+            spec["overhead"] = dict(fixed)
+        scheduling = found.get("scheduling")
+        if scheduling is None:
+            return
         selector = dict(spec.get("nodeSelector") or {})
         for key, value in (scheduling.get("nodeSelector") or {}).items():
             if selector.setdefault(key, value) != value:
@@ -31,17 +35,23 @@ class RuntimeClass(Plugin):
                 raise refuse(request, f"conflict: {text}; pod.spec.nodeSelector[{key}] = {selector[key]}")
         if selector:
             spec["nodeSelector"] = selector
-        added = [each for each in scheduling.get("tolerations") or () if each not in (spec.get("tolerations") or ())]
-        if added:
-            spec["tolerations"] = [*(spec.get("tolerations") or ()), *added]
+        if tolerations := merge([*(spec.get("tolerations") or ()), *(scheduling.get("tolerations") or ())]):
+            spec["tolerations"] = tolerations
 
     async def validate(self, request: Request, reader: Reader) -> None:
         if request.obj is None or not request.is_for("pods", CREATE):
             return
         spec = request.obj["spec"]
         found = _find(request, reader, spec)
-        if spec.get("overhead") is not None and (found is None or found.get("overhead") is None):
+        if found is not None and found.get("overhead") is not None:
+            _must_match(request, spec, found)
+        elif spec.get("overhead") is not None:
             raise refuse(request, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")
+
+
+def _must_match(request: Request, spec: Object, found: Object) -> None:
+    if parsed(spec.get("overhead")) != parsed(found["overhead"].get("podFixed")):
+        raise refuse(request, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
 
 
 def _find(request: Request, reader: Reader, spec: Object) -> Object | None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator
 from typing import Any
 
-from shim.admission.request import CREATE, Plugin, Reader, Request, refuse
+from shim.admission.pod_secrets import of_containers, of_pod
+from shim.admission.request import CREATE, MIRROR, UPDATE, Plugin, Reader, Request, refuse
 from shim.api.meta import GVR, Object
 
 SERVICE_ACCOUNTS = GVR("", "v1", "serviceaccounts")
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOKEN_SECONDS = 3607  # an hour and a bit: the odd number marks tokens that pods did not ask for themselves
 _VOLUME = "kube-api-access-"
-_MIRROR = "kubernetes.io/config.mirror"
+_ENFORCE = "kubernetes.io/enforce-mountable-secrets"
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")  # what Go's strconv.ParseBool takes for true
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, nothing that looks like something else
 _ATTEMPTS, _PAUSE = 10, 0.15  # a new namespace's default account is a moment behind it
 
@@ -25,31 +28,90 @@ class ServiceAccount(Plugin):
         pod = request.obj
         if pod is None or not request.is_for("pods", CREATE):
             return
-        spec, metadata = pod["spec"], pod["metadata"]
-        if _MIRROR in (metadata.get("annotations") or ()):
-            if spec.get("serviceAccountName"):
-                raise refuse(request, "a mirror pod may not reference service accounts")
+        spec = pod["spec"]
+        if _is_mirror(pod):
+            _check_mirror(request, spec)
             return
         name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
         spec["serviceAccountName"] = spec["serviceAccount"] = name
-        account = await _find(reader, request.namespace, name)
-        if account is None:
-            where = f"{request.namespace}/{name}"
-            raise refuse(request, f'error looking up service account {where}: serviceaccount "{name}" not found')
+        account = await _find(request, reader, name)
         if _automount(spec, account):
             _mount_token(spec)
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
             spec["imagePullSecrets"] = [{"name": each.get("name", "")} for each in account["imagePullSecrets"]]
 
+    async def validate(self, request: Request, reader: Reader) -> None:
+        pod = request.obj
+        temporary = request.is_for("pods", UPDATE, subresource="ephemeralcontainers")
+        if pod is None or not (temporary or request.is_for("pods", CREATE)):
+            return
+        spec = pod["spec"]
+        if not temporary and _is_mirror(pod):
+            _check_mirror(request, spec)
+            return
+        name = spec.get("serviceAccountName")
+        if not name:
+            where = f"{request.namespace}/{pod['metadata'].get('name') or ''}"
+            raise refuse(request, f"no service account specified for pod {where}")
+        account = await _find(request, reader, name)
+        if (account["metadata"].get("annotations") or {}).get(_ENFORCE) not in _TRUE:
+            return
+        complaint = next(_not_mountable(spec, account, temporary), None)
+        if complaint:
+            raise refuse(request, complaint)
 
-async def _find(reader: Reader, namespace: str | None, name: str) -> Object | None:
+
+def _is_mirror(pod: Object) -> bool:
+    return MIRROR in (pod["metadata"].get("annotations") or ())
+
+
+def _check_mirror(request: Request, spec: Object) -> None:
+    """A mirror pod must not change, and gets nothing that it could not have had on the node alone."""
+    if spec.get("serviceAccountName"):
+        raise refuse(request, "a mirror pod may not reference service accounts")
+    if any(of_pod(spec)):
+        raise refuse(request, "a mirror pod may not reference secrets")
+    for volume in spec.get("volumes") or ():
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            if source.get("serviceAccountToken"):
+                raise refuse(request, "a mirror pod may not use ServiceAccountToken volume projections")
+
+
+def _not_mountable(spec: Object, account: Object, temporary: bool) -> Iterator[str]:
+    """Secrets that an account which lists its Secrets does not list."""
+    owner = account["metadata"]["name"]
+    known = {each.get("name") for each in account.get("secrets") or ()}
+    text = f"is not allowed because service account {owner} does not reference that secret"
+    fields = [("ephemeralContainers", "ephemeral container")] if temporary else []
+    if not temporary:
+        for volume in spec.get("volumes") or ():
+            name = (volume.get("secret") or {}).get("secretName")
+            if volume.get("secret") is not None and name not in known:
+                yield f'volume with secret.secretName="{name}" {text}'
+        fields = [("initContainers", "init container"), ("containers", "container")]
+    for field, what in fields:
+        for container, variable, name in of_containers(spec, field):
+            if name not in known:
+                through = f"envVar {variable}" if variable else "envFrom"
+                yield f'{what} {container} with {through} referencing secret.secretName="{name}" {text}'
+    if not temporary:
+        pulling = {each.get("name") for each in account.get("imagePullSecrets") or ()}
+        for index, each in enumerate(spec.get("imagePullSecrets") or ()):
+            if each.get("name") not in pulling:
+                shown = f'imagePullSecrets[{index}].name="{each.get("name", "")}"'
+                why = f"is not allowed because service account {owner} does not reference that imagePullSecret"
+                yield f"{shown} {why}"
+
+
+async def _find(request: Request, reader: Reader, name: str) -> Object:
     for attempt in range(_ATTEMPTS if name == "default" else 1):
         if attempt:
             await asyncio.sleep(_PAUSE)
-        account = reader.get(SERVICE_ACCOUNTS, namespace, name)
+        account = reader.get(SERVICE_ACCOUNTS, request.namespace, name)
         if account is not None:
             return account
-    return None
+    where = f"{request.namespace}/{name}"
+    raise refuse(request, f'error looking up service account {where}: serviceaccount "{name}" not found')
 
 
 def _automount(spec: Object, account: Object) -> bool:

@@ -52,6 +52,7 @@ CLUSTERROLES = GVR("rbac.authorization.k8s.io", "v1", "clusterroles", False)
 CLUSTERROLEBINDINGS = GVR("rbac.authorization.k8s.io", "v1", "clusterrolebindings", False)
 
 STORAGECLASSES = GVR("storage.k8s.io", "v1", "storageclasses", False)
+VOLUMEATTRIBUTESCLASSES = GVR("storage.k8s.io", "v1", "volumeattributesclasses", False)
 VOLUMEATTACHMENTS = GVR("storage.k8s.io", "v1", "volumeattachments", False)
 CSINODES = GVR("storage.k8s.io", "v1", "csinodes", False)
 CSIDRIVERS = GVR("storage.k8s.io", "v1", "csidrivers", False)

@@ -14,6 +14,7 @@ from shim.controllers.node_lifecycle import NodeLifecycleController
 from shim.controllers.pod_gc import PodGcController
 from shim.controllers.root_ca import RootCaController
 from shim.controllers.service_accounts import ServiceAccountController
+from shim.controllers.storage_protection import StorageProtectionController
 from shim.controllers.taint_eviction import TaintEvictionController
 from shim.controllers.workloads import WORKLOADS
 from shim.settings import ControllerSettings
@@ -28,6 +29,7 @@ CLUSTER: list[type[Controller]] = [
     NamespaceController,
     GarbageCollector,
     DisruptionController,
+    StorageProtectionController,
 ]
 """What keeps the cluster itself in order."""
 

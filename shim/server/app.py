@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from shim import pki
-from shim.admission.chain import Chain
+from shim.admission.chain import Chain, chosen
 from shim.codec.definitions import load_schema
 from shim.resources.table import RESOURCES
 from shim.server.allocators import ServiceAllocator
@@ -73,7 +73,9 @@ async def run(
         services.rebuild(cache)
         authorizer = Authorizer(cache, open=settings.authorization_mode == "AlwaysAllow")
         schema = load_schema()
-        registry = Registry(cache, Chain(CacheReader(cache, routes)), schema, {("", "services"): services})
+        plugins = chosen(settings.enable_admission_plugins, settings.disable_admission_plugins)
+        chain = Chain(CacheReader(cache, routes, authorizer), plugins)
+        registry = Registry(cache, chain, schema, {("", "services"): services})
         tokens = Tokens(cache, settings.data_dir / "pki" / "sa.key")
         removal = Removal(registry)
         parts = Parts(settings, cache, routes, schema, tokens, authorizer, registry, removal)

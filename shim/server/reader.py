@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from shim.admission.request import Who
 from shim.api.meta import GVR, Object
-from shim.server.routes import Routes
+from shim.server.authz import Authorizer
+from shim.server.routes import RequestInfo, Routes
+from shim.server.users import User
 from shim.store.cache import Cache, Entry
 
 KEPT = 1024
+FEW = 64  # policies of a namespace, classes of a cluster; longer lists are not worth their place
 
 
 class CacheReader:
     """Implements :class:`shim.admission.request.Reader`."""
 
-    def __init__(self, cache: Cache, routes: Routes) -> None:
+    def __init__(self, cache: Cache, routes: Routes, authorizer: Authorizer) -> None:
         self._cache = cache
         self._routes = routes
+        self._authorizer = authorizer
         self._decoded: dict[str, tuple[Entry, Object]] = {}
 
     def get(self, gvr: GVR, namespace: str | None, name: str) -> Object | None:
@@ -26,18 +31,29 @@ class CacheReader:
         if entry is None:
             self._decoded.pop(key, None)
             return None
-        known = self._decoded.get(key)
-        if known is not None and known[0] is entry:
-            return known[1]
-        if len(self._decoded) >= KEPT:
-            self._decoded.pop(next(iter(self._decoded)))
-        obj = entry.decode()
-        self._decoded[key] = entry, obj
-        return obj
+        return self._decode(entry)
 
     def list(self, gvr: GVR, namespace: str | None = None) -> list[Object]:
         row = self._routes.get(gvr.group, gvr.version, gvr.resource)
         if row is None:
             return []
         prefix = f"{row.prefix}{namespace}/" if namespace and row.namespaced else row.prefix
-        return [entry.decode() for entry in self._cache.range(prefix)]
+        entries = self._cache.range(prefix)
+        return [entry.decode() for entry in entries] if len(entries) > FEW else [*map(self._decode, entries)]
+
+    def may(self, user: Who, verb: str, gvr: GVR, name: str = "", *, namespace: str = "") -> bool:
+        asked = RequestInfo(
+            verb, "", group=gvr.group, version=gvr.version, resource=gvr.resource, namespace=namespace, name=name
+        )
+        assert isinstance(user, User)
+        return self._authorizer.decide(user, asked).allowed
+
+    def _decode(self, entry: Entry) -> Object:
+        known = self._decoded.get(entry.key)
+        if known is not None and known[0] is entry:
+            return known[1]
+        if len(self._decoded) >= KEPT:
+            self._decoded.pop(next(iter(self._decoded)))
+        obj = entry.decode()
+        self._decoded[entry.key] = entry, obj
+        return obj

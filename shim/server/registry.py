@@ -64,11 +64,10 @@ class Write:
             self.resource,
             self.namespace or None,
             self.name,
+            self.user,
             obj,
             old,
             self.subresource,
-            self.user.name,
-            self.user.groups,
             self.dry_run,
             warnings=self.warnings,
         )
