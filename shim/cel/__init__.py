@@ -1,0 +1,167 @@
+"""Kubernetes' CEL: the one place where expressions are compiled and run.
+
+An :class:`Environment` says which variables there are; it compiles an expression once, a program runs it many times::
+
+    from shim import cel
+
+    environment = cel.Environment({"object": cel.DYN, "request": cel.DYN, "authorizer": cel.AUTHORIZER})
+    try:
+        program = environment.compile("object.metadata.name.startsWith('a')", cel.BOOL)
+    except cel.CompileError as error:
+        ...                     # str(error): upstream's text, with the place of every mistake
+    try:
+        allowed = program.evaluate({"object": {"metadata": {"name": "abc"}}, "request": {}}).value
+    except cel.CelError as error:
+        ...                     # str(error): "no such key: name"; cel.OverBudget when it cost too much
+
+Values are Python's: what JSON has is itself, and see :mod:`shim.cel.values` for times, optionals and the rest.
+``result.cost`` counts upstream's units, for budgets over several expressions. Variables that cost much to make may
+be given as a ``dict`` subclass which makes its entries when they are read.
+
+**Why not a library.** cel-expr-python (Google's C++ runtime) cannot hand values of a library's own type to Python
+functions, so that ``quantity("1k").isGreaterThan(...)``, ``url``, ``ip``, ``cidr``, ``semver``, named formats and
+``authorizer`` cannot be given to it; it has no types for objects with known fields short of protobuf descriptors,
+counts no costs and shows no tree to estimate them from; it says other words for unknown fields. cel-python knows no
+types at all. Costs, types and messages are what Kubernetes promises its users, hence the few files here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from shim.cel import authorizer, kubernetes, network, standard, strings
+from shim.cel.authorizer import AUTHORIZER, RESOURCE_CHECK, Attributes, Authorizer, Decision
+from shim.cel.checker import Checked, Checker
+from shim.cel.functions import Functions, Library
+from shim.cel.patterns import pattern
+from shim.cel.program import CALL_LIMIT, OverBudget, Program, Result, Struct, compile
+from shim.cel.syntax import Issue, Literal, SyntaxIssue, parse
+from shim.cel.types import (
+    BOOL,
+    BYTES,
+    DOUBLE,
+    DURATION,
+    DYN,
+    INT,
+    NULL,
+    STRING,
+    TIMESTAMP,
+    UINT,
+    Field,
+    Type,
+    list_of,
+    map_of,
+    optional_of,
+    struct,
+)
+from shim.cel.values import NONE, CelError, Duration, Optional, Timestamp, parse_duration, parse_timestamp
+
+__all__ = [
+    "AUTHORIZER", "BOOL", "BYTES", "CALL_LIMIT", "DOUBLE", "DURATION", "DYN", "INT", "JSON_PATCH", "NONE", "NULL",
+    "RESOURCE_CHECK", "STRING", "TIMESTAMP", "UINT", "Attributes", "Authorizer", "CelError", "CompileError", "Decision",
+    "Duration", "Environment", "Field", "Optional", "OverBudget", "Program", "Result", "Struct", "Timestamp", "Type",
+    "list_of", "map_of", "optional_of", "struct",
+]  # fmt: skip
+
+JSON_PATCH = kubernetes.JSON_PATCH
+_LIBRARIES = (
+    standard.LIBRARY,
+    strings.LIBRARY,
+    kubernetes.LIBRARY,
+    network.LIBRARY,
+    authorizer.LIBRARY,
+)
+_BASE = Functions(_LIBRARIES)
+
+
+class CompileError(ValueError):
+    """An expression that is none, or makes no sense; the text names every mistake and its place."""
+
+    def __init__(self, text: str, issues: Sequence[Issue]) -> None:
+        super().__init__("\n".join(_located(text, issue) for issue in issues))
+        self.issues = tuple(issues)
+
+
+class Environment:
+    """What expressions of one kind may use: variables, the struct types they can make, libraries beside the usual."""
+
+    def __init__(
+        self,
+        variables: Mapping[str, Type],
+        *,
+        structs: Mapping[str, Type] | None = None,
+        libraries: Sequence[Library] = (),
+    ) -> None:
+        self.variables = variables
+        self._structs = structs or {}
+        self._functions = Functions((*_LIBRARIES, *libraries)) if libraries else _BASE
+
+    def extend(self, variables: Mapping[str, Type]) -> Environment:
+        """An environment with more variables."""
+        new = Environment({**self.variables, **variables}, structs=self._structs)
+        new._functions = self._functions
+        return new
+
+    def check(self, text: str) -> Checked:
+        """The tree of an expression with its types. Raises CompileError."""
+        try:
+            checked = Checker(self.variables, self._functions, self._structs).check(parse(text))
+        except SyntaxIssue as error:
+            raise CompileError(text, [error.issue]) from None
+        except RecursionError:
+            raise CompileError(text, [Issue(-1, "expression recursion limit exceeded")]) from None
+        issues = checked.issues or _bad_literals(checked)
+        if issues:
+            raise CompileError(text, sorted(issues))
+        return checked
+
+    def compile(self, text: str, *wanted: Type) -> Program:
+        """The program of an expression whose value must be of one of these types. Raises CompileError."""
+        checked = self.check(text)
+        if wanted and checked.type.name != "dyn" and checked.type not in wanted:
+            raise WrongType(wanted)
+        return compile(text, checked, self._functions)
+
+
+class WrongType(CompileError):
+    """An expression that makes sense, and yields what is not asked for."""
+
+    def __init__(self, wanted: Sequence[Type]) -> None:
+        ValueError.__init__(self, f"must evaluate to {' or '.join(str(each) for each in wanted)}")
+        self.issues = ()
+        self.wanted = tuple(wanted)
+
+
+def _located(text: str, issue: Issue) -> str:
+    """A mistake as upstream shows it: where, what, the line, and a mark below it."""
+    if issue.offset < 0:
+        return f"ERROR: <input>:-1:0: {issue.message}"
+    before = text[: issue.offset]
+    line = before.count("\n")
+    column = issue.offset - (before.rfind("\n") + 1)
+    source = text.split("\n")[line].replace("\t", " ")
+    return f"ERROR: <input>:{line + 1}:{column + 1}: {issue.message}\n | {source}\n | {'.' * column}^"
+
+
+_LITERALS: dict[str, tuple[Callable[[str], Any], str, int]] = {
+    "matches": (pattern, "invalid matches argument", -1),
+    "duration": (parse_duration, "invalid duration argument", 0),
+    "timestamp": (parse_timestamp, "invalid timestamp argument", 0),
+}
+
+
+def _bad_literals(checked: Checked) -> list[Issue]:
+    """Texts in an expression that must be times or patterns: told when it is compiled, not when it is run."""
+    found = []
+    for node in checked.overloads:
+        rule = _LITERALS.get(node.function)
+        if rule and node.args and isinstance(node.args[rule[2]], Literal):
+            argument = node.args[rule[2]]
+            assert isinstance(argument, Literal)
+            try:
+                if isinstance(argument.value, str):
+                    rule[0](argument.value)
+            except ValueError:
+                found.append(Issue(argument.at, rule[1]))
+    return found

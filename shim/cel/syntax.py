@@ -1,0 +1,474 @@
+"""The grammar of CEL: text to a tree. Macros are expanded on the way (:mod:`shim.cel.macros`).
+
+https://github.com/google/cel-spec/blob/master/doc/langdef.md is the language; the words of syntax errors are those
+of the reference implementation where its parser generator's wording can be told without its tables.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from shim.cel.values import UInt
+
+MAX_DEPTH = 250  # of nesting; upstream's limit on recursion
+MAX_LENGTH = 100_000  # characters
+
+
+class Issue(NamedTuple):
+    """Something wrong at a place of the text."""
+
+    offset: int
+    message: str
+
+
+class SyntaxIssue(Exception):
+    """The text is no expression."""
+
+    def __init__(self, offset: int, message: str) -> None:
+        super().__init__(message)
+        self.issue = Issue(offset, message)
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """Part of an expression; ``at`` is where errors point to."""
+
+    at: int
+
+
+@dataclass(slots=True, eq=False)
+class Literal(Node):
+    value: Any
+
+
+@dataclass(slots=True, eq=False)
+class Ident(Node):
+    name: str
+
+
+@dataclass(slots=True, eq=False)
+class Select(Node):
+    """``operand.field``; ``test``: ``has()`` of it; ``optional``: ``operand.?field``."""
+
+    operand: Node
+    field: str
+    test: bool = False
+    optional: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Call(Node):
+    """A function, an operator (``_+_``) or a method (with a target)."""
+
+    function: str
+    target: Node | None
+    args: list[Node]
+
+
+@dataclass(slots=True, eq=False)
+class ListNode(Node):
+    items: list[Node]
+    optional: frozenset[int]
+
+
+@dataclass(slots=True, eq=False)
+class MapNode(Node):
+    entries: list[tuple[Node, Node, bool]]  # key, value, optional
+
+
+@dataclass(slots=True, eq=False)
+class StructNode(Node):
+    name: str
+    fields: list[tuple[str, Node, bool, int]]  # name, value, optional, where
+
+
+@dataclass(slots=True, eq=False)
+class Fold(Node):
+    """A comprehension, what macros become: ``step`` for every item while ``condition``, then ``result``."""
+
+    range: Node
+    item: str
+    item2: str  # "" but in comprehensions of two variables
+    accu: str
+    init: Node
+    condition: Node
+    step: Node
+    result: Node
+
+
+class Token(NamedTuple):
+    kind: str  # int, uint, double, string, bytes, ident, op, end
+    text: str
+    at: int
+    value: Any = None
+
+
+_SPACE = re.compile(r"(?:[\t\n\f\r ]|//[^\n]*)+")
+_NUMBER = re.compile(
+    r"0[xX][0-9a-fA-F]+[uU]?|(?:\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\.\d+(?:[eE][+-]?\d+)?)|\d+[uU]?"
+)
+_IDENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_QUOTED_IDENT = re.compile(r"`[a-zA-Z0-9_.\-/ ]+`")
+_STRING = re.compile(
+    r"(?P<prefix>(?:[bB][rR]?|[rR][bB]?)?)"
+    r"(?:\"\"\"(?P<a>(?:\\.|[^\\])*?)\"\"\"|'''(?P<b>(?:\\.|[^\\])*?)'''"
+    r"|\"(?P<c>(?:\\.|[^\\\"\n\r])*)\"|'(?P<d>(?:\\.|[^\\'\n\r])*)')",
+    re.DOTALL,
+)
+_RAW = re.compile(
+    r"(?P<prefix>[bB]?[rR][bB]?)"
+    r"(?:\"\"\"(?P<a>.*?)\"\"\"|'''(?P<b>.*?)'''|\"(?P<c>[^\"\n\r]*)\"|'(?P<d>[^'\n\r]*)')",
+    re.DOTALL,
+)
+_OPS = re.compile(r"==|!=|<=|>=|&&|\|\||\[|\]|\{|\}|\(|\)|\.|,|-|!|\?|:|\+|\*|/|%|<|>")
+_RESERVED = frozenset(
+    "as break const continue else for function if import let loop package namespace return var void while".split()
+)
+_BAD_ESCAPE = "Syntax error: token recognition error at: "
+
+
+def tokens(text: str) -> list[Token]:
+    """The words of a text. Raises SyntaxIssue."""
+    found: list[Token] = []
+    at, size = 0, len(text)
+    while at < size:
+        if match := _SPACE.match(text, at):
+            at = match.end()
+            continue
+        start = at
+        if match := _RAW.match(text, at) or _STRING.match(text, at):
+            prefix = match["prefix"].lower()
+            body = next(match[name] for name in "abcd" if match[name] is not None)
+            value: Any = body if "r" in prefix else _unescape(body, start, text, is_bytes="b" in prefix)
+            if "b" in prefix:
+                value = value.encode() if isinstance(value, str) else value
+            found.append(Token("bytes" if "b" in prefix else "string", match[0], start, value))
+        elif match := _NUMBER.match(text, at):
+            found.append(_number(match[0], start))
+        elif match := _IDENT.match(text, at):
+            found.append(Token("ident", match[0], start))
+        elif match := _QUOTED_IDENT.match(text, at):
+            found.append(Token("quoted", match[0], start, match[0][1:-1]))
+        elif match := _OPS.match(text, at):
+            found.append(Token("op", match[0], start))
+        else:
+            rest = text[at:].split("\n")[0] if text[at] in "'\"" else text[at]
+            raise SyntaxIssue(start, f"{_BAD_ESCAPE}'{rest}'")
+        at = match.end()
+    found.append(Token("end", "<EOF>", size))
+    return found
+
+
+def _number(text: str, at: int) -> Token:
+    if text[-1] in "uU":
+        unsigned = int(text[:-1], 0) if text[:2].lower() == "0x" else int(text[:-1])
+        return Token("uint", text, at, unsigned)
+    if text[:2].lower() == "0x":
+        return Token("int", text, at, int(text, 16))
+    if any(char in text for char in ".eE"):
+        return Token("double", text, at, float(text))
+    return Token("int", text, at, int(text))
+
+
+_SIMPLE = {
+    "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
+    "\\": "\\", "'": "'", '"': '"', "`": "`", "?": "?",
+}  # fmt: skip
+_ESCAPE = re.compile(
+    r"\\(?:x([0-9a-fA-F]{2})|X([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.))", re.DOTALL
+)
+
+
+def _unescape(body: str, at: int, text: str, *, is_bytes: bool) -> str | bytes:
+    if "\\" not in body:
+        return body
+    out: list[bytes] = []
+    last = 0
+    for match in _ESCAPE.finditer(body):
+        out.append(body[last : match.start()].encode())
+        last = match.end()
+        hexadecimal = match[1] or match[2]
+        octal, plain = match[5], match[6]
+        if hexadecimal or octal:
+            code = int(hexadecimal, 16) if hexadecimal else int(octal, 8)
+            out.append(bytes([code]) if is_bytes else chr(code).encode())
+        elif match[3] or match[4]:
+            code = int(match[3] or match[4], 16)
+            if code > 0x10FFFF or 0xD800 <= code < 0xE000:
+                raise SyntaxIssue(at, "invalid unicode code point")
+            out.append(chr(code).encode())
+        elif plain in _SIMPLE:
+            out.append(_SIMPLE[plain].encode())
+        else:
+            raise SyntaxIssue(at, f"{_BAD_ESCAPE}'{text[at : at + match.end() + 1]}'")
+    out.append(body[last:].encode())
+    joined = b"".join(out)
+    return joined if is_bytes else joined.decode()
+
+
+_RELATIONS = {"==": "_==_", "!=": "_!=_", "<": "_<_", "<=": "_<=_", ">": "_>_", ">=": "_>=_"}
+_SUMS = {"+": "_+_", "-": "_-_"}
+_PRODUCTS = {"*": "_*_", "/": "_/_", "%": "_%_"}
+_STARTS = (
+    "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"
+)
+
+
+class Parser:
+    """Reads one expression. ``expand`` makes macros of calls, or says None."""
+
+    def __init__(self, text: str) -> None:
+        from shim.cel import macros  # they build trees with this module's words
+
+        if len(text) > MAX_LENGTH:
+            raise SyntaxIssue(0, f"expression code point size exceeds limit: size: {len(text)}, limit {MAX_LENGTH}")
+        self._expand = macros.expand
+        self._tokens = tokens(text)
+        self._next = 0
+        self._depth = 0
+
+    def parse(self) -> Node:
+        node = self._expression()
+        token = self._tokens[self._next]
+        if token.kind != "end":
+            self._unexpected(token, "<EOF>")
+        return node
+
+    def _peek(self) -> Token:
+        return self._tokens[self._next]
+
+    def _take(self, *texts: str) -> Token | None:
+        token = self._tokens[self._next]
+        if token.text in texts and (token.kind == "op" or (token.kind == "ident" and token.text == "in")):
+            self._next += 1
+            return token
+        return None
+
+    def _need(self, text: str) -> Token:
+        token = self._take(text)
+        if token is None:
+            self._unexpected(self._peek(), f"'{text}'")
+        assert token is not None
+        return token
+
+    def _unexpected(self, token: Token, expected: str) -> None:
+        if expected == "<EOF>":
+            message = f"Syntax error: extraneous input '{token.text}' expecting <EOF>"
+            if token.kind in ("string", "ident", "int", "uint", "double", "bytes"):
+                message = f"Syntax error: mismatched input '{token.text}' expecting <EOF>"
+        elif token.kind == "end" or expected.startswith("{"):
+            message = f"Syntax error: mismatched input '{token.text}' expecting {expected}"
+        else:
+            message = f"Syntax error: mismatched input '{token.text}' expecting {expected}"
+        raise SyntaxIssue(token.at, message)
+
+    def _expression(self) -> Node:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise SyntaxIssue(-1, f"expression recursion limit exceeded: {MAX_DEPTH}")
+        node = self._or()
+        if question := self._take("?"):
+            then = self._or()
+            self._need(":")
+            node = Call(question.at, "_?_:_", None, [node, then, self._expression()])
+        self._depth -= 1
+        return node
+
+    def _or(self) -> Node:
+        return self._balanced("||", "_||_", self._and)
+
+    def _and(self) -> Node:
+        return self._balanced("&&", "_&&_", self._relation)
+
+    def _balanced(self, text: str, function: str, operand: Any) -> Node:
+        """A chain of the same logical operator: a balanced tree of it, so that long chains are not deep."""
+        terms, places = [operand()], []
+        while token := self._take(text):
+            places.append(token.at)
+            terms.append(operand())
+
+        def tree(low: int, high: int) -> Node:
+            middle = (low + high + 1) // 2
+            left = terms[middle] if middle == low else tree(low, middle - 1)
+            right = terms[middle + 1] if middle == high else tree(middle + 1, high)
+            return Call(places[middle], function, None, [left, right])
+
+        return terms[0] if len(terms) == 1 else tree(0, len(places) - 1)
+
+    def _relation(self) -> Node:
+        node = self._sum()
+        while token := self._take(*_RELATIONS, "in"):
+            function = "@in" if token.text == "in" else _RELATIONS[token.text]
+            node = Call(token.at, function, None, [node, self._sum()])
+        return node
+
+    def _sum(self) -> Node:
+        node = self._product()
+        while token := self._take(*_SUMS):
+            node = Call(token.at, _SUMS[token.text], None, [node, self._product()])
+        return node
+
+    def _product(self) -> Node:
+        node = self._unary()
+        while token := self._take(*_PRODUCTS):
+            node = Call(token.at, _PRODUCTS[token.text], None, [node, self._unary()])
+        return node
+
+    def _unary(self) -> Node:
+        first = self._peek()
+        count = 0
+        while self._take("!"):
+            count += 1
+        if count:
+            node = self._member()
+            return Call(first.at, "!_", None, [node]) if count % 2 else node
+        while self._take("-"):
+            count += 1
+        if count:
+            following = self._peek()
+            if count % 2 and following.kind in ("int", "double"):
+                self._tokens[self._next] = following._replace(value=-following.value)
+                return self._member()
+            node = self._member()
+            return Call(first.at, "-_", None, [node]) if count % 2 else node
+        return self._member()
+
+    def _member(self) -> Node:
+        node = self._primary()
+        while True:
+            if dot := self._take("."):
+                optional = bool(self._take("?"))
+                name = self._peek()
+                if name.kind not in ("ident", "quoted") or name.text == "in":
+                    self._unexpected(name, "IDENTIFIER")
+                self._next += 1
+                if not optional and name.kind == "ident" and (paren := self._take("(")):
+                    args = self._arguments(")")
+                    node = self._expand(name.text, node, args, paren.at) or Call(paren.at, name.text, node, args)
+                else:
+                    field = name.value if name.kind == "quoted" else name.text
+                    node = Select(dot.at, node, field, optional=optional)
+            elif bracket := self._take("["):
+                function = "_[?_]" if self._take("?") else "_[_]"
+                index = self._expression()
+                self._need("]")
+                node = Call(bracket.at, function, None, [node, index])
+            elif isinstance(node, Ident | Select) and self._peek().text == "{" and (name_of := _dotted(node)):
+                brace = self._need("{")
+                node = StructNode(brace.at, name_of, self._fields())
+            else:
+                return node
+
+    def _primary(self) -> Node:
+        token = self._peek()
+        self._next += 1
+        if token.kind == "int":
+            if not -(2**63) <= token.value < 2**63:
+                raise SyntaxIssue(token.at, "invalid int literal")
+            return Literal(token.at, token.value)
+        if token.kind == "uint":
+            if token.value >= 2**64:
+                raise SyntaxIssue(token.at, "invalid uint literal")
+            return Literal(token.at, UInt(token.value))
+        if token.kind in ("double", "string", "bytes"):
+            return Literal(token.at, token.value)
+        if token.kind == "ident" and token.text != "in":
+            return self._identifier(token)
+        if token.text == "." and self._peek().kind == "ident":
+            name = self._peek()
+            self._next += 1
+            return self._identifier(name._replace(text=f".{name.text}"))
+        if token.text == "(":
+            node = self._expression()
+            self._need(")")
+            return node
+        if token.text == "[":
+            return self._list(token)
+        if token.text == "{":
+            return self._map(token)
+        self._unexpected(token, _STARTS)
+        raise AssertionError
+
+    def _identifier(self, token: Token) -> Node:
+        if token.text in ("true", "false"):
+            return Literal(token.at, token.text == "true")
+        if token.text == "null":
+            return Literal(token.at, None)
+        if token.text in _RESERVED:
+            raise SyntaxIssue(token.at, f"reserved identifier: {token.text}")
+        if paren := self._take("("):
+            args = self._arguments(")")
+            expanded = self._expand(token.text, None, args, paren.at)
+            return expanded or Call(paren.at, token.text, None, args)
+        return Ident(token.at, token.text)
+
+    def _arguments(self, end: str) -> list[Node]:
+        found: list[Node] = []
+        while not self._take(end):
+            if found:
+                self._need(",")
+            found.append(self._expression())
+        return found
+
+    def _list(self, bracket: Token) -> Node:
+        items: list[Node] = []
+        optional = set()
+        while not self._take("]"):
+            if items:
+                self._need(",")
+                if self._take("]"):
+                    break
+            if self._take("?"):
+                optional.add(len(items))
+            items.append(self._expression())
+        return ListNode(bracket.at, items, frozenset(optional))
+
+    def _map(self, brace: Token) -> Node:
+        entries: list[tuple[Node, Node, bool]] = []
+        while not self._take("}"):
+            if entries:
+                self._need(",")
+                if self._take("}"):
+                    break
+            optional = bool(self._take("?"))
+            key = self._expression()
+            self._need(":")
+            entries.append((key, self._expression(), optional))
+        return MapNode(brace.at, entries)
+
+    def _fields(self) -> list[tuple[str, Node, bool, int]]:
+        fields: list[tuple[str, Node, bool, int]] = []
+        while not self._take("}"):
+            if fields:
+                self._need(",")
+                if self._take("}"):
+                    break
+            optional = bool(self._take("?"))
+            name = self._peek()
+            if name.kind not in ("ident", "quoted"):
+                self._unexpected(name, "IDENTIFIER")
+            self._next += 1
+            colon = self._need(":")
+            field = name.value if name.kind == "quoted" else name.text
+            fields.append((field, self._expression(), optional, colon.at))
+        return fields
+
+
+def _dotted(node: Node) -> str:
+    """``a.b.c`` as a name, or "" where it is none."""
+    if isinstance(node, Ident):
+        return node.name
+    if isinstance(node, Select) and not node.test and not node.optional:
+        before = _dotted(node.operand)
+        return f"{before}.{node.field}" if before else ""
+    return ""
+
+
+dotted = _dotted
+
+
+def parse(text: str) -> Node:
+    """The tree of an expression. Raises SyntaxIssue."""
+    return Parser(text).parse()
