@@ -16,6 +16,8 @@ from netproxy.dns.server import serve
 from netproxy.dns.zone import Zone
 from netproxy.links import routes
 from netproxy.nodes import PodRoutes
+from netproxy.policies.enforcer import PolicyEnforcer
+from netproxy.policies.tracker import Tracker as PolicyTracker
 from netproxy.services.compiler import Place
 from netproxy.services.proxy import ServiceProxy
 from netproxy.services.tracker import Tracker
@@ -36,6 +38,8 @@ async def run(settings: NetProxySettings, ready: Callable[[], None]) -> None:
         answers = Answers(follow(services, slices, Zone(settings.cluster_domain)))
         outside = Forwarder(machine_servers(settings.upstream_dns))
         pod_routes = PodRoutes(nodes, settings.node_name)
+        subjects = Informer(client, r.NETWORKPOLICIES), Informer(client, r.PODS), Informer(client, r.NAMESPACES)
+        policies = PolicyEnforcer(PolicyTracker(*subjects, node=settings.node_name))
 
         # in a thread: netlink connections have an event loop of their own
         await asyncio.to_thread(routes.hold_services, settings.service_cidr, settings.cluster_dns, settings.node_ip)
@@ -43,6 +47,7 @@ async def run(settings: NetProxySettings, ready: Callable[[], None]) -> None:
             for informer in (services, slices, nodes):
                 tasks.create_task(informer.run(), name=f"watch {informer.gvr.resource}")
             tasks.create_task(pod_routes.run(), name="routes to pods")
+            tasks.create_task(policies.run(), name="network policies")
             await services.synced()
             await slices.synced()
             listening = asyncio.Event()

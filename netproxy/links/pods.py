@@ -7,14 +7,19 @@ meet. The thread is in the node's network namespace, as the process is.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
-from netproxy.links import bridge, hostports, netlink, veth
+from netproxy.links import bridge, hostports, netlink, newcomers, veth
 from netproxy.links.ipam import Leases
 
+log = logging.getLogger(__name__)
+
+PATIENCE = 5.0  # seconds; enforcing takes some 30 ms
+POLL = 0.01
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -42,6 +47,7 @@ class PodLinks:
         self._bridge: int | None = None
         self._mtu = 1500
         self._leaving: set[str] = set()
+        self._waiting: set[str] = set()  # sandboxes whose packets are held back; see links.newcomers
 
     async def ready(self) -> bool:
         """Whether pods can be attached: the node has its pod CIDR and bridge."""
@@ -54,6 +60,23 @@ class PodLinks:
     async def attach(self, sandbox: str, netns: str, ports: Iterable[HostPort] = ()) -> str:
         """Wire the namespace up and return the pod's address. Repeating it returns the same address."""
         return await self._do(self._attach, sandbox, netns, tuple(ports))
+
+    async def filtered(self, sandbox: str) -> None:
+        """Return once network policies are in force for a pod; at once where there are none.
+
+        Who enforces them learns the pod's address from its status, so that has to be on its way. Without an enforcer
+        the pod starts all the same after a while, but nothing is forwarded for it.
+        """
+        if sandbox not in self._waiting:
+            return
+        self._waiting.discard(sandbox)
+        address = self._leases.held[sandbox].address
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while await self._do(newcomers.waits, address):  # noqa: ASYNC110  # the kernel has no event for it
+                    await asyncio.sleep(POLL)
+        except TimeoutError:
+            log.warning("%s is cut off until network policies are in force, after %g s still", address, PATIENCE)
 
     async def detach(self, sandbox: str) -> None:
         """Free the address, the interface and host ports. Idempotent; the namespace may be gone already."""
@@ -89,7 +112,10 @@ class PodLinks:
         if self._bridge is None:
             raise RuntimeError("the node has no pod CIDR yet")
         wanted = [(port.host_port, port.container_port, port.protocol, port.host_ip) for port in ports]
+        known = sandbox in self._leases.held
         lease = self._leases.acquire(sandbox, wanted)
+        if not known and newcomers.hold_back(lease.address):  # before the link is there: it cannot send earlier
+            self._waiting.add(sandbox)
         with netlink.connect() as kernel:
             veth.attach(kernel, sandbox, netns, self._bridge, lease.address, self._leases.gateway, self._mtu)
         if wanted:
@@ -105,6 +131,7 @@ class PodLinks:
         had_ports = any(self._leases.held[sandbox].ports for sandbox in leaving)
         with netlink.connect() as kernel:
             veth.remove(kernel, leaving)
+        self._waiting.difference_update(leaving)
         for sandbox in leaving:
             self._leases.release(sandbox)  # after the link is gone: nobody else can have the address before
         if had_ports:

@@ -130,18 +130,19 @@ while True:
 """
 
 
-def http_get(address: str, port: int, inside: Path | None = None) -> str:
-    """What an HTTP server answers; an empty text when nobody does within two seconds."""
-    script = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=2).read().decode())"
-    return run(sys.executable, "-Sc", script, f"http://{address}:{port}/", inside=inside).strip()
+def http_get(address: str, port: int, inside: Path | None = None, patience: float = 2) -> str:
+    """What an HTTP server answers; an empty text when nobody does within so many seconds."""
+    ask = "u.urlopen(sys.argv[1], timeout=float(sys.argv[2]))"
+    script = f"import sys, urllib.request as u; print({ask}.read().decode())"
+    return run(sys.executable, "-Sc", script, f"http://{address}:{port}/", str(patience), inside=inside).strip()
 
 
-def udp_ask(address: str, port: int, inside: Path | None = None) -> str:
-    """What a datagram server answers; an empty text when nobody does within two seconds."""
+def udp_ask(address: str, port: int, inside: Path | None = None, patience: float = 2) -> str:
+    """What a datagram server answers; an empty text when nobody does within so many seconds."""
     with namespaces.inside(inside) if inside else contextlib.nullcontext():
         asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with asking:
-        asking.settimeout(2)
+        asking.settimeout(patience)
         asking.sendto(b"?", (address, port))
         try:
             return asking.recv(100).decode()

@@ -18,10 +18,12 @@ from netproxy.links import PodLinks, namespaces, virtual
 from netproxy.services.model import SERVICE_NAME
 from netproxy.tests.kernel import HTTP_SERVER, UDP_SERVER, eventually, namespace, running
 from shim.api.meta import Object
+from shim.api.status import ApiError
 from shim.client import Client
 from shim.client import resource as r
 
 NAME = f"npx{os.getpid() % 1000}"  # its own for each run: several may be under way
+HTTP_PORT = {"containerPort": 8080, "name": "http"}
 T = TypeVar("T")
 
 
@@ -95,6 +97,44 @@ class World:
             await client.create(r.ENDPOINTSLICES, piece, "default")
 
         self.api(write)
+
+    def announce(self, name: str, **labels: str) -> None:
+        """Tell the API about a pod, as its kubelet does, or give it other labels."""
+        pod = self.pods[name]
+        spec = {"nodeName": pod.node.name, "containers": [{"name": "main", "image": "busybox", "ports": [HTTP_PORT]}]}
+        made = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
+        status = {"status": {"phase": "Running", "podIP": pod.address, "podIPs": [{"ip": pod.address}]}}
+
+        async def write(client: Client) -> None:
+            with contextlib.suppress(ApiError):  # there is no controller to make it
+                await client.create(r.SERVICEACCOUNTS, {"metadata": {"name": "default"}}, "default")
+            try:
+                await client.create(r.PODS, made, "default")
+            except ApiError:
+                await client.patch(r.PODS, name, {"metadata": {"labels": labels}}, "default")
+            await client.patch(r.PODS, name, status, "default", subresource="status")
+
+        self.api(write)
+
+    def policy(self, name: str, **spec: Any) -> None:
+        """Make a NetworkPolicy, or change it as a whole."""
+        made = {"metadata": {"name": name}, "spec": {"podSelector": {}, **spec}}
+
+        async def write(client: Client) -> None:
+            with contextlib.suppress(ApiError):
+                await client.delete(r.NETWORKPOLICIES, name, "default")
+            await client.create(r.NETWORKPOLICIES, made, "default")
+
+        self.api(write)
+
+    def no_policies(self) -> None:
+        """Remove every NetworkPolicy."""
+
+        async def clear(client: Client) -> None:
+            for policy in (await client.list(r.NETWORKPOLICIES, "default"))["items"]:
+                await client.delete(r.NETWORKPOLICIES, policy["metadata"]["name"], "default")
+
+        self.api(clear)
 
     def start_proxy(self, node: Node) -> None:
         """Start a node's netproxy; it is ready when this returns."""

@@ -176,6 +176,7 @@ async def start_container(state: PodState, step: StartContainer, sandbox: str) -
     found = names.find_container(state.pod, name)
     assert found is not None
     try:
+        await node.network.filtered(sandbox)
         async with node.starting:
             run = await _create_and_start(state, step, found[1], sandbox)
         state.waiting.pop(name, None)

@@ -29,6 +29,9 @@ class PodNetwork(Protocol):
     async def attach(self, sandbox: str, netns: str, ports: tuple[HostPort, ...] = ()) -> str:
         """Wire the namespace up and return the pod's address. Repeating it returns the same address."""
 
+    async def filtered(self, sandbox: str) -> None:
+        """Return once network policies are in force for the pod, whose status with its address is on its way."""
+
     async def detach(self, sandbox: str) -> None:
         """Free the address, the interface and host ports. Idempotent; the namespace may be gone already."""
 

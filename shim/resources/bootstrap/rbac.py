@@ -27,6 +27,11 @@ OWN = {
         * | * | *
         * | *
     """,
+    # Upstream leaves network policies to plug-ins, each with a role of its own; here the proxy enforces them.
+    "shim:network-policies": """
+        list watch | networking.k8s.io | networkpolicies
+        list watch | core | pods namespaces
+    """,
 }
 
 AGGREGATED = {
@@ -54,6 +59,7 @@ BINDINGS = {
     "system:service-account-issuer-discovery": "G:system:serviceaccounts",
     "system:volume-scheduler": "U:system:kube-scheduler",
     "shim:controllers": "U:system:kube-controller-manager",
+    "shim:network-policies": "U:system:kube-proxy G:system:nodes",
     **{role: f"S:{role.removeprefix('system:controller:')}" for role in CONTROLLERS},
 }
 
