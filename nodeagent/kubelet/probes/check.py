@@ -1,7 +1,8 @@
-"""One check of one container: http, tcp or a command. Its answer, in the words of the event that tells of it."""
+"""One check of one container: http, tcp, gRPC or a command. Its answer, in the words of the event that tells of it."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shlex
@@ -13,6 +14,7 @@ import aiohttp
 
 from nodeagent.engine.contract import Engine, EngineError
 from nodeagent.kubelet import commands
+from nodeagent.kubelet.probes import grpc
 from shim.api.meta import Object
 
 
@@ -39,7 +41,9 @@ async def check(
         return await _http(http, told, container, ip, timeout)
     if told := probe.get("tcpSocket"):
         return await _tcp(told, container, ip, timeout)
-    return Outcome("error", f"{', '.join(set(probe) & {'grpc'}) or 'such'} probes are not built yet")
+    if told := probe.get("grpc"):
+        return await _grpc(ip, int(told["port"]), told.get("service") or "", timeout)
+    return Outcome("error", "missing probe handler")
 
 
 async def _command(engine: Engine, run: str, argv: Sequence[str], timeout: float) -> Outcome:
@@ -84,6 +88,39 @@ async def _tcp(told: Object, container: Object, ip: str, timeout: float) -> Outc
     except OSError as error:
         return Outcome("failure", f"dial tcp {host}:{port}: connect: {_reason(error)}", refused=_refused(error))
     return SUCCESS
+
+
+async def _grpc(ip: str, port: int, service: str, timeout: float) -> Outcome:
+    """Any failure is the container's: servers are told apart from their absence by the message alone."""
+    address = f"{ip}:{port}"
+    over = asyncio.get_running_loop().time() + timeout
+    try:
+        async with asyncio.timeout_at(over):
+            reader, writer = await asyncio.open_connection(ip, port)
+    except (TimeoutError, OSError) as error:
+        # a gRPC client goes on trying to connect until its time is over
+        refused = isinstance(error, OSError) and _refused(error)
+        said = f'timeout: failed to connect service "{address}" within {timeout:g}s: context deadline exceeded'
+        return Outcome("failure", said, refused=refused)
+    try:
+        async with asyncio.timeout_at(over):
+            status = await grpc.ask(reader, writer, address, service)
+    except TimeoutError:
+        return Outcome("failure", f"timeout: health rpc did not complete within {timeout:g}s")
+    except OSError as error:
+        return Outcome("failure", f"error: health rpc probe failed: {error}")
+    except grpc.CallFailed as error:
+        if error.code == grpc.UNIMPLEMENTED:
+            known = "this server does not implement the grpc health protocol (grpc.health.v1.Health)"
+            return Outcome("failure", f"error: {known}: {error.message}")
+        if error.code == grpc.DEADLINE_EXCEEDED:
+            return Outcome("failure", f"timeout: health rpc did not complete within {timeout:g}s")
+        return Outcome("failure", f"error: health rpc probe failed: {error}")
+    finally:
+        writer.close()
+    if status is not grpc.Serving.SERVING:
+        return Outcome("failure", f'service unhealthy (responded with "{status.name}")')
+    return Outcome("success", "service healthy")
 
 
 def _refused(error: OSError) -> bool:
