@@ -106,9 +106,14 @@ def termination_message(state: ContainerState) -> str:
     text = _tail(labels.get(names.CONTAINER_MESSAGE_PATH, ""), MESSAGE_LIMIT, from_start=True)
     if not text and state.exit_code and labels.get(names.CONTAINER_MESSAGE_POLICY) == "FallbackToLogsOnError":
         lines = _tail(labels.get(names.CONTAINER_LOG, ""), 4 * LOG_LIMIT).splitlines()[-LOG_LINES:]
-        # CRI's format: time, stream, tag, text
-        text = "".join(line.split(" ", 3)[3] + "\n" for line in lines if line.count(" ") >= 3)[-LOG_LIMIT:]
+        text = "".join(_said(line) for line in lines)[-LOG_LIMIT:]
     return text
+
+
+def _said(line: str) -> str:
+    """What the container wrote, of a line in CRI's format: time, stream, tag, text. Only full lines (F) end."""
+    _, _, tag, text = [*line.split(" ", 3), "", "", "", ""][:4]
+    return text if tag == "P" else text + "\n" if tag else ""
 
 
 def _tail(path: str, limit: int, *, from_start: bool = False) -> str:

@@ -5,11 +5,12 @@ import os
 import pytest
 from stories import container, pod
 
-from nodeagent.engine.contract import Image, ImageConfig
-from nodeagent.kubelet import identity, resources
+from nodeagent.engine.contract import ContainerState, Image, ImageConfig
+from nodeagent.kubelet import identity, names, resources
 from nodeagent.kubelet.containerspec import shown_image
 from nodeagent.kubelet.errors import ConfigError
 from nodeagent.kubelet.images import ImageMissing, PodImages
+from nodeagent.kubelet.inventory import termination_message
 from nodeagent.kubelet.restarts import go_duration, next_delay, waits_until
 from nodeagent.kubelet.security import DEFAULT_CAPABILITIES, security_of
 from nodeagent.kubelet.statuswriter import status_patch
@@ -134,3 +135,15 @@ def test_the_image_is_shown_by_its_full_name():
     image = Image("sha256:1", ("docker.io/library/busybox:latest", "docker.io/library/busybox:1"), (), 1, ImageConfig())
     assert shown_image("busybox", image) == "docker.io/library/busybox:latest"
     assert shown_image("busybox:1", image) == "docker.io/library/busybox:1"
+
+
+def test_a_failed_container_may_leave_the_end_of_its_log_as_its_message(tmp_path):
+    log = tmp_path / "0.log"
+    log.write_text("T stdout P one \nT stdout F line\nT stderr F and  more\nT stdout P the end\n")
+    labels = {names.CONTAINER_LOG: str(log), names.CONTAINER_MESSAGE_POLICY: "FallbackToLogsOnError"}
+
+    def message(exit_code: int) -> str:
+        return termination_message(ContainerState("c", "s", "i", "exited", labels, exit_code=exit_code))
+
+    assert message(1) == "one line\nand  more\nthe end"
+    assert message(0) == ""
