@@ -65,13 +65,15 @@ def chosen(enable: Iterable[str] = (), disable: Iterable[str] = ()) -> tuple[Plu
 class Chain:
     """Runs the plugins that care for a request's resource.
 
-    A writer calls ``mutate`` before the strategy prepares and validates the object and ``validate`` after it,
-    so that a client hears of a malformed object before it hears of a quota; ``admit`` is both at once.
+    A writer calls ``mutate`` before the strategy prepares and validates the object, ``validate`` after it, so that a
+    client hears of a malformed object before it hears of a policy, and ``charge`` just before it writes; ``admit`` is
+    the first two at once.
     """
 
     def __init__(self, reader: Reader, plugins: Iterable[Plugin] | None = None) -> None:
         self._reader = reader
         self._plugins = chosen() if plugins is None else tuple(plugins)
+        self._charging = [plugin for plugin in self._plugins if type(plugin).charge is not Plugin.charge]
         self._concerned: dict[tuple[str, str], tuple[Plugin, ...]] = {}
 
     async def mutate(self, request: Request) -> list[str]:
@@ -85,6 +87,11 @@ class Chain:
         for plugin in self._for(request):
             await plugin.validate(request, self._reader)
         return request.warnings
+
+    async def charge(self, request: Request) -> None:
+        """Gather what else must change with this write. Whoever asked calls ``request.finish()`` after the write."""
+        for plugin in self._charging:
+            await plugin.charge(request, self._reader)
 
     async def admit(self, request: Request) -> list[str]:
         """Both, for writes whose object the server makes itself."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shim.admission.pod_amounts import Amounts, parsed, pod_total
 from shim.admission.request import CREATE, UPDATE, Plugin, Reader, Request, refuse, together
 from shim.api.meta import GVR, Object
+from shim.api.pod_amounts import Amounts, parsed, pod_total
 
 LIMIT_RANGES = GVR("", "v1", "limitranges")
 ANNOTATION = "kubernetes.io/limit-ranger"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,6 +30,14 @@ class Who(Protocol):
         """``UserInfo`` of authentication.k8s.io."""
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """An object that is changed by a request besides its own, from the revision it has: both happen, or neither."""
+
+    gvr: GVR
+    obj: Object
+
+
 @dataclass(slots=True)
 class Request:
     """One write. ``obj`` is what would be stored and may be changed in place; ``old`` is what is stored now."""
@@ -48,6 +56,15 @@ class Request:
     """Texts for Warning headers."""
     annotations: dict[str, str] = field(default_factory=dict)
     """What the audit log is to say of this request."""
+    charges: list[Charge] = field(default_factory=list)
+    held: list[Callable[[], None]] = field(default_factory=list)
+    """What lets others go on once this write is done."""
+
+    def finish(self) -> None:
+        """The write has happened, or has failed: let others go on, and forget what it was charged."""
+        while self.held:
+            self.held.pop()()
+        self.charges.clear()
 
     def is_for(self, resource: str, *operations: str, group: str = "", subresource: str = "") -> bool:
         """Whether this is a write of the resource (itself, or this subresource) by one of the operations."""
@@ -73,7 +90,8 @@ class Reader(Protocol):
 class Plugin:
     """One rule. It may change the object of a request (``mutate``), then have its say on the result (``validate``).
 
-    Both raise ApiError to refuse. All plugins mutate before the first one validates.
+    What must be right at the very moment of the write is said last (``charge``), and again whenever another writer
+    came in between. All raise ApiError to refuse. All plugins mutate before the first one validates.
     """
 
     resources: tuple[tuple[str, str], ...] = ()
@@ -82,6 +100,8 @@ class Plugin:
     async def mutate(self, request: Request, reader: Reader) -> None: ...
 
     async def validate(self, request: Request, reader: Reader) -> None: ...
+
+    async def charge(self, request: Request, reader: Reader) -> None: ...
 
 
 def refuse(request: Request, why: str) -> ApiError:

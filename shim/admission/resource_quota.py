@@ -1,144 +1,108 @@
 """ResourceQuotas: how many objects, and how much of everything, a namespace may hold.
 
-What is used is counted from the objects themselves at each creation, so no usage can drift from the truth.
-Two creations at the same moment may both see room for one; the next is refused.
+A write that takes more adds to ``status.used`` of every quota it falls under, in the same transaction that stores its
+object: both happen or neither does, so that no two writers can have the last of something, and no failed write leaves
+a trace. Writers of one namespace go one after the other for as long as the store takes. What is given back is counted
+by the quota controller, which cannot undo a charge it has not seen: it writes only over the revision it read.
 """
 
 from __future__ import annotations
 
-from shim.admission.pod_amounts import Amounts, pod_total
-from shim.admission.request import CREATE, Plugin, Reader, Request, refuse
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from shim.admission.request import CREATE, UPDATE, Charge, Plugin, Reader, Request, refuse
+from shim.api import quota as rules
 from shim.api.meta import GVR, Object
-from shim.api.quantity import Quantity
-from shim.resources.amounts import amount
-from shim.resources.pods.qos import qos_class
+from shim.api.pod_amounts import Amounts, parsed
+from shim.api.quantity import ZERO
 
 QUOTAS = GVR("", "v1", "resourcequotas")
-_ONE = Quantity(10**9)
-_COUNTED = ("configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers", "resourcequotas", "secrets")
-_COMPUTE = ("cpu", "memory", "ephemeral-storage")
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What a request takes of one quota."""
+
+    quota: Object
+    amounts: Amounts
 
 
 class ResourceQuota(Plugin):
-    async def validate(self, request: Request, reader: Reader) -> None:
-        if request.operation != CREATE or request.subresource or not request.namespace or request.obj is None:
+    def __init__(self) -> None:
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def charge(self, request: Request, reader: Reader) -> None:
+        namespace = request.namespace
+        if not namespace or request.obj is None or not _handles(request) or not reader.list(QUOTAS, namespace):
             return
-        for quota in reader.list(QUOTAS, request.namespace):
-            self._check(request, reader, quota)
-
-    def _check(self, request: Request, reader: Reader, quota: Object) -> None:
-        assert request.obj is not None
-        name, spec = quota["metadata"]["name"], quota.get("spec") or {}
-        hard = {key: amount(text) for key, text in (spec.get("hard") or {}).items()}
-        if not hard or not _in_scope(request, request.obj, spec):
-            return
-        _must_specify(request, name, hard)
-        wanted = {key: value for key, value in _usage(request, request.obj).items() if key in hard and value}
-        if not wanted:
-            return
-        used: Amounts = {}
-        for each in reader.list(request.resource.storage or request.resource.gvr, request.namespace):
-            if _in_scope(request, each, spec):
-                for key, value in _usage(request, each).items():
-                    if key in wanted:
-                        used[key] = used[key] + value if key in used else value
-        over = sorted(key for key in wanted if used.get(key, Quantity(0)) + wanted[key] > hard[key])
-        if over:
-            parts = (("requested", wanted), ("used", used), ("limited", hard))
-            text = ", ".join(
-                f"{what}: {','.join(f'{key}={values.get(key, Quantity(0))}' for key in over)}" for what, values in parts
-            )
-            raise refuse(request, f"exceeded quota: {name}, {text}")
+        turn = self._turns.setdefault(namespace, asyncio.Lock())
+        await turn.acquire()
+        request.held.append(turn.release)
+        for due in _due(request, reader.list(QUOTAS, namespace)):
+            hard, used = (parsed(due.quota["status"].get(field)) for field in ("hard", "used"))
+            total = rules.added(used, due.amounts)
+            over = sorted(name for name in due.amounts if total[name] > hard[name])
+            if over and request.subresource != "status":
+                parts = (("requested", due.amounts), ("used", used), ("limited", hard))
+                shown = (
+                    f"{what}: {','.join(f'{name}={values.get(name, ZERO)}' for name in over)}" for what, values in parts
+                )
+                raise refuse(request, f"exceeded quota: {due.quota['metadata']['name']}, {', '.join(shown)}")
+            status = {**due.quota["status"], "used": {name: str(total[name]) for name in sorted(total)}}
+            request.charges.append(Charge(QUOTAS, {**due.quota, "status": status}))
 
 
-def _usage(request: Request, obj: Object) -> Amounts:
-    """What one object takes of everything a quota can name."""
-    resource = request.resource
-    if resource.name == "pods" and (obj.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
-        return {}
-    counted = f"{resource.name}.{resource.group}" if resource.group else resource.name
-    usage: Amounts = {f"count/{counted}": _ONE}
-    if resource.group:
-        return usage
-    if resource.name in _COUNTED:
-        usage[resource.name] = _ONE
-    spec = obj.get("spec") or {}
-    if resource.name == "pods":
-        requests, limits = pod_total(spec, "requests"), pod_total(spec, "limits")
-        for key, value in requests.items():
-            usage[f"requests.{key}"] = value
-            if key in _COMPUTE:
-                usage[key] = value
-        usage |= {f"limits.{key}": value for key, value in limits.items()}
-    elif resource.name == "services":
-        usage["services"] = _ONE
-        ports = Quantity(len(spec.get("ports") or ()) * 10**9)
-        if spec.get("type") in ("NodePort", "LoadBalancer"):
-            usage["services.nodeports"] = ports
-        if spec.get("type") == "LoadBalancer":
-            usage["services.loadbalancers"] = _ONE
-    elif resource.name == "persistentvolumeclaims":
-        storage = amount(((spec.get("resources") or {}).get("requests") or {}).get("storage", "0"))
-        usage["requests.storage"] = storage
-        if spec.get("storageClassName"):
-            prefix = f"{spec['storageClassName']}.storageclass.storage.k8s.io"
-            usage[f"{prefix}/requests.storage"] = storage
-            usage[f"{prefix}/persistentvolumeclaims"] = _ONE
-    return usage
-
-
-def _must_specify(request: Request, quota: str, hard: Amounts) -> None:
-    """A pod that does not say what it takes could not be counted."""
-    if request.resource.name != "pods" or request.obj is None:
-        return
-    missing: dict[str, list[str]] = {}
-    spec = request.obj["spec"]
-    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
-        resources = container.get("resources") or {}
-        for key in hard:
-            field, _, name = key.partition(".") if key.startswith(("requests.", "limits.")) else ("requests", "", key)
-            if name not in _COMPUTE or name in (spec.get("resources") or {}).get(field, ()):
-                continue
-            if name not in (resources.get(field) or ()):
-                missing.setdefault(container.get("name", ""), []).append(key)
-    if missing:
-        by_need: dict[str, list[str]] = {}
-        for container, keys in missing.items():
-            for key in keys:
-                by_need.setdefault(key, []).append(container)
-        text = "; ".join(f"{key} for: {','.join(sorted(names))}" for key, names in sorted(by_need.items()))
-        raise refuse(request, f"failed quota: {quota}: must specify {text}")
-
-
-def _in_scope(request: Request, obj: Object, spec: Object) -> bool:
-    """Whether a quota with scopes speaks of this object; scopes speak of pods alone."""
-    scopes = [{"scopeName": name, "operator": "Exists"} for name in spec.get("scopes") or ()]
-    scopes += (spec.get("scopeSelector") or {}).get("matchExpressions") or ()
-    if not scopes:
-        return True
-    if request.resource.name != "pods" or request.resource.group:
+def _handles(request: Request) -> bool:
+    """Whether this write can take more of anything."""
+    resource, operation = request.resource, request.operation
+    kind = rules.qualified(resource.group, resource.name)
+    if kind in rules.UNCOUNTED or "list" not in resource.verbs:
         return False
-    pod = obj.get("spec") or {}
-    terminating = pod.get("activeDeadlineSeconds") is not None
-    best_effort = qos_class(pod) == "BestEffort"
-    for scope in scopes:
-        name, operator = scope.get("scopeName"), scope.get("operator", "Exists")
-        held = {
-            "Terminating": terminating,
-            "NotTerminating": not terminating,
-            "BestEffort": best_effort,
-            "NotBestEffort": not best_effort,
-        }.get(name or "")
-        if held is False:
-            return False
-        if name == "PriorityClass":
-            found, values = pod.get("priorityClassName") or "", scope.get("values") or ()
-            fits = {
-                "Exists": bool(found),
-                "DoesNotExist": not found,
-                "In": found in values,
-                "NotIn": found not in values,
-            }
-            if not fits.get(operator, False):
-                return False
-    return True
+    if operation == CREATE:
+        return not request.subresource
+    if operation != UPDATE or request.obj is None or request.old is None:
+        return False
+    match kind, request.subresource:
+        case "pods", "":  # it may have changed its scope
+            return rules.is_terminating(request.obj) != rules.is_terminating(request.old)
+        case "persistentvolumeclaims", "status":
+            new, old = request.obj, request.old
+            return rules.storage_of(new) != rules.storage_of(old) or (
+                rules.attributes_classes(new) != rules.attributes_classes(old)
+            )
+        case ("pods", "resize") | ("services" | "persistentvolumeclaims", ""):
+            return True
+    return False
+
+
+def _due(request: Request, quotas: list[Object]) -> Iterator[_Due]:
+    """What each quota is charged. Raises ApiError where one cannot be applied."""
+    obj, old, resource = request.obj, request.old, request.resource
+    assert obj is not None
+    kind = rules.qualified(resource.group, resource.name)
+    measure = rules.measure_of(kind)
+    concerned: list[tuple[Object, list[str]]] = []
+    for quota in quotas:
+        status, name = quota.get("status") or {}, quota["metadata"]["name"]
+        limited = sorted(filter(measure.named, status.get("hard") or ()))
+        if not limited or not rules.covers(quota, measure, obj):
+            continue
+        if kind == "pods" and (unsaid := rules.unsaid(obj["spec"], limited)):
+            raise refuse(request, f"failed quota: {name}: must specify {unsaid}")
+        if not set(limited) <= set(status.get("used") or ()):
+            raise refuse(request, f"status unknown for quota: {name}, resources: {','.join(limited)}")
+        concerned.append((quota, limited))
+    if not concerned:
+        return
+    usage = measure.usage(obj)
+    if negative := sorted(name for name, value in usage.items() if value < ZERO):
+        raise refuse(request, f"quota usage is negative for resource(s): {','.join(negative)}")
+    before = measure.usage(old) if old is not None else {}
+    for quota, limited in concerned:
+        paid = before if old is not None and rules.covers(quota, measure, old) else {}
+        amounts = {name: usage[name] - paid.get(name, ZERO) for name in limited if name in usage}
+        if amounts := {name: value for name, value in amounts.items() if value > ZERO}:
+            yield _Due(quota, amounts)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shim.admission.pod_amounts import parsed
 from shim.admission.request import CREATE, Plugin, Reader, Request, refuse
 from shim.admission.tolerations import merge
 from shim.api.meta import GVR, Object
+from shim.api.pod_amounts import parsed
 
 RUNTIME_CLASSES = GVR("node.k8s.io", "v1", "runtimeclasses", namespaced=False)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache, total_ordering
+from typing import Any
 
 _NANO = 10**9
 _MAX_BINARY = (2**63 - 1) * _NANO
@@ -90,6 +91,14 @@ def _round_up(amount: int, unit: int) -> int:
 def parse(text: str | int | float) -> Quantity:
     """Read a quantity as JSON has it, a string or a number. Raises QuantityError."""
     return _parse(text if isinstance(text, str) else repr(text))
+
+
+def amount(text: Any) -> Quantity:
+    """An amount that is known to be one; anything else counts as nothing."""
+    try:
+        return parse(text)
+    except QuantityError:
+        return ZERO
 
 
 @lru_cache(maxsize=8192)

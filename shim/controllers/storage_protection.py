@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from shim.api.meta import GVR, Object, controller_of, key_of
+from shim.api.quota import attributes_classes
 from shim.api.status import ApiError
 from shim.client import resource as r
 from shim.controllers.loop import Context, Controller
@@ -48,17 +49,6 @@ def is_mounted(claim: Object, pods: Iterable[Object]) -> bool:
     )
 
 
-def classes_of(obj: Object) -> set[str]:
-    """The volume attributes classes that a claim or a volume has, wants or is changing to."""
-    spec, status = obj["spec"], obj.get("status") or {}
-    names = {
-        spec.get("volumeAttributesClassName"),
-        status.get("currentVolumeAttributesClassName"),
-        (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"),
-    }
-    return {name for name in names if name}
-
-
 class StorageProtectionController(Controller):
     """Follows all three kinds, and pods."""
 
@@ -78,7 +68,7 @@ class StorageProtectionController(Controller):
             if held == bool(new["metadata"].get("deletionTimestamp")):
                 self.queue.add(f"{gvr.resource} {key_of(new)}")
         if old is not None and gvr is not r.VOLUMEATTRIBUTESCLASSES:
-            for name in classes_of(old):
+            for name in attributes_classes(old):
                 self.queue.add(f"{r.VOLUMEATTRIBUTESCLASSES.resource} {name}")
 
     def pod_changed(self, old: Object | None, new: Object | None) -> None:
@@ -112,7 +102,7 @@ class StorageProtectionController(Controller):
             return bool((obj.get("status") or {}).get("phase") == "Bound")
         if gvr is r.VOLUMEATTRIBUTESCLASSES:
             users = (*self.kept[r.PERSISTENTVOLUMECLAIMS].list(), *self.kept[r.PERSISTENTVOLUMES].list())
-            return any(obj["metadata"]["name"] in classes_of(each) for each in users)
+            return any(obj["metadata"]["name"] in attributes_classes(each) for each in users)
         if is_mounted(obj, self.pods.list()):
             return True
         # a pod may be too new for our copy: what frees storage asks the server itself

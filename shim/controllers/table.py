@@ -12,6 +12,7 @@ from shim.controllers.namespace import NamespaceController
 from shim.controllers.node_ipam import NodeIpamController
 from shim.controllers.node_lifecycle import NodeLifecycleController
 from shim.controllers.pod_gc import PodGcController
+from shim.controllers.resource_quota import ResourceQuotaController
 from shim.controllers.root_ca import RootCaController
 from shim.controllers.service_accounts import ServiceAccountController
 from shim.controllers.storage_protection import StorageProtectionController
@@ -30,6 +31,7 @@ CLUSTER: list[type[Controller]] = [
     GarbageCollector,
     DisruptionController,
     StorageProtectionController,
+    ResourceQuotaController,
 ]
 """What keeps the cluster itself in order."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from shim.api import quantity
 from shim.api.quantity import Quantity
+from shim.api.quantity import amount as amount  # here for the rules of kinds
 
 _MILLI = 10**6  # nanos; admitted amounts are rounded up to this, as upstream does
 
@@ -20,17 +21,9 @@ def canonical(amounts: MutableMapping[str, Any] | None) -> None:
         return
     for name, text in amounts.items():
         try:
-            amount = quantity.parse(text)
+            found = quantity.parse(text)
         except quantity.QuantityError:
             continue
-        if amount.nanos % _MILLI:
-            amount = Quantity(amount.milli * _MILLI, amount.format)
-        amounts[name] = str(amount)
-
-
-def amount(text: Any) -> Quantity:
-    """An amount that is known to be one; anything else counts as nothing."""
-    try:
-        return quantity.parse(text)
-    except quantity.QuantityError:
-        return quantity.ZERO
+        if found.nanos % _MILLI:
+            found = Quantity(found.milli * _MILLI, found.format)
+        amounts[name] = str(found)

@@ -18,9 +18,10 @@ from shim.api.meta import Object, new_uid, now
 from shim.api.schema import Schema
 from shim.api.status import MODIFIED, ApiError, FieldError, already_exists, bad_request, conflict, invalid, not_found
 from shim.resources.strategy import Resource
+from shim.resources.table import find
 from shim.server.allocators import Allocator, Reservation
 from shim.server.users import User
-from shim.store.cache import Cache, Entry
+from shim.store.cache import Also, Cache, Entry
 from shim.store.contract import Conflict
 from shim.store.entry import encode
 
@@ -112,26 +113,39 @@ class Registry:
             write.name = request.name = metadata["name"]
             if self.cache.get(write.key) is None:
                 await self.chain.validate(request)
-                try:
-                    return await self._insert(write, obj)
-                except Conflict:
-                    pass
+                if (stored := await self._insert(write, obj, request)) is not None:
+                    return stored
             if not prefix:
                 break
         raise already_exists(resource.group, resource.name, write.name)
 
-    async def _insert(self, write: Write, obj: Object) -> bytes:
+    async def _insert(self, write: Write, obj: Object, request: Request) -> bytes | None:
+        """The stored bytes; None when the name was taken in the meantime."""
         reservation = self._reserve(write.resource, obj, None)
         try:
-            if write.dry_run:
-                reservation.revert()
-                return encode(obj)
-            entry = await self.cache.create(write.key, self.stored(write.resource, obj))
+            for _ in range(RETRIES):
+                try:
+                    await self.chain.charge(request)
+                    if write.dry_run:
+                        reservation.revert()
+                        return encode(obj)
+                    stored = self.stored(write.resource, obj)
+                    entry = await self.cache.create(write.key, stored, _also(request))
+                except Conflict as lost:
+                    if lost.key == write.key:
+                        reservation.revert()
+                        return None
+                    await self.catch_up(lost)
+                else:
+                    reservation.commit()
+                    return self.shown(write.resource, entry)
+                finally:
+                    request.finish()
         except BaseException:
             reservation.revert()
             raise
-        reservation.commit()
-        return self.shown(write.resource, entry)
+        reservation.revert()
+        raise conflict(write.resource.group, write.resource.name, write.name, MODIFIED)
 
     async def update(
         self,
@@ -200,19 +214,22 @@ class Registry:
         if _same(new, old):
             reservation.revert()
             return self.shown(resource, entry)
-        if write.dry_run:
-            reservation.revert()
-            return orjson.dumps(new)
         try:
+            await self.chain.charge(request)
+            if write.dry_run:
+                reservation.revert()
+                return orjson.dumps(new)
             stored = self.stored(resource, new)
             if is_finished(resource, new, old):
                 written = await self.cache.delete(write.key, stored, expected=entry.revision)
                 self.released(resource, old)
             else:
-                written = await self.cache.update(write.key, stored, expected=entry.revision)
+                written = await self.cache.update(write.key, stored, expected=entry.revision, also=_also(request))
         except BaseException:
             reservation.revert()
             raise
+        finally:
+            request.finish()
         reservation.commit()
         return self.shown(resource, written)
 
@@ -296,6 +313,17 @@ class Registry:
     def _accept(self, write: Write, causes: list[FieldError]) -> None:
         if causes:
             raise invalid(write.resource.group, write.resource.kind, write.name, causes)
+
+
+def _also(request: Request) -> list[Also]:
+    """What admission changes together with the request's object."""
+    found = []
+    for charge in request.charges:
+        row, metadata = find(*charge.gvr[:3]), charge.obj["metadata"]
+        assert row is not None
+        key = row.key(metadata.get("namespace"), metadata["name"])
+        found.append(Also(key, charge.obj, int(metadata["resourceVersion"])))
+    return found
 
 
 def check_name(wanted: str, found: str) -> None:

@@ -18,11 +18,11 @@ import orjson
 from sortedcontainers import SortedList
 
 from shim.api.meta import Object
-from shim.store.contract import Change, Record, Store, StoreError
+from shim.store.contract import Change, Put, Record, Store, StoreError
 from shim.store.entry import Entry, Event, encode, resplice, splice
 from shim.store.fanout import Fanout, Overflow, Watch, bucket_of
 
-__all__ = ["Cache", "Entry", "Event", "Overflow", "Watch"]
+__all__ = ["Also", "Cache", "Entry", "Event", "Overflow", "Watch"]
 
 Index = Callable[[str, Object], tuple[Mapping[str, str], Mapping[str, str]]]
 
@@ -51,6 +51,15 @@ class _Staged:
     value: bytes
     labels: Mapping[str, str]
     fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Also:
+    """An object that is changed together with another one, if it is still at revision ``expected``."""
+
+    key: str
+    obj: Object
+    expected: int
 
 
 class Cache:
@@ -144,13 +153,13 @@ class Cache:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    async def create(self, key: str, obj: Object) -> Entry:
-        """Raises Conflict (expected 0) when the key is taken."""
-        return await self._put(key, obj, 0)
+    async def create(self, key: str, obj: Object, also: Sequence[Also] = ()) -> Entry:
+        """Raises Conflict (expected 0) when the key is taken, or when an object of ``also`` was changed."""
+        return await self._put(key, obj, 0, also)
 
-    async def update(self, key: str, obj: Object, *, expected: int) -> Entry:
-        """Raises Conflict when the object was changed since revision ``expected``."""
-        return await self._put(key, obj, expected)
+    async def update(self, key: str, obj: Object, *, expected: int, also: Sequence[Also] = ()) -> Entry:
+        """Raises Conflict when the object was changed since revision ``expected``, or one of ``also``."""
+        return await self._put(key, obj, expected, also)
 
     async def delete(self, key: str, obj: Object, *, expected: int) -> Entry:
         """Remove the key; ``obj`` is the final state that the DELETED event shows. Raises Conflict."""
@@ -164,14 +173,21 @@ class Cache:
                 del self._staged_deletes[key, expected]
         return _staged_entry(key, revision, staged)
 
-    async def _put(self, key: str, obj: Object, expected: int) -> Entry:
+    async def _put(self, key: str, obj: Object, expected: int, also: Sequence[Also]) -> Entry:
         staged = self._stage(key, obj)
-        self._staged[id(staged.value)] = staged
+        others = [(each, self._stage(each.key, each.obj)) for each in also]
+        values = [staged, *(other for _, other in others)]
+        self._staged.update((id(each.value), each) for each in values)
         try:
-            revision = await self._store.put(key, staged.value, expected=expected)
+            if others:
+                puts = [Put(each.key, other.value, each.expected) for each, other in others]
+                revision = await self._store.put_all([*puts, Put(key, staged.value, expected)])
+            else:
+                revision = await self._store.put(key, staged.value, expected=expected)
             await self.wait(revision)
         finally:
-            del self._staged[id(staged.value)]
+            for each in values:
+                del self._staged[id(each.value)]
         entry = self.get(key)
         if entry is None or entry.revision != revision:  # somebody wrote again, and that is applied already
             entry = _staged_entry(key, revision, staged)

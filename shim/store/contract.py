@@ -12,7 +12,7 @@ The bytes are an object encoded once, without its ``resourceVersion``: the revis
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +47,15 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Put:
+    """A key to be written, if it is at revision ``expected`` (0: absent)."""
+
+    key: str
+    value: bytes
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One write: ``value`` is None when the key was deleted; ``previous`` is what it replaced, if asked for."""
 
@@ -70,6 +79,9 @@ class Store(Protocol):
 
     async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
         """Write; return the new revision. ``expected`` 0: create only; None: whatever is there. Raises Conflict."""
+
+    async def put_all(self, puts: Sequence[Put]) -> int:
+        """Write several keys, one after the other, all or none; return the last revision. Raises Conflict."""
 
     async def delete(self, key: str, *, expected: int | None = None) -> int:
         """Delete; return the revision of the deletion. Raises Conflict (found 0 when the key is absent)."""

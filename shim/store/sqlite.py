@@ -19,14 +19,14 @@ import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shim.store.contract import Change, Compacted, Conflict, Page, Record, StoreError
+from shim.store.contract import Change, Compacted, Conflict, Page, Put, Record, StoreError
 
 T = TypeVar("T")
 
@@ -50,7 +50,10 @@ _MAX_KEY = "\U0010ffff"  # sorts after every character a key can have
 
 @dataclass(slots=True, eq=False)
 class _Write:
-    """A write that was accepted. ``epoch`` counts failures: what was accepted before one is void."""
+    """A write that was accepted. ``epoch`` counts failures: what was accepted before one is void.
+
+    ``joined``: it and the next write are in one transaction.
+    """
 
     key: str
     value: bytes | None
@@ -58,6 +61,7 @@ class _Write:
     previous: int
     epoch: int
     done: asyncio.Future[int]
+    joined: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -125,19 +129,32 @@ class SQLiteStore:
     async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
         return await self._accept(key, value, expected)
 
+    async def put_all(self, puts: Sequence[Put]) -> int:
+        for put in puts:  # nothing is accepted before everything can be: there is no await in between
+            found = self._current.get(put.key, 0)
+            if found != put.expected:
+                raise Conflict(put.key, put.expected, found)
+        accepted = [
+            self._accept(put.key, put.value, put.expected, joined=index < len(puts))
+            for index, put in enumerate(puts, 1)
+        ]
+        return (await asyncio.gather(*accepted))[-1]
+
     async def delete(self, key: str, *, expected: int | None = None) -> int:
         if key not in self._current:
             raise Conflict(key, expected or 0, 0)
         return await self._accept(key, None, expected)
 
-    def _accept(self, key: str, value: bytes | None, expected: int | None) -> asyncio.Future[int]:
+    def _accept(
+        self, key: str, value: bytes | None, expected: int | None, *, joined: bool = False
+    ) -> asyncio.Future[int]:
         self._check_open()
         found = self._current.get(key, 0)
         if expected is not None and found != expected:
             raise Conflict(key, expected, found)
         loop = self._running_loop()
         self._accepted += 1
-        write = _Write(key, value, self._accepted, found, self._epoch, loop.create_future())
+        write = _Write(key, value, self._accepted, found, self._epoch, loop.create_future(), joined)
         if value is None:
             del self._current[key]
         else:
@@ -200,8 +217,8 @@ class SQLiteStore:
         item = self._queue.get()
         while isinstance(item, _Write):
             writes.append(item)
-            if len(writes) == _BATCH or self._queue.empty():  # only this thread takes: what is there stays
-                return writes, None
+            if not item.joined and (len(writes) >= _BATCH or self._queue.empty()):
+                return writes, None  # only this thread takes: what is there stays
             item = self._queue.get()
         return writes, item
 

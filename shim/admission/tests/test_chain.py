@@ -98,16 +98,6 @@ async def test_a_limit_range_fills_in_and_bounds() -> None:
     assert error.message == 'pods "p" is forbidden: maximum cpu usage per Container is 2, but limit is 3'
 
 
-async def test_a_quota_counts() -> None:
-    quota = ("resourcequotas", {"metadata": {"name": "q", "namespace": "ns"}, "spec": {"hard": {"configmaps": "1"}}})
-    held = ("configmaps", {"metadata": {"name": "a", "namespace": "ns"}})
-    error = await refusal(Cluster(NAMESPACE, quota, held), create("configmaps", {"metadata": {"name": "b"}}))
-    assert error.message == (
-        'configmaps "b" is forbidden: exceeded quota: q, '
-        "requested: configmaps=1, used: configmaps=1, limited: configmaps=1"
-    )
-
-
 async def test_new_nodes_are_not_ready() -> None:
     obj = await admitted(Cluster(), create("nodes", {"metadata": {"name": "n"}}, namespace=None))
     assert obj["spec"]["taints"] == [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from shim.api.meta import Object
+from shim.api.quota import attributes_classes
 from shim.client import resource as r
-from shim.controllers.storage_protection import StorageProtectionController, classes_of, is_mounted
+from shim.controllers.storage_protection import StorageProtectionController, is_mounted
 from shim.controllers.tests.live import world
 
 CLAIM: Object = {
@@ -46,8 +47,8 @@ def test_claims_are_used_by_pods_on_nodes(user: Object, name: str, used: bool) -
 
 def test_a_claim_names_every_class_it_has_or_will_have() -> None:
     status = {"currentVolumeAttributesClassName": "b", "modifyVolumeStatus": {"targetVolumeAttributesClassName": "c"}}
-    assert classes_of({"spec": {"volumeAttributesClassName": "a"}, "status": status}) == {"a", "b", "c"}
-    assert classes_of({"spec": {}}) == set()
+    assert attributes_classes({"spec": {"volumeAttributesClassName": "a"}, "status": status}) == {"a", "b", "c"}
+    assert attributes_classes({"spec": {}}) == set()
 
 
 async def test_a_claim_goes_with_its_last_pod(tmp_path: Path) -> None:

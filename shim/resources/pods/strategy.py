@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from shim.api import names
 from shim.api.meta import Object
+from shim.api.qos import qos_class
 from shim.api.status import FieldError
-from shim.resources.pods import defaults, qos, update, validation, warnings
+from shim.resources.pods import defaults, update, validation, warnings
 from shim.resources.strategy import Strategy
 
 
@@ -20,7 +21,7 @@ class PodStrategy(Strategy):
         defaults.pod(obj)
 
     def initial_status(self, obj: Object) -> Object:
-        status: Object = {"phase": "Pending", "qosClass": qos.qos_class(obj["spec"])}
+        status: Object = {"phase": "Pending", "qosClass": qos_class(obj["spec"])}
         if obj["spec"].get("schedulingGates"):
             status["conditions"] = [
                 {

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shim.store.contract import Change, Compacted, Conflict, Store
+from shim.store.contract import Change, Compacted, Conflict, Put, Store
 
 
 async def take(watch: AsyncIterator[list[Change]], count: int) -> list[Change]:
@@ -72,6 +72,16 @@ class StoreContract:
         )
         assert sum(isinstance(result, int) for result in results) == 1
         assert sum(isinstance(result, Conflict) for result in results) == 19
+
+    async def test_several_keys_are_written_all_or_none(self, store: Store) -> None:
+        watch = store.watch(await store.put("/a", b"1"))
+        assert await store.put_all([Put("/a", b"2", 2), Put("/b", b"1", 0)]) == 4
+        assert [(each.key, each.revision) for each in await take(watch, 2)] == [("/a", 3), ("/b", 4)]
+        with pytest.raises(Conflict) as refused:
+            await store.put_all([Put("/c", b"1", 0), Put("/a", b"3", 2)])
+        assert (refused.value.key, refused.value.found) == ("/a", 3)
+        assert [record.key for record in (await store.range("/")).records] == ["/a", "/b"]
+        assert await store.put("/d", b"1") == 5
 
     async def test_a_range_is_sorted_and_paged(self, store: Store) -> None:
         for key in ("/p/c", "/p/a", "/q/x", "/p/b", "/o/y"):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from shim.api.meta import Object
+from shim.api.qos import qos_class
 from shim.resources.columns import pods as shown
 from shim.resources.pods.defaults import pull_policy
-from shim.resources.pods.qos import qos_class
 from shim.resources.pods.strategy import EphemeralContainers, PodStrategy
 
 STRATEGY = PodStrategy()

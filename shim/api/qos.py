@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shim.api.meta import Object
-from shim.resources.amounts import amount
+from shim.api.quantity import amount
 
 _COMPUTE = ("cpu", "memory")
 
