@@ -9,6 +9,7 @@ import re
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_WILDCARD = rf"\*\.{_SUBDOMAIN}"
 _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
@@ -23,6 +24,7 @@ _MATCH = {
     for pattern in (
         _LABEL,
         _SUBDOMAIN,
+        _WILDCARD,
         _LABEL_1035,
         _QUALIFIED,
         _LABEL_VALUE,
@@ -38,8 +40,9 @@ SUBDOMAIN_MAX = 253
 LABEL_MAX = 63
 
 
-def too_long(limit: int) -> str:
-    return f"must be no more than {limit} characters"
+def too_long(limit: int, unit: str = "characters") -> str:
+    """Upstream counts the parts of labels in bytes by now; all names are ASCII, so only the word differs."""
+    return f"must be no more than {limit} {unit}"
 
 
 def must_match(what: str, pattern: str, *examples: str) -> str:
@@ -73,7 +76,11 @@ def dns1123_label(value: str) -> list[str]:
 
 def dns1123_subdomain(value: str) -> list[str]:
     """Names of most objects."""
-    errors = [too_long(SUBDOMAIN_MAX)] if len(value) > SUBDOMAIN_MAX else []
+    return _subdomain(value, "characters")
+
+
+def _subdomain(value: str, unit: str) -> list[str]:
+    errors = [too_long(SUBDOMAIN_MAX, unit)] if len(value) > SUBDOMAIN_MAX else []
     if not _MATCH[_SUBDOMAIN](value):
         errors.append(
             must_match(
@@ -83,6 +90,18 @@ def dns1123_subdomain(value: str) -> list[str]:
                 "example.com",
             )
         )
+    return errors
+
+
+def wildcard_subdomain(value: str) -> list[str]:
+    """``*.example.com``."""
+    errors = [too_long(SUBDOMAIN_MAX)] if len(value) > SUBDOMAIN_MAX else []
+    if not _MATCH[_WILDCARD](value):
+        what = (
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist "
+            "of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character"
+        )
+        errors.append(must_match(what, _WILDCARD, "*.example.com"))
     return errors
 
 
@@ -119,11 +138,11 @@ def label_key(value: str) -> list[str]:
         if not prefix:
             errors.append("prefix part must be non-empty")
         else:
-            errors += [f"prefix part {error}" for error in dns1123_subdomain(prefix)]
+            errors += [f"prefix part {error}" for error in _subdomain(prefix, "bytes")]
     if not name:
         errors.append("name part must be non-empty")
     elif len(name) > LABEL_MAX:
-        errors.append(f"name part {too_long(LABEL_MAX)}")
+        errors.append(f"name part {too_long(LABEL_MAX, 'bytes')}")
     if not _MATCH[_QUALIFIED](name):
         errors.append(f"name part {explanation}")
     return errors
@@ -133,7 +152,7 @@ qualified_name = label_key
 
 
 def label_value(value: str) -> list[str]:
-    errors = [too_long(LABEL_MAX)] if len(value) > LABEL_MAX else []
+    errors = [too_long(LABEL_MAX, "bytes")] if len(value) > LABEL_MAX else []
     if not _MATCH[_LABEL_VALUE](value):
         errors.append(
             must_match(

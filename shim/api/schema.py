@@ -78,7 +78,7 @@ class Field:
     name: str
     type: Type
     omit_empty: bool = False
-    """Dropped when it is empty: a plain Go value with ``omitempty``."""
+    """Dropped when it is empty: a plain Go value with ``omitempty``, or a list, which storing in protobuf forgets."""
     always: bool = False
     """Printed even when it was not given."""
     pointer: bool = False
@@ -183,7 +183,7 @@ class Schema:
         return Field(
             facts.name,
             type,
-            omit_empty="o" in facts.flags and not pointer and not like_struct,
+            omit_empty=not pointer and ("o" in facts.flags or type.kind in ("list", "map")) and not like_struct,
             always=(not pointer and like_struct and "z" not in facts.flags) or not facts.flags,
             pointer=pointer,
             patch_strategies=_strategies(raw),

@@ -37,6 +37,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.code, self.reason, self.message = code, reason, message
         self.details = details
+        self.warnings: list[str] = []  # what else the client is told, in headers
         self.retry_after = retry_after
 
     def status(self) -> Object:

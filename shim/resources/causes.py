@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from shim.api import names
+from shim.api.meta import Object
 from shim.api.status import FieldError
 
 IMMUTABLE = "field is immutable"
@@ -20,6 +22,30 @@ def shown(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
+def as_go(value: Mapping[str, Any] | None, *fields: str) -> Object | None:
+    """A struct as Go prints those that have no JSON names: each of its fields, in order, under Go's own name."""
+    return None if value is None else {field[0].upper() + field[1:]: value.get(field) for field in fields}
+
+
+def as_selector(selector: Mapping[str, Any] | None) -> Object | None:
+    """A ``metav1.LabelSelector`` as Go prints it."""
+    if selector is None:
+        return None
+    printed: Object = {}
+    if selector.get("matchLabels"):
+        printed["matchLabels"] = dict(sorted(selector["matchLabels"].items()))
+    if selector.get("matchExpressions"):
+        printed["matchExpressions"] = [
+            {
+                "key": each.get("key") or "",
+                "operator": each.get("operator") or "",
+                **({"values": each["values"]} if each.get("values") else {}),
+            }
+            for each in selector["matchExpressions"]
+        ]
+    return printed
+
+
 def _cause(reason: str, field: str, text: str, detail: str) -> FieldError:
     return FieldError(reason, field, f"{text}: {detail}" if detail else text)
 
@@ -30,6 +56,11 @@ def required(field: str, detail: str = "") -> FieldError:
 
 def invalid(field: str, value: Any, detail: str) -> FieldError:
     return _cause("FieldValueInvalid", field, f"Invalid value: {shown(value)}", detail)
+
+
+def invalid_without_value(field: str, detail: str) -> FieldError:
+    """For a value too large to be quoted."""
+    return FieldError("FieldValueInvalid", field, f"Invalid value: {detail}")
 
 
 def forbidden(field: str, detail: str) -> FieldError:
@@ -113,4 +144,20 @@ def selector_requirement(at: str, each: Mapping[str, Any], *, numbers: bool = Fa
     causes += named(f"{at}.key", each.get("key") or "", names.label_key)
     for index, value in enumerate(values):
         causes += named(f"{at}.values[{index}]", value, names.label_value)
+    return causes
+
+
+_PATH = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+"  # of a URL
+
+
+def domain_prefixed_path(field: str, value: str) -> list[FieldError]:
+    """``example.com/foo``: who a controller is."""
+    if not value:
+        return [required(field)]
+    host, _, path = value.partition("/")
+    if not host or not path:
+        return [invalid(field, value, 'must be a domain-prefixed path (such as "acme.io/foo")')]
+    causes = named(field, host, names.dns1123_subdomain)
+    if not re.fullmatch(_PATH, path):
+        causes.append(invalid(field, path, names.must_match("Invalid path", _PATH)))
     return causes

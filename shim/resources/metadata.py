@@ -73,6 +73,11 @@ def validate_update(new: Object, old: Object) -> list[FieldError]:
     return causes + _common(now)
 
 
+def before_update(new: Object, old: Object) -> list[FieldError]:
+    """What is asked of the metadata of every kind before its own rules, which mostly ask the same again."""
+    return [*validate(new, path_segment), *validate_update(new, old)]
+
+
 def _common(metadata: Object) -> list[FieldError]:
     causes: list[FieldError] = []
     found = metadata.get("labels")

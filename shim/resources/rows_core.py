@@ -15,7 +15,7 @@ from shim.resources.columns.common import NAME_AND_AGE
 from shim.resources.pods.strategy import PodStrategy
 from shim.resources.rows import ALL, CREATE_ONLY, NO_DELETECOLLECTION, cluster, served
 from shim.resources.services import ServiceStrategy
-from shim.resources.strategy import Resource, Uncounted
+from shim.resources.strategy import Resource
 from shim.resources.workloads import batch
 from shim.resources.workloads import strategy as workloads
 
@@ -132,7 +132,12 @@ CORE = served(
 APPS = served(
     "apps",
     "v1",
-    Resource("controllerrevisions", "ControllerRevision", columns=work.CONTROLLER_REVISIONS, strategy=Uncounted()),
+    Resource(
+        "controllerrevisions",
+        "ControllerRevision",
+        columns=work.CONTROLLER_REVISIONS,
+        strategy=workloads.ControllerRevisionStrategy(),
+    ),
     Resource(
         "daemonsets",
         "DaemonSet",

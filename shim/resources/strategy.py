@@ -99,6 +99,14 @@ class Strategy:
         """Texts for Warning headers."""
         return []
 
+    def update_warnings(self, new: Object, old: Object) -> list[str]:
+        """The same for an update."""
+        return self.warnings(new)
+
+    def shown_in_table(self, metadata: Object) -> Object:
+        """The metadata that goes with a row of a Table: what the server itself keeps, without a version's additions."""
+        return metadata
+
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         """Field selectors this kind supports beyond metadata.name and metadata.namespace."""
         return {}

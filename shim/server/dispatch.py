@@ -98,6 +98,15 @@ class Dispatcher:
             info.name = ""  # it was for authorisation alone: the request is still one of a collection
         resource, subresource = parts.routes.find(info)
         call = Call(http, parts, user, info, query, resource, subresource)
+        try:
+            return await self._act(call)
+        except ApiError as refusal:
+            refusal.warnings = call.warnings  # what was noticed before the refusal is still worth knowing
+            raise
+
+    async def _act(self, call: Call) -> web.StreamResponse:
+        """What the request asks of a resource."""
+        info, resource, subresource = call.info, call.resource, call.subresource
         if subresource is None:
             if info.verb == "watch":
                 return await self.watchers.serve(call)
@@ -112,7 +121,7 @@ class Dispatcher:
         key = (resource.name, name)
         handler = subresources.ORDERS.get(key) or subresources.CONNECT.get(key)
         if info.verb == "get" and name in _ACTS:
-            parts.authorizer.require(user, replace(info, verb="create"))
+            call.parts.authorizer.require(call.user, replace(info, verb="create"))
         if handler is None:
             raise ApiError(501, "NotImplemented", f"{resource.name}/{name} is not built in this server")
         return await handler(call)

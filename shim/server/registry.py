@@ -17,6 +17,7 @@ from shim.api.apply import update_managed_fields
 from shim.api.meta import Object, new_uid, now
 from shim.api.schema import Schema
 from shim.api.status import MODIFIED, ApiError, FieldError, already_exists, bad_request, conflict, invalid, not_found
+from shim.resources.metadata import before_update
 from shim.resources.strategy import Resource
 from shim.resources.table import find
 from shim.server.allocators import Allocator, Reservation
@@ -206,9 +207,12 @@ class Registry:
             generation = (generation or 0) + 1
         if generation is not None:
             metadata["generation"] = generation
-        self._accept(write, (validate or strategy.validate_update)(new, old))
+        causes = (validate or strategy.validate_update)(new, old)
+        if causes or metadata.get("finalizers"):
+            causes = [*before_update(new, old), *causes]
+        self._accept(write, causes)
         if not write.subresource:
-            write.warnings += strategy.warnings(new)
+            write.warnings += strategy.update_warnings(new, old)
         await self.chain.validate(request)
         reservation = self._reserve(resource, new, old) if allocator else Reservation()
         if _same(new, old):

@@ -107,6 +107,7 @@ def table(call: Call, objects: Iterable[Object], meta: Object, *, columns: bool 
         shown: Object | None = None
         if include == "Metadata":
             shown = partial(obj, version)
+            shown["metadata"] = call.resource.strategy.shown_in_table(obj["metadata"])
         elif include == "Object":
             shown = obj
         rows.append({"cells": [column.cell(obj) for column in shape], "object": shown})

@@ -16,6 +16,8 @@ from shim.server.negotiation import JSON
 GZIP_FROM = 128 * 1024  # upstream's threshold
 GZIP_LEVEL = 1
 IN_THREAD_FROM = 1024 * 1024  # a megabyte takes 3 ms, which other requests should not wait for
+WARNINGS_LIMIT = 4 * 1024  # characters of all warnings of one answer, as upstream
+WARNING_CUT = 256
 _CACHE_CONTROL = "no-cache, private"
 _JSON_HEADERS = CIMultiDict({"Cache-Control": _CACHE_CONTROL, "Content-Type": JSON})
 
@@ -25,8 +27,9 @@ def respond(body: bytes, status: int = 200, media: str = JSON, warnings: Iterabl
     headers = _JSON_HEADERS.copy()
     if media is not JSON:
         headers["Content-Type"] = media
-    for text in warnings:
-        headers.add("Warning", f'299 - "{_escape(text)}"')
+    if warnings:
+        for text in _limited(warnings):
+            headers.add("Warning", f'299 - "{_escape(text)}"')
     return web.Response(body=body, status=status, headers=headers)
 
 
@@ -45,7 +48,7 @@ async def respond_large(request: web.BaseRequest, body: bytes, media: str = JSON
 
 def refuse(error: ApiError) -> web.Response:
     """The answer to a refused request: always JSON, which every client reads."""
-    response = respond(errors.status_bytes(error), error.code)
+    response = respond(errors.status_bytes(error), error.code, warnings=error.warnings)
     if error.retry_after:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
@@ -57,6 +60,21 @@ def plain(text: str, status: int = 200) -> web.Response:
         status=status,
         headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": _CACHE_CONTROL},
     )
+
+
+def _limited(warnings: Iterable[str]) -> list[str]:
+    """Each warning once, and not more than clients take in their headers: where all are too long, each is cut."""
+    found = list(dict.fromkeys(warnings))
+    if sum(map(len, found)) <= WARNINGS_LIMIT:
+        return found
+    written = 0
+    cut: list[str] = []
+    for text in found:
+        if written >= WARNINGS_LIMIT:
+            break
+        cut.append(text[:WARNING_CUT])
+        written += len(cut[-1])
+    return cut
 
 
 def _escape(text: str) -> str:

@@ -37,7 +37,7 @@ def test_complaints_are_upstreams_words() -> None:
         "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
     ]
     assert names.port_number(0) == ["must be between 1 and 65535, inclusive"]
-    assert names.label_value("x" * 64) == ["must be no more than 63 characters"]
+    assert names.label_value("x" * 64) == ["must be no more than 63 bytes"]
 
 
 def test_a_generated_names_prefix_may_end_in_a_dash() -> None:

@@ -35,14 +35,19 @@ def pod(obj: Object) -> list[FieldError]:
 
 def template(at: str, obj: Object) -> list[FieldError]:
     """A pod template, metadata included."""
-    metadata = obj.get("metadata") or {}
-    causes = labels(f"{at}.labels", metadata.get("labels"))
-    for key in metadata.get("annotations") or ():
-        causes += [invalid(f"{at}.annotations", key, text) for text in names.label_key(key.lower())]
+    causes = template_metadata(at, obj)
     causes += pod_spec(f"{at}.spec", obj.get("spec") or {})
     if (obj.get("spec") or {}).get("ephemeralContainers"):
         text = "ephemeral containers not allowed in pod template"
         causes.append(forbidden(f"{at}.spec.ephemeralContainers", text))
+    return causes
+
+
+def template_metadata(at: str, obj: Object) -> list[FieldError]:
+    metadata = obj.get("metadata") or {}
+    causes = labels(f"{at}.labels", metadata.get("labels"))
+    for key in metadata.get("annotations") or ():
+        causes += [invalid(f"{at}.annotations", key, text) for text in names.label_key(key.lower())]
     return causes
 
 

@@ -8,9 +8,9 @@ from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources import metadata
 from shim.resources.pods import warnings
-from shim.resources.workloads import batch_rules, defaults
-from shim.resources.workloads.batch_rules import NAME_LABEL, UID_LABEL
-from shim.resources.workloads.strategy import TemplateStrategy
+from shim.resources.workloads import cron_rules, defaults, job_rules, job_status_rules
+from shim.resources.workloads.job_rules import NAME_LABEL, UID_LABEL
+from shim.resources.workloads.strategy import TemplateStrategy, hostname_warning
 
 
 class JobStrategy(TemplateStrategy):
@@ -25,10 +25,24 @@ class JobStrategy(TemplateStrategy):
             _generate_selector(obj)
 
     def validate_body(self, obj: Object) -> list[FieldError]:
-        return batch_rules.job(obj)
+        return job_rules.job(obj)
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
-        return [*metadata.validate_update(new, old), *batch_rules.job_change(new, old)]
+        """Upstream asks a changed Job everything it asks a new one, and then what concerns the change."""
+        created = self.validate(new)
+        return [*created, *metadata.validate_update(new, old), *job_rules.job_change(new, old)]
+
+    def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
+        return [*metadata.validate_update(new, old), *job_status_rules.status_change(new, old)]
+
+    def warnings(self, obj: Object) -> list[str]:
+        return [*hostname_warning(obj), *self._spec_warnings(obj)]
+
+    def update_warnings(self, new: Object, old: Object) -> list[str]:
+        return self._spec_warnings(new) if self.desired_changed(new, old) else []
+
+    def _spec_warnings(self, obj: Object) -> list[str]:
+        return [*job_rules.warnings("spec", obj["spec"]), *TemplateStrategy.warnings(self, obj)]
 
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         return {"status.successful": str((obj.get("status") or {}).get("succeeded") or 0)}
@@ -59,11 +73,22 @@ class CronJobStrategy(TemplateStrategy):
         defaults.cron_job(obj)
 
     def validate_body(self, obj: Object) -> list[FieldError]:
-        return batch_rules.cron_job(obj)
+        return cron_rules.cron_job(obj)
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
-        return [*metadata.validate_update(new, old), *batch_rules.cron_job(new, old)]
+        return [*metadata.validate_update(new, old), *cron_rules.cron_job(new, old)]
 
     def warnings(self, obj: Object) -> list[str]:
-        template = ((obj["spec"].get("jobTemplate") or {}).get("spec") or {}).get("template") or {}
-        return warnings.pod_spec("spec.jobTemplate.spec.template.spec", template.get("spec") or {})
+        return [*hostname_warning(obj), *self._spec_warnings(obj)]
+
+    def update_warnings(self, new: Object, old: Object) -> list[str]:
+        found = self._spec_warnings(new) if self.desired_changed(new, old) else []
+        if "TZ" in (new["spec"].get("schedule") or ""):
+            more = "see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+            found.append(f"cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, {more}")
+        return found
+
+    def _spec_warnings(self, obj: Object) -> list[str]:
+        spec, at = (obj["spec"].get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec"
+        inner = (spec.get("template") or {}).get("spec") or {}
+        return [*job_rules.warnings(at, spec), *warnings.pod_spec(f"{at}.template.spec", inner)]

@@ -96,7 +96,8 @@ def job_spec(spec: Object) -> None:
     policy = spec.get("podFailurePolicy")
     for rule in (policy or {}).get("rules") or ():
         for pattern in rule.get("onPodConditions") or ():
-            _fill(pattern, status="True")
+            if not pattern.get("status"):
+                pattern["status"] = "True"
 
 
 def job(obj: Object) -> None:

@@ -4,18 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources import metadata
+from shim.resources.causes import immutable
 from shim.resources.pods import warnings
-from shim.resources.strategy import Strategy
-from shim.resources.workloads import defaults, validation
+from shim.resources.strategy import Strategy, Uncounted
+from shim.resources.workloads import defaults, status_rules, validation
+
+
+def hostname_warning(obj: Object) -> list[str]:
+    """Pods are named after their owner, and their hosts after them."""
+    complaints = names.dns1123_label(obj["metadata"].get("name") or "")
+    if not complaints:
+        return []
+    text = (
+        "this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended"
+    )
+    return [f"metadata.name: {text}: [{' '.join(complaints)}]"]
 
 
 class TemplateStrategy(Strategy):
     """What all kinds with a pod template at ``spec.template`` share."""
 
     has_status = True
+    counts: status_rules.Counts | None = None
+
+    def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
+        causes = super().validate_status_update(new, old)
+        if self.counts is None:
+            return causes
+        status, before = new.get("status") or {}, old.get("status") or {}
+        return [*causes, *status_rules.validate(self.counts, status), *status_rules.change(self.counts, status, before)]
+
+    def update_warnings(self, new: Object, old: Object) -> list[str]:
+        return TemplateStrategy.warnings(self, new) if self.desired_changed(new, old) else []
 
     def warnings(self, obj: Object) -> list[str]:
         template = (obj.get("spec") or {}).get("template") or {}
@@ -23,6 +47,16 @@ class TemplateStrategy(Strategy):
 
 
 class DeploymentStrategy(TemplateStrategy):
+    counts = status_rules.DEPLOYMENT
+
+    def warnings(self, obj: Object) -> list[str]:
+        return [*hostname_warning(obj), *super().warnings(obj)]
+
+    def desired_changed(self, new: Object, old: Object) -> bool:
+        """Annotations count too: the controller copies them to the replica sets."""
+        now, before = new["metadata"].get("annotations"), old["metadata"].get("annotations")
+        return super().desired_changed(new, old) or (now or {}) != (before or {})
+
     def default(self, obj: Object) -> None:
         defaults.deployment(obj)
 
@@ -41,6 +75,11 @@ class DeploymentStrategy(TemplateStrategy):
 
 
 class ReplicaSetStrategy(TemplateStrategy):
+    counts = status_rules.REPLICA_SET
+
+    def warnings(self, obj: Object) -> list[str]:
+        return [*hostname_warning(obj), *super().warnings(obj)]
+
     def default(self, obj: Object) -> None:
         defaults.replica_set(obj)
 
@@ -59,6 +98,7 @@ class ReplicaSetStrategy(TemplateStrategy):
 
 class ReplicationControllerStrategy(ReplicaSetStrategy):
     default_propagation = "Orphan"
+    counts = status_rules.REPLICATION_CONTROLLER
 
     def default(self, obj: Object) -> None:
         defaults.replication_controller(obj)
@@ -71,8 +111,13 @@ class ReplicationControllerStrategy(ReplicaSetStrategy):
 
 
 class DaemonSetStrategy(TemplateStrategy):
+    """``spec.templateGeneration`` went with apps/v1beta1; the server still keeps it, and shows it as an annotation."""
+
+    counts = status_rules.DAEMON_SET
+
     def default(self, obj: Object) -> None:
         defaults.daemon_set(obj)
+        obj["metadata"].setdefault("annotations", {}).setdefault(_TEMPLATE_GENERATION, "0")
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         return validation.daemon_set(obj)
@@ -87,27 +132,61 @@ class DaemonSetStrategy(TemplateStrategy):
 
     def prepare_for_create(self, obj: Object) -> None:
         super().prepare_for_create(obj)
-        self._count_template(obj, 1)
+        annotations = obj["metadata"]["annotations"]
+        annotations[_TEMPLATE_GENERATION] = str(max(_number(annotations[_TEMPLATE_GENERATION]), 1))
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
         super().prepare_for_update(new, old)
-        count = int((old["metadata"].get("annotations") or {}).get(_TEMPLATE_GENERATION) or 0)
+        count = _number((old["metadata"].get("annotations") or {}).get(_TEMPLATE_GENERATION))
         changed = new["spec"].get("template") != old["spec"].get("template")
-        self._count_template(new, count + 1 if changed else count)
+        annotations = new["metadata"].setdefault("annotations", {})
+        annotations[_TEMPLATE_GENERATION] = str(count + 1 if changed else count)
 
-    @staticmethod
-    def _count_template(obj: Object, count: int) -> None:
-        """Kept as an annotation since apps/v1 dropped ``spec.templateGeneration``."""
-        annotations = obj["metadata"].setdefault("annotations", {})
-        annotations[_TEMPLATE_GENERATION] = str(count)
+    def update_warnings(self, new: Object, old: Object) -> list[str]:
+        return self.warnings(new) if new["spec"].get("template") != old["spec"].get("template") else []
+
+    def shown_in_table(self, metadata: Object) -> Object:
+        annotations = dict(metadata.get("annotations") or {})
+        annotations.pop(_TEMPLATE_GENERATION, None)
+        shown = {name: value for name, value in metadata.items() if name != "annotations"}
+        return {**shown, "annotations": annotations} if annotations else shown
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() else 0
 
 
 _TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 
 
 class StatefulSetStrategy(TemplateStrategy):
+    counts = status_rules.STATEFUL_SET
+    name_rule = staticmethod(names.dns1123_label)
+
     def default(self, obj: Object) -> None:
         defaults.stateful_set(obj)
+
+    def prepare_for_create(self, obj: Object) -> None:
+        super().prepare_for_create(obj)
+        _drop_unavailable(obj)
+
+    def prepare_for_update(self, new: Object, old: Object) -> None:
+        super().prepare_for_update(new, old)
+        if "maxUnavailable" not in (old["spec"].get("updateStrategy") or {}).get("rollingUpdate", ()):
+            _drop_unavailable(new)
+
+    def warnings(self, obj: Object) -> list[str]:
+        return [*super().warnings(obj), *self._history_warning(obj)]
+
+    def update_warnings(self, new: Object, old: Object) -> list[str]:
+        return [*super().update_warnings(new, old), *self._history_warning(new)]
+
+    @staticmethod
+    def _history_warning(obj: Object) -> list[str]:
+        if (obj["spec"].get("revisionHistoryLimit") or 0) >= 0:
+            return []
+        text = "a negative value retains all historical revisions; a value >= 0 is recommended"
+        return [f"spec.revisionHistoryLimit: {text}"]
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         return validation.stateful_set(obj)
@@ -121,6 +200,23 @@ class StatefulSetStrategy(TemplateStrategy):
 
     def initial_status(self, obj: Object) -> Object:
         return {"replicas": 0, "availableReplicas": 0}
+
+
+def _drop_unavailable(obj: Object) -> None:
+    """The feature MaxUnavailableStatefulSet is off by default in v1.36."""
+    ((obj["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}).pop("maxUnavailable", None)
+
+
+class ControllerRevisionStrategy(Uncounted):
+    def validate(self, obj: Object) -> list[FieldError]:
+        return [*super().validate(obj), *validation.controller_revision_data(obj)]
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        changed = metadata.validate_update(new, old)
+        return [*changed, *super().validate(new), *immutable("data", new.get("data"), old.get("data"))]
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return validation.controller_revision(obj)
 
 
 class PodTemplateStrategy(Strategy):

@@ -8,8 +8,10 @@ from shim.api import names, selectors
 from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.causes import (
+    IMMUTABLE,
+    as_go,
+    as_selector,
     forbidden,
-    immutable,
     invalid,
     label_selector,
     named,
@@ -24,14 +26,12 @@ from shim.resources.storage_rules import claim_spec
 _MISMATCH = "`selector` does not match template `labels`"
 
 
-def _matches(selector: Object | None, labels: dict[str, str]) -> bool:
-    """A missing selector matches nothing, an empty one everything."""
-    if selector is None:
-        return False
+def _compiled(selector: Object | None) -> selectors.Selector | None:
+    """None for a selector that cannot be understood. A missing one matches nothing, an empty one everything."""
     try:
-        return selectors.from_object(selector).matches(labels)
+        return selectors.from_object(selector)
     except selectors.SelectorError:
-        return True  # said elsewhere
+        return None
 
 
 def _is_empty(selector: Object) -> bool:
@@ -47,15 +47,20 @@ def _selector(selector: Object | None, kind: str) -> list[FieldError]:
     return causes
 
 
-def template(spec: Object, kind: str, check_empty: bool = False) -> list[FieldError]:
-    """A template whose pods run for ever, and are found by the selector."""
-    at, found, selector = "spec.template", spec.get("template") or {}, spec.get("selector")
+def _mismatch(selector: selectors.Selector | None, found: Object) -> list[FieldError]:
     labels = (found.get("metadata") or {}).get("labels") or {}
-    causes: list[FieldError] = []
-    if (check_empty or selector is None or not _is_empty(selector)) and not _matches(selector, labels):
-        causes.append(invalid(f"{at}.metadata.labels", labels or None, _MISMATCH))
-    causes += pods.template(at, found)
-    return causes + forever(found, kind)
+    if selector is None or selector.matches(labels):
+        return []
+    return [invalid("spec.template.metadata.labels", labels or None, _MISMATCH)]
+
+
+def template(spec: Object, kind: str) -> list[FieldError]:
+    """A template whose pods run for ever, and are found by the selector."""
+    selector, found = _compiled(spec.get("selector")), spec.get("template") or {}
+    if selector is None:
+        return [invalid("spec.selector", as_selector(spec["selector"]), "invalid label selector")]
+    causes = [] if selector.empty else _mismatch(selector, found)
+    return causes + pods.template("spec.template", found) + forever(found, kind)
 
 
 def forever(found: Object, kind: str) -> list[FieldError]:
@@ -112,7 +117,7 @@ def _deployment_strategy(at: str, strategy: Object) -> list[FieldError]:
             return [forbidden(f"{at}.rollingUpdate", text)]
         return []
     if kind != "RollingUpdate":
-        shown = {"Type": kind, "RollingUpdate": rolling}
+        shown = {"Type": kind, "RollingUpdate": as_go(rolling, "maxUnavailable", "maxSurge")}
         return [unsupported(at, shown, ("Recreate", "RollingUpdate"))]
     rolling = rolling or {}
     unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
@@ -149,9 +154,7 @@ def daemon_set(obj: Object) -> list[FieldError]:
     spec = obj["spec"]
     selector, found = spec.get("selector"), spec.get("template") or {}
     causes = label_selector("spec.selector", selector)
-    labels = (found.get("metadata") or {}).get("labels") or {}
-    if not _matches(selector, labels):
-        causes.append(invalid("spec.template.metadata.labels", labels or None, _MISMATCH))
+    causes += _mismatch(_compiled(selector), found)
     if selector is not None and _is_empty(selector):
         causes.append(invalid("spec.selector", selector, "empty selector is invalid for daemonset"))
     causes += pods.template("spec.template", found) + forever(found, "DaemonSet")
@@ -165,7 +168,7 @@ def _daemon_strategy(at: str, strategy: Object) -> list[FieldError]:
     if kind == "OnDelete":
         return []
     if kind != "RollingUpdate":
-        shown = {"Type": kind, "RollingUpdate": rolling}
+        shown = {"Type": kind, "RollingUpdate": as_go(rolling, "maxUnavailable", "maxSurge")}
         return [unsupported(at, shown, ("RollingUpdate", "OnDelete"))]
     at = f"{at}.rollingUpdate"
     if rolling is None:
@@ -201,18 +204,33 @@ def stateful_set(obj: Object, old: Object | None = None) -> list[FieldError]:
     if old is None and spec.get("serviceName"):
         causes += named("spec.serviceName", spec["serviceName"], names.dns1123_label)
     causes += _selector(spec.get("selector"), "statefulset")
-    found = dict(spec.get("template") or {})
+    selector = _compiled(spec.get("selector"))
+    if selector is None:
+        causes.append(invalid("spec.selector", as_selector(spec["selector"]), ""))
+    else:
+        causes += _stateful_template(spec, selector)
+    return causes + forever(spec.get("template") or {}, "StatefulSet")
+
+
+def _stateful_template(spec: Object, selector: selectors.Selector) -> list[FieldError]:
+    found, claims = dict(spec.get("template") or {}), spec.get("volumeClaimTemplates") or []
     inner = dict(found.get("spec") or {})
     # the controller sets these itself for each pod, so what the template says of them does not count
     for field in ("hostname", "subdomain"):
         inner.pop(field, None)
-    names_of_claims = [(claim.get("metadata") or {}).get("name") or "" for claim in claims]
+    names_of_claims = dict.fromkeys((claim.get("metadata") or {}).get("name") or "" for claim in claims)
     if claims:
         own = [volume for volume in inner.get("volumes") or () if volume.get("name") not in names_of_claims]
         inner["volumes"] = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in names_of_claims]
         inner["volumes"] += own
     found["spec"] = inner
-    return causes + template({**spec, "template": found}, "StatefulSet")
+    causes = [] if selector.empty else _mismatch(selector, found)
+    # upstream asks for labels and annotations a second time
+    return causes + pods.template("spec.template", found) + pods.template_metadata("spec.template", found)
+
+
+def _stateful_rolling(rolling: Object | None) -> Object | None:
+    return None if rolling is None else as_go({"partition": 0, **rolling}, "partition", "maxUnavailable")
 
 
 def _stateful_strategy(at: str, strategy: Object) -> list[FieldError]:
@@ -220,10 +238,11 @@ def _stateful_strategy(at: str, strategy: Object) -> list[FieldError]:
     if kind == "OnDelete":
         if rolling is not None:
             text = "only allowed for updateStrategy 'RollingUpdate'"
-            return [invalid(f"{at}.rollingUpdate", rolling, text)]
+            return [invalid(f"{at}.rollingUpdate", _stateful_rolling(rolling), text)]
         return []
     if kind != "RollingUpdate":
-        return [invalid(at, {"Type": kind, "RollingUpdate": rolling}, "must be 'RollingUpdate' or 'OnDelete'")]
+        shown = {"Type": kind, "RollingUpdate": _stateful_rolling(rolling)}
+        return [invalid(at, shown, "must be 'RollingUpdate' or 'OnDelete'")]
     rolling = rolling or {}
     causes = not_negative(f"{at}.rollingUpdate.partition", rolling.get("partition"))
     if rolling.get("maxUnavailable") is not None:
@@ -259,4 +278,17 @@ def stateful_set_change(new: Object, old: Object) -> list[FieldError]:
 
 
 def same_selector(new: Object, old: Object) -> list[FieldError]:
-    return immutable("spec.selector", new["spec"].get("selector"), old["spec"].get("selector"))
+    now, before = as_selector(new["spec"].get("selector")), as_selector(old["spec"].get("selector"))
+    return [] if now == before else [invalid("spec.selector", now, IMMUTABLE)]
+
+
+def controller_revision(obj: Object) -> list[FieldError]:
+    return not_negative("revision", obj.get("revision"))
+
+
+def controller_revision_data(obj: Object) -> list[FieldError]:
+    """Only asked when it is created: older ones may hold anything."""
+    data = obj.get("data")
+    if data is None:
+        return [required("data", "data is mandatory")]
+    return [] if isinstance(data, dict) else [required("data", "data must be a valid JSON object")]
