@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,18 +17,16 @@ import orjson
 from sortedcontainers import SortedList
 
 from shim.api.meta import Object
-from shim.store.contract import Change, Put, Record, Store, StoreError
+from shim.store.contract import Change, Compacted, Put, Record, Store, StoreError
 from shim.store.entry import Entry, Event, encode, resplice, splice
 from shim.store.fanout import Fanout, Overflow, Watch, bucket_of
+from shim.store.history import History
 
 __all__ = ["Also", "Cache", "Entry", "Event", "Overflow", "Watch"]
 
 Index = Callable[[str, Object], tuple[Mapping[str, str], Mapping[str, str]]]
 
 _LOAD_PAGE = 1000
-_HISTORY_EVENTS = 8192  # what is older is read from the store: only clients that were away for long ask for it
-_HISTORY_BYTES = 16 << 20
-_HOT_EVENTS = 64  # events whose encoded line is kept: the watchers that are on time share it
 _LAST = "\U0010ffff"
 
 log = logging.getLogger(__name__)
@@ -72,9 +69,7 @@ class Cache:
         self._buckets: dict[str, _Bucket] = {}
         self._staged: dict[int, _Staged] = {}  # by the identity of the bytes given to the store
         self._staged_deletes: dict[tuple[str, int], _Staged] = {}  # by key and the revision to be deleted
-        self._history: deque[Event] = deque()
-        self._history_start = 0  # events after this revision are in _history
-        self._history_bytes = 0
+        self._history = History()
         self._fanout = Fanout()
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._following: asyncio.Task[None] | None = None
@@ -94,7 +89,7 @@ class Cache:
                 bucket.changed = max(bucket.changed, record.revision)
             if page.records:
                 after = page.records[-1].key
-        self.revision = self._history_start = revision
+        self.revision = self._history.start = revision
         for bucket in self._buckets.values():
             bucket.changed = revision  # something of it may have been deleted since the last change that is known
         self._following = asyncio.create_task(self._follow(self._store.watch(revision)), name="store cache")
@@ -132,11 +127,42 @@ class Cache:
         self, prefix: str, *, revision: int, after: str = "", limit: int = 0
     ) -> tuple[list[Entry], bool]:
         """Entries as they were at ``revision``, and whether more follow. Raises Compacted."""
-        if all(bucket.changed <= revision for bucket in self._under(prefix)):
-            entries = self.range(prefix, after=after, limit=limit + 1 if limit else 0)
+        if self._remembers(prefix, revision):
+            entries = self._range_before(prefix, after, revision, limit + 1 if limit else 0)
             return (entries[:limit], True) if limit and len(entries) > limit else (entries, False)
         page = await self._store.range(prefix, after=after, limit=limit, revision=revision)
         return [self._entry(record.key, record.revision, record.value) for record in page.records], page.more
+
+    async def count_at(self, prefix: str, *, revision: int, after: str = "") -> int:
+        """How many entries were under a prefix at ``revision``, past the key ``after``. Raises Compacted."""
+        if not self._remembers(prefix, revision):
+            return await self._store.count(prefix, after=after, revision=revision)
+        then = self._history.undone(prefix, revision)
+        gained = sum((entry is not None) - (self.get(key) is not None) for key, entry in then.items() if key > after)
+        return self.count(prefix, after) + gained
+
+    def _remembers(self, prefix: str, revision: int) -> bool:
+        """Whether memory knows what was there. What is compacted is gone, even where memory has it still."""
+        if revision < self._store.compacted:
+            raise Compacted(revision, self._store.compacted)
+        return revision >= self._history.start or all(bucket.changed <= revision for bucket in self._under(prefix))
+
+    def _range_before(self, prefix: str, after: str, revision: int, limit: int) -> list[Entry]:
+        """What is there now, with everything undone that was written after ``revision``."""
+        then = self._history.undone(prefix, revision)
+        if not then:
+            return self.range(prefix, after=after, limit=limit)
+        enough = limit + len(then) if limit else 0  # so many of what is there now may have to go
+        entries = {entry.key: entry for entry in self.range(prefix, after=after, limit=enough)}
+        whole = not limit or len(entries) < enough
+        last = _LAST if whole else next(reversed(entries))
+        for key, entry in then.items():
+            if entry is None:
+                entries.pop(key, None)
+            elif after < key <= last:
+                entries[key] = entry
+        found = [entries[key] for key in sorted(entries)]
+        return found[:limit] if limit else found
 
     def _under(self, prefix: str) -> list[_Bucket]:
         name = bucket_of(prefix)
@@ -227,7 +253,7 @@ class Cache:
     def _apply(self, changes: Sequence[Change]) -> None:
         events = [self._apply_one(change) for change in changes]
         self.revision = changes[-1].revision
-        self._remember(events)
+        self._history.add(events)
         self._fanout.publish(events)
         if self._waiters:
             for revision, waiter in self._waiters:
@@ -263,18 +289,6 @@ class Cache:
             fields = previous.fields if previous.fields == fields else fields
         return Entry(key, revision, splice(value, revision), labels, fields)
 
-    def _remember(self, events: Sequence[Event]) -> None:
-        history = self._history
-        for event in events:
-            history.append(event)
-            self._history_bytes += len(event.entry.data)
-            if len(history) > _HOT_EVENTS:
-                history[-1 - _HOT_EVENTS].forget_lines()
-        while len(history) > _HISTORY_EVENTS or self._history_bytes > _HISTORY_BYTES:
-            oldest = history.popleft()
-            self._history_bytes -= len(oldest.entry.data)
-            self._history_start = oldest.revision
-
     # --- watching -----------------------------------------------------------------------------------------------------
 
     def watch(self, prefix: str, *, since: int) -> Watch:
@@ -282,10 +296,10 @@ class Cache:
         since = max(since, 1)  # nothing happened before: an empty store is at revision 1
         past: AsyncIterator[list[Event]] | None = None
         missed: list[Event] = []
-        if since < self._history_start:
+        if since < self._history.start:
             past = self._past(self._store.watch(since, previous=True), prefix, self.revision)
         elif since < self.revision:
-            missed = [event for event in self._since(since) if event.entry.key.startswith(prefix)]
+            missed = [event for event in self._history.since(since) if event.entry.key.startswith(prefix)]
         watch = Watch(prefix, since, past, lambda: self.revision, self._fanout.remove)
         if self._failure is not None:
             watch.end(self._failure)
@@ -294,16 +308,6 @@ class Cache:
         if missed:
             watch.push(missed)
         return watch
-
-    def _since(self, revision: int) -> list[Event]:
-        """The events after ``revision`` that memory holds, in order."""
-        events: list[Event] = []
-        for event in reversed(self._history):
-            if event.revision <= revision:
-                break
-            events.append(event)
-        events.reverse()
-        return events
 
     async def _past(self, batches: AsyncIterator[list[Change]], prefix: str, until: int) -> AsyncIterator[list[Event]]:
         """What the store remembers up to ``until``; what came after is with the watch already."""

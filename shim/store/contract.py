@@ -77,6 +77,10 @@ class Page:
 class Store(Protocol):
     """The contract; ``shim/store/tests/contract_suite.py`` is its meaning in tests."""
 
+    @property
+    def compacted(self) -> int:
+        """The oldest revision that can be read; 0 when nothing was compacted yet."""
+
     async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
         """Write; return the new revision. ``expected`` 0: create only; None: whatever is there. Raises Conflict."""
 
@@ -88,6 +92,9 @@ class Store(Protocol):
 
     async def range(self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0) -> Page:
         """Records under a prefix in key order, past ``after``, as of ``revision`` (0: now). Raises Compacted."""
+
+    async def count(self, prefix: str, *, after: str = "", revision: int = 0) -> int:
+        """How many records :meth:`range` would find without a limit. Raises Compacted."""
 
     def watch(self, since: int, *, previous: bool = False) -> AsyncIterator[list[Change]]:
         """Every change after revision ``since``, in order, in batches. Raises Compacted, at once.

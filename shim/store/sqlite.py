@@ -96,7 +96,7 @@ class SQLiteStore:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connection = _connect(path)
         self._connection.executescript(_SCHEMA)
-        (self._compacted,) = self._connection.execute("SELECT revision FROM compaction").fetchone()
+        self._compacted: int = self._connection.execute("SELECT revision FROM compaction").fetchone()[0]
         self._forgotten = self._compacted  # rows are deleted up to here; less than what is refused, during a compaction
         (newest,) = self._connection.execute("SELECT coalesce(max(revision), 0) FROM log").fetchone()
         # compaction may have removed the newest row, a deletion: its revision is not to be used again
@@ -123,6 +123,11 @@ class SQLiteStore:
     def revision(self) -> int:
         """Of the newest acknowledged write."""
         return self._committed
+
+    @property
+    def compacted(self) -> int:
+        """The oldest revision that can be read."""
+        return self._compacted
 
     # --- writing, on the event loop ----------------------------------------------------------------------------------
 
@@ -259,6 +264,25 @@ class SQLiteStore:
         page = await self._read(read)
         self._check_kept(at)  # it may have been compacted in the meantime
         return page
+
+    async def count(self, prefix: str, *, after: str = "", revision: int = 0) -> int:
+        self._check_open()
+        at = revision or self._committed
+        self._check_kept(at)
+
+        def read() -> int:
+            found: tuple[int] = self._reader.execute(
+                "SELECT count(*) FROM"
+                " (SELECT value IS NULL AS gone, max(revision) FROM log"
+                "  WHERE key >= ? AND key < ? AND key > ? AND revision <= ? GROUP BY key)"
+                " WHERE NOT gone",
+                (max(prefix, after), prefix + _MAX_KEY, after, at),
+            ).fetchone()
+            return found[0]
+
+        found = await self._read(read)
+        self._check_kept(at)
+        return found
 
     def watch(self, since: int, *, previous: bool = False) -> AsyncIterator[list[Change]]:
         self._check_open()

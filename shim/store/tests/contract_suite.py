@@ -103,6 +103,9 @@ class StoreContract:
         page = await store.range("/", revision=then)
         assert [(record.key, record.value) for record in page.records] == [("/a", b"2"), ("/b", b"1")]
         assert page.revision == then
+        assert await store.count("/", revision=then) == 2
+        assert await store.count("/", revision=then, after="/a") == 1
+        assert await store.count("/") == 2
 
     async def test_a_watcher_sees_each_change_after_its_start_once_and_in_order(self, store: Store) -> None:
         await store.put("/a", b"1")

@@ -4,12 +4,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from shim.api.meta import Object
-from shim.store import cache as cache_module
-from shim.store import fanout
+from shim.store import fanout, history
 from shim.store.cache import Cache, Event, Overflow, Watch
 from shim.store.compaction import Compactor
 from shim.store.contract import Compacted, Conflict
@@ -121,10 +121,32 @@ async def test_a_list_goes_on_at_the_revision_it_began(cache: Cache) -> None:
     assert ([e.key for e in entries], more) == ([key("a"), key("b")], True)
 
 
+async def test_memory_and_the_store_tell_the_same_past(cache: Cache) -> None:
+    random = Random(7)
+    for _ in range(120):
+        name = random.choice("abcdefgh")
+        entry = cache.get(key(name))
+        if entry is None:
+            await cache.create(key(name), pod(name))
+        elif random.random() < 0.4:
+            await cache.delete(key(name), entry.decode(), expected=entry.revision)
+        else:
+            await cache.update(key(name), pod(name, n=str(random.random())), expected=entry.revision)
+    for _ in range(100):
+        at, limit = random.randint(2, cache.revision), random.randint(0, 4)
+        after = key(random.choice("abcdefgh")) if random.random() < 0.5 else ""
+        page = await cache._store.range("/registry/pods/", after=after, limit=limit, revision=at)
+        entries, more = await cache.range_at("/registry/pods/", revision=at, after=after, limit=limit)
+        assert [(entry.key, entry.revision) for entry in entries] == [(r.key, r.revision) for r in page.records]
+        assert more == page.more
+        counted = await cache._store.count("/registry/pods/", after=after, revision=at)
+        assert await cache.count_at("/registry/pods/", revision=at, after=after) == counted
+
+
 async def test_a_watch_starts_at_any_revision_that_memory_or_the_store_remembers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_module, "_HISTORY_EVENTS", 2)
+    monkeypatch.setattr(history, "EVENTS", 2)
     cache = await opened(tmp_path)
     entry = await cache.create(key("a"), pod("a", step="1"))
     entry = await cache.update(key("a"), pod("a", step="2"), expected=entry.revision)
@@ -215,6 +237,6 @@ async def test_the_compactor_keeps_what_is_recent(cache: Cache, tmp_path: Path) 
     with pytest.raises(Compacted):
         await cache.range_at("/registry/pods/", revision=2)
     assert (await cache.range_at("/registry/pods/", revision=3))[0][0].labels == {"n": "1"}
-    cache._history_start = 4  # as after a restart: memory remembers nothing
+    cache._history.start = 4  # as after a restart: memory remembers nothing
     with pytest.raises(Compacted):
         cache.watch("/registry/pods/", since=2)
