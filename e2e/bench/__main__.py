@@ -32,18 +32,17 @@ class Figure:
 def main() -> int:
     """Measure the API server alone, then a whole cluster."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", choices=("api", "pods"), help="measure only the API server, or only pods")
+    parser.add_argument("--only", choices=("api", "stalls", "pods"), help="measure only this")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     args = parser.parse_args()
-    from e2e.bench import api, pods
+    from e2e.bench import api, pods, stalls
 
     figures: list[Figure] = []
     console = Console()
     with tempfile.TemporaryDirectory(prefix="shim-bench-") as folder:
-        if args.only != "pods":
-            figures += api.measure(Path(folder), console.print)
-        if args.only != "api":
-            figures += pods.measure(Path(folder), console.print)
+        for name, part in (("api", api), ("stalls", stalls), ("pods", pods)):
+            if args.only in (None, name):
+                figures += part.measure(Path(folder), console.print)
     table = Table("work", "measured", "limit in this run", "of it", "aim", box=None, header_style="bold")
     for figure in figures:
         limit = f"{_number(figure.limit)} {figure.limit_of}" if figure.limit else ""

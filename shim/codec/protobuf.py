@@ -96,9 +96,18 @@ class Protobuf:
         name = self._message(api_version, kind)
         if name not in self._schema.facts:
             raise ProtobufError(f"object of kind {kind} does not implement the protobuf marshalling interface")
-        types = _field(b"\x0a", api_version.encode()) + _field(b"\x12", kind.encode())
         raw = self.write_message(name, obj)
-        return b"".join((MAGIC, _field(b"\x0a", types), _field(b"\x12", raw), b"\x1a\x00\x22\x00"))
+        front, back = self.envelope(api_version, kind, len(raw))
+        return b"".join((front, raw, back))
+
+    def fragment(self, api_version: str, kind: str, obj: Object) -> bytes:
+        """Some of an object's fields: fragments one after the other are a message with the fields of all."""
+        return self.write_message(self._message(api_version, kind), obj)
+
+    def envelope(self, api_version: str, kind: str, size: int) -> tuple[bytes, bytes]:
+        """What stands before and behind a message of this many bytes."""
+        types = _field(b"\x0a", api_version.encode()) + _field(b"\x12", kind.encode())
+        return b"".join((MAGIC, _field(b"\x0a", types), b"\x12", _varint(size))), b"\x1a\x00\x22\x00"
 
     def encode_event(self, type: str, obj: Object) -> bytes:
         """One frame of a watch: its length, and a WatchEvent that holds the object in its envelope."""

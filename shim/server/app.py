@@ -6,6 +6,7 @@ Reading starts here; a request then goes through :mod:`shim.server.dispatch`.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 import ssl
@@ -67,6 +68,7 @@ async def run(
     store = open_sqlite(settings.data_dir / "store.db")
     cache = Cache(store, partial(index, routes))
     await cache.start()
+    gc.freeze()  # what was loaded stays: to look through it again and again would stop the loop for long
     tasks: list[asyncio.Task[None]] = []
     try:
         services = ServiceAllocator(settings.service_cidr, settings.node_port_range)

@@ -11,7 +11,7 @@ import logging
 from typing import Any
 
 from shim.api.meta import Object
-from shim.api.status import ApiError, FieldError, expired, internal, invalid
+from shim.api.status import ApiError, FieldError, bad_request, expired, internal, invalid
 from shim.store.contract import Compacted, Conflict, StoreError
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,18 @@ def not_acceptable(accepted: str) -> ApiError:
 def no_such_rendering(accepted: str) -> ApiError:
     """The Accept header asks for a known media type in a form (``as=``) this object does not have."""
     return ApiError(406, "NotAcceptable", f"only the following media types are accepted: {accepted}")
+
+
+def not_for_lists(kind: str) -> ApiError:
+    """PartialObjectMetadata of a list, which is called PartialObjectMetadataList; upstream names its Go type."""
+    message = f"you requested PartialObjectMetadata, but the requested object is a list (*core.{kind}List)"
+    return ApiError(406, "NotAcceptable", message)
+
+
+def no_such_include(value: str) -> ApiError:
+    """``includeObject`` of a Table is none of the three."""
+    why = f"includeObject: Invalid value: {json.dumps(value)}: must be 'Metadata', 'Object', 'None', or empty"
+    return bad_request(f"Unable to convert to Table as requested: {why}")
 
 
 def unsupported_body(accepted: str) -> ApiError:

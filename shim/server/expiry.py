@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 EVENTS = "/registry/events/"
 KEEP = 3600.0  # upstream's --event-ttl
 EVERY = 60.0
+AT_ONCE = 200  # events looked at before others have their turn: a few milliseconds
 
 
 class Expiry:
@@ -35,17 +36,19 @@ class Expiry:
 
     async def tick(self, now: datetime.datetime) -> int:
         """Delete what is due; returns how many."""
-        due = [
-            (entry, obj)
-            for entry in self._cache.range(EVENTS)
-            if now - _last_change(obj := entry.decode()) > self._keep
-        ]
-        for entry, obj in due:
+        deleted = 0
+        for number, entry in enumerate(self._cache.range(EVENTS)):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            obj = entry.decode()
+            if now - _last_change(obj) <= self._keep:
+                continue
             try:
                 await self._cache.delete(entry.key, obj, expected=entry.revision)
             except Conflict:
-                pass  # it happened again just now
-        return len(due)
+                continue  # it happened again just now, or somebody else has deleted it
+            deleted += 1
+        return deleted
 
 
 def _last_change(event: Object) -> datetime.datetime:

@@ -1,7 +1,7 @@
 """In which form does the client want the answer? The Accept header, read once per distinct text.
 
-What is stored is JSON bytes, so JSON is sent whenever the client takes it at all, whatever it lists first: the
-others are converted per answer.
+What is stored is JSON bytes, so JSON is sent to those who would rather have protobuf but take JSON too: the others
+are converted per answer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from shim.server import errors
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 ACCEPTED = f"{JSON}, {YAML}, {PROTOBUF}"
 FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+STREAMED = f"{JSON};stream=watch, {PROTOBUF};stream=watch"
 _ANY = ("*/*", "application/*", "")
 _META_VERSIONS = ("v1", "v1beta1")
 
@@ -24,7 +25,6 @@ class Rendering(NamedTuple):
     media: str = JSON
     form: str = ""
     version: str = ""
-    pretty: bool = False
 
     @property
     def plain(self) -> bool:
@@ -36,26 +36,52 @@ AS_STORED = Rendering()
 
 
 @lru_cache(maxsize=256)
-def rendering(accept: str) -> Rendering:
-    """The first acceptable of what an Accept header lists. Raises 406."""
+def rendering(accept: str, tables: bool = True) -> Rendering:
+    """The first acceptable of what an Accept header lists. ``tables``: this kind can be shown as one. Raises 406."""
     choices: list[Rendering] = []
     wrong_form = False
-    for part in accept.split(","):
-        media, *parameters = (piece.strip() for piece in part.split(";"))
-        if media in _ANY:
-            media = JSON
+    for media, options in _by_quality(accept):
         if media not in (JSON, YAML, PROTOBUF):
             continue
-        options = dict(parameter.partition("=")[::2] for parameter in parameters)
         form, version = options.get("as", ""), options.get("v", "")
-        if form and (form not in FORMS or options.get("g") != "meta.k8s.io" or version not in _META_VERSIONS):
+        if form and not _has_form(media, form, options.get("g", ""), version, tables):
             wrong_form = True
             continue
-        choices.append(Rendering(media, form, version if form else "", options.get("pretty") == "1"))
+        choices.append(Rendering(media, form, version if form else ""))
     if not choices:
         raise errors.no_such_rendering(ACCEPTED) if wrong_form else errors.not_acceptable(ACCEPTED)
     first = choices[0]
-    for other in choices:  # the same form in JSON costs nothing, or less
-        if other.media == JSON and other.form == first.form and other.version == first.version:
-            return other
+    if first.media == PROTOBUF:
+        for other in choices:  # who takes protobuf wants it for its speed, and the same form in JSON costs less here
+            if other.media == JSON and other.form == first.form and other.version == first.version:
+                return other
     return first
+
+
+def _by_quality(accept: str) -> list[tuple[str, dict[str, str]]]:
+    """Media types with their parameters, the most wanted first; those with ``q=0`` are not wanted at all."""
+    found = []
+    for part in accept.split(","):
+        media, *parameters = (piece.strip() for piece in part.split(";"))
+        options = dict(parameter.partition("=")[::2] for parameter in parameters)
+        try:
+            quality = float(options.get("q", 1))
+        except ValueError:
+            quality = 1.0
+        if quality > 0:
+            found.append((quality, JSON if media in _ANY else media, options))
+    found.sort(key=lambda each: -each[0])
+    return [(media, options) for _, media, options in found]
+
+
+def _has_form(media: str, form: str, group: str, version: str, tables: bool) -> bool:
+    if group != "meta.k8s.io" or version not in _META_VERSIONS or form not in FORMS:
+        return False
+    return form != "Table" or (tables and media != PROTOBUF)  # tables have no protobuf form, not even upstream
+
+
+def streamed(wanted: Rendering) -> Rendering:
+    """The form for the events of a watch. Raises 406: YAML cannot be streamed."""
+    if wanted.media == YAML:
+        raise errors.no_such_rendering(STREAMED)
+    return wanted

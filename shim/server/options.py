@@ -47,7 +47,7 @@ class ListOptions:
     def of(cls, query: Query, *, watch: bool = False) -> ListOptions:
         """Raises 400 and 422 as upstream's ValidateListOptions."""
         if not query:
-            return cls(watch=watch)
+            return cls(watch=watch, initial_events=watch or None)
         options = cls(
             label_selector=first(query, "labelSelector"),
             field_selector=first(query, "fieldSelector"),
@@ -63,6 +63,8 @@ class ListOptions:
         (_check_watch if watch else _check_list)(options, text)
         if text:
             options.revision = _revision(text, watch)
+        if watch and options.initial_events is None:
+            options.initial_events = not options.revision
         return options
 
 
@@ -158,7 +160,7 @@ def boolean(query: Query, name: str) -> bool | None:
     values = query.get(name)
     if not values:
         return None
-    return values[0] not in ("0", "false", "False", "FALSE", "f", "F")
+    return values[0] != "0" and values[0].lower() != "false"
 
 
 def is_watch(query: Query) -> bool:

@@ -58,7 +58,7 @@ class Call:
     def rendering(self) -> Rendering:
         """How the answer is to be written. Raises 406."""
         accept = self.http.headers.get("Accept")
-        return rendering(accept) if accept else AS_STORED
+        return rendering(accept, "get" in self.resource.verbs) if accept else AS_STORED
 
     @property
     def key(self) -> str:

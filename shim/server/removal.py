@@ -73,21 +73,21 @@ class Removal:
 
     async def delete_all(self, write: Write, entries: Sequence[Entry], options: DeleteOptions) -> list[bytes]:
         """Delete these entries of one resource; returns their last state. What is gone already is passed over."""
-        limit = asyncio.Semaphore(AT_ONCE)
+        waiting = iter(enumerate(entries))
+        removed: dict[int, bytes] = {}
 
-        async def one(entry: Entry) -> bytes | None:
-            *_, namespace, name = entry.key.split("/")
-            one_write = Write(write.resource, namespace if write.resource.namespaced else "", name, write.user)
-            async with limit:
+        async def work() -> None:
+            for number, entry in waiting:
+                *_, namespace, name = entry.key.split("/")
+                one = Write(write.resource, namespace if write.resource.namespaced else "", name, write.user)
                 try:
-                    return (await self.delete(one_write, options)).data
+                    removed[number] = (await self.delete(one, options)).data
                 except ApiError as error:
-                    if error.code == 404:
-                        return None
-                    raise
+                    if error.code != 404:
+                        raise
 
-        removed = await asyncio.gather(*map(one, entries))
-        return [data for data in removed if data is not None]
+        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+        return [removed[number] for number in sorted(removed)]
 
     async def _delete(self, write: Write, entry: Entry, options: DeleteOptions) -> Removed:
         resource = write.resource

@@ -17,7 +17,7 @@ from shim.codec import media
 from shim.resources.columns.common import AGE, NAME, description
 from shim.resources.strategy import Column
 from shim.server import errors
-from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, YAML, Rendering
+from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, YAML, Rendering, streamed
 from shim.server.parts import Call
 from shim.store.cache import Entry, Event
 from shim.store.entry import EventType
@@ -26,7 +26,7 @@ META_GROUP = "meta.k8s.io"
 BY_NAME_AND_AGE = (NAME, AGE)
 """How a kind without columns of its own is shown."""
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
-_PARTIAL = "PartialObjectMetadata"
+PARTIAL = "PartialObjectMetadata"
 
 
 def render_one(call: Call, obj: bytes | Object, *, own_kind: bool = True) -> tuple[bytes, str]:
@@ -38,32 +38,17 @@ def render_one(call: Call, obj: bytes | Object, *, own_kind: bool = True) -> tup
     if rendering.form and own_kind:
         if rendering.form == "Table":
             document = table(call, [document], _list_meta(document["metadata"].get("resourceVersion", "")))
-        elif rendering.form == _PARTIAL:
+        elif rendering.form == PARTIAL:
             document = partial(document, rendering.version)
         else:
             raise errors.no_such_rendering(ACCEPTED)
     return _encode(rendering.media, document, call.parts.schema), rendering.media
 
 
-def render_list(call: Call, items: Sequence[bytes], meta: Object) -> tuple[bytes, str]:
-    """A list of stored objects with its metadata, and its content type."""
-    rendering = call.rendering
-    resource = call.resource
-    if rendering.plain:
-        return join(resource.kind, resource.api_version, items, meta), JSON
-    if rendering.form == "Table":
-        document = table(call, (orjson.loads(item) for item in items), meta)
-    elif rendering.form:
-        if rendering.form == _PARTIAL:
-            raise errors.no_such_rendering(ACCEPTED)
-        version = rendering.version
-        rows = [partial(orjson.loads(item), version) for item in items]
-        document = {"kind": rendering.form, "apiVersion": f"{META_GROUP}/{version}", "metadata": meta, "items": rows}
-    else:
-        objects = [orjson.loads(item) for item in items]
-        head = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": meta}
-        document = {**head, "items": objects}
-    return _encode(rendering.media, document, call.parts.schema), rendering.media
+def check_protobuf(call: Call, api_version: str, kind: str) -> None:
+    """Custom resources have no protobuf form. Raises 406."""
+    if not media.protobuf(call.parts.schema).supports(api_version, kind):
+        raise errors.not_acceptable(f"{JSON}, {YAML}")
 
 
 def _encode(wanted: str, document: Object, schema: Schema) -> bytes:
@@ -94,30 +79,40 @@ def _list_meta(revision: str) -> Object:
 
 def partial(obj: Object, version: str) -> Object:
     """The object's metadata alone."""
-    return {"kind": _PARTIAL, "apiVersion": f"{META_GROUP}/{version}", "metadata": obj["metadata"]}
+    return {"kind": PARTIAL, "apiVersion": f"{META_GROUP}/{version}", "metadata": obj["metadata"]}
 
 
 def table(call: Call, objects: Iterable[Object], meta: Object, *, columns: bool = True) -> Object:
-    """Objects as rows of the columns their kind is printed with."""
-    version = call.rendering.version
+    """Objects as rows of the columns their kind is printed with. Raises 400."""
     shape = call.resource.columns or BY_NAME_AND_AGE
-    include = call.value("includeObject") or "Metadata"
-    rows = []
-    for obj in objects:
-        shown: Object | None = None
-        if include == "Metadata":
-            shown = partial(obj, version)
-            shown["metadata"] = call.resource.strategy.shown_in_table(obj["metadata"])
-        elif include == "Object":
-            shown = obj
-        rows.append({"cells": [column.cell(obj) for column in shape], "object": shown})
     return {
         "kind": "Table",
-        "apiVersion": f"{META_GROUP}/{version}",
+        "apiVersion": f"{META_GROUP}/{call.rendering.version}",
         "metadata": meta,
         "columnDefinitions": [_definition(column, call.parts.schema) for column in shape] if columns else None,
-        "rows": rows,
+        "rows": rows(call, objects),
     }
+
+
+def rows(call: Call, objects: Iterable[Object]) -> list[Object]:
+    """The rows of a Table, each with as much of its object as ``includeObject`` asks for. Raises 400."""
+    shape = call.resource.columns or BY_NAME_AND_AGE
+    include = call.value("includeObject") or "Metadata"
+    if include not in _SHOWN:
+        raise errors.no_such_include(include)
+    show = _SHOWN[include]
+    return [{"cells": [column.cell(obj) for column in shape], "object": show(call, obj)} for obj in objects]
+
+
+def _metadata(call: Call, obj: Object) -> Object:
+    return partial(obj, call.rendering.version) | {"metadata": call.resource.strategy.shown_in_table(obj["metadata"])}
+
+
+_SHOWN: dict[str, Callable[[Call, Object], Object | None]] = {
+    "Metadata": _metadata,
+    "Object": lambda call, obj: obj,
+    "None": lambda call, obj: None,
+}
 
 
 def _definition(column: Column, schema: Schema) -> dict[str, Any]:
@@ -134,13 +129,19 @@ class EventWriter:
     """Writes watch events in the form and format of one watch."""
 
     def __init__(self, call: Call) -> None:
+        """Raises 400 and 406."""
         self._call = call
-        self._rendering: Rendering = call.rendering
+        self._rendering: Rendering = streamed(call.rendering)
+        resource = call.resource
+        if self._rendering.form == "Table":
+            table(call, [], {})
+        elif self._rendering.media == PROTOBUF and not self._rendering.form:
+            check_protobuf(call, resource.api_version, resource.kind)
         self._first_row = True
         self.content_type = self._rendering.media
         if self._rendering.media == PROTOBUF:
             self.content_type += ";stream=watch"
-        convert = call.resource.from_storage
+        convert = resource.from_storage
         self.line: Callable[..., bytes] = _line if self._rendering.plain and not convert else self._converted
 
     def added(self, entry: Entry) -> bytes:
@@ -152,12 +153,14 @@ class EventWriter:
         meta: Object = {"resourceVersion": str(revision), "creationTimestamp": None}
         if initial_events_end:
             meta["annotations"] = {INITIAL_EVENTS_END: "true"}
-        resource = self._call.resource
+        resource, version = self._call.resource, self._rendering.version
         obj: Object = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta}
         if self._rendering.form == "Table":
-            obj = table(self._call, [], {"resourceVersion": str(revision)})
+            row = {"cells": [""] * len(resource.columns or BY_NAME_AND_AGE), "object": partial(obj, version)}
+            obj = table(self._call, [], {"resourceVersion": str(revision)}, columns=self._first_row) | {"rows": [row]}
+            self._first_row = False
         elif self._rendering.form:
-            obj = partial(obj, self._rendering.version)
+            obj = partial(obj, version)
         return media.encode_event(self._rendering.media, "BOOKMARK", obj, self._call.parts.schema)
 
     def error(self, error: ApiError) -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
-from isal import igzip
+from isal import igzip, isal_zlib
 from multidict import CIMultiDict
 
 from shim.api.status import ApiError
@@ -18,6 +18,10 @@ GZIP_LEVEL = 1
 IN_THREAD_FROM = 1024 * 1024  # a megabyte takes 3 ms, which other requests should not wait for
 WARNINGS_LIMIT = 4 * 1024  # characters of all warnings of one answer, as upstream
 WARNING_CUT = 256
+WHOLE = 16 << 20  # bytes of an answer that is sent at once, with its length: joined and encrypted in some 20 ms
+BLOCK = 1 << 20  # bytes that are sent together of one that is longer
+_GZIP_FORMAT = 31  # zlib's way to say: with a gzip header, and a window as large as can be
+_GZIPPED = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
 _CACHE_CONTROL = "no-cache, private"
 _JSON_HEADERS = CIMultiDict({"Cache-Control": _CACHE_CONTROL, "Content-Type": JSON})
 
@@ -36,14 +40,72 @@ def respond(body: bytes, status: int = 200, media: str = JSON, warnings: Iterabl
 async def respond_large(request: web.BaseRequest, body: bytes, media: str = JSON) -> web.Response:
     """An answer that may be long: compressed when the client takes gzip."""
     response = respond(body, 200, media)
-    if len(body) >= GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+    if len(body) >= GZIP_FROM and _takes_gzip(request):
         if len(body) >= IN_THREAD_FROM:
             response.body = await asyncio.to_thread(igzip.compress, body, GZIP_LEVEL)
         else:
             response.body = igzip.compress(body, GZIP_LEVEL)
-        response.headers["Content-Encoding"] = "gzip"
-        response.headers["Vary"] = "Accept-Encoding"
+        response.headers.update(_GZIPPED)
     return response
+
+
+async def respond_pieces(
+    request: web.BaseRequest, pieces: AsyncIterator[bytes], media: str = JSON
+) -> web.StreamResponse:
+    """An answer that is made piece by piece: sent whole when it is short, and as it is made when it is long."""
+    held: list[bytes] = []
+    size = 0
+    async for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size > WHOLE:
+            return await _stream(request, held, pieces, media)
+    return await respond_large(request, b"".join(held), media)
+
+
+async def _stream(
+    request: web.BaseRequest, begun: list[bytes], rest: AsyncIterator[bytes], media: str
+) -> web.StreamResponse:
+    """Send what is made already and what is yet to be made; waits whenever the client does not read."""
+    response = web.StreamResponse(headers={"Content-Type": media, "Cache-Control": _CACHE_CONTROL})
+    response.enable_chunked_encoding()
+    squeeze = None
+    if _takes_gzip(request):
+        squeeze = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, _GZIP_FORMAT)
+        response.headers.update(_GZIPPED)
+    await response.prepare(request)
+    block: list[bytes] = []
+    size = 0
+
+    async def add(piece: bytes) -> None:
+        nonlocal size
+        block.append(piece)
+        size += len(piece)
+        if size >= BLOCK:
+            await send()
+
+    async def send() -> None:
+        nonlocal size
+        data = b"".join(block)
+        block.clear()
+        size = 0
+        if squeeze is not None:
+            data = await asyncio.to_thread(squeeze.compress, data)
+        if data:
+            await response.write(data)
+            await asyncio.sleep(0)  # a socket that takes everything at once would let nobody else run
+
+    for piece in begun:
+        await add(piece)
+    async for piece in rest:
+        await add(piece)
+    await send()
+    await response.write_eof(squeeze.flush() if squeeze is not None else b"")
+    return response
+
+
+def _takes_gzip(request: web.BaseRequest) -> bool:
+    return "gzip" in request.headers.get("Accept-Encoding", "")
 
 
 def refuse(error: ApiError) -> web.Response:

@@ -27,6 +27,7 @@ AUTHORIZATION, AUTHENTICATION = "authorization.k8s.io", "authentication.k8s.io"
 async def review(call: Call) -> web.Response:
     """POST to a resource of reviews."""
     kind, api_version = call.resource.kind, call.resource.api_version
+    _ = call.rendering  # a form they do not have is refused before they are answered
     body = await read_body(call)
     question = body.decode(call, kind, api_version, WriteOptions.of(call.query, "CreateOptions"))
     answer = _ANSWERS[kind](call, question)

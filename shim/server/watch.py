@@ -16,6 +16,7 @@ from aiohttp import web
 from shim.api.status import ApiError, expired
 from shim.server.connection import Connection
 from shim.server.options import ListOptions
+from shim.server.pages import TEST_AT_ONCE, catch_up
 from shim.server.parts import Call
 from shim.server.render import EventWriter
 from shim.server.selection import Test, test_of
@@ -26,6 +27,7 @@ from shim.store.entry import EventType
 log = logging.getLogger(__name__)
 
 BOOKMARK_EVERY = 60.0  # upstream: about once a minute
+LAST_BOOKMARK = 2.0  # seconds before a watch's time is up, as upstream's
 LEAST_TIMEOUT = 1800.0  # where the client names none; upstream picks between this and twice this, so do we
 PATIENCE = 30.0  # seconds for a client to take what was written; by then its queue has long overflowed
 WRITE_SIZE = 256 * 1024  # events are joined into writes of about this size: fewer wake-ups and TLS records
@@ -55,7 +57,9 @@ class Watchers:
             test = _only(call.key, test)
         writer = EventWriter(call)
         cache = call.parts.cache
-        since, initial = _begin(cache, call.prefix, options, test)
+        if options.initial_events and options.revision:
+            await catch_up(call, options.revision)
+        since, initial = _begin(cache, call.prefix, options)
         try:
             watch = cache.watch(call.prefix, since=since)
         except Compacted as error:
@@ -78,11 +82,14 @@ class Watchers:
             end()
         try:
             await response.prepare(call.http)
-            await _send(response, (writer.added(entry) for entry in initial))
+            for start in range(0, len(initial), TEST_AT_ONCE):
+                some = initial[start : start + TEST_AT_ONCE]
+                await _send(response, (writer.added(entry) for entry in some if test is None or test(entry)))
+                await asyncio.sleep(0)
             if options.bookmarks:
                 if options.initial_events:
                     await response.write(writer.bookmark(since, initial_events_end=True))
-                marking = asyncio.create_task(_mark(response, writer, watch), name="bookmarks")
+                marking = asyncio.create_task(_mark(response, writer, watch, timeout), name="bookmarks")
             async for events in watch:
                 if events[0].revision <= since:  # asked from a revision that was yet to come
                     events = [event for event in events if event.revision > since]
@@ -106,18 +113,15 @@ class Watchers:
         return response
 
 
-def _begin(cache: Cache, prefix: str, options: ListOptions, test: Test | None) -> tuple[int, list[Entry]]:
-    """The revision to watch from, and the objects to show first.
+def _begin(cache: Cache, prefix: str, options: ListOptions) -> tuple[int, list[Entry]]:
+    """The revision to watch from, and the objects to show first, where they match.
 
     Without a version, or with "0", the present state comes as ADDED events; ``sendInitialEvents`` says so (or not)
     explicitly.
     """
-    since = options.revision or 0
-    wanted = options.initial_events if options.initial_events is not None else not since
-    if not wanted:
-        return since or cache.revision, []
-    found = cache.range(prefix)
-    return cache.revision, found if test is None else [entry for entry in found if test(entry)]
+    if not options.initial_events:
+        return options.revision or cache.revision, []
+    return cache.revision, cache.range(prefix)
 
 
 def _lines(events: Sequence[Event], test: Test | None, writer: EventWriter) -> Iterator[bytes]:
@@ -140,7 +144,7 @@ def _seen_as(event: Event, test: Test) -> EventType | None:
 
 
 async def _send(response: web.StreamResponse, lines: Iterable[bytes]) -> None:
-    """Write lines in few large pieces; waits while the client does not read."""
+    """Write lines in few large pieces; waits while the client does not read, and lets others run."""
     piece: list[bytes] = []
     size = 0
     for line in lines:
@@ -148,6 +152,7 @@ async def _send(response: web.StreamResponse, lines: Iterable[bytes]) -> None:
         size += len(line)
         if size >= WRITE_SIZE:
             await _write(response, piece)
+            await asyncio.sleep(0)  # a socket that takes everything at once would let nobody else run
             piece, size = [], 0
     if piece:
         await _write(response, piece)
@@ -162,10 +167,12 @@ async def _write(response: web.StreamResponse, piece: list[bytes]) -> None:
         raise ConnectionError("the watcher does not read") from None
 
 
-async def _mark(response: web.StreamResponse, writer: EventWriter, watch: Watch) -> None:
-    """Bookmarks let a client whose objects seldom change resume from a recent revision."""
-    while True:
-        await asyncio.sleep(BOOKMARK_EVERY)
+async def _mark(response: web.StreamResponse, writer: EventWriter, watch: Watch, timeout: float) -> None:
+    """Bookmarks let a client whose objects seldom change resume from a recent revision; the last is near the end."""
+    clock = asyncio.get_running_loop().time
+    last = clock() + timeout - LAST_BOOKMARK
+    while (left := last - clock()) > 0:
+        await asyncio.sleep(min(BOOKMARK_EVERY, left))
         try:
             await response.write(writer.bookmark(watch.revision))
         except ConnectionError:

@@ -14,8 +14,8 @@ from shim.server import errors, patches
 from shim.server.bodies import check_patched, read_body, read_delete_options
 from shim.server.facets import Facet
 from shim.server.options import DeleteOptions, ListOptions, WriteOptions
+from shim.server.pages import select
 from shim.server.parts import Call
-from shim.server.read import select
 from shim.server.registry import Write
 from shim.server.removal import SHOWS_OBJECT
 from shim.server.render import join, render_one

@@ -8,8 +8,10 @@ import pytest
 
 from shim.codec.definitions import load_schema
 from shim.codec.protobuf import Protobuf
+from shim.server import listing, responses
 
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 
@@ -92,6 +94,74 @@ async def test_metadata_alone(api):
     accept = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
     partial = (await api.get(f"{CONFIGMAPS}/a", accept=accept)).json
     assert sorted(partial) == ["apiVersion", "kind", "metadata"]
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/yaml", TABLE, PROTOBUF])
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+async def test_a_long_list_is_sent_as_it_is_made_and_says_the_same(api, accept, encoding, monkeypatch):
+    for number in range(20):
+        await api.post(CONFIGMAPS, api.configmap(f"c{number:02}", data={"k": "x" * 1000}))
+    headers = {"Accept-Encoding": encoding}
+    whole = await api.get(f"{CONFIGMAPS}?includeObject=Object", accept=accept, headers=headers)
+    monkeypatch.setattr(responses, "WHOLE", 1000)
+    monkeypatch.setattr(responses, "BLOCK", 3000)
+    monkeypatch.setattr(listing, "STORED_SLICE", 3)
+    pieces = await api.get(f"{CONFIGMAPS}?includeObject=Object", accept=accept, headers=headers)
+    assert pieces.headers["Transfer-Encoding"] == "chunked"
+    assert pieces.headers.get("Content-Encoding", "identity") == encoding
+    assert pieces.data == whole.data
+    assert len(whole.data) > 20_000
+
+
+async def test_tables_show_as_much_of_an_object_as_is_asked_for(api):
+    await api.post(CONFIGMAPS, api.configmap("a", data={"k": "v"}))
+    shown = {}
+    for include in ("None", "Metadata", "Object"):
+        table = (await api.get(f"{CONFIGMAPS}?includeObject={include}", accept=TABLE)).json
+        shown[include] = table["rows"][0]["object"]
+    assert (shown["None"], shown["Metadata"]["kind"]) == (None, "PartialObjectMetadata")
+    assert shown["Object"]["data"] == {"k": "v"}
+    for path in (CONFIGMAPS, f"{CONFIGMAPS}/a", f"{CONFIGMAPS}?watch=1"):
+        refused = await api.get(f"{path}{'&' if '?' in path else '?'}includeObject=Some", accept=TABLE)
+        assert refused.status == 400
+        assert refused.message == (
+            "Unable to convert to Table as requested: includeObject: Invalid value: "
+            "\"Some\": must be 'Metadata', 'Object', 'None', or empty"
+        )
+
+
+async def test_items_of_a_list_do_not_repeat_their_kind_in_yaml(api):
+    await _some(api, 1)
+    lines = (await api.get(CONFIGMAPS, accept="application/yaml")).data.decode().splitlines()
+    assert lines[:3] == ["apiVersion: v1", "items:", "- metadata:"]
+    assert lines[-3:-1] == ["kind: ConfigMapList", "metadata:"]
+    empty = await api.get("/api/v1/namespaces/{ns}/secrets", accept="application/yaml")
+    assert empty.data.decode().splitlines()[:3] == ["apiVersion: v1", "items: []", "kind: SecretList"]
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "message"),
+    [
+        ("", "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", "application/json, application/yaml"),
+        ("?watch=1", "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", "application/json, applicatio"),
+        ("?watch=1", "application/yaml", "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=w"),
+        ("?watch=1", "application/cbor-seq", "406: Not Acceptable"),
+        ("", "application/cbor", "406: Not Acceptable"),
+        ("", "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", "is a list (*core.ConfigMapList)"),
+    ],
+)
+async def test_what_cannot_be_written_is_refused_before_anything_is(api, query, accept, message):
+    answer = await api.get(f"{CONFIGMAPS}{query}", accept=accept)
+    assert (answer.status, answer.json["reason"]) == (406, "NotAcceptable")
+    assert message in answer.message
+
+
+async def test_reviews_have_no_table(api):
+    review = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    only = TABLE.partition(",")[0]
+    assert (await api.post(path, review, accept=only)).status == 406
+    assert (await api.post(path, review, accept=TABLE)).json["kind"] == "SelfSubjectAccessReview"
 
 
 async def test_forms_nobody_knows_are_refused(api):

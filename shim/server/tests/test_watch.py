@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import aiohttp
 import orjson
+import pytest
+
+from shim.server import watch
 
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
 
@@ -55,6 +59,49 @@ async def test_initial_events_end_with_a_marked_bookmark(api):
     assert added["type"] == "ADDED"
     assert bookmark["type"] == "BOOKMARK"
     assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+async def test_a_watch_from_nowhere_marks_the_end_of_what_is_there_as_well(api):
+    await api.post(CONFIGMAPS, api.configmap("a"))
+    added, bookmark = await api.watch(f"{CONFIGMAPS}?allowWatchBookmarks=true")
+    assert (added["type"], bookmark["type"]) == ("ADDED", "BOOKMARK")
+    assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+async def test_a_bookmark_comes_shortly_before_the_end(api):
+    since = (await api.get(CONFIGMAPS)).json["metadata"]["resourceVersion"]
+    (bookmark,) = await api.watch(f"{CONFIGMAPS}?allowWatchBookmarks=true&resourceVersion={since}", seconds=3)
+    assert bookmark["type"] == "BOOKMARK"
+    assert int(bookmark["object"]["metadata"]["resourceVersion"]) >= int(since)
+    assert "annotations" not in bookmark["object"]["metadata"]
+
+
+async def test_initial_events_must_be_as_new_as_the_version_asked_for(api):
+    query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=99999999"
+    answer = await api.get(f"{CONFIGMAPS}?{query}")
+    assert (answer.status, answer.json["reason"]) == (504, "Timeout")
+
+
+async def test_bookmarks_of_tables_carry_the_mark(api):
+    accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    query = "watch=1&timeoutSeconds=1&allowWatchBookmarks=true"
+    (line,) = (await api.get(f"{CONFIGMAPS}?{query}", accept=accept)).data.splitlines()
+    (row,) = orjson.loads(line)["object"]["rows"]
+    assert row["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+async def test_who_does_not_read_is_cut_off_and_nobody_else_waits(api, monkeypatch):
+    monkeypatch.setattr(watch, "PATIENCE", 0.2)
+    path = CONFIGMAPS.replace("{ns}", api.namespace)
+    stalled = await api.session.get(f"{api.url}{path}?watch=1")
+    stalled.connection.transport.pause_reading()
+    reading = asyncio.create_task(api.watch(f"{CONFIGMAPS}?resourceVersion=0", seconds=4))
+    for number in range(16):
+        assert (await api.post(CONFIGMAPS, api.configmap(f"c{number}", data={"k": "x" * 900_000}))).status == 201
+    assert len(await reading) == 16
+    stalled.connection.transport.resume_reading()
+    with pytest.raises(aiohttp.ClientError):
+        await stalled.read()
 
 
 async def test_tables_are_watched_too(api):
