@@ -8,6 +8,7 @@ from shim.admission.certificates import CertificateApproval, CertificateSigning,
 from shim.admission.limit_ranger import LimitRanger
 from shim.admission.namespace_lifecycle import NamespaceLifecycle
 from shim.admission.node_taint import TaintNodesByCondition
+from shim.admission.pod_security.plugin import PodSecurity
 from shim.admission.priority import Priority
 from shim.admission.request import CONNECT, CREATE, DELETE, UPDATE, Plugin, Reader, Request
 from shim.admission.resource_quota import ResourceQuota
@@ -28,6 +29,7 @@ PLUGINS: tuple[type[Plugin], ...] = (
     LimitRanger,
     ServiceAccount,
     TaintNodesByCondition,
+    PodSecurity,
     Priority,
     DefaultTolerationSeconds,
     ExtendedResourceToleration,
