@@ -8,11 +8,9 @@ import json
 
 from shim.api import names
 from shim.api.meta import Object
-from shim.api.quantity import Quantity
 from shim.api.status import FieldError
-from shim.resources.amounts import amount
+from shim.resources.addresses import endpoint_ip, ip_address
 from shim.resources.causes import (
-    duplicate,
     forbidden,
     immutable,
     invalid,
@@ -21,10 +19,8 @@ from shim.resources.causes import (
     required,
     too_long,
 )
-from shim.resources.pods.amounts import COUNTED, STANDARD, is_native, may_overcommit, quantity, resource_name
+from shim.resources.metadata import known_finalizer
 from shim.resources.pods.containers import PROTOCOLS
-from shim.resources.pods.scheduling import EFFECTS
-from shim.resources.service_rules import cidr, endpoint_address
 
 _SIZE_LIMIT = 1024 * 1024
 _SEALED = "field is immutable when `immutable` is set"
@@ -77,7 +73,10 @@ def secret(obj: Object) -> list[FieldError]:
         if "username" not in data and "password" not in data:
             causes += [required("data[username]"), required("data[password]")]
     else:
-        causes += [required(f"data[{key}]") for key in _KEYS_OF_TYPE.get(kind, ()) if key not in data]
+        filled = kind == "kubernetes.io/ssh-auth"  # elsewhere an empty value will do
+        for key in _KEYS_OF_TYPE.get(kind, ()):
+            if not data.get(key) if filled else key not in data:
+                causes.append(required(f"data[{key}]"))
     if kind in ("kubernetes.io/dockercfg", "kubernetes.io/dockerconfigjson"):
         key = _KEYS_OF_TYPE[kind][0]
         complaint = _json_complaint(data[key]) if key in data else ""
@@ -107,47 +106,6 @@ def secret_change(new: Object, old: Object) -> list[FieldError]:
     return immutable("type", new.get("type"), old.get("type")) + sealed(new, old, "data")
 
 
-def taints(spec: Object) -> list[FieldError]:
-    causes: list[FieldError] = []
-    seen: set[tuple[str, str]] = set()
-    for index, taint in enumerate(spec.get("taints") or ()):
-        at = f"metadata.taints[{index}]"  # upstream names the metadata here
-        key, value, effect = taint.get("key") or "", taint.get("value") or "", taint.get("effect") or ""
-        causes += named(f"{at}.key", key, names.label_key)
-        complaints = names.label_value(value)
-        if complaints:
-            causes.append(invalid(f"{at}.value", value, ";".join(complaints)))
-        causes += [required(f"{at}.effect")] if not effect else one_of(f"{at}.effect", effect, EFFECTS)
-        if (key, effect) in seen:
-            shown = {"key": key, "value": value, "effect": effect}
-            cause = duplicate(at, {name: text for name, text in shown.items() if text})
-            text = f"{cause.message}: taints must be unique by key and effect pair"
-            causes.append(FieldError(cause.reason, at, text))
-        seen.add((key, effect))
-    return causes
-
-
-def node(obj: Object) -> list[FieldError]:
-    spec = obj.get("spec") or {}
-    causes = taints(spec)
-    for index, text in enumerate(spec.get("podCIDRs") or ()):
-        causes += cidr(f"spec.podCIDRs[{index}]", text)
-    for field in ("capacity", "allocatable"):
-        for name, text in ((obj.get("status") or {}).get(field) or {}).items():
-            causes += quantity(f"status.{field}[{name}]", name, text)
-    return causes
-
-
-def node_change(new: Object, old: Object) -> list[FieldError]:
-    spec, before = new.get("spec") or {}, old.get("spec") or {}
-    causes: list[FieldError] = []
-    if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
-        causes.append(forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid'))
-    if before.get("providerID") and spec.get("providerID") != before["providerID"]:
-        causes.append(forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid'))
-    return causes + taints(spec)  # upstream looks at them twice, and says so twice
-
-
 def endpoints(obj: Object) -> list[FieldError]:
     causes: list[FieldError] = []
     for index, subset in enumerate(obj.get("subsets") or ()):
@@ -156,123 +114,50 @@ def endpoints(obj: Object) -> list[FieldError]:
             causes.append(required(at, "must specify `addresses` or `notReadyAddresses`"))
         for field in ("addresses", "notReadyAddresses"):
             for address_index, address in enumerate(subset.get(field) or ()):
-                here = f"{at}.{field}[{address_index}]"
-                causes += endpoint_address(f"{here}.ip", address.get("ip") or "")
-                if address.get("hostname"):
-                    causes += named(f"{here}.hostname", address["hostname"], names.dns1123_label)
+                causes += _endpoint_address(f"{at}.{field}[{address_index}]", address)
         ports = subset.get("ports") or ()
         for port_index, port in enumerate(ports):
-            here = f"{at}.ports[{port_index}]"
-            if port.get("name"):
-                causes += named(f"{here}.name", port["name"], names.dns1123_label)
-            elif len(ports) > 1:
-                causes.append(required(f"{here}.name"))
-            number = port.get("port") or 0
-            causes += [invalid(f"{here}.port", number, text) for text in names.port_number(number)]
-            causes += one_of(f"{here}.protocol", port.get("protocol") or "", PROTOCOLS)
+            causes += _endpoint_port(f"{at}.ports[{port_index}]", port, must_be_named=len(ports) > 1)
     return causes
 
 
-_QUOTA_RESOURCES = frozenset(STANDARD) - {"storage"}
-_POD_SCOPES = (
-    "BestEffort",
-    "CrossNamespacePodAffinity",
-    "NotBestEffort",
-    "NotTerminating",
-    "PriorityClass",
-    "Terminating",
-)
+def _endpoint_address(at: str, address: Object) -> list[FieldError]:
+    text = address.get("ip") or ""
+    causes = ip_address(f"{at}.ip", text)
+    if address.get("hostname"):
+        causes += named(f"{at}.hostname", address["hostname"], names.dns1123_label)
+    if address.get("nodeName") is not None:
+        causes += named(f"{at}.nodeName", address["nodeName"], names.dns1123_subdomain)
+    return causes + endpoint_ip(f"{at}.ip", text)
 
 
-def resource_quota(obj: Object) -> list[FieldError]:
-    spec = obj.get("spec") or {}
+def _endpoint_port(at: str, port: Object, must_be_named: bool) -> list[FieldError]:
     causes: list[FieldError] = []
-    for name, text in (spec.get("hard") or {}).items():
-        at = f"spec.hard[{name}]"
-        causes += resource_name(at, name)
-        if (
-            "/" not in name
-            and name not in _QUOTA_RESOURCES
-            and not name.startswith(("hugepages-", "requests.hugepages-"))
-        ):
-            causes.append(invalid(at, name, "must be a standard resource for quota"))
-        causes += quantity(at, name, text)
-        if (name in COUNTED or name.startswith("count/")) and is_native(name) and not amount(text).whole:
-            causes.append(invalid(at, str(amount(text)), "must be an integer"))
-    for scope in spec.get("scopes") or ():
-        if scope not in _POD_SCOPES:
-            causes.append(invalid("spec.scopes", spec["scopes"], "unsupported scope"))
+    if port.get("name"):
+        causes += named(f"{at}.name", port["name"], names.dns1123_label)
+    elif must_be_named:
+        causes.append(required(f"{at}.name"))
+    number = port.get("port") or 0
+    causes += [invalid(f"{at}.port", number, text) for text in names.port_number(number)]
+    causes += one_of(f"{at}.protocol", port.get("protocol") or "", PROTOCOLS)
+    if port.get("appProtocol") is not None:
+        causes += named(f"{at}.appProtocol", port["appProtocol"], names.qualified_name)
     return causes
 
 
-def resource_quota_change(new: Object, old: Object) -> list[FieldError]:
-    scopes = (new.get("spec") or {}).get("scopes") or []
-    if sorted(scopes) != sorted((old.get("spec") or {}).get("scopes") or []):
-        return [invalid("spec.scopes", scopes, "field is immutable")]
-    return []
-
-
-def limit_range(obj: Object) -> list[FieldError]:
+def namespace(obj: Object, indexed: bool = False) -> list[FieldError]:
+    """A namespace's own finalizers; complaints name the one they mean only where it can be set."""
     causes: list[FieldError] = []
-    kinds: set[str] = set()
-    for index, limit in enumerate((obj.get("spec") or {}).get("limits") or ()):
-        at, kind = f"spec.limits[{index}]", limit.get("type") or ""
-        if not kind:
-            causes.append(required(f"{at}.type"))
-        else:
-            causes += named(f"{at}.type", kind, names.qualified_name)
-        if kind in kinds:
-            causes.append(duplicate(f"{at}.type", kind))
-        kinds.add(kind)
-        if kind == "Pod":
-            for field in ("default", "defaultRequest"):
-                if limit.get(field):
-                    causes.append(forbidden(f"{at}.{field}", "may not be specified when `type` is 'Pod'"))
-        if kind == "PersistentVolumeClaim" and not any(
-            "storage" in (limit.get(field) or ()) for field in ("min", "max")
-        ):
-            text = "either minimum or maximum storage value is required, but neither was provided"
-            causes.append(required(f"{at}.limits", text))
-        found = {
-            field: {name: amount(text) for name, text in (limit.get(field) or {}).items()}
-            for field in ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
-        }
-        for name in dict.fromkeys(name for values in found.values() for name in values):
-            causes += _limit(at, name, {field: values.get(name) for field, values in found.items()})
+    for index, finalizer in enumerate((obj.get("spec") or {}).get("finalizers") or ()):
+        at = f"spec.finalizers[{index}]" if indexed else "spec.finalizers"
+        causes += named(at, finalizer, names.qualified_name) + known_finalizer(at, finalizer)
     return causes
 
 
-def _limit(at: str, name: str, of: dict[str, Quantity | None]) -> list[FieldError]:
-    """One resource's bounds and defaults must be in order."""
-    least, most, default, request = of["min"], of["max"], of["default"], of["defaultRequest"]
-    causes: list[FieldError] = []
-
-    def ordered(low: Quantity | None, high: Quantity | None, words: tuple[str, str], blame: str, shown: int) -> None:
-        if low is not None and high is not None and low > high:
-            text = f"{words[0]} value {low} is greater than {words[1]} value {high}"
-            causes.append(invalid(f"{at}.{blame}[{name}]", str((low, high)[shown]), text))
-
-    ordered(least, most, ("min", "max"), "min", 0)
-    ordered(least, request, ("min", "default request"), "defaultRequest", 1)
-    ordered(request, most, ("default request", "max"), "defaultRequest", 0)
-    ordered(request, default, ("default request", "default limit"), "defaultRequest", 0)
-    ordered(least, default, ("min", "default"), "default", 0)
-    ordered(default, most, ("default", "max"), "default", 1)
-    ratio = of["maxLimitRequestRatio"]
-    if ratio is not None and ratio.nanos < 10**9:
-        causes.append(invalid(f"{at}.maxLimitRequestRatio[{name}]", str(ratio), f"ratio {ratio} is less than 1"))
-    if not may_overcommit(name) and default is not None and request is not None and default != request:
-        text = f"default value {default} must equal to defaultRequest value {request} in {name}"
-        causes.append(invalid(f"{at}.defaultRequest[{name}]", str(request), text))
-    return causes
-
-
-def event(obj: Object) -> list[FieldError]:
-    """An event lies in the namespace of what it is about; of things without one, in default."""
-    about, namespace = obj.get("involvedObject") or {}, obj["metadata"].get("namespace") or ""
-    found = about.get("namespace") or ""
-    if not found and namespace not in ("", "default", "kube-system"):
-        return [invalid("involvedObject.namespace", found, "does not match event.namespace")]
-    if found and found != namespace:
-        return [invalid("involvedObject.namespace", found, "does not match event.namespace")]
-    return []
+def namespace_status(new: Object) -> list[FieldError]:
+    phase = (new.get("status") or {}).get("phase") or ""
+    deleted = bool(new["metadata"].get("deletionTimestamp"))
+    wanted, when = ("Terminating", "not empty") if deleted else ("Active", "empty")
+    if phase == wanted:
+        return []
+    return [invalid("status.Phase", phase, f"may only be '{wanted}' if `deletionTimestamp` is {when}")]

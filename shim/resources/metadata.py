@@ -8,7 +8,7 @@ from typing import Any
 from shim.api import names
 from shim.api.meta import Object, split_api_version
 from shim.api.status import FieldError
-from shim.resources.causes import forbidden, immutable, invalid, named, required, too_long
+from shim.resources.causes import IMMUTABLE, forbidden, invalid, named, not_negative, required, too_long
 
 NameRule = Callable[[str], list[str]]
 
@@ -27,6 +27,38 @@ def path_segment(name: str) -> list[str]:
 def validate(obj: Object, rule: NameRule) -> list[FieldError]:
     """The metadata of an object about to be created, its name already generated."""
     metadata = obj["metadata"]
+    return [*_whole(metadata, rule, _common(metadata)), *_known_finalizers(metadata)]
+
+
+def validate_update(new: Object, old: Object) -> list[FieldError]:
+    """The metadata of an object about to be replaced."""
+    metadata = new["metadata"]
+    return [*_change(metadata, old["metadata"], _common(metadata)), *_known_finalizers(metadata)]
+
+
+def validate_any(obj: Object) -> list[FieldError]:
+    """What is asked of every object about to be created, after its kind's own rules found nothing."""
+    return _whole(obj["metadata"], path_segment, _common(obj["metadata"]))
+
+
+def before_update(new: Object, old: Object) -> list[FieldError]:
+    """What is asked of the metadata of every kind before its own rules, which mostly ask the same again.
+
+    Upstream tells every complaint as often as it finds it, so what is wrong with a label may stand in a Status four
+    times.
+    """
+    now, before = new["metadata"], old["metadata"]
+    common = _common(now)
+    return [*_whole(now, path_segment, common), *_change(now, before, common)]
+
+
+def may_still_be_wrong(new: Object, old: Object) -> bool:
+    """Whether an update changes what only the kind's own rules look at: prefixes of names, names of finalizers."""
+    now, before = new["metadata"], old["metadata"]
+    return any(now.get(field) != before.get(field) for field in ("generateName", "finalizers"))
+
+
+def _whole(metadata: Object, rule: NameRule, common: list[FieldError]) -> list[FieldError]:
     causes: list[FieldError] = []
     generate = metadata.get("generateName")
     if generate:
@@ -38,24 +70,33 @@ def validate(obj: Object, rule: NameRule) -> list[FieldError]:
         causes.append(required("metadata.name", "name or generateName is required"))
     else:
         causes += named("metadata.name", name, rule)
-    if (metadata.get("generation") or 0) < 0:
-        causes.append(invalid("metadata.generation", metadata["generation"], "must be greater than or equal to 0"))
-    causes += _common(metadata)
-    for index, finalizer in enumerate(metadata.get("finalizers") or ()):
-        causes += named("metadata.finalizers", finalizer, names.qualified_name)
-        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
-            text = "name is neither a standard finalizer name nor is it fully qualified"
-            causes.append(invalid(f"metadata.finalizers[{index}]", finalizer, text))
-    finalizers = metadata.get("finalizers") or ()
-    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
-        text = "finalizer orphan and foregroundDeletion cannot be both set"
-        causes.append(invalid("metadata.finalizers", finalizers, text))
+    causes += not_negative("metadata.generation", metadata.get("generation"))
+    causes += common
+    finalizers = metadata.get("finalizers")
+    if finalizers:
+        for finalizer in finalizers:
+            causes += named("metadata.finalizers", finalizer, names.qualified_name)
+        if "orphan" in finalizers and "foregroundDeletion" in finalizers:
+            text = "finalizer orphan and foregroundDeletion cannot be both set"
+            causes.append(invalid("metadata.finalizers", finalizers, text))
     return causes
 
 
-def validate_update(new: Object, old: Object) -> list[FieldError]:
-    """The metadata of an object about to be replaced."""
-    now, before = new["metadata"], old["metadata"]
+def _known_finalizers(metadata: Object) -> list[FieldError]:
+    causes: list[FieldError] = []
+    for index, finalizer in enumerate(metadata.get("finalizers") or ()):
+        causes += known_finalizer(f"metadata.finalizers[{index}]", finalizer)
+    return causes
+
+
+def known_finalizer(at: str, finalizer: str) -> list[FieldError]:
+    """Names without a domain are the cluster's own."""
+    if "/" in finalizer or finalizer in _STANDARD_FINALIZERS:
+        return []
+    return [invalid(at, finalizer, "name is neither a standard finalizer name nor is it fully qualified")]
+
+
+def _change(now: Object, before: Object, common: list[FieldError]) -> list[FieldError]:
     causes: list[FieldError] = []
     if before.get("deletionTimestamp"):
         added = sorted(set(now.get("finalizers") or ()) - set(before.get("finalizers") or ()))
@@ -69,16 +110,12 @@ def validate_update(new: Object, old: Object) -> list[FieldError]:
         causes.append(invalid("metadata.generation", now.get("generation") or 0, "must not be decremented"))
     for field in _IMMUTABLE:
         if now.get(field) != before.get(field):
-            causes += immutable(f"metadata.{field}", now.get(field), before.get(field))
-    return causes + _common(now)
-
-
-def before_update(new: Object, old: Object) -> list[FieldError]:
-    """What is asked of the metadata of every kind before its own rules, which mostly ask the same again."""
-    return [*validate(new, path_segment), *validate_update(new, old)]
+            causes.append(invalid(f"metadata.{field}", now.get(field) or "", IMMUTABLE))
+    return causes + common
 
 
 def _common(metadata: Object) -> list[FieldError]:
+    """What is asked of created and of replaced objects alike: the dear part, so asked once."""
     causes: list[FieldError] = []
     found = metadata.get("labels")
     if found:

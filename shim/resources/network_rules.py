@@ -7,6 +7,7 @@ import ipaddress
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
+from shim.resources.addresses import cidr, endpoint_ip, ip_address
 from shim.resources.causes import (
     duplicate,
     forbidden,
@@ -22,7 +23,6 @@ from shim.resources.causes import (
 )
 from shim.resources.pods.containers import PROTOCOLS
 from shim.resources.pods.probes import port as port_or_name
-from shim.resources.service_rules import cidr, endpoint_address
 
 
 def endpoint_slice(obj: Object) -> list[FieldError]:
@@ -58,7 +58,7 @@ def _endpoint(at: str, endpoint: Object, kind: str) -> list[FieldError]:
         if kind == "FQDN":
             causes += named(here, address.removesuffix("."), names.dns1123_subdomain)
             continue
-        found = endpoint_address(here, address)
+        found = ip_address(here, address) or endpoint_ip(here, address)
         if not found and (":" in address) != (kind == "IPv6"):
             found = [invalid(f"{at}.addresses", address, f"must be an {kind} address")]
         causes += found

@@ -29,11 +29,19 @@ CORE = served(
         columns=core_columns.COMPONENT_STATUSES,
         short=("cs",),
         verbs=("get", "list"),
+        deprecated="v1 ComponentStatus is deprecated in v1.19+",
     ),
     Resource(
         "configmaps", "ConfigMap", columns=core_columns.CONFIG_MAPS, strategy=core.ConfigMapStrategy(), short=("cm",)
     ),
-    Resource("endpoints", "Endpoints", columns=network.ENDPOINTS, strategy=core.EndpointsStrategy(), short=("ep",)),
+    Resource(
+        "endpoints",
+        "Endpoints",
+        columns=network.ENDPOINTS,
+        strategy=core.EndpointsStrategy(),
+        short=("ep",),
+        deprecated="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    ),
     Resource("events", "Event", columns=core_columns.EVENTS, strategy=core.EventStrategy(), short=("ev",)),
     Resource("limitranges", "LimitRange", strategy=core.LimitRangeStrategy(), short=("limits",)),
     cluster(
@@ -222,7 +230,7 @@ EVENTS = served(
         "events",
         "Event",
         columns=core_columns.EVENTS,
-        strategy=core.EventStrategy(),
+        strategy=core.NewEventStrategy(),
         short=("ev",),
         storage=GVR("", "v1", "events"),
         to_storage=conversions.event_to_core,

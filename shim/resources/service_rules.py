@@ -1,29 +1,28 @@
-"""What must hold of Services."""
+"""What must hold of a Service by itself; what may follow what is in :mod:`shim.resources.service_changes`.
+
+Addresses and ports are given out after these rules were asked, so what allocation fills in may still be missing.
+"""
 
 from __future__ import annotations
 
-import ipaddress
+from collections.abc import Collection
 
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources.causes import (
-    NOT_A_CIDR,
-    duplicate,
-    forbidden,
-    invalid,
-    labels,
-    named,
-    one_of,
-    required,
-    unsupported,
-)
+from shim.resources.addresses import cidr, endpoint_ip, ip_address, parse
+from shim.resources.causes import duplicate, forbidden, invalid, labels, named, one_of, required, unsupported
 from shim.resources.pods.containers import PROTOCOLS
 from shim.resources.pods.probes import port as target_port
-from shim.resources.pods.validation import ip_address
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+_FAMILIES = ("IPv4", "IPv6")
+_FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
+_POLICIES = ("Cluster", "Local")
+_DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
 _DAY = 86400
+_BALANCERS_ONLY = "may only be used when `type` is 'LoadBalancer'"
+_OLD_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 
 
 def externally_accessible(spec: Object) -> bool:
@@ -37,12 +36,12 @@ def needs_health_check(spec: Object) -> bool:
 
 
 def is_headless(spec: Object) -> bool:
-    return bool((spec.get("clusterIPs") or [spec.get("clusterIP")])[0] == "None")
+    return (spec.get("clusterIPs") or []) == ["None"]
 
 
-def service(obj: Object) -> list[FieldError]:
-    """All of it but what allocation says: addresses and ports are given out after this."""
-    spec = obj["spec"]
+def service(obj: Object, old: Object | None = None) -> list[FieldError]:
+    """All of a Service but its metadata; what ``old`` already had of odd addresses it may keep."""
+    spec, before = obj["spec"], (old or {}).get("spec") or {}
     kind, ports = spec.get("type") or "", spec.get("ports") or []
     causes: list[FieldError] = []
     if not ports and not is_headless(spec) and kind != "ExternalName":
@@ -54,27 +53,16 @@ def service(obj: Object) -> list[FieldError]:
     causes += labels("spec.selector", spec.get("selector"))
     causes += _affinity(spec)
     if kind != "ExternalName":
-        causes += _cluster_ips(spec)
+        causes += _cluster_ips(spec, before.get("clusterIPs") or ())
     for index, address in enumerate(spec.get("externalIPs") or ()):
-        causes += ip_address(f"spec.externalIPs[{index}]", address) or _no_endpoint(
-            f"spec.externalIPs[{index}]", address
-        )
-    causes += one_of("spec.type", kind, _TYPES)
+        at = f"spec.externalIPs[{index}]"
+        causes += ip_address(at, address, before.get("externalIPs") or ()) or endpoint_ip(at, address)
+    causes += [required("spec.type")] if not kind else one_of("spec.type", kind, _TYPES)
     causes += _repeated_ports(ports, kind)
-    ranges = spec.get("loadBalancerSourceRanges") or ()
-    if ranges and kind != "LoadBalancer":
-        causes.append(forbidden("spec.LoadBalancerSourceRanges", "may only be used when `type` is 'LoadBalancer'"))
-    for index, text in enumerate(ranges):
-        causes += cidr(f"spec.LoadBalancerSourceRanges[{index}]", text.strip())
+    causes += _source_ranges(obj, kind, before.get("loadBalancerSourceRanges") or ())
     if spec.get("allocateLoadBalancerNodePorts") is not None and kind != "LoadBalancer":
-        text = "may only be used when `type` is 'LoadBalancer'"
-        causes.append(forbidden("spec.allocateLoadBalancerNodePorts", text))
-    if spec.get("loadBalancerClass") is not None:
-        if kind != "LoadBalancer":
-            causes.append(forbidden("spec.loadBalancerClass", "may only be used when `type` is 'LoadBalancer'"))
-        else:
-            causes += named("spec.loadBalancerClass", spec["loadBalancerClass"], names.qualified_name)
-    return causes + _traffic(spec)
+        causes.append(forbidden("spec.allocateLoadBalancerNodePorts", _BALANCERS_ONLY))
+    return causes + balancer_class(spec, kind) + _traffic(spec)
 
 
 def _type_rules(spec: Object, kind: str) -> list[FieldError]:
@@ -85,13 +73,13 @@ def _type_rules(spec: Object, kind: str) -> list[FieldError]:
     if kind != "ExternalName":
         return []
     text = "may not be set for ExternalName services"
-    causes = [
-        forbidden(f"spec.{field}", text) for field in ("clusterIPs", "ipFamilies", "ipFamilyPolicy") if spec.get(field)
-    ]
-    name = (spec.get("externalName") or "").removesuffix(".")
-    if not name:
+    causes = [forbidden(f"spec.{field}", text) for field in ("clusterIPs", "ipFamilies") if spec.get(field)]
+    if spec.get("ipFamilyPolicy") is not None:
+        causes.append(forbidden("spec.ipFamilyPolicy", text))
+    name = spec.get("externalName") or ""
+    if not name.removesuffix("."):
         return [*causes, required("spec.externalName")]
-    return causes + named("spec.externalName", name, names.dns1123_subdomain)
+    return causes + named("spec.externalName", name.removesuffix("."), names.dns1123_subdomain)
 
 
 def _port(at: str, port: Object, must_be_named: bool, seen: set[str]) -> list[FieldError]:
@@ -140,136 +128,142 @@ def _repeated_ports(ports: list[Object], kind: str) -> list[FieldError]:
 
 def _affinity(spec: Object) -> list[FieldError]:
     affinity = spec.get("sessionAffinity") or ""
-    causes = one_of("spec.sessionAffinity", affinity, ("ClientIP", "None"))
+    at = "spec.sessionAffinity"
+    causes = one_of(at, affinity, ("ClientIP", "None")) if affinity else [required(at)]
     config = spec.get("sessionAffinityConfig")
     if affinity == "ClientIP":
         seconds = ((config or {}).get("clientIP") or {}).get("timeoutSeconds") or 0
         if not 0 < seconds <= _DAY:
-            at = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
-            causes.append(invalid(at, seconds, f"must be greater than 0 and less than {_DAY}"))
+            here = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
+            causes.append(invalid(here, seconds, f"must be greater than 0 and less than {_DAY}"))
     elif affinity == "None" and config is not None:
         text = "must not be set when session affinity is None"
         causes.append(forbidden("spec.sessionAffinityConfig", text))
     return causes
 
 
-def _cluster_ips(spec: Object) -> list[FieldError]:
-    address, addresses = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
+def _cluster_ips(spec: Object, known: Collection[str]) -> list[FieldError]:
+    """Up to one address of each family; ``clusterIP`` is the first once more."""
+    at, address, addresses = "spec.clusterIPs", spec.get("clusterIP") or "", spec.get("clusterIPs") or []
     causes: list[FieldError] = []
-    if address and addresses and addresses[0] != address:
-        causes.append(invalid("spec.clusterIPs", addresses, "first value must match `clusterIP`"))
+    if address and not addresses:
+        causes.append(required(at))
+    elif address and addresses[0] != address:
+        causes.append(invalid(at, addresses, "first value must match `clusterIP`"))
     elif addresses and not address:
-        causes.append(invalid("spec.clusterIPs", addresses, "must be empty when `clusterIP` is not specified"))
-    seen: set[str] = set()
-    for index, family in enumerate(spec.get("ipFamilies") or ()):
-        causes += one_of(f"spec.ipFamilies[{index}]", family, ("IPv4", "IPv6"))
-        if family in seen:
+        causes.append(invalid(at, addresses, "must be empty when `clusterIP` is not specified"))
+    families = spec.get("ipFamilies") or []
+    for index, family in enumerate(families):
+        causes += one_of(f"spec.ipFamilies[{index}]", family, _FAMILIES)
+        if family in families[:index]:
             causes.append(duplicate(f"spec.ipFamilies[{index}]", family))
-        seen.add(family)
     policy = spec.get("ipFamilyPolicy")
     if policy is not None:
-        supported = ("PreferDualStack", "RequireDualStack", "SingleStack")
-        causes += one_of("spec.ipFamilyPolicy", policy, supported)
+        causes += one_of("spec.ipFamilyPolicy", policy, _FAMILY_POLICIES)
+    wrong: list[FieldError] = []
     for index, each in enumerate(addresses):
-        if index == 0 and each == "None":
-            if len(addresses) > 1:
-                causes.append(invalid("spec.clusterIPs", addresses, "'None' must be the first and only value"))
-            continue
-        causes += ip_address(f"spec.clusterIPs[{index}]", each)
+        if index or each != "None":
+            wrong += ip_address(f"{at}[{index}]", each, known)
+        elif len(addresses) > 1:
+            wrong.append(invalid(at, addresses, "'None' must be the first and only value"))
+    causes += wrong
     if len(addresses) > 2:
-        causes.append(invalid("spec.clusterIPs", addresses, "may only hold up to 2 values"))
+        causes.append(invalid(at, addresses, "may only hold up to 2 values"))
+    return causes if wrong or is_headless(spec) else causes + _families_fit(at, addresses, families)
+
+
+def _families_fit(at: str, addresses: list[str], families: list[str]) -> list[FieldError]:
+    found = [f"IPv{address.version}" for address in map(parse, addresses) if address]
+    causes: list[FieldError] = []
+    if len(found) > 1 and sorted(found) != list(_FAMILIES):
+        causes.append(invalid(at, addresses, "may specify no more than one IP for each IP family"))
+    for index, (family, wanted) in enumerate(zip(found, families, strict=False)):
+        if wanted in _FAMILIES and wanted != family:
+            text = f"expected an {wanted} value as indicated by `ipFamilies[{index}]`"
+            causes.append(invalid(f"{at}[{index}]", addresses[index], text))
     return causes
 
 
-def _no_endpoint(at: str, text: str) -> list[FieldError]:
-    """Addresses that mean something else than one machine."""
-    address = ipaddress.ip_address(text)
-    if address.is_unspecified:
-        return [invalid(at, text, f"may not be unspecified ({text})")]
-    if address.is_loopback:
-        return [invalid(at, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)")]
-    if address.is_link_local:
-        return [invalid(at, text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)")]
-    if address.is_multicast and (
-        (address.packed[0] == 0xFF and address.packed[1] == 2) or str(text).startswith("224.0.0.")
-    ):
-        return [invalid(at, text, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")]
+def _source_ranges(obj: Object, kind: str, known: Collection[str]) -> list[FieldError]:
+    """Who may use a load balancer: a field today, an annotation before it."""
+    at, found = "spec.LoadBalancerSourceRanges", obj["spec"].get("loadBalancerSourceRanges") or []
+    if found:
+        causes = [] if kind == "LoadBalancer" else [forbidden(at, _BALANCERS_ONLY)]
+        for index, text in enumerate(found):
+            # spaces around a range were accepted once, and what is stored with them stays
+            causes += cidr(f"{at}[{index}]", text if text in known else text.strip(), known)
+        return causes
+    text = (obj["metadata"].get("annotations") or {}).get(_OLD_RANGES)
+    if text is None:
+        return []
+    at = f"metadata.annotations[{_OLD_RANGES}]"
+    if kind != "LoadBalancer":
+        return [forbidden(at, _BALANCERS_ONLY)]
+    parts = [part.strip() for part in text.split(",")] if text.strip() else []
+    if any(cidr(at, part) for part in parts):
+        wanted = "must be a list of IP ranges. For example, 10.240.0.0/24,10.250.0.0/24"
+        return [invalid(at, text, wanted)]
     return []
 
 
-def endpoint_address(at: str, text: str) -> list[FieldError]:
-    """An address that an endpoint may have."""
-    return ip_address(at, text) or _no_endpoint(at, text)
-
-
-def cidr(at: str, text: str) -> list[FieldError]:
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return [invalid(at, text, NOT_A_CIDR)]
-    return [] if "/" in text else [invalid(at, text, NOT_A_CIDR)]
+def balancer_class(spec: Object, kind: str) -> list[FieldError]:
+    name = spec.get("loadBalancerClass")
+    if name is None:
+        return []
+    if kind != "LoadBalancer":
+        return [forbidden("spec.loadBalancerClass", _BALANCERS_ONLY)]
+    return named("spec.loadBalancerClass", name, names.qualified_name)
 
 
 def _traffic(spec: Object) -> list[FieldError]:
     causes: list[FieldError] = []
-    policy = spec.get("externalTrafficPolicy") or ""
-    if not externally_accessible(spec):
-        if policy:
-            text = "may only be set for externally-accessible services"
-            causes.append(invalid("spec.externalTrafficPolicy", policy, text))
-    else:
-        causes += one_of("spec.externalTrafficPolicy", policy, ("Cluster", "Local"))
+    at, policy = "spec.externalTrafficPolicy", spec.get("externalTrafficPolicy") or ""
+    if policy and not externally_accessible(spec):
+        causes.append(invalid(at, policy, "may only be set for externally-accessible services"))
+    elif externally_accessible(spec):
+        causes += one_of(at, policy, _POLICIES) if policy else [required(at)]
     port = spec.get("healthCheckNodePort") or 0
     if port and not needs_health_check(spec):
         text = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         causes.append(invalid("spec.healthCheckNodePort", port, text))
+    elif port:
+        causes += [invalid("spec.healthCheckNodePort", port, text) for text in names.port_number(port)]
     inside = spec.get("internalTrafficPolicy")
     if inside is not None:
-        causes += one_of("spec.internalTrafficPolicy", inside, ("Cluster", "Local"))
+        causes += one_of("spec.internalTrafficPolicy", inside, _POLICIES)
     spread = spec.get("trafficDistribution")
     if spread is not None:
-        supported = ("PreferClose", "PreferSameNode", "PreferSameZone")
-        causes += one_of("spec.trafficDistribution", spread, supported)
+        causes += one_of("spec.trafficDistribution", spread, _DISTRIBUTIONS)
     return causes
 
 
-def change(new: Object, old: Object) -> list[FieldError]:
-    """An address once given stays; the health check's port too."""
-    spec, before = new["spec"], old["spec"]
+def balancer_status(obj: Object, old: Object) -> list[FieldError]:
+    """Where a load balancer listens."""
+
+    def ingress(of: Object) -> list[Object]:
+        return ((of.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+
+    at, found = "status.loadBalancer.ingress", ingress(obj)
+    if found and obj["spec"].get("type") != "LoadBalancer":
+        return [forbidden(at, "may only be used when `spec.type` is 'LoadBalancer'")]
+    known = {each.get("ip") for each in ingress(old)}
     causes: list[FieldError] = []
-    if "ExternalName" not in (spec.get("type"), before.get("type")):
-        now, was = spec.get("clusterIPs") or [], before.get("clusterIPs") or []
-        if was and now[:1] != was[:1]:
-            causes.append(invalid("spec.clusterIPs[0]", now, "may not change once set"))
-    both = before.get("type") == spec.get("type") == "LoadBalancer"
-    balancer, was_balancer = spec.get("loadBalancerClass"), before.get("loadBalancerClass")
-    if both and was_balancer is not None and balancer != was_balancer:
-        causes.append(invalid("spec.loadBalancerClass", balancer, "may not change once set"))
-    checked = needs_health_check(before) and needs_health_check(spec)
-    if checked and before.get("healthCheckNodePort") != spec.get("healthCheckNodePort"):
-        causes.append(forbidden("spec.healthCheckNodePort", "field is immutable"))
+    for index, each in enumerate(found):
+        causes += _ingress(f"{at}[{index}]", each, known)
     return causes
 
 
-def warnings(obj: Object) -> list[str]:
-    """What is set but does nothing, or will one day do nothing."""
-    spec = obj["spec"]
-    kind, headless = spec.get("type"), spec.get("type") == "ClusterIP" and spec.get("clusterIP") == "None"
-    found: list[str] = []
-    if headless:
-        ignored = (
-            ("loadBalancerIP", spec.get("loadBalancerIP")),
-            ("externalIPs", spec.get("externalIPs")),
-            ("SessionAffinity", spec.get("sessionAffinity") not in (None, "None")),
-        )
-        found += [f"spec.{field} is ignored for headless services" for field, is_set in ignored if is_set]
-    if spec.get("externalIPs") and not headless:
-        if kind == "ExternalName":
-            found.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
-        else:
-            found.append("spec.externalIPs is deprecated and may no longer be implemented in some clusters")
-    if kind != "ExternalName" and spec.get("externalName"):
-        found.append('spec.externalName is ignored when spec.type is not "ExternalName"')
-    if spec.get("trafficDistribution") == "PreferClose":
-        found.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
-    return found
+def _ingress(at: str, each: Object, known: Collection[str | None]) -> list[FieldError]:
+    address, mode, host = each.get("ip") or "", each.get("ipMode"), each.get("hostname") or ""
+    causes = ip_address(f"{at}.ip", address) if address and address not in known else []
+    if mode is None:
+        causes += [required(f"{at}.ipMode", "must be specified when `ip` is set")] if address else []
+    elif not address:
+        causes.append(forbidden(f"{at}.ipMode", "may not be specified when `ip` is not set"))
+    else:
+        causes += one_of(f"{at}.ipMode", mode, ("Proxy", "VIP"))
+    if host:
+        causes += named(f"{at}.hostname", host, names.dns1123_subdomain)
+        if parse(host):
+            causes.append(invalid(f"{at}.hostname", host, "must be a DNS name, not an IP address"))
+    return causes

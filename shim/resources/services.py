@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources import metadata, service_rules
+from shim.resources import service_changes, service_rules
 from shim.resources.service_rules import externally_accessible
-from shim.resources.strategy import Strategy
+from shim.resources.strategy import Check, Strategy
 
 _AFFINITY_SECONDS = 10800
 _WITH_ADDRESS = ("ClusterIP", "NodePort", "LoadBalancer")
@@ -18,7 +18,9 @@ _WITH_ADDRESS = ("ClusterIP", "NodePort", "LoadBalancer")
 class ServiceStrategy(Strategy):
     counts_generation = False
     has_status = True
+    allow_create_on_update = True
     name_rule = staticmethod(names.dns1123_label)
+    update_checks = (Check.METADATA_CHANGE, Check.CHANGE)
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -54,17 +56,22 @@ class ServiceStrategy(Strategy):
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
         super().prepare_for_update(new, old)
-        _follow_cluster_ip(new["spec"], old["spec"])
-        _drop_what_the_type_had(new["spec"], old["spec"])
+        service_changes.follow_cluster_ip(new["spec"], old["spec"])
+        service_changes.drop_what_the_type_had(new["spec"], old["spec"])
+        if new["spec"].get("type") != "LoadBalancer":
+            new["status"] = {**(new.get("status") or {}), "loadBalancer": {}}
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         return service_rules.service(obj)
 
-    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
-        return [*metadata.validate_update(new, old), *service_rules.change(new, old), *service_rules.service(new)]
+    def validate_change(self, new: Object, old: Object) -> list[FieldError]:
+        return service_changes.change(new, old) + service_rules.service(new, old)
+
+    def validate_status(self, new: Object, old: Object) -> list[FieldError]:
+        return service_rules.balancer_status(new, old)
 
     def warnings(self, obj: Object) -> list[str]:
-        return service_rules.warnings(obj)
+        return service_changes.warnings(obj)
 
     def initial_status(self, obj: Object) -> Object:
         return {"loadBalancer": {}}
@@ -72,44 +79,3 @@ class ServiceStrategy(Strategy):
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         spec = obj.get("spec") or {}
         return {"spec.clusterIP": spec.get("clusterIP") or "", "spec.type": spec.get("type") or ""}
-
-
-def _follow_cluster_ip(spec: Object, before: Object) -> None:
-    """A client that changed one of ``clusterIP`` and ``clusterIPs`` meant both."""
-    if spec.get("clusterIPs") == before.get("clusterIPs") and spec.get("clusterIP") != before.get("clusterIP"):
-        if spec.get("clusterIP"):
-            spec["clusterIPs"] = [spec["clusterIP"], *(before.get("clusterIPs") or ())[1:]]
-        else:
-            spec.pop("clusterIPs", None)
-    elif not spec.get("clusterIPs") and spec.get("clusterIP") == before.get("clusterIP"):
-        spec.pop("clusterIP", None)
-
-
-def _drop_what_the_type_had(spec: Object, before: Object) -> None:
-    """A change of type leaves behind what only the old type had, where the client did not change that too."""
-
-    def drop(*fields: str) -> None:
-        for field in fields:
-            if spec.get(field) == before.get(field):
-                spec.pop(field, None)
-
-    def had(condition: bool, has: bool) -> bool:
-        return condition and not has
-
-    kind, was = spec.get("type"), before.get("type")
-    if had(was in _WITH_ADDRESS, kind in _WITH_ADDRESS):
-        drop("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
-    ports = ("NodePort", "LoadBalancer")
-    if had(was in ports, kind in ports):
-        held = {port.get("nodePort") for port in before.get("ports") or ()}
-        for port in spec.get("ports") or ():
-            if port.get("nodePort") in held:
-                port.pop("nodePort", None)
-    if had(service_rules.needs_health_check(before), service_rules.needs_health_check(spec)):
-        drop("healthCheckNodePort")
-    if had(was == "LoadBalancer", kind == "LoadBalancer"):
-        drop("allocateLoadBalancerNodePorts", "loadBalancerClass")
-    if had(externally_accessible(before), externally_accessible(spec)):
-        drop("externalTrafficPolicy")
-    if had(was in _WITH_ADDRESS, kind in _WITH_ADDRESS):
-        drop("internalTrafficPolicy")

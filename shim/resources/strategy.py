@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
 from shim.api import names
@@ -23,6 +24,15 @@ from shim.api.status import FieldError
 from shim.resources import metadata
 
 _NOT_DESIRED = ("apiVersion", "kind", "metadata", "status")
+
+
+class Check(Enum):
+    """One thing that is asked of an update."""
+
+    METADATA_CHANGE = auto()  # whether the metadata may follow the old one
+    METADATA = auto()  # whether it is in order by itself
+    BODY = auto()  # whether the rest is
+    CHANGE = auto()  # whether the rest may follow the old one
 
 
 class Strategy:
@@ -37,6 +47,10 @@ class Strategy:
     default_propagation = "Background"
     """What becomes of dependents when a delete request does not say: Background, or Orphan."""
     name_rule: metadata.NameRule = staticmethod(names.dns1123_subdomain)
+    update_checks: tuple[Check, ...] = (Check.METADATA_CHANGE, Check.METADATA, Check.BODY, Check.CHANGE)
+    """What upstream asks of an update of this kind, in its order; what it asks of every update is the server's."""
+    trusts_metadata = False
+    """Whether an update of the metadata may be wrong although the kind's own rules found nothing."""
 
     def default(self, obj: Object) -> None:
         """Fill in what upstream's defaulting functions fill in."""
@@ -81,11 +95,19 @@ class Strategy:
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
         """Every reason why this update is refused; complete by itself, ``validate`` is not asked."""
-        return [
-            *metadata.validate_update(new, old),
-            *self.validate_body(new),
-            *self.validate_change(new, old),
-        ]
+        known = metadata.validate_update(new, old)
+        doubtful = bool(known) or metadata.may_still_be_wrong(new, old)
+        causes: list[FieldError] = []
+        for check in self.update_checks:
+            if check is Check.BODY:
+                causes += self.validate_body(new)
+            elif check is Check.CHANGE:
+                causes += self.validate_change(new, old)
+            elif check is Check.METADATA_CHANGE:
+                causes += known
+            elif doubtful:
+                causes += metadata.validate(new, self.name_rule)
+        return causes
 
     def validate_change(self, new: Object, old: Object) -> list[FieldError]:
         """The reasons that lie in the difference."""
@@ -93,6 +115,14 @@ class Strategy:
 
     def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
         """Every reason why this update of the status is refused."""
+        return metadata.validate_update(new, old) + self.validate_status(new, old)
+
+    def validate_status(self, new: Object, old: Object) -> list[FieldError]:
+        """The reasons that lie in the status."""
+        return []
+
+    def validate_finalize(self, new: Object, old: Object) -> list[FieldError]:
+        """Every reason why this update of ``spec.finalizers``, which is a subresource of namespaces, is refused."""
         return metadata.validate_update(new, old)
 
     def warnings(self, obj: Object) -> list[str]:
@@ -174,6 +204,7 @@ class Resource:
     ] = ()  # "status", "scale", "log", ...; each has its handler in shim.server.subresources
     strategy: Strategy = field(default_factory=Strategy)
     columns: Sequence[Column] = ()  # in table.py never empty; see shim.resources.columns.common.DEFAULT
+    deprecated: str = ""  # what a Warning header of every answer says of this kind
     storage: GVR | None = None  # where another version or group keeps this kind (events), None: here
     to_storage: Callable[[Object], Object] | None = None  # with ``storage``: this version -> the stored one
     from_storage: Callable[[Object], Object] | None = None

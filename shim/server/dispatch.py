@@ -21,7 +21,7 @@ from shim.server.health import METRICS_TYPE, Health, Metrics
 from shim.server.openapi import OpenApi
 from shim.server.options import ListOptions, Query, first, is_watch, parse_query
 from shim.server.parts import Call, Parts
-from shim.server.responses import plain, refuse, respond, respond_large
+from shim.server.responses import plain, refuse, respond, respond_large, warning
 from shim.server.routes import RequestInfo, parse
 from shim.server.selection import single_name
 from shim.server.watch import Watchers
@@ -99,10 +99,13 @@ class Dispatcher:
         resource, subresource = parts.routes.find(info)
         call = Call(http, parts, user, info, query, resource, subresource)
         try:
-            return await self._act(call)
+            response = await self._act(call)
         except ApiError as refusal:
             refusal.warnings = call.warnings  # what was noticed before the refusal is still worth knowing
             raise
+        if resource.deprecated and not response.prepared:
+            response.headers.add("Warning", warning(resource.deprecated))
+        return response
 
     async def _act(self, call: Call) -> web.StreamResponse:
         """What the request asks of a resource."""

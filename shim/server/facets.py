@@ -90,6 +90,13 @@ def _keep_resize(new: Object, old: Object) -> None:
     new["spec"] = {**old["spec"], "containers": containers}
 
 
+def _keep_status(new: Object, old: Object) -> None:
+    if "status" in old:
+        new["status"] = old["status"]
+    else:
+        new.pop("status", None)
+
+
 def _approve(new: Object, old: Object) -> None:
     """Approving adds conditions; the certificate is for the signer to set."""
     conditions = (new.get("status") or {}).get("conditions")
@@ -139,7 +146,7 @@ FACETS: dict[str, Facet] = {
     "scale": Facet(lambda strategy: strategy.prepare_for_update, _full_rules, _show_scale, _take_scale),
     "ephemeralcontainers": Facet(_only_metadata_and("spec", "ephemeralContainers"), _no_rules),
     "resize": Facet(_keep(_keep_resize), _no_rules),
-    "finalize": Facet(_only_metadata_and("spec", "finalizers"), _no_rules),
+    "finalize": Facet(_keep(_keep_status), lambda strategy: strategy.validate_finalize),
     "approval": Facet(_keep(_approve), _no_rules),
 }
 """By subresource name."""

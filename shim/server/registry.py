@@ -99,7 +99,7 @@ class Registry:
         await self.chain.mutate(request)
         metadata["uid"] = new_uid()
         metadata["creationTimestamp"] = now()
-        for leftover in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"):
+        for leftover in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
             metadata.pop(leftover, None)
         prefix = "" if metadata.get("name") else metadata.get("generateName") or ""
         for attempt in range(GENERATED_RETRIES):
@@ -208,7 +208,7 @@ class Registry:
         if generation is not None:
             metadata["generation"] = generation
         causes = (validate or strategy.validate_update)(new, old)
-        if causes or metadata.get("finalizers"):
+        if causes or metadata.get("finalizers") or strategy.trusts_metadata:
             causes = [*before_update(new, old), *causes]
         self._accept(write, causes)
         if not write.subresource:

@@ -33,8 +33,13 @@ def respond(body: bytes, status: int = 200, media: str = JSON, warnings: Iterabl
         headers["Content-Type"] = media
     if warnings:
         for text in _limited(warnings):
-            headers.add("Warning", f'299 - "{_escape(text)}"')
+            headers.add("Warning", warning(text))
     return web.Response(body=body, status=status, headers=headers)
+
+
+def warning(text: str) -> str:
+    """The value of a Warning header (RFC 7234; 299 is "miscellaneous, persistent")."""
+    return f'299 - "{_escape(text)}"'
 
 
 async def respond_large(request: web.BaseRequest, body: bytes, media: str = JSON) -> web.Response:

@@ -42,26 +42,36 @@ def is_native(name: str) -> bool:
     return "/" not in name or "kubernetes.io/" in name
 
 
+def is_huge_page(name: str) -> bool:
+    return name.startswith("hugepages-")
+
+
+def is_extended(name: str) -> bool:
+    """What a device plugin offers; a quota names it with ``requests.`` in front, which must fit as well."""
+    return not is_native(name) and not name.startswith("requests.") and not names.qualified_name(f"requests.{name}")
+
+
 def may_overcommit(name: str) -> bool:
-    return is_native(name) and not name.startswith("hugepages-")
+    return is_native(name) and not is_huge_page(name)
 
 
 def resource_name(field: str, name: str) -> list[FieldError]:
     """A resource that any object may name."""
     causes = named(field, name, names.qualified_name)
-    if not causes and "/" not in name and name not in STANDARD and not name.startswith("hugepages-"):
+    if not causes and "/" not in name and name not in STANDARD and not is_huge_page(name.removeprefix("requests.")):
         causes.append(invalid(field, name, "must be a standard resource type or fully qualified"))
     return causes
 
 
-def _container_resource(field: str, name: str) -> list[FieldError]:
+def container_resource(field: str, name: str) -> list[FieldError]:
+    """A resource that a container may ask for."""
     if name in _CONTAINER:
         return []
     causes = resource_name(field, name)
     if "/" not in name:
-        if not name.startswith("hugepages-"):
+        if not is_huge_page(name):
             causes.append(invalid(field, name, "must be a standard resource for containers"))
-    elif not is_native(name) and name.startswith("requests."):
+    elif not is_native(name) and not is_extended(name):
         causes.append(invalid(field, name, "doesn't follow extended resource name standard"))
     return causes
 
@@ -70,7 +80,7 @@ def quantity(field: str, name: str, text: Any) -> list[FieldError]:
     """An amount of one resource: not negative, and whole where only whole ones exist."""
     found = amount(text)
     causes = [invalid(field, str(found), NOT_NEGATIVE)] if found.nanos < 0 else []
-    if not is_native(name) and not found.whole:
+    if not found.whole and (name in COUNTED or is_extended(name)):
         causes.append(invalid(field, str(found), "must be an integer"))
     return causes
 
@@ -81,10 +91,10 @@ def validate(field: str, resources: Mapping[str, Any]) -> list[FieldError]:
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for name, text in limits.items():
         at = f"{field}.limits[{name}]"
-        causes += _container_resource(at, name) + quantity(at, name, text)
+        causes += container_resource(at, name) + quantity(at, name, text)
     for name, text in requests.items():
         at = f"{field}.requests[{name}]"
-        causes += _container_resource(at, name) + quantity(at, name, text)
+        causes += container_resource(at, name) + quantity(at, name, text)
         if name in limits:
             asked, limit = amount(text), amount(limits[name])
             if not may_overcommit(name) and asked != limit:

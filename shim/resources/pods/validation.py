@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources.causes import NOT_AN_IP, duplicate, forbidden, invalid, labels, named, one_of, required, unsupported
+from shim.resources.addresses import ip_address
+from shim.resources.causes import duplicate, forbidden, invalid, labels, named, one_of, required, unsupported
 from shim.resources.pods import amounts, scheduling, security, volumes
 from shim.resources.pods import containers as groups
 
@@ -121,14 +120,6 @@ def _names_and_numbers(at: str, spec: Object) -> list[FieldError]:
     if spec.get("os") is not None:
         causes += [required(f"{at}.os.name")] if not system else one_of(f"{at}.os.name", system, ("linux", "windows"))
     return causes
-
-
-def ip_address(at: str, text: str) -> list[FieldError]:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return [invalid(at, text, NOT_AN_IP)]
-    return []
 
 
 def _host_network(at: str, spec: Object) -> list[FieldError]:
