@@ -140,6 +140,10 @@ def too_many_requests(message: str, retry_after: int = 1, details: Object | None
     return ApiError(429, "TooManyRequests", message, {**(details or {}), "retryAfterSeconds": retry_after}, retry_after)
 
 
+def service_unavailable(message: str) -> ApiError:
+    return ApiError(503, "ServiceUnavailable", message)
+
+
 def internal(message: str) -> ApiError:
     causes = [{"message": message}]
     return ApiError(500, "InternalError", f"Internal error occurred: {message}", {"causes": causes})

@@ -120,10 +120,12 @@ class Routes:
         if info.namespace and not row.namespaced and row.name != "namespaces":
             raise errors.no_such_resource()
         if info.subresource:
-            if info.subresource not in row.subresources:
+            proxied = info.subresource == "proxy"
+            if info.subresource not in row.subresources or (info.rest.strip("/") and not proxied):
                 raise errors.no_such_resource()
             subresource = describe(row, info.subresource)
-            if info.verb not in subresource.verbs or (row.namespaced and not info.namespace):
+            taken = info.verb in subresource.verbs or (proxied and not info.verb)  # OPTIONS has no verb of its own
+            if not taken or (row.namespaced and not info.namespace):
                 raise errors.method_not_allowed()
             return row, subresource
         if info.verb not in row.verbs or not _fits(row, info):

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from shim.server.parts import Call
-from shim.server.streams import CONNECT
+from shim.server.streams import STREAMS
 from shim.server.subresources.binding import bind, bind_named
 from shim.server.subresources.eviction import evict
+from shim.server.subresources.proxy import PROXIES
 from shim.server.subresources.token import issue_token
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
@@ -23,5 +24,8 @@ ORDERS: dict[tuple[str, str], Handler] = {
     ("serviceaccounts", "token"): issue_token,
 }
 """By resource and subresource: what a POST does."""
+
+CONNECT: dict[tuple[str, str], Handler] = {**STREAMS, **PROXIES}
+"""What something else in the cluster answers: a node's kubelet, a pod."""
 
 __all__ = ["CONNECT", "ORDERS", "Handler", "bind_named"]

@@ -1,0 +1,159 @@
+"""A request passed on to a server that is not ours, and its answer passed back: what any reverse proxy does.
+
+What a client proved to us (tokens, impersonation) is never passed on. Both bodies are streamed, so that neither a
+large upload nor an endless answer is held in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from aiohttp import web
+from isal import igzip
+from multidict import CIMultiDict
+from yarl import URL
+
+from shim.api.status import internal, service_unavailable
+from shim.server.backends import CHUNK, DIAL_TIMEOUT, Backend, dial_error, tunnel
+from shim.server.connection import Connection
+from shim.server.links import Links
+from shim.server.parts import Call
+from shim.server.paths import join
+
+HOP_BY_HOP = frozenset(
+    "connection expect proxy-connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding "
+    "upgrade".split()
+)
+"""Headers between two neighbours, never passed on (RFC 9110, section 7.6.1)."""
+_PROOF = ("impersonate-", "x-remote-")
+_CORS = frozenset(f"access-control-allow-{name}" for name in ("credentials", "headers", "methods", "origin"))
+_ONLY_THE_CLIENTS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+_SAFE = "/:@!$&'()*+,;=~"
+
+
+def wants_upgrade(call: Call) -> bool:
+    return "upgrade" in call.http.headers.get("Connection", "").lower() and "Upgrade" in call.http.headers
+
+
+async def forward(call: Call, backend: Backend, path: str) -> web.StreamResponse:
+    """Pass the request on to ``path`` at the backend. Raises ApiError (503) when it cannot be reached."""
+    _, _, query = call.http.raw_path.partition("?")
+    if wants_upgrade(call):
+        target = quote(path or "/", safe=_SAFE) + (f"?{query}" if query else "")
+        return await tunnel(call, backend, target, _sent(call, keep=("connection", "upgrade")).items())
+    if not path.endswith("/") and call.info.path.endswith("/"):
+        path += "/"
+    if not path and call.http.method in ("GET", "HEAD"):
+        # relative links of the page work only below a path that ends with a slash
+        location = quote(call.info.path, safe=_SAFE) + "/" + (f"?{query}" if query else "")
+        return web.Response(status=301, headers={"Location": location})
+    prefix = call.info.path.removesuffix(path)
+    links = Links(prefix, (backend.authority, call.http.host))
+    headers = _sent(call)
+    headers["X-Forwarded-Uri"] = join(prefix, quote(path, safe=_SAFE))
+    target = f"{backend.scheme}://{backend.authority}{quote(path or '/', safe=_SAFE)}{f'?{query}' if query else ''}"
+    return await _while_there(call, _exchange(call, backend, target, headers, links))
+
+
+def _sent(call: Call, keep: tuple[str, ...] = ()) -> CIMultiDict[str]:
+    """The client's headers, but for what is between it and us; and who it is, as proxies tell."""
+    named = {name.strip().lower() for name in call.http.headers.get("Connection", "").split(",")}
+    dropped = (HOP_BY_HOP | named | {"authorization"}) - set(keep)
+    sent: CIMultiDict[str] = CIMultiDict()
+    for name, value in call.http.headers.items():
+        lowered = name.lower()
+        if lowered not in dropped and not lowered.startswith(_PROOF):
+            sent.add(name, value)
+    sent["X-Forwarded-For"] = ", ".join([*sent.getall("X-Forwarded-For", []), call.http.remote or "unknown"])
+    return sent
+
+
+async def _while_there(call: Call, passing: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
+    """Wait for an answer for as long as the client does: a backend may take its time, even for ever."""
+    connection = call.http.protocol
+    assert isinstance(connection, Connection)
+    task = asyncio.ensure_future(passing)
+
+    def leave() -> None:
+        task.cancel()
+
+    connection.on_lost.add(leave)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if call.http.transport is None:
+            raise ConnectionResetError("the client is gone") from None
+        raise
+    finally:
+        connection.on_lost.discard(leave)
+
+
+async def _exchange(
+    call: Call, backend: Backend, target: str, headers: CIMultiDict[str], links: Links
+) -> web.StreamResponse:
+    http = call.http
+    connector = aiohttp.TCPConnector(ssl=backend.tls or False, force_close=True)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=DIAL_TIMEOUT)
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, auto_decompress=False, skip_auto_headers=_ONLY_THE_CLIENTS
+    ) as session:
+        try:
+            response = await session.request(
+                http.method,
+                URL(target, encoded=True),
+                headers=headers,
+                data=http.content if http.can_read_body else None,
+                allow_redirects=False,
+            )
+        except (OSError, aiohttp.ClientError) as error:
+            cause = getattr(error, "os_error", error)
+            said = dial_error(backend, cause) if isinstance(cause, OSError) else f'{http.method} "{target}": {error}'
+            raise service_unavailable(f"error trying to reach service: {said}") from error
+        return await _passed_back(call, response, links)
+
+
+async def _passed_back(call: Call, response: aiohttp.ClientResponse, links: Links) -> web.StreamResponse:
+    named = {name.strip().lower() for name in response.headers.get("Connection", "").split(",")}
+    headers: CIMultiDict[str] = CIMultiDict({"Cache-Control": "no-cache, private"})
+    for name, value in response.headers.items():
+        lowered = name.lower()
+        if lowered not in HOP_BY_HOP and lowered not in named and lowered not in _CORS:
+            headers.add(name, value)
+    if location := response.headers.get("Location"):
+        try:
+            headers["Location"] = links.rewrite(location)
+        except ValueError as error:
+            raise internal(f"error trying to parse Location header: {error}") from None
+    elif call.http.method != "HEAD" and _is_page(response):
+        return await _page(response, headers, links)
+    answer = web.StreamResponse(status=response.status, reason=response.reason, headers=headers)
+    await answer.prepare(call.http)
+    try:
+        async for piece in response.content.iter_chunked(CHUNK):
+            await answer.write(piece)
+    except aiohttp.ClientError:
+        if call.http.transport is not None:
+            call.http.transport.abort()  # it broke off: so must this answer, lest it look whole
+    return answer
+
+
+def _is_page(response: aiohttp.ClientResponse) -> bool:
+    return response.content_type == "text/html" and response.headers.get("Content-Encoding", "") in ("", "gzip")
+
+
+async def _page(response: aiohttp.ClientResponse, headers: CIMultiDict[str], links: Links) -> web.Response:
+    """A page of HTML, whole, with its links rewritten."""
+    packed = bool(response.headers.get("Content-Encoding"))
+    body = await response.read()
+
+    def rewrite() -> bytes:
+        text = (igzip.decompress(body) if packed else body).decode("utf-8", "surrogateescape")
+        changed = links.rewrite_html(text).encode("utf-8", "surrogateescape")
+        return igzip.compress(changed) if packed else changed
+
+    headers.popall("Content-Length", None)
+    return web.Response(body=await asyncio.to_thread(rewrite), status=response.status, headers=headers)
