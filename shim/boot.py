@@ -107,6 +107,7 @@ def controller_settings(cluster: Cluster) -> ControllerSettings:
         kubeconfig=cluster.data_dir / "controllers.kubeconfig",
         cluster_cidr=cluster.pod_cidr,
         root_ca_file=cluster.data_dir / "pki" / "ca.crt",
+        local_path=cluster.data_dir / "volumes",
     )
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from shim.client import Client
 from shim.controllers.disruption import DisruptionController
+from shim.controllers.ephemeral_volume import EphemeralVolumeController
 from shim.controllers.garbage_collector import GarbageCollector
+from shim.controllers.local_path import LocalPathProvisioner
 from shim.controllers.loop import Controller, run_controllers
 from shim.controllers.namespace import NamespaceController
 from shim.controllers.node_ipam import NodeIpamController
@@ -17,6 +19,7 @@ from shim.controllers.root_ca import RootCaController
 from shim.controllers.service_accounts import ServiceAccountController
 from shim.controllers.storage_protection import StorageProtectionController
 from shim.controllers.taint_eviction import TaintEvictionController
+from shim.controllers.volume_binder import VolumeBinder
 from shim.controllers.workloads import WORKLOADS
 from shim.settings import ControllerSettings
 
@@ -30,6 +33,9 @@ CLUSTER: list[type[Controller]] = [
     NamespaceController,
     GarbageCollector,
     DisruptionController,
+    VolumeBinder,
+    LocalPathProvisioner,
+    EphemeralVolumeController,
     StorageProtectionController,
     ResourceQuotaController,
 ]

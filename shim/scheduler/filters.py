@@ -5,15 +5,15 @@ Filters are pure: what they need of the cluster is in the attempt. The first one
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from shim.api import placement
 from shim.scheduler.affinity import AffinityState
 from shim.scheduler.snapshot import ANY_ADDRESS, Node, Pod, Snapshot
 from shim.scheduler.spread import SpreadState
-from shim.scheduler.volumes import refuse_claims, volumes_reach
+from shim.scheduler.volumes import IN_USE, WRONG_ZONE, NotYet, PodVolumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +22,16 @@ class Refusal:
 
     reasons: tuple[str, ...]
     final: bool = False
+    by: str = ""  # the filter
 
 
 class Attempt:
     """One pod looking for a node, with what is worth computing once for all nodes."""
 
-    def __init__(self, pod: Pod, snapshot: Snapshot) -> None:
+    def __init__(self, pod: Pod, snapshot: Snapshot, nodes: Sequence[Node] | None = None) -> None:
         self.pod = pod
         self.snapshot = snapshot
-        self.nodes = snapshot.nodes()
+        self.nodes = snapshot.nodes() if nodes is None else nodes
         self.tolerations = pod.spec.get("tolerations") or ()
 
     @cached_property
@@ -40,6 +41,15 @@ class Attempt:
     @cached_property
     def spread(self) -> SpreadState:
         return SpreadState(self.pod, self.nodes)
+
+    @cached_property
+    def volumes(self) -> PodVolumes:
+        """Raises NotYet."""
+        return PodVolumes.of(self.pod, self.snapshot)
+
+    def with_node(self, node: Node) -> Attempt:
+        """The same attempt in a cluster where this node is another."""
+        return Attempt(self.pod, self.snapshot, [node if each.name == node.name else each for each in self.nodes])
 
 
 Filter = Callable[[Attempt, Node], Refusal | None]
@@ -90,11 +100,20 @@ def resources_fit(attempt: Attempt, node: Node) -> Refusal | None:
     return Refusal(tuple(reasons), final) if reasons else None
 
 
-def volumes(attempt: Attempt, node: Node) -> Refusal | None:
+def volumes_free(attempt: Attempt, node: Node) -> Refusal | None:
+    return Refusal((IN_USE,)) if attempt.pod.claims and attempt.volumes.in_use(attempt.pod) else None
+
+
+def volumes_bound(attempt: Attempt, node: Node) -> Refusal | None:
     assert node.obj is not None
-    if volumes_reach(attempt.pod, attempt.snapshot, node.obj):
-        return None
-    return Refusal(("node(s) didn't match PersistentVolume's node affinity",), final=True)
+    reasons = attempt.volumes.refuse(node.obj) if attempt.pod.claims else ()
+    return Refusal(reasons, final=True) if reasons else None
+
+
+def volumes_in_zone(attempt: Attempt, node: Node) -> Refusal | None:
+    assert node.obj is not None
+    wrong = attempt.pod.claims and attempt.volumes.wrong_zone(node.obj)
+    return Refusal((WRONG_ZONE,), final=True) if wrong else None
 
 
 def spread(attempt: Attempt, node: Node) -> Refusal | None:
@@ -113,7 +132,9 @@ FILTERS: dict[str, Filter] = {
     "NodeAffinity": selected,
     "NodePorts": ports_free,
     "NodeResourcesFit": resources_fit,
-    "VolumeBinding": volumes,
+    "VolumeRestrictions": volumes_free,
+    "VolumeBinding": volumes_bound,
+    "VolumeZone": volumes_in_zone,
     "PodTopologySpread": spread,
     "InterPodAffinity": near_and_apart,
 }
@@ -125,7 +146,7 @@ def feasible(attempt: Attempt) -> tuple[list[Node], dict[str, Refusal]]:
     accepted: list[Node] = []
     refusals: dict[str, Refusal] = {}
     for node in attempt.nodes:
-        refusal = refuse(attempt, node)
+        refusal = refuse_with_nominated(attempt, node)
         if refusal is None:
             accepted.append(node)
         else:
@@ -133,15 +154,39 @@ def feasible(attempt: Attempt) -> tuple[list[Node], dict[str, Refusal]]:
     return accepted, refusals
 
 
-def refuse(attempt: Attempt, node: Node) -> Refusal | None:
-    """The first refusal, if there is one."""
-    for check in FILTERS.values():
-        refusal = check(attempt, node)
+def refuse_with_nominated(attempt: Attempt, node: Node) -> Refusal | None:
+    """The first refusal; room that is being made for more important pods is theirs.
+
+    The pod must also fit without them: they may never come, and it may not count on their company.
+    """
+    waiting = [
+        pod
+        for pod in attempt.snapshot.nominated(node.name)
+        if pod.priority >= attempt.pod.priority and pod.uid != attempt.pod.uid
+    ]
+    if waiting:
+        crowded = node.copy()
+        for pod in waiting:
+            crowded.place(pod)
+        refusal = refuse(attempt.with_node(crowded), crowded)
         if refusal is not None:
             return refusal
+    return refuse(attempt, node)
+
+
+def refuse(attempt: Attempt, node: Node) -> Refusal | None:
+    """The first refusal, if there is one."""
+    for name, check in FILTERS.items():
+        refusal = check(attempt, node)
+        if refusal is not None:
+            return replace(refusal, by=name)
     return None
 
 
 def refuse_everywhere(attempt: Attempt) -> str | None:
-    """Why the pod can run on no node whatsoever."""
-    return refuse_claims(attempt.pod, attempt.snapshot)
+    """Why the pod can run on no node whatsoever (yet): its volumes are not there."""
+    try:
+        _ = attempt.pod.claims and attempt.volumes
+    except NotYet as error:
+        return str(error)
+    return None

@@ -16,10 +16,14 @@ from shim.api.status import ApiError
 from shim.client import Client, EventRecorder, Informer
 from shim.client import resource as r
 from shim.scheduler import messages
-from shim.scheduler.filters import Attempt, feasible, refuse_everywhere
+from shim.scheduler.eviction import Eviction
+from shim.scheduler.filters import Attempt, Refusal, feasible, refuse_everywhere
+from shim.scheduler.preemption import Budget, Preemption, not_eligible, preempt
 from shim.scheduler.queue import PodQueue
 from shim.scheduler.scores import best
-from shim.scheduler.snapshot import FINISHED, Pod, Snapshot
+from shim.scheduler.snapshot import FINISHED, Node, Pod, Snapshot
+from shim.scheduler.volume_binding import NotBound, VolumeBinding
+from shim.scheduler.volumes import Choice
 from shim.settings import SchedulerSettings
 
 log = logging.getLogger(__name__)
@@ -41,9 +45,12 @@ class Scheduler:
         self.snapshot = Snapshot()
         self.queue = PodQueue()
         self.recorder = EventRecorder(client, NAME, platform.node(), series=True)
+        self.volumes = VolumeBinding(client, self.snapshot)
+        self.eviction = Eviction(client, self.recorder)
+        self.budgets = Informer(client, r.PODDISRUPTIONBUDGETS)
         self._tasks: asyncio.TaskGroup
         self.pods = Informer(client, r.PODS)
-        self._informers = [self.pods, *self._follow_what_matters()]
+        self._informers = [self.pods, self.budgets, *self._follow_what_matters()]
         self.pods.on_change(self._pod_changed)  # after nodes: nothing is decided before all have synced anyway
 
     def _follow_what_matters(self) -> list[Informer]:
@@ -81,8 +88,12 @@ class Scheduler:
             self.snapshot.forget_node(old["metadata"]["name"])
             return
         self.snapshot.show_node(new)
-        if old is None or _of_interest(old) != _of_interest(new):
-            self.queue.something_changed()
+        if old is None:
+            self.queue.something_changed("node appeared")
+            return
+        for change, read in _NODE_CHANGES.items():
+            if read(old) != read(new):
+                self.queue.something_changed(change)
 
     def _namespace_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None:
@@ -90,13 +101,16 @@ class Scheduler:
             self.snapshot.namespaces.pop(old["metadata"]["name"], None)
         else:
             self.snapshot.namespaces[new["metadata"]["name"]] = new["metadata"].get("labels") or {}
+            if old is not None and old["metadata"].get("labels") != new["metadata"].get("labels"):
+                self.queue.something_changed("namespace has other labels")
 
     def _noted(self, known: dict[str, Object], old: Object | None, new: Object | None) -> None:
         if new is not None:
             known[key_of(new)] = new
-            self.queue.something_changed()
+            self.queue.something_changed("volumes changed")
         elif old is not None:
             known.pop(key_of(old), None)
+        self.volumes.changed()
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         pod = new or old
@@ -105,16 +119,18 @@ class Scheduler:
         metadata, spec = pod["metadata"], pod["spec"]
         finished = new is None or (new.get("status") or {}).get("phase") in FINISHED
         node = spec.get("nodeName")
+        if finished or node:
+            self.snapshot.forget_nomination(metadata["uid"])
         if finished:
             self.queue.remove(key)
             if self.snapshot.where(metadata["uid"]) is not None:
                 self.snapshot.remove(metadata["uid"])
-                self.queue.something_changed()  # there is room now
+                self.queue.something_changed("pod went")
         elif node:
             self.queue.remove(key)
             if self.snapshot.where(metadata["uid"]) != node or old is None or _shape(old) != _shape(pod):
                 self.snapshot.place(Pod.of(pod), node)
-                self.queue.something_changed()  # somebody may have waited for company
+                self.queue.something_changed("pod was placed")
         elif (
             spec.get("schedulerName", NAME) != NAME or spec.get("schedulingGates") or metadata.get("deletionTimestamp")
         ):
@@ -122,6 +138,8 @@ class Scheduler:
         elif self.snapshot.where(metadata["uid"]) is not None:
             pass  # its binding is on the way
         elif old is None or key not in self.queue or _shape(old) != _shape(pod):
+            if old is None:  # what an earlier scheduler promised it
+                self.snapshot.nominate(Pod.of(pod), (pod.get("status") or {}).get("nominatedNodeName"))
             self.queue.add(key, spec.get("priority") or 0)
 
     # Deciding.
@@ -137,19 +155,48 @@ class Scheduler:
             everywhere = refuse_everywhere(attempt)
             nodes, refusals = ([], {}) if everywhere else feasible(attempt)
             if nodes:
-                chosen = best(attempt, nodes).name
-                self.snapshot.place(pod, chosen)
-                self._tasks.create_task(self._bind(pod, chosen))
-                return
-            message = messages.unschedulable(pod, len(attempt.nodes), refusals, everywhere)
+                self._place(attempt, nodes)
+            else:
+                self._refuse(attempt, refusals, everywhere)
         except Exception:  # a pod that cannot even be read must not keep all others from running
             log.exception("pod %s cannot be scheduled", key)
             self.queue.retry(key)
-            return
-        self.queue.failed(key)
-        self._tasks.create_task(self._tell(pod, message))
 
-    async def _bind(self, pod: Pod, node: str) -> None:
+    def _place(self, attempt: Attempt, nodes: list[Node]) -> None:
+        pod = attempt.pod
+        nominated = (pod.obj.get("status") or {}).get("nominatedNodeName")
+        promised = [node for node in nodes if node.name == nominated]  # room was made for it there
+        node = best(attempt, promised or nodes)
+        assert node.obj is not None
+        choice = (attempt.volumes.choose(node.obj) if pod.claims else None) or Choice()
+        self.snapshot.place(pod, node.name)
+        self.snapshot.forget_nomination(pod.uid)
+        self.volumes.assume(choice, node.name)
+        self._tasks.create_task(self._bind(pod, node.name, choice))
+
+    def _refuse(self, attempt: Attempt, refusals: dict[str, Refusal], everywhere: str | None) -> None:
+        """Make room if that is possible, and say what is wrong."""
+        pod = attempt.pod
+        barred = not_eligible(attempt)
+        room: Preemption | None = None
+        if not everywhere and not barred:
+            room = preempt(attempt, refusals, [Budget.of(each) for each in self.budgets.list()])
+        message = messages.unschedulable(
+            pod, len(attempt.nodes), refusals, everywhere, made_room=room is not None, not_eligible=barred
+        )
+        refused_by = {"VolumeBinding"} if everywhere else {refusal.by for refusal in refusals.values()}
+        self.queue.failed(pod.key, refused_by)
+        nominated = (pod.obj.get("status") or {}).get("nominatedNodeName") if barred else None
+        if room is not None:
+            nominated = room.node.name
+            lesser = [each for each in self.snapshot.nominated(nominated) if each.priority < pod.priority]
+            for each in lesser:  # they must look anew
+                self.snapshot.forget_nomination(each.uid)
+            self._tasks.create_task(self.eviction.evict(room, pod, lesser))
+        self.snapshot.nominate(pod, nominated)
+        self._tasks.create_task(self._tell(pod, message, nominated))
+
+    async def _bind(self, pod: Pod, node: str, choice: Choice) -> None:
         metadata = pod.obj["metadata"]
         binding = {
             "apiVersion": "v1",
@@ -158,10 +205,14 @@ class Scheduler:
             "target": {"kind": "Node", "name": node},
         }
         try:
+            if choice:
+                await self.volumes.bind(choice, node)
             await self.client.create(r.PODS, binding, pod.namespace, name=metadata["name"], subresource="binding")
         except Exception as error:
             self._not_bound(pod, error)
             return
+        finally:
+            self.volumes.forget(choice)
         self.queue.remove(pod.key)
         message = f"Successfully assigned {pod.key} to {node}"
         self.recorder.event(pod.obj, "Normal", "Scheduled", message, action="Binding")
@@ -172,15 +223,18 @@ class Scheduler:
         if seen is not None and seen["metadata"]["uid"] == pod.uid and seen["spec"].get("nodeName"):
             return
         self.snapshot.remove(pod.uid)
-        self.queue.something_changed()
+        self.queue.something_changed("pod went")
+        if isinstance(error, NotBound):
+            text = f'running PreBind plugin "VolumeBinding": {error}'
+            self.recorder.event(pod.obj, "Warning", "FailedScheduling", text, action="Scheduling")
         if seen is None or (isinstance(error, ApiError) and error.code == 404):
             self.queue.remove(pod.key)
             return
         log.warning("pod %s was not bound: %s", pod.key, error)
         self.queue.retry(pod.key)
 
-    async def _tell(self, pod: Pod, message: str) -> None:
-        """Say why, in an event and in the pod's condition; written only when it says something new."""
+    async def _tell(self, pod: Pod, message: str, nominated: str | None) -> None:
+        """Say why, in an event and in the pod's condition, and where it is going to be; written only when it is new."""
         self.recorder.event(pod.obj, "Warning", "FailedScheduling", message, action="Scheduling")
         metadata = pod.obj["metadata"]
         condition: Object = {
@@ -193,11 +247,12 @@ class Scheduler:
         conditions = (pod.obj.get("status") or {}).get("conditions") or ()
         known: Object = next((each for each in conditions if each["type"] == "PodScheduled"), {})
         condition = {name: value for name, value in condition.items() if value is not None}
-        if condition.items() <= known.items():
+        before = (pod.obj.get("status") or {}).get("nominatedNodeName")
+        if condition.items() <= known.items() and before == nominated:
             return
         since = known.get("lastTransitionTime") if known.get("status") == "False" else None
         condition |= {"lastProbeTime": None, "lastTransitionTime": since or now()}
-        patch = {"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}}
+        patch = {"metadata": {"uid": pod.uid}, "status": {"conditions": [condition], "nominatedNodeName": nominated}}
         try:
             await self.client.patch(
                 r.PODS, metadata["name"], patch, pod.namespace, subresource="status", type="strategic"
@@ -207,10 +262,11 @@ class Scheduler:
                 log.warning("pod %s: condition not written: %s", pod.key, error)
 
 
-def _of_interest(node: Object) -> tuple[object, ...]:
-    """What may let a pod fit that did not fit before."""
-    spec, status = node["spec"], node.get("status") or {}
-    return (node["metadata"].get("labels"), spec.get("taints"), spec.get("unschedulable"), status.get("allocatable"))
+_NODE_CHANGES: dict[str, Callable[[Object], object]] = {
+    "node has other room": lambda node: (node.get("status") or {}).get("allocatable"),
+    "node has other labels": lambda node: node["metadata"].get("labels"),
+    "node has other taints": lambda node: (node["spec"].get("taints"), node["spec"].get("unschedulable")),
+}
 
 
 def _shape(pod: Object) -> tuple[object, ...]:

@@ -14,10 +14,19 @@ NO_VICTIMS = "No preemption victims found for incoming pod"
 NO_HELP = "Preemption is not helpful for scheduling"
 
 
-def unschedulable(pod: Pod, nodes: int, refusals: Mapping[str, Refusal], everywhere: str | None = None) -> str:
+def unschedulable(
+    pod: Pod,
+    nodes: int,
+    refusals: Mapping[str, Refusal],
+    everywhere: str | None = None,
+    *,
+    made_room: bool = False,
+    not_eligible: str | None = None,
+) -> str:
     """The whole sentence: why each node was refused, and why nothing can be removed to make room.
 
-    ``everywhere`` is a reason that has nothing to do with nodes.
+    ``everywhere`` is a reason that has nothing to do with nodes, ``made_room``: something is being removed;
+    ``not_eligible``: why nothing may be.
     """
     if not nodes:
         return NO_NODES
@@ -26,8 +35,10 @@ def unschedulable(pod: Pod, nodes: int, refusals: Mapping[str, Refusal], everywh
     else:
         first = f"{_counted(reason for refusal in refusals.values() for reason in refusal.reasons)}."
     available = f"0/{nodes} nodes are available:"
-    if pod.spec.get("preemptionPolicy") == "Never":
-        preemption = "not eligible due to preemptionPolicy=Never."
+    if made_room:
+        return f"{available} {first}"
+    if not_eligible is not None:
+        preemption = not_eligible
     else:
         helpless = [NO_HELP if everywhere is not None or refusals[name].final else NO_VICTIMS for name in refusals] or [
             NO_HELP

@@ -1,6 +1,7 @@
 """Which pod is next? Ready ones by priority and age; those that fit nowhere wait for something to change.
 
-- A pod that failed is tried again only after a change that might help, and never before its back-off is over.
+- A pod that failed is tried again only after a change that might help it, by what refused it, and never before its
+  back-off is over.
 - The back-off doubles with each failure; a pod that waits long is tried anyway, in case a change was missed.
 """
 
@@ -9,11 +10,27 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from collections.abc import Set
 from dataclasses import dataclass
 
 FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 10.0
 LONGEST_WAIT = 60.0  # repairs a change that was missed
+
+_VOLUMES = frozenset({"VolumeBinding", "VolumeRestrictions", "VolumeZone"})
+_COMPANY = frozenset({"InterPodAffinity", "PodTopologySpread"})
+
+HELPS: dict[str, Set[str] | None] = {
+    "node appeared": None,
+    "node has other room": frozenset({"NodeResourcesFit"}),
+    "node has other labels": frozenset({"NodeAffinity", *_COMPANY, *_VOLUMES}),
+    "node has other taints": frozenset({"NodeUnschedulable", "TaintToleration", "PodTopologySpread"}),
+    "pod was placed": _COMPANY,
+    "pod went": frozenset({"NodeResourcesFit", "NodePorts", *_COMPANY, *_VOLUMES}),
+    "namespace has other labels": frozenset({"InterPodAffinity"}),
+    "volumes changed": _VOLUMES,
+}
+"""Which filters may answer otherwise after a change; None: any. Upstream calls these queueing hints."""
 
 
 @dataclass(slots=True)
@@ -27,6 +44,7 @@ class _Waiting:
     not_before: float = 0.0
     ready: bool = False
     timer: asyncio.TimerHandle | None = None
+    refused_by: Set[str] = frozenset()  # nobody: anything may help
 
 
 class PodQueue:
@@ -68,10 +86,11 @@ class PodQueue:
             self._any.clear()
             await self._any.wait()
 
-    def failed(self, key: str) -> None:
-        """It fits nowhere: wait for a change."""
+    def failed(self, key: str, refused_by: Set[str] = frozenset()) -> None:
+        """It fits nowhere, these filters say: wait for a change."""
         pod = self._fail(key)
         if pod is not None:
+            pod.refused_by = refused_by
             self._ready_at(pod, asyncio.get_running_loop().time() + LONGEST_WAIT)
 
     def retry(self, key: str) -> None:
@@ -80,9 +99,12 @@ class PodQueue:
         if pod is not None:
             self._ready_at(pod, pod.not_before)
 
-    def something_changed(self) -> None:
-        """Try everything that waits, as soon as its back-off is over."""
+    def something_changed(self, change: str) -> None:
+        """Try what waits and may be helped by this, as soon as its back-off is over."""
+        helped = HELPS[change]
         for pod in self._pods.values():
+            if pod.refused_by and helped is not None and pod.refused_by.isdisjoint(helped):
+                continue
             if pod.timer is not None and pod.timer.when() > pod.not_before:
                 self._ready_at(pod, pod.not_before)
 

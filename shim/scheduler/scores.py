@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 
 from shim.api import placement
 from shim.scheduler.filters import Attempt
-from shim.scheduler.snapshot import Node
+from shim.scheduler.snapshot import Node, Pod, Term
 
 Score = Callable[[Attempt, Sequence[Node]], list[float]]
 
 COUNTED = ("cpu", "memory")
+HARD_AFFINITY = 1  # what a pod's required affinity weighs for those it wants near, as upstream
+SMALLEST_IMAGE, LARGEST_IMAGE = 23 * 1024**2, 1000 * 1024**2  # upstream's: less is nothing, more is no better
 ASSUMED = {"cpu": 100, "memory": 200 * 1024 * 1024}  # what a pod that asks for nothing is taken to use, as upstream
 
 
@@ -74,20 +76,48 @@ def preferred_nodes(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
 
 
 def preferred_company(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
-    """Preferred pod affinity and anti-affinity."""
+    """Preferred pod affinity and anti-affinity: this pod's wishes, and those of the pods that are there about it."""
     totals: dict[tuple[str, str], int] = {}
     namespaces = attempt.snapshot.namespaces
-    if attempt.pod.near:
+    me = attempt.pod
+
+    def wish(terms: Sequence[Term], about: Pod, node: Node, weight: int = 0) -> None:
+        for term in terms:
+            value = node.labels.get(term.topology_key)
+            if value is not None and term.means(about, namespaces):
+                place = (term.topology_key, value)
+                totals[place] = totals.get(place, 0) + (weight or term.weight)
+
+    if me.near or attempt.snapshot.attracting:
         for node in attempt.nodes:
-            for term in attempt.pod.near:
-                value = node.labels.get(term.topology_key)
-                if value is not None:
-                    meant = sum(term.means(pod, namespaces) for pod in node.pods.values())
-                    place = (term.topology_key, value)
-                    totals[place] = totals.get(place, 0) + meant * term.weight
+            for other in node.pods.values():
+                wish(me.near, other, node)
+                wish(other.near, me, node)
+                wish(other.affinity, me, node, HARD_AFFINITY)
     return _most(
         [sum(weight for (key, value), weight in totals.items() if node.labels.get(key) == value) for node in nodes]
     )
+
+
+def images_there(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
+    """Nodes that have large images of the pod already; an image that few nodes have counts less."""
+    spec, everywhere = attempt.pod.spec, attempt.nodes
+    asked = [each.get("image") for kind in ("initContainers", "containers") for each in spec.get(kind) or ()]
+    names = {_full_name(image) for image in asked}
+    wanted = {name: sum(name in node.images for node in everywhere) / len(everywhere) for name in names}
+    smallest, largest = SMALLEST_IMAGE, LARGEST_IMAGE * len(spec["containers"])
+    scores = []
+    for node in nodes:
+        size = sum(share * node.images.get(name, 0) for name, share in wanted.items())
+        scores.append(100 * (min(max(size, smallest), largest) - smallest) / (largest - smallest))
+    return scores
+
+
+def _full_name(image: str | None) -> str:
+    """An image without a tag is the latest one."""
+    if not image:
+        return ""
+    return image if ":" in image.rpartition("/")[2] else f"{image}:latest"
 
 
 def _fewest(counts: Sequence[int]) -> list[float]:
@@ -106,6 +136,7 @@ SCORES: dict[str, tuple[int, Score]] = {
     "InterPodAffinity": (2, preferred_company),
     "NodeResourcesFit": (1, least_allocated),
     "NodeResourcesBalancedAllocation": (1, balanced),
+    "ImageLocality": (1, images_there),
 }
 """Upstream's names and weights."""
 

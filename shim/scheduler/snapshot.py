@@ -6,10 +6,10 @@ is placed knowing of it. When the informer shows the pod, that takes the assumpt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field, replace
 
-from shim.api import placement, selectors
+from shim.api import claims, placement, selectors
 from shim.api.meta import Object, controller_of, key_of
 from shim.api.placement import Amounts
 
@@ -56,6 +56,7 @@ class Pod:
     affinity: tuple[Term, ...]
     anti_affinity: tuple[Term, ...]
     near: tuple[Term, ...]  # preferred affinity; a negative weight is preferred anti-affinity
+    claims: tuple[str, ...]  # their keys
 
     @property
     def spec(self) -> Object:
@@ -89,6 +90,7 @@ class Pod:
                 *(_term(each["podAffinityTerm"], namespace, each["weight"]) for each in near.get(preferred) or ()),
                 *(_term(each["podAffinityTerm"], namespace, -each["weight"]) for each in apart.get(preferred) or ()),
             ),
+            claims=tuple(f"{namespace}/{name}" for name, _ in claims.claims_of(obj)),
         )
 
 
@@ -123,6 +125,7 @@ class Node:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Object, ...] = ()
     allocatable: Amounts = field(default_factory=dict)
+    images: Mapping[str, int] = field(default_factory=dict)  # sizes by name
     pods: dict[str, Pod] = field(default_factory=dict)
     requested: Amounts = field(default_factory=dict)
 
@@ -133,6 +136,8 @@ class Node:
         self.taints = tuple(obj["spec"].get("taints") or ())
         status = obj.get("status") or {}
         self.allocatable = placement.amounts(status.get("allocatable") or status.get("capacity"))
+        found = status.get("images") or ()
+        self.images = {name: each.get("sizeBytes") or 0 for each in found for name in each.get("names") or ()}
 
     def place(self, pod: Pod) -> None:
         self.pods[pod.uid] = pod
@@ -144,6 +149,10 @@ class Node:
         for name, amount in pod.requests.items():
             self.requested[name] -= amount
 
+    def copy(self) -> Node:
+        """To try what would be if other pods were on it."""
+        return replace(self, pods=dict(self.pods), requested=dict(self.requested))
+
 
 class Snapshot:
     """All nodes and everything else a placement depends on."""
@@ -153,7 +162,12 @@ class Snapshot:
         self.claims: dict[str, Object] = {}
         self.volumes: dict[str, Object] = {}
         self.storage_classes: dict[str, Object] = {}
+        self.reserved: dict[str, str] = {}  # volumes that are about to be bound -> uid of the claim
+        self.selected: dict[str, str] = {}  # claims that are about to get a volume -> name of the node
         self.repelling = 0  # pods with required anti-affinity: none of them, and nobody needs to look for them
+        self.attracting = 0  # pods with affinity, or that would rather be alone: the same
+        self._nominated: dict[str, dict[str, Pod]] = {}  # node name -> pods that are waiting for room on it
+        self._users: dict[str, set[str]] = {}  # claim -> uids of the pods on nodes that use it
         self._nodes: dict[str, Node] = {}
         self._where: dict[str, str] = {}  # pod uid -> node name
 
@@ -181,19 +195,48 @@ class Snapshot:
         self._nodes.setdefault(name, Node(name)).place(pod)
         self._where[pod.uid] = name
         self.repelling += bool(pod.anti_affinity)
+        self.attracting += bool(pod.affinity or pod.near)
+        for claim in pod.claims:
+            self._users.setdefault(claim, set()).add(pod.uid)
 
     def remove(self, uid: str) -> None:
         """The pod is on no node (any longer)."""
         name = self._where.pop(uid, None)
         if name is not None:
             node = self._nodes[name]
-            self.repelling -= bool(node.pods[uid].anti_affinity)
+            pod = node.pods[uid]
+            self.repelling -= bool(pod.anti_affinity)
+            self.attracting -= bool(pod.affinity or pod.near)
+            for claim in pod.claims:
+                self._users[claim].discard(uid)
+                if not self._users[claim]:
+                    del self._users[claim]
             node.remove(uid)
             self._drop_empty(node)
 
     def where(self, uid: str) -> str | None:
         """The name of the node the pod is on."""
         return self._where.get(uid)
+
+    def users(self, claim: str) -> Set[str]:
+        """Uids of the pods on nodes that use the claim."""
+        return self._users.get(claim, frozenset())
+
+    def nominate(self, pod: Pod, name: str | None) -> None:
+        """Room is being made for the pod on this node; None: no longer."""
+        self.forget_nomination(pod.uid)
+        if name:
+            self._nominated.setdefault(name, {})[pod.uid] = pod
+
+    def forget_nomination(self, uid: str) -> None:
+        """The pod has its place, or needs none."""
+        for node, pods in list(self._nominated.items()):
+            if pods.pop(uid, None) is not None and not pods:
+                del self._nominated[node]
+
+    def nominated(self, name: str) -> list[Pod]:
+        """The pods that wait for room on this node."""
+        return list(self._nominated[name].values()) if name in self._nominated else []
 
     def _drop_empty(self, node: Node) -> None:
         if node.obj is None and not node.pods:

@@ -73,6 +73,8 @@ class Volumes:
             return folders.host_path(told), 0.0
         if (told := volume.get("persistentVolumeClaim")) is not None:
             return await self._claimed(pod["metadata"]["namespace"], told["claimName"]), 0.0
+        if volume.get("ephemeral") is not None:  # its claim is named after the pod
+            return await self._claimed(pod["metadata"]["namespace"], f"{pod['metadata']['name']}-{name}"), 0.0
         kinds = ", ".join(key for key in volume if key != "name") or "nothing"
         raise ValueError(f"volumes of kind {kinds} are not built yet")
 

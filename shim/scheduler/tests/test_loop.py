@@ -93,3 +93,23 @@ async def test_a_gated_pod_waits_for_its_gates_and_foreign_pods_are_left_alone(c
 
     await c.until(r.PODS, "gated", bound)
     assert not bound(await c.client.get(r.PODS, "foreign", "default"))
+
+
+async def test_a_more_important_pod_takes_the_place_of_a_lesser_one(c):
+    await c.add_node("n1", cpu="1")
+    high = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 10}
+    await c.client.create(r.PRIORITYCLASSES, high)
+    greedy = [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}]
+    low = await c.add_pod("low", containers=greedy)
+    await c.until(r.PODS, "low", bound)
+
+    await c.add_pod("high", containers=greedy, priorityClassName="high")
+
+    waiting = await c.until(r.PODS, "high", lambda pod: (pod.get("status") or {}).get("nominatedNodeName"))
+    assert refused(waiting)["message"] == "0/1 nodes are available: 1 Insufficient cpu."
+    victim = await c.until(r.PODS, "low", lambda pod: pod["metadata"].get("deletionTimestamp"))
+    condition = conditions.find(victim, "DisruptionTarget")
+    assert condition["reason"] == "PreemptionByScheduler"
+    assert condition["message"] == "default-scheduler: preempting to accommodate a higher priority pod"
+    await c.client.delete(r.PODS, "low", "default", grace_period=0, uid=low["metadata"]["uid"])
+    await c.until(r.PODS, "high", bound)

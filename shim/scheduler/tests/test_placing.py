@@ -8,6 +8,7 @@ from typing import Any
 from shim.api.meta import Object
 from shim.scheduler import messages
 from shim.scheduler.filters import Attempt, feasible, refuse_everywhere
+from shim.scheduler.preemption import not_eligible
 from shim.scheduler.scores import best
 from shim.scheduler.snapshot import Pod, Snapshot
 
@@ -45,7 +46,9 @@ def where(snapshot: Snapshot, pod: Pod) -> set[str]:
 def why_not(snapshot: Snapshot, pod: Pod) -> str:
     attempt = Attempt(pod, snapshot)
     everywhere = refuse_everywhere(attempt)
-    return messages.unschedulable(pod, len(attempt.nodes), feasible(attempt)[1], everywhere)
+    refusals = {} if everywhere else feasible(attempt)[1]
+    barred = not_eligible(attempt)
+    return messages.unschedulable(pod, len(attempt.nodes), refusals, everywhere, not_eligible=barred)
 
 
 def chosen(snapshot: Snapshot, pod: Pod) -> str:
@@ -193,6 +196,23 @@ def test_preferences_outweigh_room():
     snapshot.place(a_pod("1"), "n1")
     assert chosen(snapshot, a_pod(affinity=affinity)) == "n1"
     assert chosen(snapshot, a_pod()) == "n2"
+
+
+def test_large_images_that_are_there_decide_between_equals():
+    holder = a_node("n2")
+    holder["status"]["images"] = [{"names": ["c:latest"], "sizeBytes": 900 << 20}]
+    snapshot = a_cluster(a_node("n1"), holder)
+    pod = a_pod()
+    pod.spec["containers"][0]["image"] = "c"
+    assert chosen(snapshot, pod) == "n2"
+
+
+def test_those_who_are_there_may_wish_for_the_newcomer_too():
+    snapshot = a_cluster(a_node("n1", cpu="8", **{ZONE: "a"}), a_node("n2", cpu="8", **{ZONE: "b"}))
+    term = {"topologyKey": ZONE, "labelSelector": {"matchLabels": {"app": "web"}}}
+    wish = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}
+    snapshot.place(a_pod(affinity={"podAffinity": wish}), "n2")
+    assert chosen(snapshot, a_pod(labels={"app": "web"})) == "n2"
 
 
 def test_what_is_placed_twice_counts_once_and_what_is_removed_not_at_all():

@@ -19,8 +19,25 @@ async def test_a_pod_that_fits_nowhere_waits_for_a_change():
     waiting = asyncio.create_task(queue.pop())
     await asyncio.sleep(0)
     assert not waiting.done()
-    queue.something_changed()
+    queue.something_changed("node appeared")
     assert await asyncio.wait_for(waiting, 5) == "a"
+
+
+async def test_a_change_that_cannot_help_wakes_nobody():
+    queue = PodQueue(first=0.0)
+    queue.add("full")
+    queue.add("tainted")
+    await queue.pop()
+    await queue.pop()
+    queue.failed("full", {"NodeResourcesFit"})
+    queue.failed("tainted", {"TaintToleration"})
+    queue.something_changed("pod went")
+    assert await asyncio.wait_for(queue.pop(), 5) == "full"
+    waiting = asyncio.create_task(queue.pop())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    queue.something_changed("node has other taints")
+    assert await asyncio.wait_for(waiting, 5) == "tainted"
 
 
 async def test_a_change_does_not_shorten_the_back_off():
@@ -28,7 +45,7 @@ async def test_a_change_does_not_shorten_the_back_off():
     queue.add("a")
     await queue.pop()
     queue.failed("a")
-    queue.something_changed()
+    queue.something_changed("node appeared")
     queue.add("b")
     assert await queue.pop() == "b"
     queue.add("a")  # it was changed itself: that counts at once
