@@ -219,7 +219,7 @@ async def _server(tmp: Path) -> AsyncIterator[tuple[ApiServerSettings, Client]]:
 
 async def _give_pod_cidr(client: Client) -> None:
     """What the node IPAM controller does."""
-    async for _, node in client.watch(r.NODES, resource_version="0"):
-        if not (node.get("spec") or {}).get("podCIDR"):
+    async for event, node in client.watch(r.NODES, resource_version="0"):
+        if event != "BOOKMARK" and not (node.get("spec") or {}).get("podCIDR"):
             spec = {"podCIDR": "10.99.0.0/24", "podCIDRs": ["10.99.0.0/24"]}
             await client.patch(r.NODES, node["metadata"]["name"], {"spec": spec})
