@@ -27,13 +27,18 @@ def as_go(value: Mapping[str, Any] | None, *fields: str) -> Object | None:
     return None if value is None else {field[0].upper() + field[1:]: value.get(field) for field in fields}
 
 
+def as_map(value: Mapping[str, str] | None) -> Object | None:
+    """A map as Go prints it: sorted."""
+    return dict(sorted(value.items())) if value else None
+
+
 def as_selector(selector: Mapping[str, Any] | None) -> Object | None:
     """A ``metav1.LabelSelector`` as Go prints it."""
     if selector is None:
         return None
     printed: Object = {}
     if selector.get("matchLabels"):
-        printed["matchLabels"] = dict(sorted(selector["matchLabels"].items()))
+        printed["matchLabels"] = as_map(selector["matchLabels"])
     if selector.get("matchExpressions"):
         printed["matchExpressions"] = [
             {

@@ -1,11 +1,9 @@
-"""What must hold of roles and bindings, disruption budgets, autoscalers and PriorityClasses."""
+"""What must hold of roles and bindings, disruption budgets and PriorityClasses."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from shim.api import names
-from shim.api.meta import Object, split_api_version
+from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.causes import forbidden, immutable, invalid, label_selector, named, one_of, required, unsupported
 from shim.resources.metadata import path_segment
@@ -109,46 +107,6 @@ def disruption_budget(obj: Object) -> list[FieldError]:
     if policy is not None:
         causes += one_of("spec.unhealthyPodEvictionPolicy", policy, ("AlwaysAllow", "IfHealthyBudget"))
     return causes
-
-
-def autoscaler(obj: Object) -> list[FieldError]:
-    spec = obj.get("spec") or {}
-    least, most = spec.get("minReplicas"), spec.get("maxReplicas") or 0
-    causes: list[FieldError] = []
-    if least is not None and least < 1:
-        causes.append(invalid("spec.minReplicas", least, "must be greater than or equal to 1"))
-    if not most:
-        causes.append(required("spec.maxReplicas", "must be set and greater than 0"))
-    elif most < 0:
-        causes.append(invalid("spec.maxReplicas", most, "must be greater than or equal to 1"))
-    if least is not None and most < least:
-        causes.append(invalid("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`"))
-    target = spec.get("scaleTargetRef") or {}
-    for field in ("kind", "name"):
-        at, value = f"spec.scaleTargetRef.{field}", target.get(field) or ""
-        causes += named(at, value, path_segment) if value else [required(at)]
-    version = target.get("apiVersion") or ""
-    if not split_api_version(version)[0]:
-        causes.append(invalid("spec.scaleTargetRef.apiVersion", version, "apiVersion must specify API group"))
-    for index, metric in enumerate(spec.get("metrics") or ()):
-        causes += _metric(f"spec.metrics[{index}]", metric)
-    return causes
-
-
-_METRICS = ("ContainerResource", "External", "Object", "Pods", "Resource")
-
-
-def _metric(at: str, metric: Object) -> list[FieldError]:
-    kind = metric.get("type") or ""
-    if not kind:
-        return [required(f"{at}.type", "must specify a metric source type")]
-    if kind not in _METRICS:
-        return [unsupported(f"{at}.type", kind, _METRICS)]
-    field = kind[0].lower() + kind[1:]
-    source: Any = metric.get(field)
-    if source is None:
-        return [required(f"{at}.{field}", "must populate information for the given metric source")]
-    return []
 
 
 def priority_class(obj: Object) -> list[FieldError]:

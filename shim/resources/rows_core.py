@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shim.api.meta import GVR
-from shim.resources import conversions, core, scheduling, storage
+from shim.resources import autoscaler_versions, autoscaling, core, event_versions, storage
 from shim.resources.columns import control, network
 from shim.resources.columns import core as core_columns
 from shim.resources.columns import pods as pod_columns
@@ -203,7 +203,7 @@ _HPA = Resource(
     "horizontalpodautoscalers",
     "HorizontalPodAutoscaler",
     columns=control.AUTOSCALERS,
-    strategy=scheduling.AutoscalerStrategy(),
+    strategy=autoscaling.AutoscalerStrategy(),
     short=("hpa",),
     categories=ALL,
     subresources=("status",),
@@ -217,8 +217,8 @@ AUTOSCALING = (
         replace(
             _HPA,
             storage=GVR("autoscaling", "v2", "horizontalpodautoscalers"),
-            to_storage=conversions.autoscaler_to_v2,
-            from_storage=conversions.autoscaler_from_v2,
+            to_storage=autoscaler_versions.to_v2,
+            from_storage=autoscaler_versions.from_v2,
         ),
     ),
 )
@@ -233,7 +233,7 @@ EVENTS = served(
         strategy=core.NewEventStrategy(),
         short=("ev",),
         storage=GVR("", "v1", "events"),
-        to_storage=conversions.event_to_core,
-        from_storage=conversions.event_from_core,
+        to_storage=event_versions.event_to_core,
+        from_storage=event_versions.event_from_core,
     ),
 )

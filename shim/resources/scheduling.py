@@ -1,4 +1,4 @@
-"""Kinds that say which pods go first and how many there must be: priorities, disruption budgets, autoscalers."""
+"""Kinds that say which pods go first and how many there must be: priorities and disruption budgets."""
 
 from __future__ import annotations
 
@@ -30,22 +30,3 @@ class DisruptionBudgetStrategy(Strategy):
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         return control_rules.disruption_budget(obj)
-
-
-class AutoscalerStrategy(Strategy):
-    counts_generation = False
-    has_status = True
-
-    def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        if spec.get("minReplicas") is None:
-            spec["minReplicas"] = 1
-        if not spec.get("metrics"):
-            target = {"type": "Utilization", "averageUtilization": 80}
-            spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
-
-    def initial_status(self, obj: Object) -> Object:
-        return {"desiredReplicas": 0, "currentMetrics": None}
-
-    def validate_body(self, obj: Object) -> list[FieldError]:
-        return control_rules.autoscaler(obj)

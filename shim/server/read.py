@@ -24,7 +24,7 @@ async def get(call: Call, facet: Facet | None = None) -> web.Response:
     if entry is None:
         raise not_found(resource.group, resource.name, call.info.name)
     if facet is not None and facet.show is not None:
-        shown = facet.show(parts.registry.decode(resource, entry))
+        shown = facet.show(entry.decode())
         body, media = render_one(call, shown, own_kind=False)
         return respond(body, 200, media)
     data = parts.registry.shown(resource, entry)

@@ -1,7 +1,8 @@
 """What happens to an object on its way to the store and out of it: create and update, for any kind.
 
 Nothing here knows HTTP or kinds: what is particular is asked of the resource's strategy, of admission, and (for
-what must be unique in the cluster) of allocators. Deletion is in :mod:`shim.server.removal`.
+what must be unique in the cluster) of allocators. Objects pass in the form they are stored in: a client's version is
+what it sends and gets, and in which its fields are owned. Deletion is in :mod:`shim.server.removal`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _SUFFIX_LENGTH = 5
 _UNCOUNTED = ("status", "binding")  # subresources whose writes are no new generation
 
 Change = Callable[[Object], Object]
-"""From the stored object (which it may change) to the wanted one, decoded and defaulted."""
+"""From the stored object (which it may change) to the wanted one, decoded and defaulted, both in the stored form."""
 Prepare = Callable[[Object, Object], None]
 Validate = Callable[[Object, Object], list[FieldError]]
 
@@ -87,7 +88,7 @@ class Registry:
         self._allocators = allocators
 
     async def create(self, write: Write, obj: Object) -> bytes:
-        """Store a new object (decoded and defaulted) and return its bytes. Raises ApiError."""
+        """Store a new object (in its stored form, and defaulted) and return its bytes. Raises ApiError."""
         resource, strategy = write.resource, write.resource.strategy
         metadata = obj.setdefault("metadata", {})
         _match_namespace(write, metadata)
@@ -129,9 +130,8 @@ class Registry:
                     await self.chain.charge(request)
                     if write.dry_run:
                         reservation.revert()
-                        return encode(obj)
-                    stored = self.stored(write.resource, obj)
-                    entry = await self.cache.create(write.key, stored, _also(request))
+                        return encode(versioned(write.resource, obj))
+                    entry = await self.cache.create(write.key, obj, _also(request))
                 except Conflict as lost:
                     if lost.key == write.key:
                         reservation.revert()
@@ -189,8 +189,8 @@ class Registry:
         self, write: Write, entry: Entry, change: Change, prepare: Prepare | None, validate: Validate | None
     ) -> bytes:
         resource, strategy = write.resource, write.resource.strategy
-        old = self.decode(resource, entry)
-        new = change(self.decode(resource, entry))
+        old = entry.decode()
+        new = change(entry.decode())
         metadata = new["metadata"]
         self._check_identity(write, new, old)
         self._track(write, new, old)
@@ -222,13 +222,12 @@ class Registry:
             await self.chain.charge(request)
             if write.dry_run:
                 reservation.revert()
-                return orjson.dumps(new)
-            stored = self.stored(resource, new)
+                return orjson.dumps(versioned(resource, new))
             if is_finished(resource, new, old):
-                written = await self.cache.delete(write.key, stored, expected=entry.revision)
+                written = await self.cache.delete(write.key, new, expected=entry.revision)
                 self.released(resource, old)
             else:
-                written = await self.cache.update(write.key, stored, expected=entry.revision, also=_also(request))
+                written = await self.cache.update(write.key, new, expected=entry.revision, also=_also(request))
         except BaseException:
             reservation.revert()
             raise
@@ -248,8 +247,8 @@ class Registry:
         elif row.strategy.has_status:
             kept_out = ("status",)
         managed = update_managed_fields(
-            old,
-            new,
+            old and versioned(row, old),
+            versioned(row, new),
             definition=self._schema.for_kind(row.group, row.version, row.kind),
             manager=write.manager,
             subresource=write.subresource,
@@ -260,18 +259,9 @@ class Registry:
         else:
             metadata.pop("managedFields", None)
 
-    def decode(self, resource: Resource, entry: Entry) -> Object:
-        """A stored object in the version of this resource."""
-        obj = entry.decode()
-        return resource.from_storage(obj) if resource.from_storage else obj
-
-    def stored(self, resource: Resource, obj: Object) -> Object:
-        """The object in the version that is kept."""
-        return resource.to_storage(obj) if resource.to_storage else obj
-
     def shown(self, resource: Resource, entry: Entry) -> bytes:
         """A stored object's bytes in the version of this resource."""
-        return orjson.dumps(resource.from_storage(entry.decode())) if resource.from_storage else entry.data
+        return orjson.dumps(versioned(resource, entry.decode())) if resource.from_storage else entry.data
 
     def released(self, resource: Resource, obj: Object) -> None:
         """An object is gone: give back what it was allocated."""
@@ -328,6 +318,11 @@ def _also(request: Request) -> list[Also]:
         key = row.key(metadata.get("namespace"), metadata["name"])
         found.append(Also(key, charge.obj, int(metadata["resourceVersion"])))
     return found
+
+
+def versioned(resource: Resource, obj: Object) -> Object:
+    """An object in its stored form, in the version of this resource."""
+    return resource.from_storage(obj) if resource.from_storage else obj
 
 
 def check_name(wanted: str, found: str) -> None:

@@ -18,7 +18,7 @@ from shim.api.meta import Object, now, parse_time
 from shim.api.status import MODIFIED, ApiError, conflict, not_found
 from shim.resources.strategy import Resource, Strategy
 from shim.server.options import DeleteOptions
-from shim.server.registry import RETRIES, Registry, Write, is_held
+from shim.server.registry import RETRIES, Registry, Write, is_held, versioned
 from shim.store.cache import Entry
 from shim.store.contract import Conflict
 
@@ -91,7 +91,7 @@ class Removal:
 
     async def _delete(self, write: Write, entry: Entry, options: DeleteOptions) -> Removed:
         resource = write.resource
-        obj = self._registry.decode(resource, entry)
+        obj = entry.decode()
         metadata = obj["metadata"]
         _check_preconditions(resource, metadata, options)
         request = write.admission(DELETE, None, obj)
@@ -116,15 +116,14 @@ class Removal:
             if not gone:
                 _mark(metadata)
         if write.dry_run:
-            return Removed(orjson.dumps(obj), gone)
-        stored = self._registry.stored(resource, obj)
+            return Removed(orjson.dumps(versioned(resource, obj)), gone)
         if gone:
-            final = await self._cache.delete(write.key, stored, expected=entry.revision)
+            final = await self._cache.delete(write.key, obj, expected=entry.revision)
             self._registry.released(resource, obj)
             return Removed(self._registry.shown(resource, final), True)
-        if obj == self._registry.decode(resource, entry):
+        if obj == entry.decode():
             return Removed(self._registry.shown(resource, entry), False)
-        updated = await self._cache.update(write.key, stored, expected=entry.revision)
+        updated = await self._cache.update(write.key, obj, expected=entry.revision)
         return Removed(self._registry.shown(resource, updated), False)
 
 

@@ -9,14 +9,14 @@ from aiohttp import web
 
 from shim.api.apply import manager_of
 from shim.api.meta import Object
-from shim.resources.strategy import Strategy
+from shim.resources.strategy import Resource
 from shim.server import errors, patches
 from shim.server.bodies import check_patched, read_body, read_delete_options
 from shim.server.facets import Facet
 from shim.server.options import DeleteOptions, ListOptions, WriteOptions
 from shim.server.pages import select
 from shim.server.parts import Call
-from shim.server.registry import Write
+from shim.server.registry import Write, versioned
 from shim.server.removal import SHOWS_OBJECT
 from shim.server.render import join, render_one
 from shim.server.responses import respond, respond_large
@@ -38,8 +38,7 @@ async def create(call: Call) -> web.Response:
     options = WriteOptions.of(call.query, "CreateOptions")
     body = await read_body(call)
     obj = body.decode(call, call.resource.kind, call.resource.api_version, options)
-    call.resource.strategy.default(obj)
-    data = await call.parts.registry.create(write_of(call, options), obj)
+    data = await call.parts.registry.create(write_of(call, options), _stored(call.resource, obj))
     return answer(call, data, 201)
 
 
@@ -53,7 +52,7 @@ async def update(call: Call, facet: Facet | None = None) -> web.Response:
     if facet is not None and facet.take is not None:
         return await _apply(call, write, facet, lambda _: wanted)
     strategy = call.resource.strategy
-    strategy.default(wanted)
+    wanted = _stored(call.resource, wanted)
     write.uid = (wanted.get("metadata") or {}).get("uid") or ""
     encoded = orjson.dumps(wanted)
     create = (lambda: wanted) if strategy.allow_create_on_update and facet is None else None
@@ -67,15 +66,14 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
     body = await read_body(call, ", ".join(patches.WAYS))
     write = write_of(call, options)
     kind, api_version = patches.kind_of(call)
-    strategy = call.resource.strategy
+    resource = call.resource
     if way == patches.APPLY:
         write.manager = ""  # applying records its manager itself
         applier = patches.applier(call, body, options)
-        taken = facet is not None and facet.take is not None
-        create = None if facet is not None else lambda: _defaulted(strategy, applier(None))
-        return await _apply(
-            call, write, facet, applier if taken else lambda old: _defaulted(strategy, applier(old)), create
-        )
+        if facet is not None and facet.take is not None:
+            return await _apply(call, write, facet, applier)
+        create = None if facet is not None else lambda: _stored(resource, applier(None))
+        return await _apply(call, write, facet, _converted(resource, applier), create)
     patcher = patches.patcher(call, way, body)
     seen: list[str] = []
 
@@ -84,7 +82,7 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
         return check_patched(call, patcher(old), kind, api_version, options)
 
     if facet is None or facet.take is None:
-        return await _apply(call, write, facet, lambda old: _defaulted(strategy, change(old)))
+        return await _apply(call, write, facet, _converted(resource, change))
     return await _apply(call, write, facet, change)
 
 
@@ -111,9 +109,17 @@ async def delete_collection(call: Call) -> web.Response:
     return await respond_large(call.http, join(call.resource.kind, call.resource.api_version, items, meta))
 
 
-def _defaulted(strategy: Strategy, obj: Object) -> Object:
-    strategy.default(obj)
+def _stored(resource: Resource, obj: Object) -> Object:
+    """A decoded object in the form it is stored in, with its defaults."""
+    if resource.to_storage:
+        obj = resource.to_storage(obj)
+    resource.strategy.default(obj)
     return obj
+
+
+def _converted(resource: Resource, change: Callable[[Object], Object]) -> Callable[[Object], Object]:
+    """A change of an object in the version it is asked in, as one of the stored form."""
+    return lambda old: _stored(resource, change(versioned(resource, old)))
 
 
 def answer(call: Call, data: bytes, status: int) -> web.Response:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from shim.api.meta import Object
-from shim.resources.conversions import autoscaler_from_v2, autoscaler_to_v2, event_from_core, event_to_core
+from shim.resources.autoscaler_versions import from_v2 as autoscaler_from_v2
+from shim.resources.autoscaler_versions import to_v2 as autoscaler_to_v2
+from shim.resources.event_versions import event_from_core, event_to_core
 from shim.resources.strategy import Resource
 from shim.resources.subresources import describe
 from shim.resources.table import RESOURCES, find

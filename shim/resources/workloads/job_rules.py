@@ -9,6 +9,7 @@ from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.causes import (
     IMMUTABLE,
+    as_map,
     as_selector,
     domain_prefixed_path,
     immutable,
@@ -121,7 +122,7 @@ def _generated(obj: Object) -> list[FieldError]:
         if label not in labels:
             causes.append(required(at, f"must be '{value}'"))
         elif labels[label] != value:
-            causes.append(invalid(at, dict(sorted(labels.items())), f"must be '{value}'"))
+            causes.append(invalid(at, as_map(labels), f"must be '{value}'"))
     if _matches(selector, expected) is False:
         causes.append(invalid("spec.selector", as_selector(selector), "`selector` not auto-generated"))
     return causes
@@ -141,7 +142,7 @@ def _selector(spec: Object) -> list[FieldError]:
     causes = [required("spec.selector")] if selector is None else label_selector("spec.selector", selector)
     if _matches(selector, labels) is False:
         text = "`selector` does not match template `labels`"
-        causes.append(invalid("spec.template.metadata.labels", labels or None, text))
+        causes.append(invalid("spec.template.metadata.labels", as_map(labels), text))
     return causes
 
 

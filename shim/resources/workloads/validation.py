@@ -10,6 +10,7 @@ from shim.api.status import FieldError
 from shim.resources.causes import (
     IMMUTABLE,
     as_go,
+    as_map,
     as_selector,
     forbidden,
     invalid,
@@ -51,7 +52,7 @@ def _mismatch(selector: selectors.Selector | None, found: Object) -> list[FieldE
     labels = (found.get("metadata") or {}).get("labels") or {}
     if selector is None or selector.matches(labels):
         return []
-    return [invalid("spec.template.metadata.labels", labels or None, _MISMATCH)]
+    return [invalid("spec.template.metadata.labels", as_map(labels), _MISMATCH)]
 
 
 def template(spec: Object, kind: str) -> list[FieldError]:
@@ -93,6 +94,12 @@ def at_most_all(at: str, value: Any) -> list[FieldError]:
     return [invalid(at, value, "must not be greater than 100%")] if too_much else []
 
 
+def _rolling(rolling: Object | None) -> Object | None:
+    if rolling is None:
+        return None
+    return as_go({"maxUnavailable": 0, "maxSurge": 0, **rolling}, "maxUnavailable", "maxSurge")
+
+
 def deployment(obj: Object) -> list[FieldError]:
     spec = obj["spec"]
     causes = not_negative("spec.replicas", spec.get("replicas"))
@@ -117,7 +124,7 @@ def _deployment_strategy(at: str, strategy: Object) -> list[FieldError]:
             return [forbidden(f"{at}.rollingUpdate", text)]
         return []
     if kind != "RollingUpdate":
-        shown = {"Type": kind, "RollingUpdate": as_go(rolling, "maxUnavailable", "maxSurge")}
+        shown = {"Type": kind, "RollingUpdate": _rolling(rolling)}
         return [unsupported(at, shown, ("Recreate", "RollingUpdate"))]
     rolling = rolling or {}
     unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
@@ -146,7 +153,7 @@ def replication_controller(obj: Object) -> list[FieldError]:
         return [*causes, required("spec.template")]
     labels = (found.get("metadata") or {}).get("labels") or {}
     if any(labels.get(key) != value for key, value in selector.items()):
-        causes.append(invalid("spec.template.metadata.labels", labels or None, _MISMATCH))
+        causes.append(invalid("spec.template.metadata.labels", as_map(labels), _MISMATCH))
     return causes + pods.template("spec.template", found) + forever(found, "ReplicationController")
 
 
@@ -168,7 +175,7 @@ def _daemon_strategy(at: str, strategy: Object) -> list[FieldError]:
     if kind == "OnDelete":
         return []
     if kind != "RollingUpdate":
-        shown = {"Type": kind, "RollingUpdate": as_go(rolling, "maxUnavailable", "maxSurge")}
+        shown = {"Type": kind, "RollingUpdate": _rolling(rolling)}
         return [unsupported(at, shown, ("RollingUpdate", "OnDelete"))]
     at = f"{at}.rollingUpdate"
     if rolling is None:
