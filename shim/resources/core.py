@@ -10,7 +10,6 @@ from shim.api.meta import Object, new_uid
 from shim.api.status import FieldError
 from shim.resources import amounts, core_rules, event_rules, metadata, node_rules, quota_rules
 from shim.resources.addresses import cidr_warnings
-from shim.resources.conversions import event_to_core
 from shim.resources.metadata import path_segment
 from shim.resources.strategy import Check, Strategy
 from shim.resources.tls_pair import pair_complaint
@@ -245,13 +244,10 @@ class NewEventStrategy(EventStrategy):
     """Events of ``events.k8s.io/v1``."""
 
     def validate(self, obj: Object) -> list[FieldError]:
-        return event_rules.create(event_to_core(obj), strict=True) or metadata.validate_any(obj)
+        return event_rules.create(obj, strict=True) or metadata.validate_any(obj)
 
     def validate_change(self, new: Object, old: Object) -> list[FieldError]:
-        return event_rules.update(event_to_core(new), event_to_core(old), strict=True)
-
-    def selectable_fields(self, obj: Object) -> Mapping[str, str]:
-        return super().selectable_fields(event_to_core(obj))
+        return event_rules.update(new, old, strict=True)
 
 
 class LimitRangeStrategy(Strategy):

@@ -25,6 +25,7 @@ def made(resource: str, obj: Object, group: str | None = None) -> Object:
     metadata.setdefault("name", "x")
     if kind.namespaced:
         metadata.setdefault("namespace", "default")
+    obj = kind.to_storage(obj) if kind.to_storage else obj
     kind.strategy.default(obj)
     obj["metadata"] |= {"uid": "u", "resourceVersion": "1"}
     kind.strategy.prepare_for_create(obj)
@@ -42,9 +43,11 @@ def edited(resource: str, obj: Object, edit: Edit, group: str | None = None) -> 
     old = made(resource, obj, group)
     if "status" in obj:
         old["status"] = copy.deepcopy(obj["status"])
-    new = copy.deepcopy(old)
+    kind = row(resource, group)
+    new = copy.deepcopy(kind.from_storage(old) if kind.from_storage else old)
     edit(new)
-    strategy = row(resource, group).strategy
+    new = kind.to_storage(new) if kind.to_storage else new
+    strategy = kind.strategy
     strategy.default(new)
     if subresource:
         strategy.prepare_for_status_update(new, old)

@@ -56,11 +56,11 @@ def _generate_selector(job: Object) -> None:
     same = not metadata.get("labels") or metadata["labels"] == template.get("labels")
     template["labels"] = labels = dict(template.get("labels") or {})
     uid = metadata.get("uid", "")
-    for label in (UID_LABEL, "controller-uid"):
-        labels[label] = uid
-    for label in (NAME_LABEL, "job-name"):
-        labels[label] = metadata.get("name", "")
     # a label of the author's is not overwritten: validation refuses the job for it
+    for label in (UID_LABEL, "controller-uid"):
+        labels.setdefault(label, uid)
+    for label in (NAME_LABEL, "job-name"):
+        labels.setdefault(label, metadata.get("name", ""))
     spec["selector"] = selector = dict(spec.get("selector") or {})
     selector["matchLabels"] = {**(selector.get("matchLabels") or {})}
     selector["matchLabels"].setdefault(UID_LABEL, uid)

@@ -118,7 +118,7 @@ def _generated(obj: Object) -> list[FieldError]:
     if selector is None:
         return causes  # said elsewhere
     for label, value in expected.items():
-        at = "spec.template.metadata.labels"
+        at = f"spec.template.metadata.labels[{label}]"
         if label not in labels:
             causes.append(required(at, f"must be '{value}'"))
         elif labels[label] != value:

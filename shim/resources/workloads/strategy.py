@@ -10,7 +10,7 @@ from shim.api.status import FieldError
 from shim.resources import metadata
 from shim.resources.causes import immutable
 from shim.resources.pods import warnings
-from shim.resources.strategy import Strategy, Uncounted
+from shim.resources.strategy import Check, Strategy, Uncounted
 from shim.resources.workloads import defaults, status_rules, validation
 
 
@@ -29,6 +29,7 @@ class TemplateStrategy(Strategy):
     """What all kinds with a pod template at ``spec.template`` share."""
 
     has_status = True
+    update_checks = (Check.METADATA_CHANGE, Check.BODY, Check.CHANGE)
     counts: status_rules.Counts | None = None
 
     def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
