@@ -1,13 +1,17 @@
 """How exec and attach carry their streams: one interface, over WebSocket or SPDY.
 
-WebSocket (v4 and v5.channel.k8s.io): the first byte of a message is its channel; v5 adds closing a channel, which is
-how standard input ends. SPDY: one stream each, told apart by the ``streamtype`` header.
+WebSocket: the first byte of a message is its channel; v5 adds closing a channel, which is how standard input ends.
+With base64 in the protocol's name, messages are text: the channel's digit, then the bytes in base64.
+SPDY: one stream each, told apart by the ``streamtype`` header.
+Since v4 the error channel carries a Status, before that the message of a failure and nothing of a success.
 See https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/4006-transition-spdy-to-websockets
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -20,7 +24,10 @@ from shim.api.meta import Object
 from shim.codec.upgrade import RawConnection, switch
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
-WEBSOCKET_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+WEBSOCKET_PROTOCOLS = (
+    *("v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io"),
+    *("channel.k8s.io", "base64.channel.k8s.io"),  # also spoken when the client names none
+)
 SPDY_PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
 STREAMS_TIMEOUT = 30.0  # seconds a SPDY client has to open the streams it asked for, as upstream
 
@@ -63,11 +70,20 @@ class Channels(Protocol):
         """Send the final Status and close."""
 
 
+def told_at_the_end(protocol: str, status: Object) -> bytes:
+    """What goes over the error channel, b"" for nothing."""
+    if protocol.startswith(("v4.", "v5.")):
+        return json.dumps(status).encode()
+    return b"" if status["status"] == "Success" else str(status["message"]).encode()
+
+
 class WebSocketChannels:
-    """Channels in the messages of one WebSocket."""
+    """Channels in the messages of one WebSocket, which is open."""
 
     def __init__(self, socket: web.WebSocketResponse, wanted: Wanted) -> None:
         self.socket, self._wanted = socket, wanted
+        self._protocol = socket.ws_protocol or ""
+        self._base64 = "base64" in self._protocol
 
     async def events(self) -> AsyncIterator[Typed | Resized]:
         async for message in self.socket:
@@ -76,7 +92,7 @@ class WebSocketChannels:
             data = message.data if isinstance(message.data, bytes) else message.data.encode()
             if not data:
                 continue
-            channel, payload = data[0], data[1:]
+            channel, payload = self._unpacked(data)
             if channel == STDIN and self._wanted.stdin:
                 yield Typed(payload)
             elif channel == CLOSE and payload[:1] == bytes([STDIN]):
@@ -84,19 +100,31 @@ class WebSocketChannels:
             elif channel == RESIZE and (size := parse_size(payload)):
                 yield size
 
+    def _unpacked(self, data: bytes) -> tuple[int, bytes]:
+        if not self._base64:
+            return data[0], data[1:]
+        try:
+            return data[0] - ord("0"), base64.b64decode(data[1:])
+        except binascii.Error:
+            return -1, b""  # no channel of ours: such a message is left out
+
     async def out(self, channel: int, data: bytes) -> None:
-        await self.socket.send_bytes(bytes([channel]) + data)
+        if self._base64:
+            await self.socket.send_str(str(channel) + base64.b64encode(data).decode())
+        else:
+            await self.socket.send_bytes(bytes([channel]) + data)
 
     async def finish(self, status: Object) -> None:
-        await self.socket.send_bytes(bytes([ERROR]) + json.dumps(status).encode())
+        if told := told_at_the_end(self._protocol, status):
+            await self.out(ERROR, told)
         await self.socket.close()
 
 
 class SpdyChannels:
     """Channels as SPDY streams over a raw connection."""
 
-    def __init__(self, connection: RawConnection, wanted: Wanted) -> None:
-        self._connection, self._wanted = connection, wanted
+    def __init__(self, connection: RawConnection, wanted: Wanted, protocol: str) -> None:
+        self._connection, self._wanted, self._protocol = connection, wanted, protocol
         self._streams: dict[str, Stream] = {}
         self._complete = asyncio.Event()
         self.closed = asyncio.Event()
@@ -157,7 +185,8 @@ class SpdyChannels:
             await stream.write(data)
 
     async def finish(self, status: Object) -> None:
-        await self._streams["error"].write(json.dumps(status).encode())
+        if told := told_at_the_end(self._protocol, status):
+            await self._streams["error"].write(told)
         for stream in self._streams.values():
             await stream.close()
 
@@ -200,4 +229,4 @@ def open_spdy(request: web.Request, wanted: Wanted) -> tuple[RawConnection, Spdy
         raise ValueError(f"unable to upgrade: unable to negotiate protocol: client supports {offered}")
     headers = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": chosen}
     connection = switch(request, headers)
-    return connection, SpdyChannels(connection, wanted)
+    return connection, SpdyChannels(connection, wanted, chosen)
