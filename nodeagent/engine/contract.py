@@ -102,6 +102,7 @@ class SandboxState:
     netns: str  # path of its network namespace; "" with the host's
     created_at: float  # seconds since the epoch
     labels: Mapping[str, str]
+    resources: Resources | None = None  # in force around its containers; None: nobody knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,9 @@ class Engine(Protocol):
 
     async def run_sandbox(self, spec: SandboxSpec) -> SandboxState: ...
 
+    async def update_sandbox(self, sandbox: str, resources: Resources) -> SandboxState:
+        """Give all its containers together other limits. Raises EngineError."""
+
     async def stop_sandbox(self, sandbox: str) -> None: ...
 
     async def remove_sandbox(self, sandbox: str) -> None: ...
@@ -190,6 +194,9 @@ class Engine(Protocol):
 
     async def start_container(self, container: str) -> ContainerState:
         """Run its process. Raises StartFailed; the container is then exited with that code and message."""
+
+    async def update_container(self, container: str, resources: Resources, labels: Mapping[str, str]) -> ContainerState:
+        """Give it other limits as it runs, and change these labels. Raises EngineError."""
 
     async def stop_container(self, container: str, grace: float) -> None:
         """Send the stop signal, after ``grace`` seconds SIGKILL; return when it has exited."""

@@ -13,7 +13,7 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,14 @@ class Engine:
         shm.mkdir(exist_ok=True)
         shm.chmod(0o1777)
 
+    async def update_sandbox(self, sandbox: str, resources: Resources) -> SandboxState:
+        spec = replace(self._sandbox(sandbox), resources=resources)
+        await asyncio.to_thread(self._relimit, self._cgroup(spec.cgroup), resources)
+        self._sandboxes[sandbox] = spec
+        record = {"spec": records.spec_json(spec), "made": self._made[sandbox]}
+        records.write(self._data / "sandboxes" / sandbox / "spec.json", record)
+        return self._sandbox_state(sandbox)
+
     async def stop_sandbox(self, sandbox: str) -> None:
         inside = [c.spec.id for c in self._containers.values() if c.spec.sandbox == sandbox]
         await asyncio.gather(*(self.stop_container(container, 0) for container in inside))
@@ -164,7 +172,7 @@ class Engine:
         if made.get("pid"):
             ready = ready and procfs.start_time(made["pid"]) == made["started"]
         netns = "" if spec.host_network else str(run / "net")
-        return SandboxState(sandbox, ready, netns, made["created_at"], spec.labels)
+        return SandboxState(sandbox, ready, netns, made["created_at"], spec.labels, spec.resources)
 
     async def netns_of(self, sandbox: str) -> str:
         spec = self._sandbox(sandbox)
@@ -243,6 +251,14 @@ class Engine:
         if started is None or procfs.start_time(started["pid"]) != started["start_time"]:
             raise EngineError(f"container {container} is not running")
         return int(started["pid"])
+
+    async def update_container(self, container: str, resources: Resources, labels: Mapping[str, str]) -> ContainerState:
+        found = self._running(container)
+        await asyncio.to_thread(self._relimit, found.cgroup, resources)
+        found.spec = replace(found.spec, resources=resources, labels={**found.spec.labels, **labels})
+        path = found.directory / "spec.json"
+        records.write(path, {**records.read(path), "spec": records.spec_json(found.spec)})
+        return found.state
 
     async def stop_container(self, container: str, grace: float) -> None:
         found = self._containers.get(container)
@@ -392,6 +408,17 @@ class Engine:
         self._cgroups.create(path)
         try:
             self._cgroups.limit(path, **asdict(resources))
+        except OSError as error:
+            raise EngineError(f"limits of cgroup {path}: {error}") from None
+
+    def _relimit(self, path: str, resources: Resources) -> None:
+        """Unlike at the making of a cgroup, what is not limited may have been until now."""
+        limits = {
+            name: cgroups.UNLIMITED if limit is None and name in ("cpu_quota_us", "memory_limit") else limit
+            for name, limit in asdict(resources).items()
+        }
+        try:
+            self._cgroups.limit(path, **limits)
         except OSError as error:
             raise EngineError(f"limits of cgroup {path}: {error}") from None
 

@@ -14,16 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from nodeagent.engine.contract import ContainerState, EngineError, SandboxSpec, SandboxState, StartFailed
+from nodeagent.engine.contract import ContainerState, EngineError, Resources, SandboxSpec, SandboxState, StartFailed
 from nodeagent.engine.contract import ImageMissing as EngineImageMissing
-from nodeagent.kubelet import identity, names, resources
+from nodeagent.kubelet import identity, names, resize, resources
 from nodeagent.kubelet.containerspec import Surroundings, container_spec
 from nodeagent.kubelet.environment import environment, service_variables
 from nodeagent.kubelet.errors import ConfigError, HookError, MountError
 from nodeagent.kubelet.hooks import run_hook
 from nodeagent.kubelet.images import ImageMissing
 from nodeagent.kubelet.network import HostPort
-from nodeagent.kubelet.observed import Run, Waiting, last_exited
+from nodeagent.kubelet.observed import Observed, Run, Waiting, last_exited
 from nodeagent.kubelet.plan import BackOff, StartContainer
 from nodeagent.kubelet.podstate import PodState
 from nodeagent.kubelet.restarts import go_duration, next_delay
@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 MOUNT_RETRY, LONGEST_MOUNT_RETRY = 0.5, 122.0  # doubles, as upstream's volume operations
 SANDBOX_RETRY = 1.0
+RESIZE_RETRY = 5.0
 CONFIG_RETRY = 10.0
 LEAST_GRACE = 2.0  # even a forced stop lets a process notice its signal
 
@@ -332,6 +333,61 @@ async def kill_container(state: PodState, run: Run, grace: float, message: str =
     left = max(LEAST_GRACE, grace - (time.monotonic() - began))
     await node.engine.stop_container(run.id, left)
     await refresh(state)
+
+
+async def resize_pod(state: PodState) -> None:
+    """Change the limits of what runs: first around all of it, then each, then around all of it again.
+
+    A limit around all that is too narrow for one inside it is refused by the kernel, hence the order.
+    """
+    node, observed = state.node, state.observe()
+    assert observed.sandbox is not None
+    try:
+        await _check_memory(state, observed)
+        await _limit_pod(state, observed.sandbox, resize.pod_target(state.pod, observed))
+        for run, container in resize.running_unlike(state.pod, observed):
+            if not resize.needs_restart(run, container):
+                labels = {names.CONTAINER_GIVEN: resize.given_text(container)}
+                limits = resources.container_limits(container)
+                node.inventory.put_container(await whole(node.engine.update_container(run.id, limits, labels)))
+        observed = state.observe()
+        assert observed.sandbox is not None
+        await _limit_pod(state, observed.sandbox, resize.pod_target(state.pod, observed))
+        state.waiting.pop(resize.IN_PROGRESS, None)
+        state.resizing = replace(state.resizing, error="")
+    except EngineError as error:
+        if str(error) != state.resizing.error:
+            generation = state.resizing.generation
+            said = resize.summary(state.pod, generation, str(error))
+            state.tell("Warning", "ResizeError", f"Pod resize error: {said}")
+        state.resizing = replace(state.resizing, in_progress=True, error=str(error))
+        state.waiting[resize.IN_PROGRESS] = Waiting("", "", time.time() + RESIZE_RETRY)
+
+
+async def _limit_pod(state: PodState, sandbox: SandboxState, limits: Resources) -> None:
+    if sandbox.resources != limits:
+        state.node.inventory.put_sandbox(await whole(state.node.engine.update_sandbox(sandbox.id, limits)))
+
+
+async def _check_memory(state: PodState, observed: Observed) -> None:
+    """Raises EngineError if a memory limit would fall below what is in use."""
+    assert observed.sandbox is not None
+    problems = []
+    total = 0
+    unlike = {run.id: container for run, container in resize.running_unlike(state.pod, observed)}
+    for run in observed.running:
+        usage = (await state.node.engine.usage(run.id)).get("memory_bytes", 0)
+        total += usage
+        if container := unlike.get(run.id):
+            before = resources.container_limits({"resources": resize.given(run, container)}).memory_limit
+            after = resources.container_limits(container).memory_limit
+            problems.append(resize.shrinks_below_usage(run.name, before, after, usage))
+    if (known := observed.sandbox.resources) is not None:
+        after = resources.pod_limits(state.pod).memory_limit
+        problems.insert(0, resize.shrinks_below_usage("", known.memory_limit, after, total))
+    if problems := [problem for problem in problems if problem]:
+        listed = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
+        raise EngineError(f"cannot decrease memory limits: {listed}")
 
 
 async def refresh(state: PodState) -> None:

@@ -65,6 +65,7 @@ class Kubelet:
             statuses=StatusWriter(client),
             allocatable=nodeinfo.allocatable(has),
             memory_capacity=int(has["memory"].removesuffix("Ki")) * 1024,
+            requested={},
             starting=asyncio.Semaphore(STARTS_AT_ONCE),
             network_up=asyncio.Event(),
         )

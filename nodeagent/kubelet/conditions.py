@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from nodeagent.kubelet import resize
 from nodeagent.kubelet.names import is_sidecar
 from nodeagent.kubelet.phase import Phase
+from nodeagent.kubelet.resize import Resizing
 from shim.api.meta import Object
 
-OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+NOTHING_RESIZED = Resizing()
+
+OWNED = (*resize.CONDITIONS, "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 """The types only the kubelet writes, in the order it writes them."""
 
 
@@ -21,6 +25,7 @@ def pod_conditions(
     others: Sequence[Object],
     previous: Sequence[Object],
     now: str,
+    resizing: Resizing = NOTHING_RESIZED,
 ) -> list[Object]:
     """``others``: conditions that someone else owns, kept as they are; ``previous``: to keep times of transition."""
     ready = _containers_ready(pod, statuses, phase)
@@ -50,7 +55,33 @@ def pod_conditions(
         if message:
             condition["message"] = message
         owned.append(condition)
-    return [*others, *owned]
+    return [*others, *_resize_conditions(resizing, before, now), *owned]
+
+
+def _resize_conditions(resizing: Resizing, before: Mapping[str, Object], now: str) -> list[Object]:
+    """Only while there is something to say: a resize that is done leaves no condition."""
+    told: list[Object] = []
+    if resizing.refused is not None:
+        refused = resizing.refused
+        told.append(_resize_condition(resize.PENDING, refused.reason, refused.message, resizing.refused_generation))
+    if resizing.in_progress:
+        reason = "Error" if resizing.error else ""
+        told.append(_resize_condition(resize.IN_PROGRESS, reason, resizing.error, resizing.generation))
+    for condition in told:
+        old = before.get(condition["type"]) or {}
+        unchanged = all(old.get(key) == condition.get(key) for key in ("reason", "message"))
+        since = old.get("lastTransitionTime") if old and unchanged else now
+        condition["lastProbeTime"] = condition["lastTransitionTime"] = since
+    return told
+
+
+def _resize_condition(type_: str, reason: str, message: str, generation: int) -> Object:
+    condition: Object = {"type": type_, "status": "True"}
+    if generation:
+        condition["observedGeneration"] = generation
+    if reason:
+        condition["reason"], condition["message"] = reason, message
+    return condition
 
 
 Verdict = tuple[bool, str, str]  # status, reason, message

@@ -12,6 +12,7 @@ from nodeagent.kubelet import names, resources
 from nodeagent.kubelet.environment import command_line, expand
 from nodeagent.kubelet.errors import ConfigError
 from nodeagent.kubelet.names import Paths
+from nodeagent.kubelet.resize import given_text
 from nodeagent.kubelet.security import security_of
 from shim.api.meta import Object
 
@@ -80,6 +81,7 @@ def container_spec(
             names.CONTAINER_IMAGE_ID: image.digests[0] if image.digests else image.id,
             names.CONTAINER_MESSAGE_PATH: str(message),
             names.CONTAINER_MESSAGE_POLICY: container.get("terminationMessagePolicy") or "File",
+            names.CONTAINER_GIVEN: given_text(container),
             names.CONTAINER_LOG: str(log),
         },
     )

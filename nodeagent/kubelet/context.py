@@ -14,6 +14,7 @@ from nodeagent.kubelet.names import Paths
 from nodeagent.kubelet.network import PodNetwork
 from nodeagent.kubelet.probes import Prober
 from nodeagent.kubelet.references import References, Tokens
+from nodeagent.kubelet.resources import Amounts
 from nodeagent.kubelet.statuswriter import StatusWriter
 from nodeagent.kubelet.volumes import Volumes
 from nodeagent.settings import NodeAgentSettings
@@ -43,5 +44,6 @@ class Node:
     statuses: StatusWriter
     allocatable: Mapping[str, str]
     memory_capacity: int
+    requested: dict[str, Amounts]  # what is allocated to each pod, by uid
     starting: asyncio.Semaphore
     network_up: asyncio.Event  # pods can be attached

@@ -26,6 +26,7 @@ CONTAINER_ASKED = "io.kubernetes.container.image.asked"  # in the words of the s
 CONTAINER_IMAGE_ID = "io.kubernetes.container.imageID"
 CONTAINER_MESSAGE_PATH = "io.kubernetes.container.terminationMessagePath"  # on the node
 CONTAINER_MESSAGE_POLICY = "io.kubernetes.container.terminationMessagePolicy"
+CONTAINER_GIVEN = "io.kubernetes.container.resources"  # requests and limits, as JSON
 CONTAINER_LOG = "io.kubernetes.container.logpath"
 SANDBOX_ATTEMPT = "io.kubernetes.sandbox.attempt"
 

@@ -24,6 +24,7 @@ class Run:
     image: str = ""  # as status shows it
     image_id: str = ""
     asked: str = ""  # the image as the spec named it then
+    given: str = ""  # the resources it has, as JSON
     sandbox: str = ""
     created_at: float = 0.0
     started_at: float = 0.0
@@ -105,6 +106,7 @@ def run_of(state: ContainerState, message: str = "") -> Run:
         phase=state.phase,
         image=labels.get(names.CONTAINER_IMAGE) or state.image,
         asked=labels.get(names.CONTAINER_ASKED) or "",
+        given=labels.get(names.CONTAINER_GIVEN) or "",
         image_id=labels.get(names.CONTAINER_IMAGE_ID) or state.image,
         sandbox=state.sandbox,
         created_at=state.created_at,

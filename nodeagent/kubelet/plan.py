@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 
+from nodeagent.kubelet import resize
 from nodeagent.kubelet.names import ContainerKind, grace_of, is_sidecar
 from nodeagent.kubelet.observed import Observed, Run, last_exited
 from nodeagent.kubelet.phase import TERMINAL
@@ -84,7 +85,12 @@ class EndPod:
     grace: float
 
 
-Step = MountVolumes | CreateSandbox | StartContainer | KillContainer | BackOff | RemoveRun | Wait | EndPod
+@dataclass(frozen=True, slots=True)
+class ResizePod:
+    """Change the limits of what runs, as far as that needs no restart."""
+
+
+Step = MountVolumes | CreateSandbox | StartContainer | KillContainer | BackOff | RemoveRun | ResizePod | Wait | EndPod
 
 DEADLINE = Verdict("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
@@ -125,6 +131,9 @@ def plan(pod: Object, observed: Observed, *, previous: Object, now: float) -> li
     if not observed.volumes_ready:
         # a new agent takes up a running pod: it refreshes what is there
         steps += _paused(observed, "", now, MountVolumes())
+
+    if resize.work_left(pod, observed):
+        steps += _paused(observed, resize.IN_PROGRESS, now, ResizePod())
 
     counts = _restart_counts(previous)
     for runs in observed.runs.values():
@@ -191,6 +200,8 @@ def _init_steps(pod: Object, observed: Observed, counts: dict[str, int], now: fl
                 steps += [kill, *_replace("initContainers", current, observed, now)]
                 if not main_began:
                     return False, steps
+            elif _restart_resizes(current, container):
+                steps += _resized("initContainers", pod, current, observed, now)
             elif not observed.health_of(current).started and not main_began:
                 return False, steps
             continue
@@ -227,10 +238,21 @@ def _main_steps(pod: Object, observed: Observed, counts: dict[str, int], now: fl
                 steps.append(KillContainer(run.id, run.name, _probe_grace(pod, container, failed), message))
                 if restarts:
                     steps += _replace("containers", run, observed, now)
+            elif _restart_resizes(run, container):
+                steps += _resized("containers", pod, run, observed, now)
         elif should_start(pod, "containers", container, run):
             kept = True
             steps += _start("containers", container, observed, counts, now)
     return kept, steps
+
+
+def _restart_resizes(run: Run, container: Object) -> bool:
+    return resize.differs(run, container) and resize.needs_restart(run, container)
+
+
+def _resized(kind: ContainerKind, pod: Object, run: Run, observed: Observed, now: float) -> list[Step]:
+    message = f"Container {run.name} resize requires restart"
+    return [KillContainer(run.id, run.name, float(grace_of(pod)), message), *_replace(kind, run, observed, now)]
 
 
 def _start(

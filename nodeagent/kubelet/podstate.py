@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from nodeagent.kubelet import names
+from nodeagent.kubelet import names, resize, resources
 from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.images import PodImages
 from nodeagent.kubelet.observed import Delay, Health, Observed, Run, Waiting
 from nodeagent.kubelet.plan import verdict_of
 from nodeagent.kubelet.status import Verdict, pod_status
+from shim.api import pod_sum
 from shim.api.meta import Object
 
 
@@ -21,8 +22,11 @@ class PodState:
 
     def __init__(self, node: Node, pod: Object, changed: Callable[[], None]) -> None:
         self.node = node
-        self.pod = pod
         self.uid = names.uid_of(pod)
+        self.wanted = pod  # as the API has it
+        self.pod = pod  # with the resources that are allocated to it
+        self.allocation = self._known_allocation(pod)
+        self.resizing = resize.Resizing()
         self.status: Object = pod.get("status") or {}
         self.changed = changed
         self.gone = False  # from the API
@@ -36,6 +40,63 @@ class PodState:
         self.images = PodImages(node.images)
         self.started_here: set[str] = set()
         self.told: set[tuple[str, str]] = set()
+
+    def _known_allocation(self, pod: Object) -> dict[str, Object]:
+        """What an earlier agent allocated: runs remember it. A new pod has what it asks for."""
+        allocation = resize.allocation_of(pod)
+        for name, runs in self.node.inventory.runs(self.uid).items():
+            if runs[0].given and name in allocation:
+                allocation[name] = resize.given(runs[0], {})
+        return allocation
+
+    def take(self, pod: Object, *, gone: bool) -> None:
+        """The pod as the API has it now."""
+        self.wanted, self.gone = pod, gone
+        self.pod = resize.with_allocation(pod, self.allocation)
+        if self.uid not in self.node.requested and not self.ended:
+            self.node.requested[self.uid] = resources.pod_totals(self.pod, "requests")
+
+    def allocate(self) -> bool:
+        """Give the pod the resources it asks for, if the node has room; otherwise say why not.
+
+        Returns whether it is worth asking again later.
+        """
+        wanted = resize.allocation_of(self.wanted)
+        if wanted == self.allocation or "kind" not in self.wanted:
+            self.resizing = replace(self.resizing, refused=None)
+            return False
+        generation = int(self.wanted["metadata"].get("generation") or 0)
+        if all(resize.same(told, self.allocation.get(name) or {}) for name, told in wanted.items()):
+            refused = None
+        else:
+            others: resources.Amounts = {}
+            for uid, amounts in self.node.requested.items():
+                if uid != self.uid:
+                    pod_sum.add(others, amounts)
+            refused = resize.refusal(self.wanted, others, self.node.allocatable)
+            if refused is None:
+                self.resizing = resize.Resizing(in_progress=True, generation=generation)
+                self.tell("Normal", "ResizeStarted", f"Pod resize started: {resize.summary(self.wanted, generation)}")
+        if refused is None:
+            self.allocation = wanted
+            self.pod = self.wanted
+            self.node.requested[self.uid] = resources.pod_totals(self.pod, "requests")
+            return False
+        if refused != self.resizing.refused:
+            said = resize.summary(self.wanted, generation, refused.message)
+            self.tell("Warning", f"Resize{refused.reason}", f"Pod resize {refused.reason}: {said}")
+        self.resizing = replace(self.resizing, refused=refused, refused_generation=generation)
+        return refused.reason == "Deferred"
+
+    def note_resized(self, observed: Observed) -> None:
+        """A resize is over once everything runs with what is allocated to it."""
+        if not self.resizing.in_progress or observed.sandbox is None:
+            return
+        if resize.running_unlike(self.pod, observed) or resize.work_left(self.pod, observed):
+            return
+        generation = self.resizing.generation
+        self.resizing = replace(self.resizing, in_progress=False, error="")
+        self.tell("Normal", "ResizeCompleted", f"Pod resize completed: {resize.summary(self.pod, generation)}")
 
     @property
     def deleted(self) -> bool:
@@ -124,6 +185,7 @@ class PodState:
             for_good=for_good,
             ended=ended,
             verdict=self.verdict,
+            resizing=self.resizing,
         )
         if status != self.status:
             self.status = status

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import shutil
 import time
 from dataclasses import replace
@@ -22,6 +23,7 @@ from nodeagent.kubelet.plan import (
     KillContainer,
     MountVolumes,
     RemoveRun,
+    ResizePod,
     StartContainer,
     Step,
     Wait,
@@ -36,6 +38,7 @@ from shim.client import resource as r
 log = logging.getLogger(__name__)
 
 AFTER_ERROR, LONGEST_AFTER_ERROR = 0.5, 30.0
+DEFERRED_RETRY = 3.0  # seconds until a resize that found no room is tried again
 LONGEST_FLUSH = 1.0  # no pod waits longer for a server that does not answer
 
 
@@ -63,7 +66,7 @@ class PodWorker:
         state = self.state
         labels_changed = pod["metadata"].get("labels") != state.pod["metadata"].get("labels")
         notes_changed = pod["metadata"].get("annotations") != state.pod["metadata"].get("annotations")
-        state.pod, state.gone = pod, gone
+        state.take(pod, gone=gone)
         self._refresh_volumes |= labels_changed or notes_changed
         urgency = (2 if gone else 1, -names.grace_of(pod)) if gone or state.deleted else (0, 0)
         if urgency > self._urgency:
@@ -123,6 +126,9 @@ class PodWorker:
                 if state.deleted or state.gone:
                     await self._clean_up()
                 return
+            if state.allocate():
+                self._wake_at = min(self._wake_at or math.inf, time.time() + DEFERRED_RETRY)
+            state.note_resized(observed)
             state.publish(observed)
             if state.volumes is not None and (self._refresh_volumes or 0 < state.refresh_at <= time.time()):
                 self._refresh_volumes = False
@@ -169,6 +175,8 @@ class PodWorker:
                 self.node.prober.forget(run)
             case RemoveRun(run, name, attempt):
                 await actions.remove_run(state, run, name, attempt)
+            case ResizePod():
+                await actions.resize_pod(state)
             case EndPod(grace):
                 await self._end(grace)
         return True
@@ -189,6 +197,7 @@ class PodWorker:
         state.ended = True
         node.references.forget(state.uid)
         node.tokens.forget(state.uid)
+        node.requested.pop(state.uid, None)
         known_only_by_name = not node.inventory.containers(state.uid) and state.status.get("phase") in TERMINAL
         if not known_only_by_name:
             state.publish(state.observe(), for_good=True, ended=True)

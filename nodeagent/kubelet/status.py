@@ -9,11 +9,12 @@ import datetime
 from dataclasses import dataclass
 
 from nodeagent.kubelet import resources
-from nodeagent.kubelet.conditions import OWNED, pod_conditions
+from nodeagent.kubelet.conditions import NOTHING_RESIZED, OWNED, pod_conditions
 from nodeagent.kubelet.names import RUNTIME, ContainerKind, containers_of, is_sidecar
 from nodeagent.kubelet.observed import Observed, Run
 from nodeagent.kubelet.phase import TERMINAL, phase_of
 from nodeagent.kubelet.policy import should_start
+from nodeagent.kubelet.resize import Resizing, given
 from shim.api.meta import Object
 
 GONE = "ContainerStatusUnknown"
@@ -43,6 +44,7 @@ def pod_status(
     for_good: bool = False,
     ended: bool = False,
     verdict: Verdict | None = None,
+    resizing: Resizing = NOTHING_RESIZED,
 ) -> Object:
     """The whole PodStatus.
 
@@ -69,6 +71,7 @@ def pod_status(
         others=others,
         previous=previous.get("conditions") or (),
         now=timestamp(now),
+        resizing=resizing if phase not in TERMINAL else NOTHING_RESIZED,
     )
     shown: str = phase
     if phase in TERMINAL and api_phase not in TERMINAL and (observed.running or observed.sandbox_ready):
@@ -166,7 +169,7 @@ def _status_of_run(container: Object, runs: tuple[Run, ...], before: Object | No
         "restartCount": max(run.attempt, (before or {}).get("restartCount") or 0),
         "state": _state(run),
         "lastState": {},
-        "resources": _container_resources(container),
+        "resources": _container_resources(given(run, container)),
     }
     if len(runs) > 1:
         status["lastState"] = _state(runs[1])
@@ -180,8 +183,7 @@ def _status_of_run(container: Object, runs: tuple[Run, ...], before: Object | No
     return status
 
 
-def _container_resources(container: Object) -> Object:
-    told = container.get("resources") or {}
+def _container_resources(told: Object) -> Object:
     return {key: dict(told[key]) for key in ("limits", "requests") if told.get(key)}
 
 

@@ -57,6 +57,8 @@ def _conditions_patch(old: Any, new: Any) -> list[Object]:
         if condition["type"] in OWNED and condition != before.get(condition["type"]):
             gone = {key: None for key in before.get(condition["type"], {}) if key not in condition}
             changed.append({**condition, **gone})
+    present = {condition["type"] for condition in new}
+    changed += [{"type": type_, "$patch": "delete"} for type_ in before if type_ in OWNED and type_ not in present]
     return changed
 
 

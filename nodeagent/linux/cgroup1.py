@@ -9,7 +9,7 @@ from cgroupspy.controllers import Controller, CpuAcctController, CpuController, 
 from cgroupspy.interfaces import BaseFileInterface, IntegerFile
 from cgroupspy.nodes import Node
 
-from nodeagent.linux.cgroups import ALLOWED_DEVICES, CgroupMount, remove_if_empty, remove_tree, tree
+from nodeagent.linux.cgroups import ALLOWED_DEVICES, UNLIMITED, CgroupMount, remove_if_empty, remove_tree, tree
 
 CONTROLLERS = ("cpu", "cpuacct", "memory", "pids", "freezer", "devices")
 
@@ -52,7 +52,8 @@ class Version1:
                 cpu.shares = max(2, cpu_shares)
             if cpu_quota_us is not None:
                 cpu.cfs_period_us = cpu_period_us
-                cpu.cfs_quota_us = max(1000, cpu_quota_us)  # the kernel's minimum
+                least = 1000  # the kernel's
+                cpu.cfs_quota_us = UNLIMITED if cpu_quota_us == UNLIMITED else max(least, cpu_quota_us)
         if memory_limit is not None and (node := self._node("memory", path)) is not None:
             MemoryController(node).limit_in_bytes = memory_limit
         if pids_limit is not None and (node := self._node("pids", path)) is not None:

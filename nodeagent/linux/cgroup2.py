@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from nodeagent.linux import device_filter
-from nodeagent.linux.cgroups import CgroupMount, remove_if_empty, remove_tree, tree
+from nodeagent.linux.cgroups import UNLIMITED, CgroupMount, remove_if_empty, remove_tree, tree
 
 CONTROLLERS = ("cpu", "memory", "pids")
 
@@ -71,9 +71,10 @@ class Version2:
             shares = min(max(2, cpu_shares), 262_144)
             self._write(path, "cpu.weight", str(1 + (shares - 2) * 9999 // 262_142))  # 2..262144 onto 1..10000
         if cpu_quota_us is not None:
-            self._write(path, "cpu.max", f"{max(1000, cpu_quota_us)} {cpu_period_us}")
+            quota = "max" if cpu_quota_us == UNLIMITED else max(1000, cpu_quota_us)
+            self._write(path, "cpu.max", f"{quota} {cpu_period_us}")
         if memory_limit is not None:
-            self._write(path, "memory.max", str(memory_limit))
+            self._write(path, "memory.max", "max" if memory_limit == UNLIMITED else str(memory_limit))
             self._write(path, "memory.oom.group", "1")  # half a container is of no use
         if pids_limit is not None:
             self._write(path, "pids.max", str(pids_limit))

@@ -21,6 +21,9 @@ ALLOWED_DEVICES = (
 )
 
 
+UNLIMITED = -1
+
+
 class CgroupMount(NamedTuple):
     """One file system to mount for a container to see its own cgroup."""
 
@@ -43,7 +46,8 @@ class Cgroups(Protocol):
         cpu_period_us: int = 100_000,
         memory_limit: int | None = None,
         pids_limit: int | None = None,
-    ) -> None: ...
+    ) -> None:
+        """What is None stays as it is; UNLIMITED takes a quota or a limit away."""
 
     def restrict_devices(self, path: str) -> None:
         """Let the processes in ``path`` open ALLOWED_DEVICES only."""

@@ -3,18 +3,12 @@
 import asyncio
 
 import pytest
-from world import container, first, phase, ready, waits, world
+from world import container, first, phase, ready, waits
 
 from nodeagent.kubelet import logrotate, names
 from shim.client import resource as r
 
 pytestmark = pytest.mark.needs_root
-
-
-@pytest.fixture
-async def node(tmp_path):
-    async with world(tmp_path) as it:
-        yield it
 
 
 async def test_the_life_of_a_pod(node):

@@ -1,0 +1,199 @@
+"""A pod's resources changed while it runs: may it have what it asks for now, and what is still to be done? Pure.
+
+What a pod asks for becomes its *allocation* when the node has room; what its containers really run with is what
+each run was *given*, kept in a label of the run. A resize is pending until it is allocated, and in progress until
+every run was given its allocation. See KEP-1287, in-place update of pod resources.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from nodeagent.engine.contract import Resources
+from nodeagent.kubelet import resources
+from nodeagent.kubelet.names import ContainerKind, containers_of, is_sidecar
+from nodeagent.kubelet.observed import Observed, Run
+from nodeagent.kubelet.resources import Amounts
+from shim.api import quantity
+from shim.api.meta import Object
+
+PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
+CONDITIONS = (PENDING, IN_PROGRESS)
+NAMES = ("cpu", "memory")  # all that can be resized
+OF_POD = ""  # where an allocation has the resources of the pod as a whole
+
+Allocation = Mapping[str, Object]
+"""Resources by the name of the container."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why the node does not give a pod what it asks for: never (Infeasible), or not now (Deferred)."""
+
+    reason: Literal["Infeasible", "Deferred"]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resizing:
+    """How far the newest resize has come: what the pod's conditions tell."""
+
+    refused: Refused | None = None
+    refused_generation: int = 0
+    in_progress: bool = False
+    error: str = ""  # why it goes on for longer
+    generation: int = 0  # of the resize in progress
+
+
+def allocation_of(pod: Object) -> dict[str, Object]:
+    """The resources of each container that can be resized, and of the whole pod."""
+    found = {c["name"]: c.get("resources") or {} for kind, c in containers_of(pod) if _resizable(kind, c)}
+    return {**found, OF_POD: pod["spec"].get("resources") or {}}
+
+
+def _resizable(kind: ContainerKind, container: Object) -> bool:
+    return kind == "containers" or (kind == "initContainers" and is_sidecar(kind, container))
+
+
+def with_allocation(pod: Object, allocation: Allocation) -> Object:
+    """The pod as it would read had it asked for just what it has; the same object where it did."""
+    if allocation_of(pod) == allocation:
+        return pod
+
+    def changed(container: Object) -> Object:
+        had = allocation.get(container["name"])
+        return container if had is None else {**container, "resources": had}
+
+    spec = dict(pod["spec"])
+    for kind in ("initContainers", "containers"):
+        if kind in spec:
+            spec[kind] = [changed(c) if _resizable(kind, c) else c for c in spec[kind]]
+    if whole := allocation.get(OF_POD):
+        spec["resources"] = whole
+    else:
+        spec.pop("resources", None)
+    return {**pod, "spec": spec}
+
+
+def same(one: Object, other: Object) -> bool:
+    """Whether two resources are the same amounts, however they are written."""
+    return one == other or _amounts(one) == _amounts(other)
+
+
+def _amounts(told: Object) -> dict[tuple[str, str], quantity.Quantity]:
+    return {
+        (which, name): quantity.parse(str(told[which][name]))
+        for which in ("requests", "limits")
+        for name in NAMES
+        if name in (told.get(which) or {})
+    }
+
+
+def refusal(wanted: Object, others: Amounts, allocatable: Mapping[str, str]) -> Refused | None:
+    """Whether the node has room for what ``wanted`` requests beside what all ``others`` do."""
+    needs = resources.pod_totals(wanted, "requests")
+    for name in NAMES:
+        if name not in needs:
+            continue
+        room, used = quantity.parse(allocatable[name]), others.get(name, quantity.Quantity(0))
+        if needs[name] > room:
+            numbers = f"requested: {_count(name, needs[name])}, capacity: {_count(name, room)}"
+            return Refused("Infeasible", f"Node didn't have enough capacity: {name}, {numbers}")
+        if needs[name] + used > room:
+            numbers = (
+                f"requested: {_count(name, needs[name])}, used: {_count(name, used)}, capacity: {_count(name, room)}"
+            )
+            return Refused("Deferred", f"Node didn't have enough resource: {name}, {numbers}")
+    return None
+
+
+def _count(name: str, amount: quantity.Quantity) -> int:
+    return amount.milli if name == "cpu" else amount.value
+
+
+def given_text(container: Object) -> str:
+    """What a run is given, as its label keeps it."""
+    return json.dumps(container.get("resources") or {}, sort_keys=True, separators=(",", ":"))
+
+
+def given(run: Run, container: Object) -> Object:
+    """What the run has; a run that says nothing has what its container has."""
+    known: Object = json.loads(run.given) if run.given else container.get("resources") or {}
+    return known
+
+
+def differs(run: Run, container: Object) -> bool:
+    """Whether a running container is yet to be given its allocation."""
+    if not run.given or run.phase != "running" or run.given == given_text(container):
+        return False
+    return not same(given(run, container), container.get("resources") or {})
+
+
+def needs_restart(run: Run, container: Object) -> bool:
+    """Whether its resizePolicy wants a new start for a change of these resources."""
+    policies = {policy["resourceName"]: policy["restartPolicy"] for policy in container.get("resizePolicy") or ()}
+    before, after = _amounts(given(run, container)), _amounts(container.get("resources") or {})
+    changed = {key[1] for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    return any(policies.get(name) == "RestartContainer" for name in changed)
+
+
+def running_unlike(pod: Object, observed: Observed) -> list[tuple[Run, Object]]:
+    """Runs that were given something else than is allocated, with their containers."""
+    found = []
+    for kind, container in containers_of(pod):
+        run = observed.latest(container["name"])
+        if _resizable(kind, container) and run is not None and differs(run, container):
+            found.append((run, container))
+    return found
+
+
+def pod_target(pod: Object, observed: Observed) -> Resources:
+    """The limits around all containers: while some are yet to change, wide enough for before and after."""
+    target = resources.pod_limits(pod)
+    known = observed.sandbox.resources if observed.sandbox else None
+    return wider(known, target) if known and running_unlike(pod, observed) else target
+
+
+def wider(one: Resources, other: Resources) -> Resources:
+    """Limits that allow whatever either allows."""
+
+    def most(a: int | None, b: int | None) -> int | None:
+        return None if a is None or b is None else max(a, b)
+
+    return Resources(
+        cpu_shares=max(one.cpu_shares or 0, other.cpu_shares or 0),
+        cpu_quota_us=most(one.cpu_quota_us, other.cpu_quota_us),
+        memory_limit=most(one.memory_limit, other.memory_limit),
+    )
+
+
+def work_left(pod: Object, observed: Observed) -> bool:
+    """Whether limits can be changed now without a restart of anything."""
+    if observed.sandbox is None or observed.sandbox.resources is None:
+        return False
+    if any(not needs_restart(run, container) for run, container in running_unlike(pod, observed)):
+        return True
+    return observed.sandbox.resources != pod_target(pod, observed)
+
+
+def shrinks_below_usage(name: str, before: int | None, after: int | None, usage: int) -> str:
+    """A memory limit that would kill at once is not set; "" when it would not."""
+    if after is None or (before is not None and after >= before) or usage < after:
+        return ""
+    whose = f'container "{name}"' if name else "pod"
+    return f"attempting to set {whose} memory limit ({after}) below current usage ({usage})"
+
+
+def summary(pod: Object, generation: int, error: str = "") -> str:
+    """The resources of every container, as events tell them."""
+    told: Object = {}
+    for kind in ("initContainers", "containers"):
+        if listed := [{"name": c["name"], "resources": c.get("resources") or {}} for c in pod["spec"].get(kind) or ()]:
+            told[kind] = listed
+    told["generation"] = generation
+    if error:
+        told["error"] = error
+    return json.dumps(told, separators=(",", ":"))
