@@ -11,11 +11,13 @@ import binascii
 import datetime
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from shim.api import quantity
 from shim.api.meta import Object
-from shim.api.schema import Definition, Field, Type
+from shim.api.schema import Decoded, Definition, Field, Type
+
+__all__ = ["Decoded", "check", "decode", "prune"]
 
 _Trail = tuple[Any, ...] | None  # (parent trail, step): a str is a field, an int an index, a _Key a map's key
 
@@ -26,20 +28,14 @@ class _Key(str):
     __slots__ = ()
 
 
-class Decoded(NamedTuple):
-    """What came out. ``error`` is the decoder's first complaint; the object is then not to be used."""
-
-    obj: Object
-    unknown: list[str]
-    error: str | None
-
-
 class _Abort(Exception):
     """A value that ends decoding at once, as an error of a type's own decoder does in Go."""
 
 
 def decode(definition: Definition, obj: Any) -> Decoded:
     """Decode a whole object. The result shares no containers with ``obj``, except below free-form fields."""
+    if definition.decoder is not None:
+        return definition.decoder(obj)
     decoder = _Decoder()
     try:
         decoded = decoder.value(definition.type, obj, None, "")
@@ -184,6 +180,17 @@ class _Decoder:
             raise _Abort(_mismatch("string", value, trail, struct))
         return value
 
+    def schema_or(self, type: Type, value: Any, trail: _Trail, struct: str) -> Any:
+        """A schema, or what may stand for one: a truth, or several schemas or names."""
+        assert type.element is not None
+        if value.__class__ is dict:
+            return self.value(type.element, value, trail, struct)
+        if value.__class__ is bool and type.go.endswith("Bool"):
+            return value
+        if value.__class__ is list and not type.go.endswith("Bool"):
+            return [item if item.__class__ is str else self.value(type.element, item, trail, struct) for item in value]
+        return self.mismatch(type.go, value, trail, struct)
+
     # --- complaints ---------------------------------------------------------------------------------------------------
 
     def mismatch(self, go: str, value: Any, trail: _Trail, struct: str) -> None:
@@ -201,6 +208,7 @@ _DECODERS: dict[str, Callable[[_Decoder, Type, Any, _Trail, str], Any]] = {
     "Time": _Decoder.time,
     "MicroTime": _Decoder.time,
     "Duration": _Decoder.duration,
+    "SchemaOr": _Decoder.schema_or,
 }
 _ZEROS = {
     "string": "",

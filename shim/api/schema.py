@@ -10,7 +10,7 @@ a single kind. Custom resources' schemas compile the same way, see :meth:`Schema
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -26,6 +26,14 @@ class FieldFacts(NamedTuple):
     number: int
     type: str
     flags: str
+
+
+class Decoded(NamedTuple):
+    """What decoding made. ``error`` is the decoder's first complaint; the object is then not to be used."""
+
+    obj: dict[str, Any]
+    unknown: list[str]
+    error: str | None
 
 
 Facts = Mapping[str, Sequence[FieldFacts]]
@@ -92,6 +100,8 @@ class Definition:
     def __init__(self, schema: Schema, name: str, raw: RawSchema) -> None:
         self._schema = schema
         self.name, self.raw = name, raw
+        self.decoder: Callable[[dict[str, Any]], Decoded] | None = None
+        """How an object is decoded where it is not as Go decodes its structs: custom resources are pruned instead."""
         package, _, self.struct = name.rpartition(".")
         self.go = f"{package.rpartition('.')[2]}.{self.struct}"
 
@@ -118,10 +128,14 @@ class Definition:
 
 
 class Schema:
-    """All definitions; ``definitions`` is the raw OpenAPI, name to schema, references as ``#/definitions/NAME``."""
+    """All definitions; ``definitions`` is the raw OpenAPI, name to schema, references as ``#/definitions/NAME``.
 
-    def __init__(self, definitions: Mapping[str, RawSchema], facts: Facts | None = None) -> None:
+    Definitions that come and go while the server runs are those of custom resources: :meth:`publish`.
+    """
+
+    def __init__(self, definitions: dict[str, RawSchema], facts: Facts | None = None) -> None:
         self.definitions = definitions
+        self._custom: dict[tuple[str, str, str], Definition] = {}
         self.facts: Facts = facts or {}
         self._compiled: dict[str, Definition] = {}
 
@@ -135,7 +149,10 @@ class Schema:
         }
 
     def for_kind(self, group: str, version: str, kind: str) -> Definition | None:
-        """The definition of a kind, if it is built in."""
+        """The definition of a kind, built in or custom."""
+        custom = self._custom.get((group, version, kind))
+        if custom is not None:
+            return custom
         name = self.names.get((group, version, kind))
         return self.named(name) if name else None
 
@@ -152,6 +169,22 @@ class Schema:
     def compile(self, name: str, raw: RawSchema) -> Definition:
         """A definition that is not of the API itself: a custom resource's schema."""
         return Definition(self, name, raw)
+
+    def publish(self, kind: tuple[str, str, str], definition: Definition, raw: Mapping[str, RawSchema]) -> None:
+        """Add a custom kind (group, version, kind): its definition, and what OpenAPI says of it and of its list."""
+        self._custom[kind] = definition
+        for name, each in raw.items():
+            self.definitions[name] = each
+            for gvk in each.get("x-kubernetes-group-version-kind", ()):
+                self.names[gvk["group"], gvk["version"], gvk["kind"]] = name
+
+    def withdraw(self, kind: tuple[str, str, str], names: Iterable[str]) -> None:
+        """Forget a custom kind and its definitions."""
+        self._custom.pop(kind, None)
+        for name in names:
+            raw = self.definitions.pop(name, {})
+            for gvk in raw.get("x-kubernetes-group-version-kind", ()):
+                self.names.pop((gvk["group"], gvk["version"], gvk["kind"]), None)
 
     # --- compiling ----------------------------------------------------------------------------------------------------
 
@@ -214,7 +247,7 @@ class Schema:
         if text in SCALARS or text in ANY or text in WRAPPED:
             return Type(text, go or text)
         if text.startswith(f"{_APIEXTENSIONS}JSONSchemaPropsOr"):
-            return Type("any", text.rpartition(".")[2])
+            return Type("SchemaOr", text.rpartition(".")[2], self.named(f"{_APIEXTENSIONS}JSONSchemaProps").type)
         return self.named(text).type
 
     def _type(self, raw: RawSchema) -> Type:
@@ -231,6 +264,8 @@ class Schema:
         if raw.get("x-kubernetes-int-or-string"):
             return Type("IntOrString", "IntOrString")
         kind = raw.get("type", "")
+        if raw.get("x-kubernetes-preserve-unknown-fields") and not raw.get("properties"):
+            return Type("deduced", "interface {}")
         if kind == "array":
             element = self._type(raw.get("items") or {})
             return Type("list", f"[]{element.go}", element)

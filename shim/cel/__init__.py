@@ -33,6 +33,7 @@ from typing import Any
 from shim.cel import authorizer, kubernetes, network, standard, strings
 from shim.cel.authorizer import AUTHORIZER, RESOURCE_CHECK, Attributes, Authorizer, Decision
 from shim.cel.checker import Checked, Checker
+from shim.cel.cost import Range, estimate
 from shim.cel.functions import Functions, Library
 from shim.cel.patterns import pattern
 from shim.cel.program import CALL_LIMIT, OverBudget, Program, Result, Struct, compile
@@ -58,11 +59,46 @@ from shim.cel.types import (
 from shim.cel.values import NONE, CelError, Duration, Optional, Timestamp, parse_duration, parse_timestamp
 
 __all__ = [
-    "AUTHORIZER", "BOOL", "BYTES", "CALL_LIMIT", "DOUBLE", "DURATION", "DYN", "INT", "JSON_PATCH", "NONE", "NULL",
-    "RESOURCE_CHECK", "STRING", "TIMESTAMP", "UINT", "Attributes", "Authorizer", "CelError", "CompileError", "Decision",
-    "Duration", "Environment", "Field", "Optional", "OverBudget", "Program", "Result", "Struct", "Timestamp", "Type",
-    "list_of", "map_of", "optional_of", "struct",
-]  # fmt: skip
+    "AUTHORIZER",
+    "BOOL",
+    "BYTES",
+    "CALL_LIMIT",
+    "DOUBLE",
+    "DURATION",
+    "DYN",
+    "INT",
+    "JSON_PATCH",
+    "NONE",
+    "NULL",
+    "RESOURCE_CHECK",
+    "STRING",
+    "TIMESTAMP",
+    "UINT",
+    "Attributes",
+    "Authorizer",
+    "CelError",
+    "CompileError",
+    "Decision",
+    "Duration",
+    "Environment",
+    "Field",
+    "Optional",
+    "OverBudget",
+    "Program",
+    "Range",
+    "Result",
+    "Struct",
+    "Timestamp",
+    "Type",
+    "WrongType",
+    "estimate",
+    "list_of",
+    "map_of",
+    "optional_of",
+    "parse_duration",
+    "parse_timestamp",
+    "struct",
+]
 
 JSON_PATCH = kubernetes.JSON_PATCH
 _LIBRARIES = (

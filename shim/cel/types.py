@@ -6,6 +6,7 @@ documentation of CEL. Capital letters are type parameters.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ class Type:
     params: tuple[Type, ...] = ()
     fields: Callable[[], Mapping[str, Field]] | None = field(default=None, compare=False)
     """Of structs: their fields by the names expressions use. None where fields are not known."""
+    size: float = field(default=math.inf, compare=False)
+    """How large a value can be at most: characters, bytes, items. For the estimate of costs."""
 
     def __str__(self) -> str:
         if not self.params:
@@ -56,12 +59,12 @@ _NULLABLE = frozenset((TIMESTAMP.name, DURATION.name))
 SCALARS = frozenset(("bool", "int", "uint", "double", "string", "bytes", "null_type", "dyn", "!error!"))
 
 
-def list_of(element: Type) -> Type:
-    return Type("list", (element,))
+def list_of(element: Type, size: float = math.inf) -> Type:
+    return Type("list", (element,), size=size)
 
 
-def map_of(key: Type, value: Type) -> Type:
-    return Type("map", (key, value))
+def map_of(key: Type, value: Type, size: float = math.inf) -> Type:
+    return Type("map", (key, value), size=size)
 
 
 def optional_of(value: Type) -> Type:
@@ -145,7 +148,7 @@ class Substitution:
                     named[type.name] = self.fresh()
                 return named[type.name]
             if type.params:
-                return Type(type.name, tuple(renew(each) for each in type.params), type.fields)
+                return Type(type.name, tuple(renew(each) for each in type.params), type.fields, type.size)
             return type
 
         return tuple(renew(each) for each in types)
@@ -158,7 +161,9 @@ class Substitution:
                 return self.resolve(found, unknown=unknown)
             return unknown or type
         if type.params:
-            return Type(type.name, tuple(self.resolve(each, unknown=unknown) for each in type.params), type.fields)
+            return Type(
+                type.name, tuple(self.resolve(each, unknown=unknown) for each in type.params), type.fields, type.size
+            )
         return type
 
     def assign(self, wanted: Type, given: Type) -> bool:

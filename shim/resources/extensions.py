@@ -38,26 +38,6 @@ class WebhookStrategy(Strategy):
                 _fill(service, port=443)
 
 
-class DefinitionStrategy(Strategy):
-    """CustomResourceDefinitions; the server itself follows them and serves what they define."""
-
-    has_status = True
-
-    def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        defined = spec.setdefault("names", {})
-        kind = defined.get("kind") or ""
-        if not defined.get("singular"):
-            defined["singular"] = kind.lower()
-        if not defined.get("listKind") and kind:
-            defined["listKind"] = f"{kind}List"
-        _fill(spec, conversion={"strategy": "None"})
-
-    def initial_status(self, obj: Object) -> Object:
-        stored = [each["name"] for each in obj["spec"].get("versions") or () if each.get("storage")]
-        return {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored}
-
-
 class ApiServiceStrategy(Strategy):
     has_status = True
     counts_generation = False

@@ -24,16 +24,21 @@ def path_segment(name: str) -> list[str]:
     return [f"may not contain '{char}'" for char in "/%" if char in name]
 
 
-def validate(obj: Object, rule: NameRule) -> list[FieldError]:
-    """The metadata of an object about to be created, its name already generated."""
+def validate(obj: Object, rule: NameRule, *, any_finalizer: bool = False) -> list[FieldError]:
+    """The metadata of an object about to be created, its name already generated.
+
+    ``any_finalizer``: of custom resources and their definitions, whose finalizers need no domain.
+    """
     metadata = obj["metadata"]
-    return [*_whole(metadata, rule, _common(metadata)), *_known_finalizers(metadata)]
+    causes = _whole(metadata, rule, _common(metadata))
+    return causes if any_finalizer else [*causes, *_known_finalizers(metadata)]
 
 
-def validate_update(new: Object, old: Object) -> list[FieldError]:
+def validate_update(new: Object, old: Object, *, any_finalizer: bool = False) -> list[FieldError]:
     """The metadata of an object about to be replaced."""
     metadata = new["metadata"]
-    return [*_change(metadata, old["metadata"], _common(metadata)), *_known_finalizers(metadata)]
+    causes = _change(metadata, old["metadata"], _common(metadata))
+    return causes if any_finalizer else [*causes, *_known_finalizers(metadata)]
 
 
 def validate_any(obj: Object) -> list[FieldError]:

@@ -13,10 +13,11 @@ All methods are pure functions of plain objects; those named prepare and default
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from shim.api import names
 from shim.api.meta import GVR, Object
@@ -35,6 +36,22 @@ class Check(Enum):
     CHANGE = auto()  # whether the rest may follow the old one
 
 
+class ScalePaths(NamedTuple):
+    """Where an object keeps what its subresource ``scale`` shows."""
+
+    replicas: tuple[str, ...]
+    status: tuple[str, ...]
+    selector: tuple[str, ...] = ()
+
+    @staticmethod
+    def at(obj: Object, path: tuple[str, ...]) -> Any:
+        """The value at one of these places, or None."""
+        value: Any = obj
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+
 class Strategy:
     """The behaviour most kinds share; a kind overrides what differs."""
 
@@ -46,6 +63,8 @@ class Strategy:
     """Whether the status is a subresource: then only writes to it change it."""
     default_propagation = "Background"
     """What becomes of dependents when a delete request does not say: Background, or Orphan."""
+    scale_paths: ScalePaths | None = None
+    """Where the numbers of the subresource scale are; only custom resources say."""
     name_rule: metadata.NameRule = staticmethod(names.dns1123_subdomain)
     update_checks: tuple[Check, ...] = (Check.METADATA_CHANGE, Check.METADATA, Check.BODY, Check.CHANGE)
     """What upstream asks of an update of this kind, in its order; what it asks of every update is the server's."""
@@ -141,6 +160,10 @@ class Strategy:
         """Field selectors this kind supports beyond metadata.name and metadata.namespace."""
         return {}
 
+    def begin_deletion(self, obj: Object) -> bool:
+        """Mark an object that is deleted in steps of its own kind; False where the usual ones do."""
+        return False
+
     def grace_period(self, obj: Object, requested: int | None) -> int:
         """Seconds an object lives on with a deletionTimestamp; 0 deletes at once. Pods override this."""
         return 0
@@ -208,6 +231,18 @@ class Resource:
     storage: GVR | None = None  # where another version or group keeps this kind (events), None: here
     to_storage: Callable[[Object], Object] | None = None  # with ``storage``: this version -> the stored one
     from_storage: Callable[[Object], Object] | None = None
+    custom: bool = False
+    """Defined by a CustomResourceDefinition."""
+    revive: Callable[[Object], Object] | None = None
+    """Of custom resources: what is stored -> this version, as if it were written now. Rules judge this version."""
+    preserve: Callable[[Object], Object] | None = None  # this version -> the stored one
+    named: str = ""  # the singular name, where it is not the kind in small letters
+    list_named: str = ""  # the kind of lists, where it is not the kind and "List"
+    head: bytes = b""
+    since: float = math.inf
+    """What is stored since this revision, and begins with ``head``, needs no conversion when it is read."""
+    closed: bool = False
+    """Its definition is being deleted: nothing more is created."""
 
     @property
     def gvr(self) -> GVR:
@@ -219,19 +254,23 @@ class Resource:
 
     @property
     def singular(self) -> str:
-        return self.kind.lower()
+        return self.named or self.kind.lower()
 
     @property
     def list_kind(self) -> str:
-        return f"{self.kind}List"
+        return self.list_named or f"{self.kind}List"
 
     @property
     def prefix(self) -> str:
         """Where objects are kept, as upstream lays out etcd: ``/registry/pods/``, ``/registry/example.com/things/``."""
         kept = self.storage or self.gvr
-        if kept.group in _GROUPS_WITH_PREFIX or not _is_built_in(kept.group):
+        if self.custom or kept.group in _GROUPS_WITH_PREFIX or not _is_built_in(kept.group):
             return f"/registry/{kept.group}/{kept.resource}/"
         return f"/registry/{kept.resource}/"
+
+    def as_is(self, revision: int, data: bytes) -> bool:
+        """Whether stored bytes are what this row shows."""
+        return self.revive is None or (revision >= self.since and data.startswith(self.head))
 
     def key(self, namespace: str | None, name: str) -> str:
         return f"{self.prefix}{namespace}/{name}" if self.namespaced and namespace else f"{self.prefix}{name}"

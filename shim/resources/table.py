@@ -10,6 +10,7 @@ from shim.resources.columns import control, network
 from shim.resources.columns import core as core_columns
 from shim.resources.columns import storage as storage_columns
 from shim.resources.columns.common import NAME_AND_AGE
+from shim.resources.custom.definition import DefinitionStrategy
 from shim.resources.rows import CREATE_ONLY, EXTENSIONS, cluster, served
 from shim.resources.rows_core import APPS, AUTOSCALING, BATCH, CORE, EVENTS
 from shim.resources.strategy import Resource, Uncounted, UncountedWithStatus, WithStatus
@@ -194,7 +195,7 @@ _APIEXTENSIONS = served(
     cluster(
         "customresourcedefinitions",
         "CustomResourceDefinition",
-        strategy=extensions.DefinitionStrategy(),
+        strategy=DefinitionStrategy(),
         short=("crd", "crds"),
         categories=EXTENSIONS,
         subresources=("status",),

@@ -24,6 +24,7 @@ from shim.server.authz import Authorizer
 from shim.server.bodies import LIMIT
 from shim.server.bootstrap import bootstrap, keep_published, publish
 from shim.server.connection import HttpServer
+from shim.server.custom import CustomResources
 from shim.server.discovery import Discovery
 from shim.server.dispatch import Dispatcher
 from shim.server.expiry import Expiry
@@ -84,9 +85,15 @@ async def run(
         listening = list(sockets) if sockets else [_listen(address, settings.port) for address in settings.bind]
         port = listening[0].getsockname()[1]
         address = f"{settings.advertise_address or settings.bind[0]}:{port}"
-        dispatcher = Dispatcher(
-            parts, Authenticator(tokens, authorizer.require), Discovery(routes, address), OpenApi(routes, schema)
-        )
+        discovery, openapi = Discovery(routes, address), OpenApi(routes, schema)
+        dispatcher = Dispatcher(parts, Authenticator(tokens, authorizer.require), discovery, openapi)
+
+        def republish() -> None:
+            discovery.rebuild()
+            openapi.rebuild()
+
+        custom = CustomResources(cache, routes, schema, registry, removal, republish)
+        custom.load()
         tasks.append(asyncio.create_task(authorizer.follow(), name="follow roles"))
         await bootstrap(cache, routes)
         await publish(cache, settings, services.first_address, port)
@@ -96,6 +103,7 @@ async def run(
                 keep_published(cache, settings, services.first_address, port), name="keep the kubernetes Service"
             )
         )
+        tasks.append(asyncio.create_task(custom.follow(), name="custom resources"))
         tasks.append(asyncio.create_task(Compactor(store, lambda: cache.revision).run(), name="compaction"))
         tasks.append(asyncio.create_task(Expiry(cache).run(), name="expiry of events"))
         await _serve(settings, dispatcher, listening, ready)

@@ -81,6 +81,8 @@ async def read_body(call: Call, accepted: str = ACCEPTED) -> Body:
     """The body of a write. Raises 413 and 415."""
     http = call.http
     sent = content_type(http)
+    if call.resource.custom and sent == PROTOBUF:
+        accepted = f"{JSON}, {YAML}"
     if sent not in accepted:
         raise errors.unsupported_body(accepted)
     return Body(await _read(http), sent)

@@ -12,6 +12,7 @@ from typing import Any
 
 from shim.api.meta import Object
 from shim.api.status import ApiError, FieldError, bad_request, expired, internal, invalid
+from shim.resources.strategy import Resource
 from shim.store.contract import Compacted, Conflict, StoreError
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,12 @@ def no_such_resource() -> ApiError:
 def method_not_allowed() -> ApiError:
     message = "the server does not allow this method on the requested resource"
     return ApiError(405, "MethodNotAllowed", message, {})
+
+
+def definition_goes(resource: Resource, verb: str) -> ApiError:
+    """A custom resource whose definition is being deleted."""
+    message = f"{verb} not allowed while custom resource definition is terminating"
+    return ApiError(405, "MethodNotAllowed", message, {"group": resource.group, "kind": resource.name})
 
 
 def not_acceptable(accepted: str) -> ApiError:

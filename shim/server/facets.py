@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from shim.api import selectors
 from shim.api.meta import Object
 from shim.api.status import FieldError, invalid
-from shim.resources.strategy import Resource, Strategy
+from shim.resources.strategy import Resource, ScalePaths, Strategy
 from shim.server.registry import Prepare, Validate
 
 
@@ -23,7 +23,7 @@ class Facet:
     prepare: Callable[[Strategy], Prepare]
     """Keeps what this facet must not change."""
     validate: Callable[[Strategy], Validate]
-    show: Callable[[Object], Object] | None = None
+    show: Callable[[Resource, Object], Object] | None = None
     take: Callable[[Resource, Object, Object], None] | None = None
     """Puts what was written (second) into the whole object (third)."""
 
@@ -105,19 +105,32 @@ def _approve(new: Object, old: Object) -> None:
         new.setdefault("status", {})["conditions"] = conditions
 
 
-def _show_scale(obj: Object) -> Object:
-    metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
-    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+def _show_scale(resource: Resource, obj: Object) -> Object:
+    if paths := resource.strategy.scale_paths:
+        return _show_custom_scale(paths, obj)
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
     shown: Object = {"replicas": status.get("replicas", 0)}
     if text := _selector_text(spec.get("selector")):
         shown["selector"] = text
-    wanted = {"replicas": spec["replicas"]} if spec.get("replicas") else {}
+    return _scale_of(obj, spec.get("replicas") or 0, shown)
+
+
+def _show_custom_scale(paths: ScalePaths, obj: Object) -> Object:
+    shown: Object = {"replicas": paths.at(obj, paths.status) or 0}
+    if paths.selector and (text := paths.at(obj, paths.selector)):
+        shown["selector"] = text
+    return _scale_of(obj, paths.at(obj, paths.replicas) or 0, shown)
+
+
+def _scale_of(obj: Object, replicas: int, status: Object) -> Object:
+    metadata = obj["metadata"]
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {name: metadata[name] for name in kept if name in metadata},
-        "spec": wanted,
-        "status": shown,
+        "spec": {"replicas": replicas} if replicas else {},
+        "status": status,
     }
 
 
@@ -127,7 +140,11 @@ def _take_scale(resource: Resource, scale: Object, obj: Object) -> None:
         text = f"Invalid value: {replicas}: must be greater than or equal to 0"
         cause = FieldError("FieldValueInvalid", "spec.replicas", text)
         raise invalid("autoscaling", "Scale", obj["metadata"]["name"], [cause])
-    obj["spec"]["replicas"] = replicas
+    *above, name = resource.strategy.scale_paths.replicas if resource.strategy.scale_paths else ("spec", "replicas")
+    holder = obj
+    for step in above:
+        holder = holder.setdefault(step, {})
+    holder[name] = replicas
     if revision := (scale.get("metadata") or {}).get("resourceVersion"):
         obj["metadata"]["resourceVersion"] = revision
 

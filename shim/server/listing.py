@@ -61,17 +61,19 @@ class ListWriter:
         return self._as_stored(entries, meta) if self._rendering.plain else self._json(entries, meta)
 
     async def _as_stored(self, entries: Sequence[Entry], meta: Object) -> AsyncIterator[bytes]:
-        """Stored bytes, from behind the kind: in a list, items do not repeat it."""
+        """Stored bytes, from behind the kind: in a list, items do not repeat it. Those of custom resources do."""
         resource = self._call.resource
-        front = len(b'{"kind":"","apiVersion":"",') + len(resource.kind) + len(resource.api_version)
-        shown = self._call.parts.registry.shown if resource.from_storage else None
+        brace, front = b"{", len(b'{"kind":"","apiVersion":"",') + len(resource.kind) + len(resource.api_version)
+        if resource.custom:
+            brace, front = b"", 0
+        shown = self._call.parts.registry.shown if resource.from_storage or resource.revive else None
         yield self._head(meta)
-        opening = b"{"
+        opening, between = brace, b"," + brace
         async for batch in self._batches(entries, STORED_SLICE):
             yield opening
             # views, not slices: a copy of every item would cost more than the join
-            yield b",{".join([memoryview(shown(resource, entry) if shown else entry.data)[front:] for entry in batch])
-            opening = b",{"
+            yield between.join([memoryview(shown(resource, entry) if shown else entry.data)[front:] for entry in batch])
+            opening = between
         yield b"]}"
 
     async def _json(self, entries: Sequence[Entry], meta: Object) -> AsyncIterator[bytes]:
@@ -130,6 +132,8 @@ class ListWriter:
             del frame["rows"]
             return "rows", frame
         kind, api_version = self._kind()
+        if self._call.resource.custom and not self._rendering.form:
+            meta = {"continue": "", **meta}
         return "items", {"kind": kind, "apiVersion": api_version, "metadata": meta}
 
     def _items(self, batch: Iterable[Entry]) -> list[Object]:
@@ -140,4 +144,6 @@ class ListWriter:
             return rows(self._call, objects)
         if self._rendering.form:
             return [partial(obj, self._rendering.version) for obj in objects]
+        if self._call.resource.custom:
+            return list(objects)
         return [{key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in objects]

@@ -19,6 +19,7 @@ from aiohttp import web
 from shim.api.schema import Schema
 from shim.api.version import GIT_VERSION
 from shim.codec import openapi_proto
+from shim.resources.custom.published import as_v2
 from shim.resources.strategy import Resource
 from shim.resources.subresources import describe
 from shim.server import errors
@@ -158,8 +159,13 @@ class OpenApi:
 
     def _hash(self, name: str) -> str:
         """What a document depends on, hashed: making them all just to hash them takes half a second."""
-        rows = "".join(f"{row.api_version}/{row.name}{row.verbs}{row.subresources}" for row in self._routes.resources)
-        return hashlib.sha256(f"{GIT_VERSION}{name}{rows}".encode()).hexdigest().upper()
+        rows = [row for row in self._routes.resources if _path_of(row.group, row.version) == name]
+        what = "".join(f"{row.api_version}/{row.name}{row.verbs}{row.subresources}" for row in rows)
+        for row in rows:
+            if row.custom:  # the others' definitions never change
+                definition = self._name(row.group, row.version, row.kind)
+                what += orjson.dumps(self._schema.definitions.get(definition, {})).decode()
+        return hashlib.sha256(f"{GIT_VERSION}{name}{what}".encode()).hexdigest().upper()
 
     def _v3(self, name: str) -> Document:
         """One document of version 3. Raises 404."""
@@ -190,6 +196,11 @@ class OpenApi:
         """The one document of version 2, with its parameters and bodies in that version's form."""
         paths = {path: _item_v2(item) for path, item in self._paths(self._routes.resources).items()}
         definitions = {**self._schema.definitions, **_ONE_TYPE}
+        for row in self._routes.resources:
+            if row.custom:
+                for kind in (row.kind, row.list_kind):
+                    name = self._name(row.group, row.version, kind)
+                    definitions[name] = as_v2(definitions[name])
         return {"swagger": "2.0", "info": _INFO, "paths": paths, "definitions": definitions}
 
     def _schemas(self, rows: Iterable[Resource]) -> Document:

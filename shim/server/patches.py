@@ -15,6 +15,7 @@ from shim.api.apply import apply
 from shim.api.meta import Object
 from shim.api.status import ApiError, bad_request
 from shim.codec import jsontext, media
+from shim.server import errors
 from shim.server.bodies import Body, check_patched, content_type, definition_of
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
@@ -32,7 +33,11 @@ Patcher = Callable[[Object], Object]
 def way_of(call: Call) -> str:
     """Which of the four a request uses. Raises 415."""
     way = content_type(call.http)
-    if way not in WAYS:
+    if call.resource.custom:
+        accepted = tuple(each for each in WAYS if each != STRATEGIC)
+        if way not in accepted:
+            raise errors.unsupported_body(", ".join(accepted))
+    elif way not in WAYS:
         raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
     return way
 

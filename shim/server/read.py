@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from shim.api.status import not_found
+from shim.api.status import internal, not_found
 from shim.server.facets import Facet
 from shim.server.listing import ListWriter
 from shim.server.negotiation import AS_STORED
@@ -24,7 +24,11 @@ async def get(call: Call, facet: Facet | None = None) -> web.Response:
     if entry is None:
         raise not_found(resource.group, resource.name, call.info.name)
     if facet is not None and facet.show is not None:
-        shown = facet.show(entry.decode())
+        obj = parts.registry.read(resource, entry)
+        paths = resource.strategy.scale_paths
+        if paths and paths.at(obj, paths.replicas) is None:
+            raise internal(f'the spec replicas field ".{".".join(paths.replicas)}" does not exist')
+        shown = facet.show(resource, obj)
         body, media = render_one(call, shown, own_kind=False)
         return respond(body, 200, media)
     data = parts.registry.shown(resource, entry)

@@ -131,7 +131,7 @@ class Registry:
                     if write.dry_run:
                         reservation.revert()
                         return encode(versioned(write.resource, obj))
-                    entry = await self.cache.create(write.key, obj, _also(request))
+                    entry = await self.cache.create(write.key, kept(write.resource, obj), _also(request))
                 except Conflict as lost:
                     if lost.key == write.key:
                         reservation.revert()
@@ -189,8 +189,8 @@ class Registry:
         self, write: Write, entry: Entry, change: Change, prepare: Prepare | None, validate: Validate | None
     ) -> bytes:
         resource, strategy = write.resource, write.resource.strategy
-        old = entry.decode()
-        new = change(entry.decode())
+        old = self.read(resource, entry)
+        new = change(self.read(resource, entry))
         metadata = new["metadata"]
         self._check_identity(write, new, old)
         self._track(write, new, old)
@@ -223,11 +223,12 @@ class Registry:
             if write.dry_run:
                 reservation.revert()
                 return orjson.dumps(versioned(resource, new))
+            stored = kept(resource, new)
             if is_finished(resource, new, old):
-                written = await self.cache.delete(write.key, new, expected=entry.revision)
+                written = await self.cache.delete(write.key, stored, expected=entry.revision)
                 self.released(resource, old)
             else:
-                written = await self.cache.update(write.key, new, expected=entry.revision, also=_also(request))
+                written = await self.cache.update(write.key, stored, expected=entry.revision, also=_also(request))
         except BaseException:
             reservation.revert()
             raise
@@ -259,8 +260,17 @@ class Registry:
         else:
             metadata.pop("managedFields", None)
 
+    def read(self, resource: Resource, entry: Entry) -> Object:
+        """A stored object as writes work on it: a custom resource in the version asked for, others as stored."""
+        obj = entry.decode()
+        if resource.revive is None or resource.as_is(entry.revision, entry.data):
+            return obj
+        return resource.revive(obj)
+
     def shown(self, resource: Resource, entry: Entry) -> bytes:
         """A stored object's bytes in the version of this resource."""
+        if resource.revive is not None and not resource.as_is(entry.revision, entry.data):
+            return orjson.dumps(resource.revive(entry.decode()))
         return orjson.dumps(versioned(resource, entry.decode())) if resource.from_storage else entry.data
 
     def released(self, resource: Resource, obj: Object) -> None:
@@ -323,6 +333,11 @@ def _also(request: Request) -> list[Also]:
 def versioned(resource: Resource, obj: Object) -> Object:
     """An object in its stored form, in the version of this resource."""
     return resource.from_storage(obj) if resource.from_storage else obj
+
+
+def kept(resource: Resource, obj: Object) -> Object:
+    """An object as it is stored, after it was written."""
+    return resource.preserve(obj) if resource.preserve else obj
 
 
 def check_name(wanted: str, found: str) -> None:

@@ -18,7 +18,7 @@ from shim.api.meta import Object, now, parse_time
 from shim.api.status import MODIFIED, ApiError, conflict, not_found
 from shim.resources.strategy import Resource, Strategy
 from shim.server.options import DeleteOptions
-from shim.server.registry import RETRIES, Registry, Write, is_held, versioned
+from shim.server.registry import RETRIES, Registry, Write, is_held, kept, versioned
 from shim.store.cache import Entry
 from shim.store.contract import Conflict
 
@@ -91,7 +91,7 @@ class Removal:
 
     async def _delete(self, write: Write, entry: Entry, options: DeleteOptions) -> Removed:
         resource = write.resource
-        obj = entry.decode()
+        obj = self._registry.read(resource, entry)
         metadata = obj["metadata"]
         _check_preconditions(resource, metadata, options)
         request = write.admission(DELETE, None, obj)
@@ -110,6 +110,8 @@ class Removal:
             if not pending:  # its content goes first: the namespace controller sees the phase
                 metadata["deletionTimestamp"] = now()
                 obj.setdefault("status", {})["phase"] = "Terminating"
+        elif resource.strategy.begin_deletion(obj):
+            gone = False
         else:
             _settle_finalizers(resource, metadata, options)
             gone = not is_held(resource, obj)
@@ -117,13 +119,14 @@ class Removal:
                 _mark(metadata)
         if write.dry_run:
             return Removed(orjson.dumps(versioned(resource, obj)), gone)
+        stored = kept(resource, obj)
         if gone:
-            final = await self._cache.delete(write.key, obj, expected=entry.revision)
+            final = await self._cache.delete(write.key, stored, expected=entry.revision)
             self._registry.released(resource, obj)
             return Removed(self._registry.shown(resource, final), True)
-        if obj == entry.decode():
+        if obj == self._registry.read(resource, entry):
             return Removed(self._registry.shown(resource, entry), False)
-        updated = await self._cache.update(write.key, obj, expected=entry.revision)
+        updated = await self._cache.update(write.key, stored, expected=entry.revision)
         return Removed(self._registry.shown(resource, updated), False)
 
 

@@ -15,7 +15,7 @@ from shim.api.schema import Schema
 from shim.api.status import ApiError
 from shim.codec import media
 from shim.resources.columns.common import AGE, NAME, description
-from shim.resources.strategy import Column
+from shim.resources.strategy import Column, Resource
 from shim.server import errors
 from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, YAML, Rendering, streamed
 from shim.server.parts import Call
@@ -58,14 +58,19 @@ def _encode(wanted: str, document: Object, schema: Schema) -> bytes:
         raise errors.not_acceptable(f"{JSON}, {YAML}") from None
 
 
-def join(kind: str, api_version: str, items: Sequence[bytes], meta: Object) -> bytes:
-    """A list from its items' bytes. In a list, items do not repeat their kind."""
-    front = len(b'{"kind":"","apiVersion":"",') + len(kind) + len(api_version)
-    head = b'{"kind":"%bList","apiVersion":"%b","metadata":%b,"items":[' % (
-        kind.encode(),
-        api_version.encode(),
+def join(resource: Resource, items: Sequence[bytes], meta: Object) -> bytes:
+    """A list from its items' bytes. In a list, items do not repeat their kind; custom resources do."""
+    kind, api_version = resource.kind.encode(), resource.api_version.encode()
+    if resource.custom:
+        meta = {"continue": "", **meta}
+    head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
+        resource.list_kind.encode(),
+        api_version,
         orjson.dumps(meta),
     )
+    if resource.custom:
+        return b"".join([head, b",".join(items), b"]}"])
+    front = len(b'{"kind":"","apiVersion":"",') + len(kind) + len(api_version)
     if not items:
         return head + b"]}"
     # views, not slices: a copy of every item would cost more than the join
@@ -141,8 +146,9 @@ class EventWriter:
         self.content_type = self._rendering.media
         if self._rendering.media == PROTOBUF:
             self.content_type += ";stream=watch"
-        convert = resource.from_storage
-        self.line: Callable[..., bytes] = _line if self._rendering.plain and not convert else self._converted
+        self.line: Callable[..., bytes] = self._converted
+        if self._rendering.plain and not resource.from_storage:
+            self.line = self._revived if resource.revive else _line
 
     def added(self, entry: Entry) -> bytes:
         """An object that is there already, as an ADDED event."""
@@ -167,10 +173,18 @@ class EventWriter:
         """The last event of a watch that cannot go on."""
         return media.encode_event(self._rendering.media, "ERROR", error.status(), self._call.parts.schema)
 
+    def _revived(self, event: Event, type: EventType | None = None) -> bytes:
+        """Of a custom resource: most of what is stored is as it is shown."""
+        as_is = self._call.resource.as_is(event.entry.revision, event.entry.data)
+        return event.line(type) if as_is else self._converted(event, type)
+
     def _converted(self, event: Event, type: EventType | None = None) -> bytes:
-        obj: Object = orjson.loads(event.data(type))
-        if convert := self._call.resource.from_storage:
-            obj = convert(obj)
+        data, row = event.data(type), self._call.resource
+        obj: Object = orjson.loads(data)
+        if row.from_storage:
+            obj = row.from_storage(obj)
+        elif row.revive and not row.as_is(event.entry.revision, data):
+            obj = row.revive(obj)
         if self._rendering.form == "Table":
             meta = _list_meta(obj["metadata"].get("resourceVersion", ""))
             obj = table(self._call, [obj], meta, columns=self._first_row)

@@ -77,13 +77,18 @@ class Routes:
     """The served resources by path."""
 
     def __init__(self, resources: Iterable[Resource]) -> None:
-        self.resources = tuple(resources)
+        self._built_in = tuple(resources)
+        self.publish(())
+
+    def publish(self, custom: Iterable[Resource]) -> None:
+        """Serve these custom resources, and no others, beside what is built in."""
+        self.resources = (*self._built_in, *custom)
         self._groups: dict[str, dict[str, dict[str, Resource]]] = {}
         self._by_prefix: dict[str, Resource] = {}
         self._by_kind: dict[tuple[str, str], Resource] = {}
         for row in self.resources:
             self._groups.setdefault(row.group, {}).setdefault(row.version, {})[row.name] = row
-            if row.storage is None:
+            if row.storage is None or row.prefix not in self._by_prefix:
                 self._by_prefix[row.prefix] = row
             self._by_kind.setdefault((row.api_version, row.kind), row)
 

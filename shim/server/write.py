@@ -35,6 +35,8 @@ def write_of(call: Call, options: WriteOptions | None = None) -> Write:
 
 async def create(call: Call) -> web.Response:
     """POST to a collection."""
+    if call.resource.closed:
+        raise errors.definition_goes(call.resource, "create")
     options = WriteOptions.of(call.query, "CreateOptions")
     body = await read_body(call)
     obj = body.decode(call, call.resource.kind, call.resource.api_version, options)
@@ -106,7 +108,7 @@ async def delete_collection(call: Call) -> web.Response:
     entries, meta = await select(call, ListOptions.of(call.query))
     items = await call.parts.removal.delete_all(write_of(call), entries, options)
     meta["resourceVersion"] = str(call.parts.cache.revision)
-    return await respond_large(call.http, join(call.resource.kind, call.resource.api_version, items, meta))
+    return await respond_large(call.http, join(call.resource, items, meta))
 
 
 def _stored(resource: Resource, obj: Object) -> Object:
@@ -149,9 +151,9 @@ async def _apply(
     show, take = facet.show, facet.take
 
     def through(old: Object) -> Object:
-        take(call.resource, change(show(old)), old)
+        take(call.resource, change(show(call.resource, old)), old)
         return old
 
     data, _ = await registry.update(write, through, prepare=prepare, validate=validate)
-    body, media = render_one(call, show(orjson.loads(data)), own_kind=False)
+    body, media = render_one(call, show(call.resource, orjson.loads(data)), own_kind=False)
     return respond(body, 200, media, call.warnings)

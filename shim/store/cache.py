@@ -115,6 +115,14 @@ class Cache:
                     return found
         return found
 
+    def reindex(self, prefix: str) -> None:
+        """Ask the index again of everything under a prefix: selectors may ask of other fields now."""
+        for bucket in self._under(prefix):
+            for key in bucket.keys.irange(prefix, prefix + _LAST):
+                entry = bucket.entries[key]
+                labels, fields = self._index(key, entry.decode())
+                bucket.entries[key] = Entry(key, entry.revision, entry.data, labels, fields)
+
     def count(self, prefix: str, after: str = "") -> int:
         """How many entries are under a prefix, past the key ``after``."""
         return sum(

@@ -23,8 +23,14 @@ class Overflow(StoreError):
 
 
 def bucket_of(prefix: str) -> str:
-    """``/registry/pods/`` for every key and prefix of pods; prefixes shorter than that have the bucket ``""``."""
-    end = prefix.find("/", prefix.find("/", 1) + 1)
+    """``/registry/pods/`` for every key and prefix of pods; prefixes shorter than that have the bucket ``""``.
+
+    A name with a dot is a group's, which holds resources: ``/registry/example.com/widgets/``.
+    """
+    start = prefix.find("/", 1) + 1
+    end = prefix.find("/", start)
+    if end > 0 and "." in prefix[start:end]:
+        end = prefix.find("/", end + 1)
     return prefix[: end + 1] if end > 0 else ""
 
 

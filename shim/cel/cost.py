@@ -1,0 +1,157 @@
+"""What may an expression cost? An estimate from the sizes its variables' types allow, made before anything is run.
+
+Definitions of custom resources are refused when a rule of theirs could cost more than a request may. Costs are the
+units that :mod:`shim.cel.program` counts; a size nobody limits is infinite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from shim.cel.checker import Checked
+from shim.cel.program import LIST_COST, MAP_COST, STRUCT_COST
+from shim.cel.syntax import Call, Fold, Ident, ListNode, Literal, MapNode, Node, Select, StructNode
+from shim.cel.types import Type
+from shim.cel.values import size as size_of_value
+
+
+class Range(NamedTuple):
+    """At least, and at most."""
+
+    low: float
+    high: float
+
+    def plus(self, other: Range) -> Range:
+        return Range(self.low + other.low, self.high + other.high)
+
+    def times(self, other: Range) -> Range:
+        return Range(_times(self.low, other.low), _times(self.high, other.high))
+
+
+def _times(one: float, other: float) -> float:
+    return 0.0 if not one or not other else one * other
+
+
+NOTHING, ONE = Range(0, 0), Range(1, 1)
+_SIZED = frozenset(("string", "bytes", "list", "map", "dyn", "google.protobuf.Timestamp", "google.protobuf.Duration"))
+_OVER_ITEMS = frozenset(("isSorted", "sum", "max", "min", "indexOf", "lastIndexOf"))
+_AS_LARGE = frozenset(
+    ("lowerAscii", "upperAscii", "substring", "trim", "reverse", "sort", "distinct", "slice", "split")
+)
+
+
+def estimate(checked: Checked) -> Range:
+    """The cost of running an expression."""
+    return _Estimate(checked).cost(checked.root)
+
+
+class _Estimate:
+    def __init__(self, checked: Checked) -> None:
+        self._checked = checked
+        self._bound: dict[str, Range] = {}  # the sizes of a comprehension's variables
+
+    def cost(self, node: Node) -> Range:
+        if node in self._checked.constants or isinstance(node, Literal):
+            return NOTHING
+        if node in self._checked.names or isinstance(node, Ident):
+            return ONE
+        if isinstance(node, Select):
+            below = self.cost(node.operand)
+            return below if node.test else below.plus(ONE)
+        if isinstance(node, Call):
+            return self._call(node)
+        if isinstance(node, ListNode):
+            return self._sum(node.items).plus(Range(LIST_COST, LIST_COST))
+        if isinstance(node, MapNode):
+            parts = [part for key, value, _ in node.entries for part in (key, value)]
+            return self._sum(parts).plus(Range(MAP_COST, MAP_COST))
+        if isinstance(node, StructNode):
+            return self._sum([value for _, value, _, _ in node.fields]).plus(Range(STRUCT_COST, STRUCT_COST))
+        assert isinstance(node, Fold)
+        return self._fold(node)
+
+    def _sum(self, nodes: list[Node]) -> Range:
+        total = NOTHING
+        for node in nodes:
+            total = total.plus(self.cost(node))
+        return total
+
+    def _call(self, node: Call) -> Range:
+        args = ([node.target] if node.target else []) + node.args
+        costs = [self.cost(arg) for arg in args]
+        if node.function in ("_&&_", "_||_"):
+            return Range(costs[0].low, costs[0].high + costs[1].high)
+        if node.function == "_?_:_":
+            test, then, other = costs
+            return Range(test.low + min(then.low, other.low), test.high + max(then.high, other.high))
+        total = NOTHING
+        for cost in costs:
+            total = total.plus(cost)
+        return total.plus(self._own(node, args))
+
+    def _own(self, node: Call, args: list[Node]) -> Range:
+        sizes = [self.size(arg) for arg in args]
+        if node.function in _OVER_ITEMS and self._checked.types[args[0]].name == "list":
+            element = self._checked.types[args[0]].params[0]
+            each = 1 + (element.size * 0.1 if element.name in ("string", "bytes") else 0)
+            return sizes[0].times(Range(1, each))
+        found = []
+        for overload in self._checked.overloads.get(node) or ():
+            if overload.cost is None:
+                found.append(ONE)
+                continue
+            result = self.size(node)
+            low = overload.cost([size.low for size in sizes], result.low)
+            high = overload.cost([size.high for size in sizes], result.high)
+            found.append(Range(low, 0.0 if math.isnan(high) else high))
+        return Range(min(each.low for each in found), max(each.high for each in found)) if found else ONE
+
+    def _fold(self, node: Fold) -> Range:
+        total = self.cost(node.range).plus(self.cost(node.init))
+        times = self.size(node.range)
+        self._bound[node.accu] = self._grown(node, times)
+        once = self.cost(node.condition).plus(self.cost(node.step))
+        return total.plus(times.times(once)).plus(self.cost(node.result))
+
+    def _grown(self, node: Fold, times: Range) -> Range:
+        """What is collected item by item is as large as what it is collected from."""
+        return Range(0, times.high) if isinstance(node.init, ListNode | MapNode) else ONE
+
+    def size(self, node: Node) -> Range:
+        """How large a node's value is."""
+        if isinstance(node, Literal):
+            exact = float(size_of_value(node.value))
+            return Range(exact, exact)
+        if isinstance(node, ListNode):
+            return Range(len(node.items), len(node.items))
+        if isinstance(node, MapNode):
+            return Range(len(node.entries), len(node.entries))
+        if isinstance(node, Ident) and node.name in self._bound:
+            return self._bound[node.name]
+        if isinstance(node, Fold):
+            return self._grown(node, self.size(node.range))
+        if isinstance(node, Call):
+            args = ([node.target] if node.target else []) + node.args
+            if rule := _RESULTS.get(node.function):
+                return rule([self.size(arg) for arg in args])
+            if node.function in _AS_LARGE and args:
+                return Range(0, self.size(args[0]).high)
+        return _by_type(self._checked.types.get(node))
+
+
+def _by_type(type: Type | None) -> Range:
+    if type is not None and type.name == "optional_type":
+        return _by_type(type.params[0])
+    return Range(0, type.size) if type is not None and type.name in _SIZED else ONE
+
+
+_RESULTS: dict[str, Callable[[list[Range]], Range]] = {
+    "_+_": lambda sizes: sizes[0].plus(sizes[1]),
+    "_?_:_": lambda sizes: Range(min(sizes[1].low, sizes[2].low), max(sizes[1].high, sizes[2].high)),
+    "orValue": lambda sizes: Range(0, max(sizes[0].high, sizes[1].high)),
+    "value": lambda sizes: sizes[0],
+    "replace": lambda sizes: Range(0, sizes[0].high * max(1.0, sizes[2].high)),
+    "dyn": lambda sizes: sizes[0],
+}

@@ -1,0 +1,149 @@
+"""From a CustomResourceDefinition to what the server serves: a row of the table of resources for each version.
+
+Nothing is judged here: only definitions that were accepted get this far.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from shim.api.decoding import Decoded
+from shim.api.meta import GVR, Object
+from shim.api.schema import Definition, Schema
+from shim.resources.custom import defaulting
+from shim.resources.custom.columns import columns
+from shim.resources.custom.pruning import decode_object
+from shim.resources.custom.published import publish
+from shim.resources.custom.strategy import CustomStrategy
+from shim.resources.custom.structure import Node, Raw
+from shim.resources.strategy import Resource, ScalePaths
+
+_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_ANYTHING: Raw = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_VERSION = re.compile(r"v([1-9]\d*)(?:(alpha|beta)([1-9]\d*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class CustomKind:
+    """One served version: its row, the definition that decodes and merges it, and what OpenAPI says of it."""
+
+    row: Resource
+    definition: Definition
+    published: Mapping[str, Any]
+
+
+def version_order(name: str) -> tuple[Any, ...]:
+    """Sorts versions as Kubernetes prefers them: v2, v1, v1beta2, v1alpha1, then others by name."""
+    match = _VERSION.fullmatch(name)
+    if match is None:
+        return (1, name)
+    stage = {"": 0, "beta": 1, "alpha": 2}[match[2] or ""]
+    return (0, stage, -int(match[1]), -int(match[3] or 0))
+
+
+def kinds(crd: Object, schema: Schema, since: int, convert: Callable[[Object, str], Object] | None) -> list[CustomKind]:
+    """What a definition makes the server serve. ``since``: stored objects are complete from this revision on.
+
+    ``convert`` makes an object of another version; without it, versions differ in nothing but their name.
+    """
+    spec = crd["spec"]
+    accepted = (crd.get("status") or {}).get("acceptedNames") or spec["names"]
+    storage = next(version["name"] for version in spec["versions"] if version.get("storage"))
+    found = []
+    for version in sorted(spec["versions"], key=lambda each: version_order(each["name"])):
+        if version.get("served"):
+            found.append(_kind(spec, version, accepted, storage, schema, since, convert))
+    return found
+
+
+def _kind(
+    spec: Object,
+    version: Object,
+    accepted: Object,
+    storage: str,
+    schema: Schema,
+    since: int,
+    convert: Callable[[Object, str], Object] | None,
+) -> CustomKind:
+    group, name, kind = spec["group"], version["name"], accepted["kind"]
+    api_version, plural = f"{group}/{name}", accepted["plural"]
+    raw = (version.get("schema") or {}).get("openAPIV3Schema") or _ANYTHING
+    root = Node({**raw, "x-kubernetes-preserve-unknown-fields": True} if spec.get("preserveUnknownFields") else raw)
+    subresources = version.get("subresources") or {}
+    scale = subresources.get("scale")
+    strategy = CustomStrategy(
+        root,
+        has_status="status" in subresources,
+        scale=_scale_paths(scale) if scale else None,
+        selectable=tuple(each["jsonPath"] for each in version.get("selectableFields") or ()),
+    )
+    list_kind = accepted.get("listKind") or f"{kind}List"
+    published = publish(group, name, kind, list_kind, raw)
+    definition_name = next(iter(published))
+    definition = schema.compile(definition_name, published[definition_name])
+    meta = schema.named(_OBJECT_META)
+    definition.decoder = partial(_decode, root, meta)
+    kept_here = name == storage
+    row = Resource(
+        plural,
+        kind,
+        group,
+        name,
+        namespaced=spec["scope"] == "Namespaced",
+        short=tuple(accepted.get("shortNames") or ()),
+        categories=tuple(accepted.get("categories") or ()),
+        verbs=_VERBS,
+        subresources=tuple(each for each in ("status", "scale") if each in subresources),
+        strategy=strategy,
+        columns=columns(version.get("additionalPrinterColumns") or ()),
+        storage=None if kept_here else GVR(group, storage, plural, spec["scope"] == "Namespaced"),
+        revive=partial(_read, root, meta, api_version, convert),
+        preserve=None if kept_here else partial(_keep, f"{group}/{storage}", convert),
+        custom=True,
+        named=accepted.get("singular") or kind.lower(),
+        list_named=list_kind,
+        head=f'{{"kind":"{kind}","apiVersion":"{api_version}",'.encode(),
+        since=since,
+        deprecated=_deprecation(version, api_version, kind),
+    )
+    return CustomKind(row, definition, published)
+
+
+def _scale_paths(scale: Object) -> ScalePaths:
+    def steps(text: str | None) -> tuple[str, ...]:
+        return tuple(text.removeprefix(".").split(".")) if text else ()
+
+    return ScalePaths(
+        steps(scale["specReplicasPath"]), steps(scale["statusReplicasPath"]), steps(scale.get("labelSelectorPath"))
+    )
+
+
+def _deprecation(version: Object, api_version: str, kind: str) -> str:
+    if not version.get("deprecated"):
+        return ""
+    return version.get("deprecationWarning") or f"{api_version} {kind} is deprecated"
+
+
+def _decode(root: Node, meta: Definition, obj: Object) -> Decoded:
+    return decode_object(root, meta, obj)
+
+
+def _read(
+    root: Node, meta: Definition, api_version: str, convert: Callable[[Object, str], Object] | None, obj: Object
+) -> Object:
+    """A stored object in this version, as if it were written now: with defaults, without what is unknown."""
+    if obj.get("apiVersion") != api_version:
+        obj = convert(obj, api_version) if convert else {**obj, "apiVersion": api_version}
+    kept = {name: obj[name] for name in ("kind", "apiVersion", "metadata")}
+    read = decode_object(root, meta, obj).obj
+    defaulting.fill(root, read)
+    return {**kept, **{name: value for name, value in read.items() if name not in kept}}
+
+
+def _keep(api_version: str, convert: Callable[[Object, str], Object] | None, obj: Object) -> Object:
+    return convert(obj, api_version) if convert else {**obj, "apiVersion": api_version}

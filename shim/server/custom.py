@@ -1,0 +1,262 @@
+"""CustomResourceDefinitions at work: what each defines is served at once, told in its status, and goes with it.
+
+Three tasks that upstream gives to controllers inside its API server, and that stay inside ours, because what is
+served changes with them: names are accepted or found taken, versions are published and withdrawn, and the
+instances of a deleted definition are deleted before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from shim.api import conditions
+from shim.api.meta import Object
+from shim.api.schema import Schema
+from shim.api.status import ApiError
+from shim.resources.custom.naming import accept_names
+from shim.resources.custom.rows import CustomKind, kinds
+from shim.resources.strategy import Resource
+from shim.server.options import DeleteOptions
+from shim.server.registry import Registry, Write
+from shim.server.removal import Removal
+from shim.server.routes import Routes
+from shim.server.users import SERVER
+from shim.store.cache import Cache, Entry
+from shim.store.contract import StoreError
+
+log = logging.getLogger(__name__)
+
+GROUP, PLURAL = "apiextensions.k8s.io", "customresourcedefinitions"
+PREFIX = f"/registry/{GROUP}/{PLURAL}/"
+FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
+_MANAGER = "kube-apiserver"
+_LOOK_AGAIN = 0.1  # seconds between looks whether the instances of a deleted definition are gone
+
+
+class CustomResources:
+    """Follows the definitions. ``changed`` is called after what is served has changed, with the groups concerned."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        routes: Routes,
+        schema: Schema,
+        registry: Registry,
+        removal: Removal,
+        changed: Callable[[], None],
+    ) -> None:
+        self._cache, self._routes, self._schema = cache, routes, schema
+        self._registry, self._removal, self._changed = registry, removal, changed
+        self._served: dict[str, list[CustomKind]] = {}
+        self._built: dict[str, tuple[object, int]] = {}  # what the rows were built from, and since when it holds
+        self._emptying: dict[str, asyncio.Task[None]] = {}
+
+    def load(self) -> None:
+        """Serve what is defined already; before anything is answered."""
+        for entry in self._cache.range(PREFIX):
+            self._serve(entry.key.removeprefix(PREFIX), entry)
+        self._publish()
+
+    async def follow(self) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                watch = self._cache.watch(PREFIX, since=self._cache.revision)
+                try:
+                    await self._settle({entry.key.removeprefix(PREFIX) for entry in self._cache.range(PREFIX)})
+                    async for events in watch:
+                        await self._settle({event.entry.key.removeprefix(PREFIX) for event in events})
+                except StoreError as error:
+                    log.warning("following custom resource definitions: %s; beginning anew", error)
+                finally:
+                    watch.close()
+        finally:
+            for task in self._emptying.values():
+                task.cancel()
+            await asyncio.gather(*self._emptying.values(), return_exceptions=True)
+
+    async def _settle(self, names: set[str]) -> None:
+        """Bring what is served, and the definitions' status, up to date with these definitions."""
+        while names:
+            again: set[str] = set()
+            changed = False
+            for name in sorted(names):
+                entry = self._cache.get(PREFIX + name)
+                changed |= self._serve(name, entry)
+                if entry is None:
+                    again |= self._waiting(name)
+                    continue
+                crd = entry.decode()
+                if _is_going(crd):
+                    self._empty(name)
+                elif (told := accept_names(crd, self._others(crd))) is not None and await self._tell(name, told):
+                    again |= {name} | self._waiting(name, crd["spec"]["group"])
+            if changed:
+                self._publish()
+            names = again
+
+    def _others(self, crd: Object) -> list[Object]:
+        """The other definitions of a group: their names are taken."""
+        own, group = crd["metadata"]["name"], crd["spec"]["group"]
+        found = (entry.decode() for entry in self._cache.range(PREFIX) if entry.key != PREFIX + own)
+        return [each for each in found if each["spec"]["group"] == group]
+
+    def _waiting(self, name: str, group: str = "") -> set[str]:
+        """Definitions without the names they want: they may have them now."""
+        group = group or name.partition(".")[2]
+        waiting = set()
+        for entry in self._cache.range(PREFIX):
+            crd = entry.decode()
+            other = crd["metadata"]["name"]
+            if crd["spec"]["group"] == group and other != name and not conditions.is_true(crd, "NamesAccepted"):
+                waiting.add(other)
+        return waiting
+
+    # --- serving ------------------------------------------------------------------------------------------------------
+
+    def _serve(self, name: str, entry: Entry | None) -> bool:
+        """Build the rows of one definition, where they differ from what is served; returns whether they did."""
+        if entry is None:
+            self._built.pop(name, None)
+            return self._replace(name, [])
+        crd = entry.decode()
+        accepted = conditions.is_true(crd, "NamesAccepted") or conditions.is_true(crd, "Established")
+        if not accepted:
+            return self._replace(name, [])
+        going = _is_going(crd)
+        basis = (crd["spec"], crd["status"].get("acceptedNames"), going)
+        known = self._built.get(name)
+        if known is not None and known[0] == basis:
+            return False
+        since = entry.revision
+        if known is not None and known[0][0] == basis[0]:  # type: ignore[index]  # only its names, or its end
+            since = known[1]
+        self._built[name] = (basis, since)
+        found = kinds(crd, self._schema, since, None)
+        if going:
+            found = [replace(kind, row=replace(kind.row, closed=True)) for kind in found]
+        return self._replace(name, found)
+
+    def _replace(self, name: str, found: list[CustomKind]) -> bool:
+        before = self._served.pop(name, [])
+        for kind in before:
+            self._schema.withdraw(_gvk(kind), kind.published)
+        for kind in found:
+            self._schema.publish(_gvk(kind), kind.definition, kind.published)
+        if found:
+            self._served[name] = found
+            row = found[0].row
+            if any(kind.row.strategy.selectable_fields({}) for kind in (*before, *found)):
+                self._publish_rows()
+                self._cache.reindex(row.prefix)
+        return bool(before or found)
+
+    def _publish(self) -> None:
+        self._publish_rows()
+        self._changed()
+
+    def _publish_rows(self) -> None:
+        rows = [kind.row for kinds in self._served.values() for kind in kinds]
+        self._routes.publish(sorted(rows, key=lambda row: row.group))
+
+    # --- telling ------------------------------------------------------------------------------------------------------
+
+    async def _tell(self, name: str, status: Object) -> bool:
+        """Write a definition's status; False when it has changed meanwhile, or is gone."""
+        write = self._write(name, "status")
+        write.manager = _MANAGER
+
+        def change(old: Object) -> Object:
+            return {**old, "status": {**(old.get("status") or {}), **copy.deepcopy(status)}}
+
+        return await self._change(write, change)
+
+    def _write(self, name: str, subresource: str = "") -> Write:
+        row = self._routes.get(GROUP, "v1", PLURAL)
+        assert row is not None
+        return Write(row, "", name, SERVER, subresource)
+
+    async def _change(self, write: Write, change: Callable[[Object], Object]) -> bool:
+        strategy = write.resource.strategy
+        try:
+            if write.subresource:
+                await self._registry.update(
+                    write, change, prepare=strategy.prepare_for_status_update, validate=strategy.validate_status_update
+                )
+            else:
+                await self._registry.update(write, change, validate=lambda new, old: [])
+        except (ApiError, StoreError) as error:
+            log.info("custom resource definition %s: %s", write.name, error)
+            return False
+        return True
+
+    # --- ending -------------------------------------------------------------------------------------------------------
+
+    def _empty(self, name: str) -> None:
+        """Delete a definition's instances, then let it go; once at a time."""
+        running = self._emptying.get(name)
+        if running is None or running.done():
+            self._emptying[name] = asyncio.create_task(self._emptied(name), name=f"emptying {name}")
+
+    async def _emptied(self, name: str) -> None:
+        entry = self._cache.get(PREFIX + name)
+        if entry is None:
+            return
+        crd = entry.decode()
+        await self._tell_end(name, "True", "InstanceDeletionInProgress", "CustomResource deletion is in progress")
+        while await self._delete_instances(crd):  # noqa: ASYNC110  # finalizers are taken off by others, in their time
+            await asyncio.sleep(_LOOK_AGAIN)
+        await self._tell_end(name, "False", "InstanceDeletionCompleted", "removed all instances")
+
+        def release(old: Object) -> Object:
+            metadata = old["metadata"]
+            kept = [each for each in metadata.get("finalizers") or () if each != FINALIZER]
+            return {**old, "metadata": {**metadata, "finalizers": kept} if kept else _without(metadata, "finalizers")}
+
+        await self._change(self._write(name), release)
+
+    async def _delete_instances(self, crd: Object) -> bool:
+        """Ask for the deletion of what is there; returns whether something is."""
+        row = self._row_of(crd)
+        entries = self._cache.range(row.prefix)
+        try:
+            await self._removal.delete_all(Write(row, "", "", SERVER), entries, DeleteOptions(policy="Background"))
+        except (ApiError, StoreError) as error:
+            log.warning("deleting the instances of %s: %s", crd["metadata"]["name"], error)
+        return self._cache.count(row.prefix) > 0
+
+    def _row_of(self, crd: Object) -> Resource:
+        """Some row of a definition; one that serves nothing any more has instances as well."""
+        served = self._served.get(crd["metadata"]["name"])
+        if served:
+            return served[0].row
+        versions = [{**version, "served": version.get("storage")} for version in crd["spec"]["versions"]]
+        return kinds({**crd, "spec": {**crd["spec"], "versions": versions}}, self._schema, 0, None)[0].row
+
+    async def _tell_end(self, name: str, status: str, reason: str, message: str) -> None:
+        def change(old: Object) -> Object:
+            told = copy.deepcopy(old.get("status") or {})
+            told["conditions"] = told.get("conditions") or []
+            conditions.set_condition(told["conditions"], "Terminating", status, reason, message)
+            return {**old, "status": told}
+
+        write = self._write(name, "status")
+        write.manager = _MANAGER
+        await self._change(write, change)
+
+
+def _gvk(kind: CustomKind) -> tuple[str, str, str]:
+    return kind.row.group, kind.row.version, kind.row.kind
+
+
+def _is_going(crd: Object) -> bool:
+    metadata = crd["metadata"]
+    return bool(metadata.get("deletionTimestamp")) and FINALIZER in (metadata.get("finalizers") or ())
+
+
+def _without(obj: Object, name: str) -> Object:
+    return {key: value for key, value in obj.items() if key != name}

@@ -1,0 +1,390 @@
+"""Custom resources, from the definition to the last instance."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from shim.server.tests.conftest import Answer, Api
+
+_numbers = itertools.count()
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+HEAVIER = {"rule": "self.weight >= oldSelf.weight", "reason": "FieldValueForbidden"}
+SPEC: dict[str, Any] = {
+    "type": "object",
+    "required": ["size"],
+    "properties": {
+        "size": {"type": "integer", "minimum": 1, "maximum": 10},
+        "color": {"type": "string", "enum": ["red", "blue"], "default": "red"},
+        "replicas": {"type": "integer"},
+        "names": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string", "maxLength": 9}},
+        "parts": {
+            "type": "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": {"type": "string"}, "weight": {"type": "number"}},
+                "x-kubernetes-validations": [
+                    {"rule": "self.weight >= oldSelf.weight", "reason": "FieldValueForbidden"}
+                ],
+            },
+        },
+        "any": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        "port": {"x-kubernetes-int-or-string": True},
+    },
+    "x-kubernetes-validations": [
+        {"rule": "self.size != 7", "messageExpression": "'not in ' + self.color", "fieldPath": ".size"},
+        {"rule": "self.size >= oldSelf.size", "message": "no shrinking"},
+    ],
+}
+
+
+class Widgets:
+    """A definition of a group of its own, changed as a story needs it."""
+
+    def __init__(self, api: Api, *, versions: int = 1, **names: Any) -> None:
+        self.api, self.group = api, f"story{next(_numbers)}.example.com"
+        self.name = f"widgets.{self.group}"
+        schema = {"type": "object", "properties": {"spec": SPEC, "status": {"type": "object", "properties": {
+            "replicas": {"type": "integer"}, "phase": {"type": "string"}}}}}  # fmt: skip
+        version = {
+            "name": "v1",
+            "served": True,
+            "storage": True,
+            "schema": {"openAPIV3Schema": schema},
+            "subresources": {
+                "status": {},
+                "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
+            },
+            "additionalPrinterColumns": [
+                {"name": "Size", "type": "integer", "jsonPath": ".spec.size"},
+                {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+            ],
+            "selectableFields": [{"jsonPath": ".spec.color"}],
+        }
+        more = [{**version, "name": f"v{number}", "storage": False} for number in range(2, versions + 1)]
+        self.crd: dict[str, Any] = {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": self.name},
+            "spec": {
+                "group": self.group,
+                "scope": "Namespaced",
+                "names": {"plural": "widgets", "kind": "Widget", "shortNames": ["wd"], **names},
+                "versions": [version, *more],
+            },
+        }
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+        return found
+
+    def path(self, name: str = "", version: str = "v1") -> str:
+        return f"/apis/{self.group}/{version}/namespaces/{{ns}}/widgets" + (f"/{name}" if name else "")
+
+    async def define(self) -> Widgets:
+        answer = await self.api.post(CRDS, self.crd)
+        assert answer.status == 201, answer.data
+        await self.until(lambda crd: "Established" in _true(crd))
+        return self
+
+    async def change(self, change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """Change the definition, and wait until the server has taken it in."""
+        crd = (await self.api.get(f"{CRDS}/{self.name}")).json
+        change(crd["spec"])
+        answer = await self.api.put(f"{CRDS}/{self.name}", crd)
+        assert answer.status == 200, answer.data
+        await asyncio.sleep(0)
+        found: dict[str, Any] = answer.json
+        return found
+
+    async def until(self, test: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        for _ in range(500):
+            crd = (await self.api.get(f"{CRDS}/{self.name}")).json
+            if test(crd):
+                found: dict[str, Any] = crd
+                return found
+            await asyncio.sleep(0.01)
+        raise AssertionError(crd)
+
+    def widget(self, name: str = "a", **spec: Any) -> dict[str, Any]:
+        return {"apiVersion": f"{self.group}/v1", "kind": "Widget", "metadata": {"name": name}, "spec": spec}
+
+    async def create(self, name: str = "a", **spec: Any) -> Answer:
+        return await self.api.post(self.path(), self.widget(name, **spec))
+
+
+def _true(crd: dict[str, Any]) -> set[str]:
+    found = (crd.get("status") or {}).get("conditions") or ()
+    return {each["type"] for each in found if each["status"] == "True"}
+
+
+async def eventually(ask: Callable[[], Any], status: int) -> Answer:
+    for _ in range(500):
+        answer: Answer = await ask()
+        if answer.status == status:
+            return answer
+        await asyncio.sleep(0.01)
+    raise AssertionError(answer.data)
+
+
+async def test_objects_are_pruned_defaulted_and_kept(api: Api) -> None:
+    widgets = await Widgets(api).define()
+    made = await widgets.create(size=3, extra=1, any={"x": {"y": 1}}, port="http")
+    assert made.status == 201
+    assert 'unknown field \\"spec.extra\\"' in made.headers["Warning"]
+    assert made.json["spec"] == {"size": 3, "any": {"x": {"y": 1}}, "port": "http", "color": "red"}
+    assert made.json["metadata"]["generation"] == 1
+    assert (await api.get(widgets.path("a"))).json == made.json
+    listed = (await api.get(widgets.path())).json
+    assert (listed["kind"], listed["items"]) == ("WidgetList", [made.json])
+    strict = await api.post(widgets.path() + "?fieldValidation=Strict", widgets.widget("b", size=1, extra=1))
+    assert strict.status == 400
+    assert strict.message.endswith('strict decoding error: unknown field "spec.extra"')
+
+
+async def test_status_and_scale_are_subresources(api: Api) -> None:
+    widgets = await Widgets(api).define()
+    await widgets.create(size=3)
+    changed = await api.patch(widgets.path("a/status"), {"status": {"phase": "Up", "replicas": 2}, "spec": {"size": 9}})
+    assert (changed.json["status"], changed.json["spec"]["size"]) == ({"phase": "Up", "replicas": 2}, 3)
+    assert changed.json["metadata"]["generation"] == 1
+    assert (await api.get(widgets.path("a/scale"))).status == 500  # nobody has said how many there shall be
+    scaled = await api.patch(widgets.path("a/scale"), {"spec": {"replicas": 4}})
+    assert (scaled.json["spec"], scaled.json["status"]) == ({"replicas": 4}, {"replicas": 2})
+    found = (await api.get(widgets.path("a"))).json
+    assert (found["spec"]["replicas"], found["metadata"]["generation"]) == (4, 2)
+
+
+async def test_values_are_judged_in_upstreams_words(api: Api) -> None:
+    widgets = await Widgets(api).define()
+    unchecked = (
+        "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; "
+        "correct the existing errors to complete validation"
+    )
+    for spec, complaint in (
+        ({}, f"[spec.size: Required value, {unchecked}]"),
+        ({"size": 0}, "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"),
+        (
+            {"size": "x"},
+            f'[spec.size: Invalid value: "string": spec.size in body must be of type integer: "string", {unchecked}]',
+        ),
+        (
+            {"size": 1, "color": "green"},
+            f'[spec.color: Unsupported value: "green": supported values: "red", "blue", {unchecked}]',
+        ),
+        ({"size": 1, "names": ["a", "a"]}, 'spec.names[1]: Duplicate value: "a"'),
+        ({"size": 1, "parts": [{"name": "p"}, {"name": "p"}]}, 'spec.parts[1]: Duplicate value: {"name":"p"}'),
+        ({"size": 1, "names": ["0123456789"]}, f"[spec.names[0]: Too long: may not be more than 9 bytes, {unchecked}]"),
+        ({"size": 7}, "spec.size: Invalid value: not in red"),
+    ):
+        refused = await widgets.create(**spec)
+        assert (refused.status, refused.json["reason"]) == (422, "Invalid")
+        assert refused.message == f'Widget.{widgets.group} "a" is invalid: {complaint}'
+
+
+async def test_transitions_are_judged_where_the_old_value_is_known(api: Api) -> None:
+    widgets = await Widgets(api).define()
+    assert (await widgets.create(size=5, parts=[{"name": "p", "weight": 2}])).status == 201
+    shrunk = await api.patch(widgets.path("a"), {"spec": {"size": 4}})
+    assert shrunk.message.endswith("spec: Invalid value: no shrinking")
+    parts = [{"name": "q", "weight": 0}, {"name": "p", "weight": 1}]
+    lighter = await api.patch(widgets.path("a"), {"spec": {"parts": parts}})
+    assert lighter.message.endswith("spec.parts[1]: Forbidden: failed rule: self.weight >= oldSelf.weight")
+    parts[1]["weight"] = 3
+    assert (await api.patch(widgets.path("a"), {"spec": {"parts": parts}})).status == 200
+
+
+async def test_patches_applied_configurations_and_media(api: Api) -> None:
+    widgets = await Widgets(api).define()
+    body = {**widgets.widget("ap", size=4, names=["z"])}
+    applied = await api.patch(widgets.path("ap") + "?fieldManager=m", body, "apply-patch+yaml")
+    assert applied.status == 201
+    owned = applied.json["metadata"]["managedFields"][0]
+    assert owned["fieldsV1"] == {"f:spec": {"f:names": {'v:"z"': {}}, "f:size": {}}}
+    conflict = await api.patch(
+        widgets.path("ap") + "?fieldManager=o", {**body, "spec": {"size": 5}}, "apply-patch+yaml"
+    )
+    assert conflict.status == 409
+    assert (await api.patch(widgets.path("ap"), {"spec": {"size": 5}}, "strategic-merge-patch+json")).status == 415
+    protobuf = "application/vnd.kubernetes.protobuf"
+    assert (await api.ask("POST", widgets.path(), b"k8s\0", content=protobuf)).status == 415
+    assert (await api.get(widgets.path("ap"), accept=protobuf)).status == 406
+    assert (await api.put(widgets.path("ap"), body)).status == 422  # an update says what it changes
+
+
+async def test_tables_and_selectors(api: Api) -> None:
+    widgets = await Widgets(api).define()
+    await widgets.create("a", size=3)
+    await widgets.create("b", size=4, color="blue")
+    table = (await api.get(widgets.path(), accept="application/json;as=Table;v=v1;g=meta.k8s.io")).json
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Size", "Age"]
+    assert [row["cells"][:2] for row in table["rows"]] == [["a", 3], ["b", 4]]
+    blue = (await api.get(widgets.path() + "?fieldSelector=spec.color%3Dblue")).json
+    assert [item["metadata"]["name"] for item in blue["items"]] == ["b"]
+    assert (await api.get(widgets.path() + "?fieldSelector=spec.size%3D3")).status == 400
+    events = await api.watch(widgets.path() + "?fieldSelector=spec.color%3Dblue")
+    assert [event["object"]["metadata"]["name"] for event in events] == ["b"]
+
+
+async def test_discovery_and_openapi_follow_the_definition(api: Api) -> None:
+    widgets = await Widgets(api, versions=2).define()
+    found = (await api.get(f"/apis/{widgets.group}")).json
+    assert [each["version"] for each in found["versions"]] == ["v2", "v1"]
+    resources = (await api.get(f"/apis/{widgets.group}/v1")).json["resources"]
+    assert [each["name"] for each in resources] == ["widgets", "widgets/status", "widgets/scale"]
+    name = ".".join([*reversed(widgets.group.split(".")), "v1", "Widget"])
+    document = (await api.get(f"/openapi/v3/apis/{widgets.group}/v1")).json
+    assert document["components"]["schemas"][name]["properties"]["spec"]["properties"]["size"]["maximum"] == 10
+    assert name in (await api.get("/openapi/v2")).json["definitions"]
+    index = (await api.get("/openapi/v3")).json["paths"]
+
+    def stop(spec: dict[str, Any]) -> None:
+        spec["versions"][1]["served"] = False
+
+    await widgets.change(stop)
+    await eventually(lambda: api.get(f"/apis/{widgets.group}/v2"), 404)
+    assert (await api.get(f"/openapi/v3/apis/{widgets.group}/v2")).status == 404
+    assert (await api.get(widgets.path(version="v2"))).status == 404
+    assert f"apis/{widgets.group}/v2" in index
+    assert f"apis/{widgets.group}/v2" not in (await api.get("/openapi/v3")).json["paths"]
+
+
+async def test_versions_show_one_object(api: Api) -> None:
+    widgets = await Widgets(api, versions=2).define()
+    await widgets.create(size=3)
+    shown = (await api.get(widgets.path("a", "v2"))).json
+    assert (shown["apiVersion"], shown["spec"]["size"]) == (f"{widgets.group}/v2", 3)
+    assert (await api.patch(widgets.path("a", "v2"), {"spec": {"size": 4}})).json["apiVersion"] == f"{widgets.group}/v2"
+    assert (await api.get(widgets.path("a"))).json["spec"]["size"] == 4
+    assert [item["apiVersion"] for item in (await api.get(widgets.path("", "v2"))).json["items"]] == [
+        f"{widgets.group}/v2"
+    ]
+
+    def swap(spec: dict[str, Any]) -> None:
+        spec["versions"][0]["storage"], spec["versions"][1]["storage"] = False, True
+
+    changed = await widgets.change(swap)
+    assert changed["status"]["storedVersions"] == ["v1", "v2"]
+    assert (await api.get(widgets.path("a"))).json["apiVersion"] == f"{widgets.group}/v1"
+
+
+async def test_stored_objects_get_new_defaults(api: Api) -> None:
+    widgets = await Widgets(api).define()
+    await widgets.create(size=3)
+
+    def add(spec: dict[str, Any]) -> None:
+        schema = spec["versions"][0]["schema"]["openAPIV3Schema"]
+        schema["properties"]["spec"]["properties"]["shape"] = {"type": "string", "default": "round"}
+
+    await widgets.change(add)
+    for _ in range(500):
+        found = (await api.get(widgets.path("a"))).json
+        if "shape" in found["spec"]:
+            break
+        await asyncio.sleep(0.01)
+    assert found["spec"]["shape"] == "round"
+    assert (await api.get(widgets.path())).json["items"][0]["spec"]["shape"] == "round"
+    events = await api.watch(widgets.path())
+    assert events[0]["object"]["spec"]["shape"] == "round"
+
+
+async def test_names_are_given_once(api: Api) -> None:
+    first = await Widgets(api).define()
+    second = Widgets(api)
+    second.group, second.name = first.group, f"gadgets.{first.group}"
+    second.crd["metadata"]["name"] = second.name
+    second.crd["spec"] |= {"group": first.group, "names": {"plural": "gadgets", "kind": "Widget"}}
+    assert (await api.post(CRDS, second.crd)).status == 201
+    crd = await second.until(lambda crd: bool((crd.get("status") or {}).get("conditions")))
+    told = {each["type"]: (each["status"], each["reason"], each["message"]) for each in crd["status"]["conditions"]}
+    assert told["NamesAccepted"] == ("False", "ListKindConflict", '"WidgetList" is already in use')
+    assert told["Established"] == ("False", "NotAccepted", "not all names are accepted")
+    assert (await api.delete(f"{CRDS}/{first.name}")).status == 200
+    await second.until(lambda crd: "Established" in _true(crd))
+
+
+async def test_instances_go_with_their_definition(api: Api) -> None:
+    widgets = await Widgets(api).define()
+    await widgets.create("plain", size=3)
+    held = widgets.widget("held", size=3)
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    assert (await api.post(widgets.path(), held)).status == 201
+    gone = (await api.delete(f"{CRDS}/{widgets.name}")).json
+    assert gone["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
+    await eventually(lambda: api.get(widgets.path("plain")), 404)
+    refused = await eventually(lambda: widgets.create("late", size=3), 405)
+    assert refused.message == "create not allowed while custom resource definition is terminating"
+    assert (await api.patch(widgets.path("held"), {"metadata": {"finalizers": None}})).status == 200
+    await eventually(lambda: api.get(f"{CRDS}/{widgets.name}"), 404)
+    await eventually(lambda: api.get(f"/apis/{widgets.group}/v1"), 404)
+    again = await Widgets.define(widgets)  # and nothing is left of the first
+    assert (await api.get(again.path())).json["items"] == []
+
+
+async def test_definitions_without_sense_are_refused(api: Api) -> None:
+    widgets = Widgets(api)
+    base = "spec.validation.openAPIV3Schema.properties[spec]"
+
+    async def refusal(**spec: Any) -> str:
+        schema = {"type": "object", "properties": {"spec": {**spec}}}
+        version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+        crd = {**widgets.crd, "spec": {**widgets.crd["spec"], "versions": [version]}}
+        answer = await api.post(CRDS, crd)
+        assert answer.status == 422, answer.data
+        return answer.message.partition("is invalid: ")[2]
+
+    assert await refusal() == f"{base}.type: Required value: must not be empty for specified object fields"
+    assert await refusal(type="array") == f"{base}.items: Required value: must be specified"
+    assert await refusal(type="string", pattern="(") == (
+        f'{base}.pattern: Invalid value: "(": must be a valid regular expression, but isn\'t: error parsing regexp: '
+        "missing closing ): `(`"
+    )
+    assert await refusal(type="string", default=1) == (
+        f'{base}.default: Invalid value: "integer": {base}.default in body must be of type string: "integer"'
+    )
+    assert await refusal(type="object", properties={"a": {"type": "string"}}, allOf=[{"type": "object"}]) == (
+        f"{base}.allOf[0].type: Forbidden: must be empty to be structural"
+    )
+    rule = {"rule": "self.b == 1"}
+    message = await refusal(type="object", properties={"a": {"type": "string"}}, **{"x-kubernetes-validations": [rule]})
+    assert "compilation failed: ERROR: <input>:1:5: undefined field 'b'\n | self.b == 1\n | ....^" in message
+    rule = {"rule": "self.all(x, self.all(y, x != y))"}
+    message = await refusal(type="array", items={"type": "string"}, **{"x-kubernetes-validations": [rule]})
+    assert message.startswith(
+        f"[{base}.x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more"
+    )
+    rule = {"rule": "self.a == oldSelf.a"}
+    items = {"type": "object", "properties": {"a": {"type": "integer"}}, "x-kubernetes-validations": [rule]}
+    message = await refusal(type="array", maxItems=9, items=items)
+    assert "oldSelf cannot be used on the uncorrelatable portion of the schema within" in message
+
+
+async def test_wrong_bodies_never_break_the_server(api: Api) -> None:
+    widgets = await Widgets(api).define()
+    for body in (
+        {"metadata": {"name": 5}},
+        {"metadata": "x"},
+        {"spec": []},
+        {"spec": None},
+        {"spec": {"parts": {"a": 1}}},
+        {"spec": {"size": 1e99}},
+        {"status": []},
+        {"metadata": {"labels": {"a": 1}}},
+    ):
+        refused = await api.post(widgets.path(), {**widgets.widget("bad", size=1), **body})
+        assert 400 <= refused.status < 500 or refused.status == 201, (body, refused.data)
+    for schema in ([], {"type": 5}, {"type": "object", "properties": []}, {"type": "object", "properties": {"a": 5}}):
+        crd = Widgets(api).crd
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = schema
+        assert (await api.post(CRDS, crd)).status in (400, 422), schema
+    for items in (5, [], {"type": 5}, {"properties": 5}, {"x-kubernetes-list-map-keys": 5}):
+        crd = Widgets(api).crd
+        properties = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+        properties["list"] = {"type": "array", "items": items}
+        assert (await api.post(CRDS, crd)).status in (400, 422), items
