@@ -175,3 +175,28 @@ def test_deleting_a_pod_ends_its_processes(cluster: Cluster, namespace: str) -> 
     cluster.kubectl("delete", "pod", "gone", "-n", namespace)
     assert not Path(f"/proc/{pid}").exists()
     assert time.monotonic() - began < 30
+
+
+def test_a_load_balancer_is_every_node_on_the_services_own_port(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(deployment("web"), service("web", type="LoadBalancer"), namespace=namespace)
+    cluster.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=60s")
+    found = eventually(
+        lambda: cluster.get("service", "web", "-n", namespace)["status"]["loadBalancer"]["ingress"], "an address"
+    )
+    port = cluster.get("service", "web", "-n", namespace)["spec"]["ports"][0]["port"]
+    assert len(found) == 3
+    for each in found:
+        eventually(lambda address=each["ip"]: curl(f"{address}:{port}").startswith("web-"), "every node answers")
+
+
+def test_endpoints_written_by_hand_are_served(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(deployment("web"), namespace=namespace)
+    cluster.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=60s")
+    (server,) = cluster.get("pods", "-n", namespace)["items"]
+    by_hand = service("by-hand")
+    del by_hand["spec"]["selector"]
+    subset = {"addresses": [{"ip": server["status"]["podIP"]}], "ports": [{"port": 8080}]}
+    endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "by-hand"}, "subsets": [subset]}
+    cluster.apply(by_hand, endpoints, namespace=namespace)
+    address = cluster.get("service", "by-hand", "-n", namespace)["spec"]["clusterIP"]
+    eventually(lambda: curl(address) == server["metadata"]["name"], "the address written by hand answers")

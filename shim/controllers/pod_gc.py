@@ -1,10 +1,11 @@
-"""Which pods has everybody forgotten? Those of nodes that are gone, and finished ones beyond a number."""
+"""Which pods has everybody forgotten? Those of nodes that are gone or out of service, and too many finished ones."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 
+from shim.api import conditions
 from shim.api.meta import Object, key_of, now
 from shim.api.status import ApiError
 from shim.client import resource as r
@@ -17,6 +18,7 @@ QUARANTINE = 40.0  # a node that registers anew within this time keeps its pods
 FINISHED_KEPT = 12_500  # upstream's --terminated-pod-gc-threshold
 FINISHED = ("Succeeded", "Failed")
 ALL = "all pods"
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 
 class PodGcController(Controller):
@@ -39,9 +41,12 @@ class PodGcController(Controller):
         self.queue.add_after(key, SWEEP)
         pods = self.pods.list()
         gone = await self.gone_nodes({pod["spec"].get("nodeName") or "" for pod in pods} - {""})
+        out = {key_of(node) for node in self.nodes.list() if is_out_of_service(node)}
         for pod in pods:
             node = pod["spec"].get("nodeName")
-            if node in gone:
+            if node in out and pod["metadata"].get("deletionTimestamp"):
+                await self.remove(pod, "its node is out of service")
+            elif node in gone:
                 await self.remove(pod, "its node is gone", disrupted=True)
             elif not node and pod["metadata"].get("deletionTimestamp"):
                 await self.remove(pod, "no node will ever stop it")
@@ -90,6 +95,12 @@ class PodGcController(Controller):
         except ApiError as error:
             if error.code not in (404, 409):  # gone, or another one of that name
                 log.warning("pod %s not removed: %s", key_of(pod), error)
+
+
+def is_out_of_service(node: Object) -> bool:
+    """Whether somebody vouches that nothing runs on the node any more, and it does not say otherwise itself."""
+    marked = any(taint["key"] == OUT_OF_SERVICE for taint in node["spec"].get("taints") or ())
+    return marked and not conditions.is_true(node, "Ready")
 
 
 def surplus(pods: list[Object], kept: int) -> list[Object]:

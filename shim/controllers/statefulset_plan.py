@@ -1,7 +1,7 @@
 """What does a StatefulSet do next, and what is its status? Pure.
 
 OrderedReady: one pod at a time, each only when all before it are available. Parallel: all at once. Updates replace pods
-from the highest ordinal down, one at a time, down to the partition.
+from the highest ordinal down, one at a time or as many as ``maxUnavailable`` allows, down to the partition.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shim.api.meta import Object
+from shim.controllers.deployment_rollout import scaled
 from shim.controllers.pod_readiness import is_available, is_deleted, is_finished, is_ready, phase
 from shim.controllers.statefulset_identity import (
     identity_matches,
@@ -119,8 +120,12 @@ def plan_update(stateful_set: Object, found: Pods, update: Object, minimum: int,
     strategy = stateful_set["spec"].get("updateStrategy") or {}
     if strategy.get("type") == "OnDelete":
         return []
-    partition = int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
+    rolling = strategy.get("rollingUpdate") or {}
+    partition = int(rolling.get("partition") or 0)
     numbers = list(ordinals(stateful_set))
+    if rolling.get("maxUnavailable") is not None:
+        away = max(1, scaled(rolling["maxUnavailable"], len(numbers), up=False))
+        return _update_several(found, numbers, partition, update, away, minimum, at)
     for number in reversed(numbers[partition:]):
         pod = found.replicas.get(number)
         if pod is None:
@@ -130,6 +135,20 @@ def plan_update(stateful_set: Object, found: Pods, update: Object, minimum: int,
         if is_deleted(pod) or not is_available(pod, minimum, at):
             return []
     return []
+
+
+def _update_several(
+    found: Pods, numbers: list[int], partition: int, update: Object, away: int, minimum: int, at: datetime.datetime
+) -> list[Action]:
+    """Replace the highest pods of an old revision; no more than ``away`` are unavailable together, for any reason."""
+    pods = [found.replicas.get(number) for number in numbers]
+    away -= sum(pod is None or is_deleted(pod) or not is_available(pod, minimum, at) for pod in pods)
+    old = [
+        pod
+        for pod in reversed(pods[partition:])
+        if pod is not None and revision_of(pod) != update["metadata"]["name"] and not is_deleted(pod)
+    ]
+    return [Action("delete", pod, for_update=True) for pod in old[: max(0, away)]]
 
 
 def plan_status(

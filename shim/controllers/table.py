@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shim.client import Client
+from shim.controllers.cluster_roles import ClusterRoleAggregation
 from shim.controllers.disruption import DisruptionController
 from shim.controllers.ephemeral_volume import EphemeralVolumeController
 from shim.controllers.garbage_collector import GarbageCollector
+from shim.controllers.load_balancer import LoadBalancerController
 from shim.controllers.local_path import LocalPathProvisioner
 from shim.controllers.loop import Controller, run_controllers
 from shim.controllers.namespace import NamespaceController
@@ -33,6 +35,8 @@ CLUSTER: list[type[Controller]] = [
     NamespaceController,
     GarbageCollector,
     DisruptionController,
+    ClusterRoleAggregation,
+    LoadBalancerController,
     VolumeBinder,
     LocalPathProvisioner,
     EphemeralVolumeController,

@@ -7,6 +7,7 @@ from shim.controllers.daemonset import DaemonSetController
 from shim.controllers.deployment import DeploymentController
 from shim.controllers.endpoints import EndpointsController
 from shim.controllers.endpointslice import EndpointSliceController
+from shim.controllers.endpointslice_mirroring import EndpointSliceMirroring
 from shim.controllers.job import JobController
 from shim.controllers.job_ttl import JobTtlController
 from shim.controllers.loop import Controller
@@ -20,6 +21,7 @@ WORKLOADS: list[type[Controller]] = [
     ReplicationControllerController,
     EndpointSliceController,
     EndpointsController,
+    EndpointSliceMirroring,
     DaemonSetController,
     StatefulSetController,
     JobController,

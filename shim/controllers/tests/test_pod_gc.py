@@ -1,7 +1,7 @@
 from shim.client import resource as r
 from shim.controllers import pod_gc
-from shim.controllers.pod_gc import PodGcController, surplus
-from shim.controllers.tests.cluster import cluster
+from shim.controllers.pod_gc import OUT_OF_SERVICE, PodGcController, surplus
+from shim.controllers.tests.cluster import cluster, ready_condition
 
 FINALIZER = "example.com/watched"
 
@@ -45,3 +45,19 @@ async def test_a_node_that_went_a_moment_ago_may_come_back(tmp_path):
         collector = PodGcController(pod_gc.Context(c.client, None))  # type: ignore[arg-type]
         assert await collector.gone_nodes({"never-was"}) == set()
         assert "never-was" in collector.missing
+
+
+async def test_pods_that_end_on_a_node_out_of_service_are_removed_at_once(tmp_path):
+    async with cluster(tmp_path) as c:
+        await c.add_node("dead")
+        for name in ("ending", "stays"):
+            await c.add_pod(name, nodeName="dead")
+        await c.client.delete(r.PODS, "ending", "default", grace_period=600)
+        await c.client.patch(
+            r.NODES, "dead", {"status": {"conditions": [ready_condition("Unknown")]}}, subresource="status"
+        )
+        taint = {"key": OUT_OF_SERVICE, "value": "nodeshutdown", "effect": "NoExecute"}
+        await c.client.patch(r.NODES, "dead", {"spec": {"taints": [taint]}})
+        await c.control(PodGcController)
+        await c.until(r.PODS, "ending", lambda found: found is None)
+        assert await c.client.get(r.PODS, "stays", "default")

@@ -157,3 +157,14 @@ def test_claims_go_with_what_the_policy_says() -> None:
     assert claim_owners(claim, stateful_set(), wearer, in_range=False) == []
     assert claim_owners(claim, wanted, wearer, in_range=True) == owned(wanted)
     assert claim_owners(claim, wanted, wearer, in_range=False) == owned(wearer)
+
+
+def test_max_unavailable_lets_several_go_but_counts_those_that_are_away() -> None:
+    several = stateful_set(4, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}})
+    old = [member(number, OLD) for number in range(4)]
+    assert actions(old, several, OLD) == [("delete", "w-3"), ("delete", "w-2")]
+    old[0] = member(0, OLD, deleted=True)
+    several["spec"]["podManagementPolicy"] = "Parallel"
+    assert actions(old, several, OLD) == [("delete", "w-3")]
+    half = stateful_set(4, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}})
+    assert actions([member(number, OLD) for number in range(4)], half, OLD) == [("delete", "w-3")]
