@@ -71,6 +71,12 @@ class Strategy:
     trusts_metadata = False
     """Whether an update of the metadata may be wrong although the kind's own rules found nothing."""
 
+    records_creator = False
+    """Whether an object says who created it: then :meth:`record_creator` is asked."""
+
+    def record_creator(self, obj: Object, user: Object) -> None:
+        """Write ``user`` (UserInfo of authentication.k8s.io) into a new object, whatever the client wrote there."""
+
     def default(self, obj: Object) -> None:
         """Fill in what upstream's defaulting functions fill in."""
 
@@ -164,9 +170,25 @@ class Strategy:
         """Mark an object that is deleted in steps of its own kind; False where the usual ones do."""
         return False
 
+    def side(self, subresource: str) -> Strategy:
+        """What holds for updates through a subresource with rules of its own, where the kind has such."""
+        return self
+
     def grace_period(self, obj: Object, requested: int | None) -> int:
         """Seconds an object lives on with a deletionTimestamp; 0 deletes at once. Pods override this."""
         return 0
+
+
+def keep_all_but_spec(new: Object, old: Object) -> None:
+    """Make ``new`` what is stored, but for its spec and what the server itself has put into its metadata."""
+    spec, found = new.get("spec"), new["metadata"]
+    kept = {**old["metadata"], "resourceVersion": found.get("resourceVersion")}
+    kept.pop("managedFields", None)
+    if managed := found.get("managedFields"):
+        kept["managedFields"] = managed
+    new.clear()
+    new.update(old)
+    new["metadata"], new["spec"] = kept, spec
 
 
 class WithStatus(Strategy):

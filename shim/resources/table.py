@@ -6,6 +6,7 @@ To add a kind, add a row; what makes it special (defaults, validation, printed c
 from __future__ import annotations
 
 from shim.resources import extensions, networking, rbac, scheduling, storage
+from shim.resources.certificates import CertificateRequestStrategy
 from shim.resources.columns import control, network
 from shim.resources.columns import core as core_columns
 from shim.resources.columns import storage as storage_columns
@@ -51,7 +52,7 @@ _CERTIFICATES = served(
         "certificatesigningrequests",
         "CertificateSigningRequest",
         columns=control.CERTIFICATE_REQUESTS,
-        strategy=UncountedWithStatus(),
+        strategy=CertificateRequestStrategy(),
         short=("csr",),
         subresources=("approval", "status"),
     ),

@@ -33,9 +33,13 @@ def pair_complaint(encoded_certificate: str, encoded_key: str) -> str:
     return _mismatch(public, key)
 
 
-def _blocks(encoded: str) -> list[tuple[str, bytes]]:
-    text = base64.b64decode(encoded)
+def pem_blocks(text: bytes) -> list[tuple[str, bytes]]:
+    """Each block of PEM in a text: what it says it is, and the block."""
     return [(match[1].decode(), match[0]) for match in _BLOCK.finditer(text)]
+
+
+def _blocks(encoded: str) -> list[tuple[str, bytes]]:
+    return pem_blocks(base64.b64decode(encoded))
 
 
 def _missing(what: str, kinds: list[str]) -> str:

@@ -33,13 +33,19 @@ class Body:
     data: bytes
     media: str
 
-    def decode(self, call: Call, kind: str, api_version: str, options: WriteOptions) -> Object:
-        """The object this body is, which must be of this kind. Raises 400."""
+    def decode(
+        self, call: Call, kind: str, api_version: str, options: WriteOptions, older: tuple[str, ...] = ()
+    ) -> Object:
+        """The object this body is, which must be of this kind; it may say one of the ``older`` versions, which had
+        the same fields. Raises 400.
+        """
         schema = call.parts.schema
         try:
             given = media.decode(self.media, self.data, schema)
         except media.MediaError as error:
             raise _unrecognized(kind, error, self.data) from error
+        if given.get("apiVersion") in older:
+            given["apiVersion"] = api_version
         _check_kind(given, kind, api_version)
         version = split_api_version(api_version)[1]
         what = f'{kind} in version "{version}" cannot be handled as a {kind}'

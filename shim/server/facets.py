@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from shim.api import selectors
 from shim.api.meta import Object
-from shim.api.status import FieldError, invalid
+from shim.api.status import FieldError, conflict, invalid
 from shim.resources.strategy import Resource, ScalePaths, Strategy
-from shim.server.registry import Prepare, Validate
+from shim.server.registry import Prepare, Validate, check_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,54 +40,11 @@ def _full_rules(strategy: Strategy) -> Validate:
     return strategy.validate_update
 
 
-def _no_rules(strategy: Strategy) -> Validate:
-    return lambda new, old: []
-
-
-def _only_metadata_and(*path: str) -> Callable[[Strategy], Prepare]:
-    """Of what was written only one field counts, given by its path; metadata stays but for what is checked."""
-
-    def keep(new: Object, old: Object) -> None:
-        found: object = new
-        for name in path:
-            found = found.get(name) if isinstance(found, dict) else None
-        _reset(new, old)
-        parent = new
-        for name in path[:-1]:
-            parent[name] = dict(parent.get(name) or {})
-            parent = parent[name]
-        if found is None:
-            parent.pop(path[-1], None)
-        else:
-            parent[path[-1]] = found
-
-    return lambda strategy: keep
-
-
-def _reset(new: Object, old: Object) -> None:
-    """Make ``new`` what is stored, but for what the server itself has put into its metadata."""
-    metadata = {**old["metadata"], "resourceVersion": new["metadata"].get("resourceVersion")}
-    metadata.pop("managedFields", None)
-    if managed := new["metadata"].get("managedFields"):
-        metadata["managedFields"] = managed
-    new.clear()
-    new.update(old)
-    new["metadata"] = metadata
-
-
-def _keep_resize(new: Object, old: Object) -> None:
-    """Resources and resize policies of containers may change, and nothing else."""
-    wanted = {container["name"]: container for container in (new.get("spec") or {}).get("containers") or ()}
-    containers = []
-    for container in old["spec"]["containers"]:
-        asked = wanted.get(container["name"], container)
-        changed = dict(container)
-        for name in ("resources", "resizePolicy"):
-            if name in asked:
-                changed[name] = asked[name]
-        containers.append(changed)
-    _reset(new, old)
-    new["spec"] = {**old["spec"], "containers": containers}
+def _own(name: str) -> Facet:
+    """A subresource for which the kind has rules of its own."""
+    return Facet(
+        lambda strategy: strategy.side(name).prepare_for_update, lambda strategy: strategy.side(name).validate_update
+    )
 
 
 def _keep_status(new: Object, old: Object) -> None:
@@ -95,14 +52,6 @@ def _keep_status(new: Object, old: Object) -> None:
         new["status"] = old["status"]
     else:
         new.pop("status", None)
-
-
-def _approve(new: Object, old: Object) -> None:
-    """Approving adds conditions; the certificate is for the signer to set."""
-    conditions = (new.get("status") or {}).get("conditions")
-    _only_metadata_and("status", "conditions")(Strategy())(new, old)
-    if conditions:
-        new.setdefault("status", {})["conditions"] = conditions
 
 
 def _show_scale(resource: Resource, obj: Object) -> Object:
@@ -135,6 +84,11 @@ def _scale_of(obj: Object, replicas: int, status: Object) -> Object:
 
 
 def _take_scale(resource: Resource, scale: Object, obj: Object) -> None:
+    given, metadata = scale.get("metadata") or {}, obj["metadata"]
+    check_name(metadata["name"], given.get("name") or metadata["name"])
+    if given.get("uid") and given["uid"] != metadata["uid"]:
+        why = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {metadata['uid']}"
+        raise conflict(resource.group, f"{resource.name}/scale", metadata["name"], why)
     replicas = (scale.get("spec") or {}).get("replicas") or 0
     if replicas < 0:
         text = f"Invalid value: {replicas}: must be greater than or equal to 0"
@@ -145,7 +99,7 @@ def _take_scale(resource: Resource, scale: Object, obj: Object) -> None:
     for step in above:
         holder = holder.setdefault(step, {})
     holder[name] = replicas
-    if revision := (scale.get("metadata") or {}).get("resourceVersion"):
+    if revision := given.get("resourceVersion"):
         obj["metadata"]["resourceVersion"] = revision
 
 
@@ -161,9 +115,9 @@ def _selector_text(selector: Object | None) -> str:
 FACETS: dict[str, Facet] = {
     "status": Facet(lambda strategy: strategy.prepare_for_status_update, _status_rules),
     "scale": Facet(lambda strategy: strategy.prepare_for_update, _full_rules, _show_scale, _take_scale),
-    "ephemeralcontainers": Facet(_only_metadata_and("spec", "ephemeralContainers"), _no_rules),
-    "resize": Facet(_keep(_keep_resize), _no_rules),
+    "ephemeralcontainers": _own("ephemeralcontainers"),
+    "resize": _own("resize"),
     "finalize": Facet(_keep(_keep_status), lambda strategy: strategy.validate_finalize),
-    "approval": Facet(_keep(_approve), _no_rules),
+    "approval": _own("approval"),
 }
 """By subresource name."""

@@ -108,6 +108,8 @@ class Registry:
                 metadata["name"] = prefix[: NAME_LIMIT - _SUFFIX_LENGTH] + _suffix()
             if not attempt:
                 strategy.prepare_for_create(obj)
+                if strategy.records_creator:
+                    strategy.record_creator(obj, write.user.info())
                 if strategy.counts_generation:
                     metadata["generation"] = 1
                 self._accept(write, strategy.validate(obj))

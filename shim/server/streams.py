@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
 from shim.api.meta import Object
-from shim.api.status import ApiError, bad_request, not_found
-from shim.server.backends import Backend, ask, dial_error, node_backend, refused, tunnel
+from shim.api.status import ApiError, FieldError, bad_request, invalid, not_found
+from shim.server.backends import Backend, any_tls, ask, dial_error, node_backend, refused, tunnel
+from shim.server.options import boolean, integer
 from shim.server.parts import Call
 
 PASSED_ON = ("upgrade", "connection", "x-stream-protocol-version", "user-agent")  # and all of Sec-WebSocket-*
-LOG_QUERY = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream")
+LOG_STREAMS = ("All", "Stderr", "Stdout")
 
 
 def _pod(call: Call) -> Object:
@@ -26,21 +29,18 @@ def _pod(call: Call) -> Object:
 def container_of(pod: Object, asked: str) -> str:
     """The container meant: the asked one if the pod has it, or its only one. Raises 400 as upstream."""
     spec, name = pod["spec"], pod["metadata"]["name"]
-    normal = [each["name"] for each in spec.get("containers") or ()]
-    initial = [each["name"] for each in spec.get("initContainers") or ()]
-    temporary = [each["name"] for each in spec.get("ephemeralContainers") or ()]
+    every = [
+        str(each["name"])
+        for kind in ("initContainers", "containers", "ephemeralContainers")
+        for each in spec.get(kind) or ()
+    ]
     if asked:
-        if asked not in (*normal, *initial, *temporary):
+        if asked not in every:
             raise bad_request(f"container {asked} is not valid for pod {name}")
         return asked
-    if len(normal) == 1 and not temporary:
-        return str(normal[0])
-    text = f"a container name must be specified for pod {name}, choose one of: [{' '.join(normal)}]"
-    if initial:
-        text += f" or one of the init containers: [{' '.join(initial)}]"
-    if temporary:
-        text += f" or one of the ephemeral containers: [{' '.join(temporary)}]"
-    raise bad_request(text)
+    if len(spec["containers"]) == 1:
+        return str(spec["containers"][0]["name"])
+    raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{' '.join(every)}]")
 
 
 def _node(call: Call, pod: Object) -> Backend:
@@ -53,14 +53,15 @@ def _node(call: Call, pod: Object) -> Backend:
 
 async def read_log(call: Call) -> web.StreamResponse:
     """GET pods/log."""
+    query = log_options(call)
     pod = _pod(call)
-    asked = call.value("container") or _default_container(pod)
-    container = container_of(pod, asked)
-    query = {name: call.value(name) for name in LOG_QUERY if call.value(name)}
+    container = container_of(pod, call.value("container"))
     if not pod["spec"].get("nodeName"):
         return web.Response(body=b"", content_type="text/plain")  # not scheduled: nothing was said yet
     path = f"/containerLogs/{_place(pod)}/{container}?{urlencode(query)}"
     backend = _node(call, pod)
+    if boolean(call.query, "insecureSkipTLSVerifyBackend"):
+        backend = replace(backend, tls=any_tls())
     try:
         answer = await ask(backend, "GET", path)
     except OSError as error:
@@ -78,18 +79,46 @@ async def read_log(call: Call) -> web.StreamResponse:
     return response
 
 
-def _default_container(pod: Object) -> str:
-    return str((pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container") or "")
+def log_options(call: Call) -> dict[str, str]:
+    """What a client wants of a log, as the node is asked for it. Raises 400 and 422 as upstream for PodLogOptions."""
+    query = call.query
+    numbers = {name: integer(query, name) for name in ("sinceSeconds", "tailLines", "limitBytes")}
+    causes = []
+    for name, least, text in (
+        ("tailLines", 0, "must be greater than or equal to 0"),
+        ("limitBytes", 1, "must be greater than 0"),
+    ):
+        value = numbers[name]
+        if value is not None and value < least:
+            causes.append(FieldError("FieldValueInvalid", name, f"Invalid value: {value}: {text}"))
+    since, moment = numbers["sinceSeconds"], call.value("sinceTime")
+    if since is not None and moment:
+        causes.append(_forbidden("at most one of `sinceTime` or `sinceSeconds` may be specified"))
+    elif since is not None and since < 1:
+        text = f"Invalid value: {since}: must be greater than 0"
+        causes.append(FieldError("FieldValueInvalid", "sinceSeconds", text))
+    stream = call.value("stream") or LOG_STREAMS[0]
+    if stream not in LOG_STREAMS:
+        text = f'Unsupported value: "{stream}": supported values: {", ".join(map(json.dumps, LOG_STREAMS))}'
+        causes.append(FieldError("FieldValueNotSupported", "stream", text))
+    if stream != LOG_STREAMS[0] and numbers["tailLines"] is not None:
+        causes.append(_forbidden("`tailLines` and specific `stream` are mutually exclusive for now"))
+    if causes:
+        raise invalid("", "PodLogOptions", call.info.name, causes)
+    asked = {name: "true" for name in ("follow", "previous", "timestamps") if boolean(query, name)}
+    asked |= {name: str(value) for name, value in numbers.items() if value is not None}
+    return asked | ({"sinceTime": moment} if moment else {}) | {"stream": stream}
+
+
+def _forbidden(text: str) -> FieldError:
+    return FieldError("FieldValueForbidden", "", f"Forbidden: {text}")
 
 
 def _stream(verb: str) -> Callable[[Call], Awaitable[web.StreamResponse]]:
     async def handler(call: Call) -> web.StreamResponse:
         _need_upgrade(call)
         pod = _pod(call)
-        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-            state = pod["status"]["phase"]
-            raise bad_request(f"cannot {verb} into a container in a completed pod; current phase is {state}")
-        container = container_of(pod, call.value("container") or _default_container(pod))
+        container = container_of(pod, call.value("container"))
         names = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
         query = [(kubelet, "1") for name, kubelet in names.items() if call.value(name).lower() in ("1", "true")]
         if not any(name != "tty" for name, _ in query):

@@ -8,8 +8,9 @@ from shim.api import names
 from shim.api.meta import Object
 from shim.api.qos import qos_class
 from shim.api.status import FieldError
-from shim.resources.pods import defaults, update, validation, warnings
-from shim.resources.strategy import Strategy
+from shim.resources import metadata
+from shim.resources.pods import defaults, resize, update, validation, warnings
+from shim.resources.strategy import Strategy, keep_all_but_spec
 
 
 class PodStrategy(Strategy):
@@ -84,17 +85,19 @@ class PodStrategy(Strategy):
         seconds = requested if requested is not None else spec.get("terminationGracePeriodSeconds") or 0
         return 1 if seconds < 0 else int(seconds)
 
+    def side(self, subresource: str) -> Strategy:
+        return _SIDES.get(subresource, self)
+
 
 class EphemeralContainers(PodStrategy):
     """The subresource that adds ephemeral containers, and nothing else."""
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
         added = (new.get("spec") or {}).get("ephemeralContainers") or []
-        new["status"] = old.get("status") or {}
+        keep_all_but_spec(new, old)
         new["spec"] = {**old["spec"], "ephemeralContainers": added}
         if not added:
             del new["spec"]["ephemeralContainers"]
-        new["metadata"] = {**old["metadata"], "resourceVersion": new["metadata"].get("resourceVersion", "")}
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
         return update.ephemeral_containers(new, old)
@@ -104,26 +107,12 @@ class Resize(PodStrategy):
     """The subresource that changes the resources of running containers, and nothing else."""
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
-        wanted = new.get("spec") or {}
-        spec = dict(old["spec"])
-        for field in ("containers", "initContainers"):
-            if field not in spec:
-                continue
-            changes = {each.get("name"): each for each in wanted.get(field) or ()}
-            spec[field] = [
-                {
-                    **each,
-                    **{key: changes[each["name"]][key] for key in ("resources", "resizePolicy") if key in change},
-                }
-                if (change := changes.get(each["name"]))
-                else each
-                for each in spec[field]
-            ]
-        if "resources" in wanted:
-            spec["resources"] = wanted["resources"]
+        spec = resize.wanted(new, old)
+        keep_all_but_spec(new, old)
         new["spec"] = spec
-        new["status"] = old.get("status") or {}
-        new["metadata"] = {**old["metadata"], "resourceVersion": new["metadata"].get("resourceVersion", "")}
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
-        return update.resize(new, old)
+        return metadata.validate_update(new, old) + validation.running_pod(new) + resize.rules(new, old)
+
+
+_SIDES: Mapping[str, Strategy] = {"ephemeralcontainers": EphemeralContainers(), "resize": Resize()}

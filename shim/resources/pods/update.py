@@ -8,7 +8,7 @@ from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources import metadata
 from shim.resources.causes import forbidden, invalid, required
-from shim.resources.pods import amounts, containers, scheduling, volumes
+from shim.resources.pods import containers, scheduling, volumes
 
 _FORBIDDEN = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -123,14 +123,4 @@ def ephemeral_containers(new: Object, old: Object) -> list[FieldError]:
         elif now[name] != container:
             text = f'existing ephemeral containers "{name}" may not be changed\n'
             causes.append(forbidden(at, text))
-    return causes
-
-
-def resize(new: Object, old: Object) -> list[FieldError]:
-    """The subresource: amounts may change so that the pod's class of service does not."""
-    causes = metadata.validate_update(new, old)
-    for field in ("containers", "initContainers"):
-        for index, container in enumerate(new["spec"].get(field) or ()):
-            if container.get("resources"):
-                causes += amounts.validate(f"spec.{field}[{index}].resources", container["resources"])
     return causes

@@ -18,6 +18,17 @@ _MAX_INT32 = 2**31 - 1
 def pod(obj: Object) -> list[FieldError]:
     """A new pod, but for its metadata."""
     spec = obj["spec"]
+    causes = running_pod(obj)
+    if spec.get("ephemeralContainers"):
+        causes.append(forbidden("spec.ephemeralContainers", "cannot be set on create"))
+    if spec.get("nodeName") and spec.get("schedulingGates"):
+        causes.append(forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared"))
+    return causes
+
+
+def running_pod(obj: Object) -> list[FieldError]:
+    """A pod that may have been given ephemeral containers and a node since it was made, but for its metadata."""
+    spec = obj["spec"]
     causes = pod_spec("spec", spec)
     for field in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(field) or ()):
@@ -25,10 +36,6 @@ def pod(obj: Object) -> list[FieldError]:
             if image != image.strip():
                 text = "must not have leading or trailing whitespace"
                 causes.append(invalid(f"spec.{field}[{index}].image", image, text))
-    if spec.get("ephemeralContainers"):
-        causes.append(forbidden("spec.ephemeralContainers", "cannot be set on create"))
-    if spec.get("nodeName") and spec.get("schedulingGates"):
-        causes.append(forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared"))
     return causes
 
 

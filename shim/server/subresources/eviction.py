@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import orjson
 from aiohttp import web
 
 from shim.api import conditions, selectors
 from shim.api.meta import Object, now
-from shim.api.status import ApiError, bad_request, forbidden, not_found, too_many_requests
+from shim.api.status import (
+    ApiError,
+    FieldError,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid,
+    not_found,
+    too_many_requests,
+)
 from shim.resources.strategy import Resource
 from shim.server import errors
 from shim.server.bodies import read_body
@@ -17,6 +28,7 @@ from shim.server.registry import Write
 from shim.server.responses import respond
 from shim.server.subresources.pod_conditions import set_pod_condition
 
+TRIES = 20  # of an eviction that others come in between of
 MOST_DISRUPTED = 2000  # evictions the disruption controller may be behind
 _VIOLATES = "Cannot evict pod as it would violate the pod's disruption budget."
 
@@ -25,34 +37,93 @@ async def evict(call: Call) -> web.Response:
     """POST .../pods/NAME/eviction."""
     options = WriteOptions.of(call.query, "CreateOptions")
     body = await read_body(call)
-    eviction = body.decode(call, "Eviction", "policy/v1", options)
-    name = call.info.name
-    if eviction["metadata"].get("name") != name:
+    eviction = body.decode(call, "Eviction", "policy/v1", options, older=("policy/v1beta1",))
+    if eviction["metadata"].get("name") != call.info.name:
         raise bad_request("name in URL does not match name in Eviction object")
-    deletion = DeleteOptions.of(call.query, eviction.get("deleteOptions") or {})
-    deletion.dry_run = deletion.dry_run or options.dry_run
+    deletion = _deletion(call, eviction.get("deleteOptions") or {}, options)
+    for tries_left in reversed(range(TRIES)):
+        try:
+            return await _evict(call, replace(deletion))
+        except ApiError as error:
+            if error.reason != "Conflict" or deletion.revision or deletion.uid or not tries_left:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+async def _evict(call: Call, deletion: DeleteOptions) -> web.Response:
+    """One try. Raises 409 when the pod changes meanwhile in a way that may matter."""
+    name = call.info.name
     entry = call.parts.cache.get(call.key)
     if entry is None:
         raise not_found("", "pods", name)
     pod = entry.decode()
-    if not _is_disrupted_already(pod):
+    revision = pod["metadata"]["resourceVersion"]
+    unguarded = ""  # the budget that does not count this pod, because it is not ready: it must stay so
+    if _is_disrupted_already(pod):
+        if _may_become_healthy(pod):
+            deletion.revision = deletion.revision or revision
+    else:
         budgets = _budgets_of(call, pod)
-        if len(budgets) > 1:
-            text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
-            raise ApiError(500, "", text)
+        if len(budgets) > 1:  # a failure in a successful answer, as upstream
+            return respond(orjson.dumps(_TWO_BUDGETS), 201)
         for budget in budgets:
-            await _spend(call, budget, pod, deletion.dry_run)
+            if _counts(budget, pod):
+                await _spend(call, budget["metadata"]["name"], pod, deletion.dry_run)
+            elif not deletion.revision:
+                deletion.revision, unguarded = revision, budget["metadata"]["name"]
     write = Write(call.resource, call.info.namespace, name, call.user, "eviction")
-    if not deletion.dry_run:
-        await _tell(call, write, deletion)
-    await call.parts.removal.delete(write, deletion)
+    try:
+        if not deletion.dry_run:
+            await _tell(call, write, deletion)
+        await call.parts.removal.delete(write, deletion)
+    except ApiError as error:
+        if unguarded and error.reason == "Conflict":
+            raise _still_processed(unguarded) from None  # it may be ready now: ask again
+        raise
     return respond(orjson.dumps(errors.success(code=201)), 201, warnings=call.warnings)
+
+
+_TWO_BUDGETS: Object = {
+    "kind": "Status",
+    "apiVersion": "v1",
+    "metadata": {},
+    "status": "Failure",
+    "message": "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+    "code": 500,
+}
+
+
+def _deletion(call: Call, asked: Object, options: WriteOptions) -> DeleteOptions:
+    """How the pod is to be deleted; a dry run may be asked for in the query and in the body."""
+    if asked.get("ignoreStoreReadErrorWithClusterBreakingPotential"):
+        field = "deleteOptions.ignoreStoreReadErrorWithClusterBreakingPotential"
+        text = "Invalid value: true: can not be set for pod eviction, try after removing the option"
+        raise invalid("policy", "Eviction", call.info.name, [FieldError("FieldValueInvalid", field, text)])
+    deletion = DeleteOptions.of({}, asked)
+    deletion.dry_run = deletion.dry_run or options.dry_run
+    return deletion
 
 
 def _is_disrupted_already(pod: Object) -> bool:
     """Pods that serve nobody may always go."""
     phase = (pod.get("status") or {}).get("phase")
     return phase in ("Succeeded", "Failed", "Pending") or bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def _may_become_healthy(pod: Object) -> bool:
+    """Of a pod that may go as it is, whether that may have changed by the time it goes."""
+    return (pod.get("status") or {}).get("phase") == "Pending" and not pod["metadata"].get("deletionTimestamp")
+
+
+def _counts(budget: Object, pod: Object) -> bool:
+    """Whether the pod is one of the healthy ones its budget guards, or its budget has none to spare."""
+    if conditions.is_true(pod, "Ready"):
+        return True
+    if (budget.get("spec") or {}).get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
+        return False
+    status = budget.get("status") or {}
+    healthy, desired = status.get("currentHealthy", 0), status.get("desiredHealthy", 0)
+    return bool(healthy < desired or desired <= 0)
 
 
 def _resource(call: Call) -> Resource:
@@ -75,19 +146,21 @@ def _budgets_of(call: Call, pod: Object) -> list[Object]:
     return found
 
 
-async def _spend(call: Call, budget: Object, pod: Object, dry_run: bool) -> None:
+async def _spend(call: Call, name: str, pod: Object, dry_run: bool) -> None:
     """Take one disruption from the budget. Raises 429 when it has none."""
-    status, name = budget.get("status") or {}, budget["metadata"]["name"]
-    healthy, desired = status.get("currentHealthy", 0), status.get("desiredHealthy", 0)
-    if not conditions.is_true(pod, "Ready"):
-        always = (budget.get("spec") or {}).get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
-        if always or (healthy >= desired and desired > 0):
-            return  # it does not count towards the healthy ones
 
     def take(budget: Object) -> Object:
         _check(budget)
         status = budget["status"]
         status["disruptionsAllowed"] -= 1
+        if not status["disruptionsAllowed"]:
+            found = status.setdefault("conditions", [])
+            seen = status.get("observedGeneration")
+            conditions.set_condition(
+                found, "DisruptionAllowed", "False", "InsufficientPods", "", observedGeneration=seen
+            )
+            for each in found:
+                each.setdefault("message", "")  # always there in conditions of this kind
         status.setdefault("disruptedPods", {})[pod["metadata"]["name"]] = now()
         return budget
 
@@ -99,8 +172,7 @@ def _check(budget: Object) -> None:
     metadata, status = budget["metadata"], budget.setdefault("status", {})
     name = metadata["name"]
     if status.get("observedGeneration", 0) < metadata.get("generation", 0):
-        text = f"The disruption budget {name} is still being processed by the server."
-        raise _too_many(text, 10)
+        raise _still_processed(name)
     allowed = status.setdefault("disruptionsAllowed", 0)
     if allowed < 0:
         raise forbidden("policy", "poddisruptionbudget", name, "pdb disruptions allowed is negative")
@@ -122,6 +194,10 @@ def _check(budget: Object) -> None:
     raise _too_many(text, 0)
 
 
+def _still_processed(name: str) -> ApiError:
+    return _too_many(f"The disruption budget {name} is still being processed by the server.", 10)
+
+
 def _too_many(text: str, seconds: int) -> ApiError:
     details: Object = {"causes": [{"reason": "DisruptionBudget", "message": text}]}
     error = too_many_requests(_VIOLATES, seconds, details)
@@ -135,18 +211,19 @@ async def _tell(call: Call, write: Write, deletion: DeleteOptions) -> None:
 
     def mark(pod: Object) -> Object:
         metadata = pod["metadata"]
-        if deletion.uid and deletion.uid != metadata["uid"]:
-            return pod  # the deletion itself refuses
+        for what, asked, found, done in (
+            ("UID", deletion.uid, metadata["uid"], "deleted and then recreated"),
+            ("ResourceVersion", deletion.revision, metadata["resourceVersion"], "modified"),
+        ):
+            if asked and asked != found:
+                why = f"the {what} in the precondition ({asked}) does not match the {what} in record ({found}). "
+                raise conflict("", "Pod", metadata["name"], f"{why}The object might have been {done}")
         set_pod_condition(pod, "DisruptionTarget", "True", "EvictionByEvictionAPI", "Eviction API: evicting")
         return pod
 
     telling = Write(call.resource, write.namespace, write.name, call.user, "status")
-    if deletion.revision:
-        entry = call.parts.cache.get(write.key)
-        if entry is None or str(entry.revision) != deletion.revision:
-            return
     data, _ = await call.parts.registry.update(
         telling, mark, prepare=lambda new, old: None, validate=lambda new, old: []
     )
     if deletion.revision:
-        deletion.revision = orjson.loads(data)["metadata"]["resourceVersion"]
+        deletion.revision = orjson.loads(data)["metadata"]["resourceVersion"]  # it was us who changed it
