@@ -130,6 +130,24 @@ if [ "$want" = dev ]; then
     [ -x $venv/kubectl-1.36/kubectl ] || { say "fetching kubectl 1.36 and Helm 4"; unpack_kubectl e2e/kubectl.lock $venv/kubectl-1.36 kubectl helm; }
     [ -x $venv/kubectl-1.32/kubectl ] || { say "fetching kubectl 1.32, which the tests try as well"; unpack_kubectl e2e/kubectl-old.lock $venv/kubectl-1.32 kubectl; }
 fi
+
+# -- etcd, of which the tests make clusters; unpacked only, because the package would start a server on this machine
+unpack_etcd() (
+    command -v apt-get >/dev/null || fail "etcd is missing and there is no apt-get to fetch it: put one at $PWD/$venv/etcd/etcd"
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    chmod 755 "$work"
+    cd "$work"
+    fetch() { apt-get -o APT::Sandbox::User=root download -qq etcd-server >&2; }
+    fetch || { as_root apt-get update -qq >&2 && fetch; } || fail "etcd could not be fetched"
+    dpkg-deb -x etcd-server_*.deb .
+    mkdir -p "$OLDPWD/$venv/etcd"
+    mv usr/bin/etcd "$OLDPWD/$venv/etcd/etcd"
+)
+if [ "$want" = dev ] && [ ! -x $venv/etcd/etcd ]; then
+    say "fetching etcd"
+    unpack_etcd
+fi
 if ! command -v kubectl >/dev/null 2>&1 && [ ! -x $venv/bin/kubectl ]; then
     say "fetching kubectl, which this machine lacks"
     unpack_kubectl e2e/kubectl.lock $venv/bin kubectl

@@ -38,6 +38,7 @@ from shim.server.tokens import Tokens
 from shim.settings import ApiServerSettings
 from shim.store.cache import Cache
 from shim.store.compaction import Compactor
+from shim.store.contract import Store
 from shim.store.sqlite import open_sqlite
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ async def run(
     if not (settings.data_dir / "pki" / "ca.crt").exists():
         settings = prepare(settings)
     routes = Routes(RESOURCES)
-    store = open_sqlite(settings.data_dir / "store.db")
+    store = await _open_store(settings)
     cache = Cache(store, partial(index, routes))
     await cache.start()
     gc.freeze()  # what was loaded stays: to look through it again and again would stop the loop for long
@@ -112,6 +113,17 @@ async def run(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await cache.close()
+
+
+async def _open_store(settings: ApiServerSettings) -> Store:
+    """The store that the settings name. Raises StoreError."""
+    if not settings.store:
+        return open_sqlite(settings.data_dir / "store.db")
+    from shim.store.etcd import open_etcd  # grpc takes 0.1 s to load, which a server without etcd need not wait for
+    from shim.store.etcd.members import Access
+
+    access = Access.of(settings.store, settings.etcd_cafile, settings.etcd_certfile, settings.etcd_keyfile)
+    return await open_etcd(access)
 
 
 async def _serve(

@@ -110,6 +110,8 @@ class Dispatcher:
     async def _act(self, call: Call) -> web.StreamResponse:
         """What the request asks of a resource."""
         info, resource, subresource = call.info, call.resource, call.subresource
+        if info.verb != "watch" and first(call.query, "resourceVersion") != "0":  # who wants any state need not wait
+            await call.parts.cache.fresh()
         if subresource is None:
             if info.verb == "watch":
                 return await self.watchers.serve(call)

@@ -74,6 +74,8 @@ class Cache:
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._following: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
+        self._question: asyncio.Task[int] | None = None  # to a shared store, under way: how far is it?
+        self._next_question: asyncio.Task[int] | None = None  # waits for that one
 
     async def start(self) -> None:
         """Load everything, then follow the store."""
@@ -243,6 +245,24 @@ class Cache:
             await asyncio.wait_for(waiter, timeout)
         finally:
             self._waiters = [(at, other) for at, other in self._waiters if other is not waiter]
+
+    async def fresh(self) -> None:
+        """Wait until all that anyone's client has been told is done is applied here. Raises TimeoutError, StoreError.
+
+        Costs nothing with a store of one's own. With a shared one it is a question to the store, which all who come
+        while one is under way share: its answer may be older than they are.
+        """
+        if not self._store.shared:
+            return
+        if self._next_question is None:
+            self._next_question = asyncio.create_task(self._ask(self._question), name="latest revision")
+        await self.wait(await asyncio.shield(self._next_question))
+
+    async def _ask(self, before: asyncio.Task[int] | None) -> int:
+        if before is not None:
+            await asyncio.wait({before})
+        self._question, self._next_question = self._next_question, None
+        return await self._store.latest()
 
     # --- following ----------------------------------------------------------------------------------------------------
 

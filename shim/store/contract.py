@@ -2,7 +2,8 @@
 
 A store is a sorted map from key to bytes with one counter, as etcd's (https://etcd.io/docs/v3.5/learning/data_model/):
 
-- Every successful write adds one to the revision; revisions never repeat and never run backwards.
+- Every successful write adds one to the revision; revisions never repeat and never run backwards. Keys that are
+  written together may share one: etcd's do.
 - A write is acknowledged (its coroutine returns) only when it is durable.
 - A watcher sees each change after its start once, in the order of revisions.
 - An empty store is at revision 1: clients take a resourceVersion of "0" to mean "any".
@@ -77,6 +78,9 @@ class Page:
 class Store(Protocol):
     """The contract; ``shim/store/tests/contract_suite.py`` is its meaning in tests."""
 
+    shared: bool
+    """Whether others write to it too, so that what they have written may not have been handed out here yet."""
+
     @property
     def compacted(self) -> int:
         """The oldest revision that can be read; 0 when nothing was compacted yet."""
@@ -85,10 +89,13 @@ class Store(Protocol):
         """Write; return the new revision. ``expected`` 0: create only; None: whatever is there. Raises Conflict."""
 
     async def put_all(self, puts: Sequence[Put]) -> int:
-        """Write several keys, one after the other, all or none; return the last revision. Raises Conflict."""
+        """Write several keys, all or none; return the last one's revision. Raises Conflict."""
 
     async def delete(self, key: str, *, expected: int | None = None) -> int:
         """Delete; return the revision of the deletion. Raises Conflict (found 0 when the key is absent)."""
+
+    async def latest(self) -> int:
+        """The revision of the newest acknowledged write, by anyone."""
 
     async def range(self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0) -> Page:
         """Records under a prefix in key order, past ``after``, as of ``revision`` (0: now). Raises Compacted."""

@@ -119,6 +119,11 @@ class SQLiteStore:
         self._reader = _connect(path)
         self._closed = False
 
+    shared = False
+
+    async def latest(self) -> int:
+        return self._committed
+
     @property
     def revision(self) -> int:
         """Of the newest acknowledged write."""

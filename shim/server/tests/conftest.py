@@ -7,6 +7,7 @@ import base64
 import itertools
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,10 +102,10 @@ class Api:
         return [orjson.loads(line) for line in answer.data.splitlines()]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
-    directory = tmp_path_factory.mktemp("server")
-    settings = prepare(ApiServerSettings(data_dir=directory, port=0))
+@asynccontextmanager
+async def serving(directory: Path, **flags: Any) -> AsyncIterator[Api]:
+    """A server with these flags, for the block."""
+    settings = prepare(ApiServerSettings(data_dir=directory, port=0, **flags))
     ready = asyncio.Event()
     task = asyncio.create_task(run(settings, ready.set))
     waiter = asyncio.create_task(ready.wait())
@@ -121,6 +122,12 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]
         yield Api(url, session, anonymous, directory)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    async with serving(tmp_path_factory.mktemp("server")) as made:
+        yield made
 
 
 _numbers = itertools.count()

@@ -1,0 +1,76 @@
+"""Two API servers on one etcd: whichever a client asks, it hears of everything that any has acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from shim.server.tests.conftest import Api, serving
+from shim.store.tests.etcd_cluster import EtcdCluster
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def both(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Api, Api]]:
+    folder = tmp_path_factory.mktemp("several")
+    etcd = EtcdCluster(folder, 3)
+    etcd.start()
+    try:
+        async with serving(folder / "left", store=etcd.url) as left:
+            shutil.copytree(folder / "left" / "pki", folder / "right" / "pki")  # one authority, one key for tokens
+            async with serving(folder / "right", store=etcd.url) as right:
+                yield left, right
+    finally:
+        etcd.stop()
+
+
+async def test_what_one_acknowledged_the_other_shows_at_once(both: tuple[Api, Api]) -> None:
+    left, right = both
+    for number in range(20):
+        assert (await left.post(MAPS, left.configmap(f"seen-{number}"))).status == 201
+        assert (await right.get(f"{MAPS}/seen-{number}")).status == 200
+        assert f"seen-{number}" in [item["metadata"]["name"] for item in (await right.get(MAPS)).json["items"]]
+        assert (await right.delete(f"{MAPS}/seen-{number}")).status == 200
+        assert (await left.get(f"{MAPS}/seen-{number}")).status == 404
+
+
+async def test_an_object_is_changed_by_way_of_either(both: tuple[Api, Api]) -> None:
+    left, right = both
+    made = (await left.post(MAPS, left.configmap("turns"))).json
+    for number in range(10):
+        server = (left, right)[number % 2]
+        answer = await server.put(f"{MAPS}/turns", {**made, "data": {"turn": str(number)}})
+        assert answer.status == 200, answer.message
+        stale, made = made, answer.json
+    refused = await right.put(f"{MAPS}/turns", {**stale, "data": {}})
+    assert (refused.status, refused.json["reason"]) == (409, "Conflict")
+
+
+async def test_patches_by_way_of_both_are_all_applied(both: tuple[Api, Api]) -> None:
+    left, right = both
+    await left.post(MAPS, left.configmap("sum"))
+    answers = await asyncio.gather(
+        *(server.patch(f"{MAPS}/sum", {"data": {f"{server.url[-5:]}-{n}": "x"}}) for n in range(8) for server in both)
+    )
+    assert [answer.status for answer in answers] == [200] * 16
+    assert len((await right.get(f"{MAPS}/sum")).json["data"]) == 16
+
+
+async def test_a_watch_shows_what_comes_by_way_of_the_other(both: tuple[Api, Api]) -> None:
+    left, right = both
+    since = (await left.get(MAPS)).json["metadata"]["resourceVersion"]
+    watching = asyncio.create_task(right.watch(f"{MAPS}?resourceVersion={since}", seconds=2))
+    for number in range(3):
+        await left.post(MAPS, left.configmap(f"watched-{number}"))
+    assert [event["object"]["metadata"]["name"] for event in await watching] == [f"watched-{n}" for n in range(3)]
+
+
+async def test_one_of_two_creators_of_a_name_is_refused(both: tuple[Api, Api]) -> None:
+    for number in range(5):
+        answers = await asyncio.gather(*(server.post(MAPS, server.configmap(f"once-{number}")) for server in both))
+        assert sorted(answer.status for answer in answers) == [201, 409]

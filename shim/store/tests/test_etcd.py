@@ -1,0 +1,227 @@
+"""The store on a real etcd: the contract, then members that die, freeze and lose each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from shim.store.contract import Compacted, Conflict, Put, Store, StoreError
+from shim.store.etcd import EtcdStore, open_etcd
+from shim.store.etcd.members import Access
+from shim.store.tests.contract_suite import StoreContract, take
+from shim.store.tests.etcd_cluster import EtcdCluster
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[EtcdCluster]:
+    cluster = EtcdCluster(tmp_path)
+    cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[EtcdCluster]:
+    cluster = EtcdCluster(tmp_path, 3)
+    cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+async def store(one: EtcdCluster) -> AsyncIterator[EtcdStore]:
+    opened = await open_etcd(Access.of(one.url))
+    yield opened
+    await opened.close()
+
+
+class TestContract(StoreContract):
+    """The etcd store keeps the contract."""
+
+    async def test_several_keys_are_written_all_or_none(self, store: Store) -> None:
+        """As the contract has it, but that keys written together share a revision."""
+        watch = store.watch(await store.put("/a", b"1"))
+        assert await store.put_all([Put("/a", b"2", 2), Put("/b", b"1", 0)]) == 3
+        assert [(each.key, each.revision) for each in await take(watch, 2)] == [("/a", 3), ("/b", 3)]
+        with pytest.raises(Conflict) as refused:
+            await store.put_all([Put("/c", b"1", 0), Put("/a", b"3", 2)])
+        assert (refused.value.key, refused.value.found) == ("/a", 3)
+        assert [record.key for record in (await store.range("/")).records] == ["/a", "/b"]
+
+
+async def test_a_reopened_store_goes_on_where_it_was(one: EtcdCluster) -> None:
+    first = await open_etcd(Access.of(one.url))
+    await first.put("/a", b"1")
+    kept = await first.put("/a", b"2")
+    await first.compact(kept)
+    await first.close()
+    second = await open_etcd(Access.of(one.url))
+    with pytest.raises(Compacted) as refused:
+        second.watch(kept - 1)
+    assert refused.value.oldest == kept
+    assert await second.put("/a", b"3", expected=kept) == kept + 1
+    await second.close()
+
+
+async def test_two_servers_see_each_other_and_one_of_two_writers_wins(one: EtcdCluster) -> None:
+    left, right = await open_etcd(Access.of(one.url)), await open_etcd(Access.of(one.url))
+    watch = right.watch(1)
+    revision = await left.put("/a", b"1")
+    assert await right.latest() >= revision
+    assert [change.value for change in await take(watch, 1)] == [b"1"]
+    results = await asyncio.gather(
+        *(store.put("/a", b"2", expected=revision) for store in (left, right)), return_exceptions=True
+    )
+    assert sorted(type(result) for result in results if not isinstance(result, int)) == [Conflict]
+    await left.close()
+    await right.close()
+
+
+@pytest.mark.parametrize("url", ["http://localhost:2379", "etcd://", "etcd://a:1/path", "etcd://a:1?x=y"])
+def test_what_names_no_store_is_refused(url: str) -> None:
+    with pytest.raises(StoreError, match="does not name a store"):
+        Access.of(url)
+
+
+def test_users_and_ports_are_read_from_the_url() -> None:
+    access = Access.of("etcd://root:secret@one,two:4001")
+    assert (access.endpoints, access.user, access.password) == (("one:2379", "two:4001"), "root", "secret")
+
+
+class Recorder:
+    """What writers were told and what a watcher saw, to be compared at the end."""
+
+    def __init__(self, store: EtcdStore) -> None:
+        self.store = store
+        self.acknowledged: dict[int, tuple[str, bytes | None]] = {}
+        self.seen: dict[int, tuple[str, bytes | None]] = {}
+        self.unknown = 0
+        self._watch = store.watch(store._revision)
+
+    async def write(self, worker: int, count: int) -> None:
+        """Create, change and delete keys of one's own, and one that all share."""
+        mine, shared, at = f"/own/{worker}", "/shared", 0
+        for number in range(count):
+            value = b"%d %d" % (worker, number)
+            try:
+                if number % 7 == 6 and at:
+                    self._done(await self.store.delete(mine, expected=at), mine, None)
+                    at = 0
+                else:
+                    at = await self.store.put(mine, value, expected=at)
+                    self._done(at, mine, value)
+                found = (await self.store.range(shared)).records
+                before = found[0].revision if found else 0
+                self._done(await self.store.put(shared, value, expected=before), shared, value)
+            except Conflict:
+                found = (await self.store.range(mine)).records
+                at = found[0].revision if found else 0
+            except StoreError:  # nobody knows, or no member could be reached: a client would be told just that
+                self.unknown += 1
+                await asyncio.sleep(0.05)
+
+    def _done(self, revision: int, key: str, value: bytes | None) -> None:
+        self.acknowledged[revision] = key, value
+
+    async def follow(self) -> None:
+        async for changes in self._watch:
+            for change in changes:
+                assert change.revision not in self.seen, "a change was shown twice"
+                assert not self.seen or change.revision > max(self.seen), "changes were shown out of order"
+                self.seen[change.revision] = change.key, change.value
+
+    async def check(self) -> None:
+        """Every acknowledged write is in what was watched, and what was watched is what there is."""
+        latest = await self.store.latest()
+        async with asyncio.timeout(30):
+            while max(self.seen, default=0) < latest:  # noqa: ASYNC110  # what is waited for is the recorder itself
+                await asyncio.sleep(0.02)
+        assert [r for r in range(min(self.seen), latest + 1) if r not in self.seen] == [], "a change was not shown"
+        for revision, (key, value) in self.acknowledged.items():
+            if value is not None:
+                assert self.seen[revision] == (key, value)
+            else:  # one that had to be sent twice was done at that revision or before
+                assert [v for at, (k, v) in sorted(self.seen.items()) if k == key and at <= revision][-1] is None
+        final: dict[str, tuple[int, bytes]] = {}
+        for revision, (key, value) in sorted(self.seen.items()):
+            final.pop(key, None)
+            if value is not None:
+                final[key] = revision, value
+        records = (await self.store.range("/")).records
+        assert {record.key: (record.revision, record.value) for record in records} == final
+
+
+async def disturbed(three: EtcdCluster, disturb: object) -> Recorder:
+    """Writers and a watcher at work while ``disturb`` does its worst; what they were told and saw fits together."""
+    store = await open_etcd(Access.of(three.url))
+    recorder = Recorder(store)
+    following = asyncio.create_task(recorder.follow())
+    try:
+        writers = [asyncio.create_task(recorder.write(worker, 60)) for worker in range(4)]
+        await disturb(three, store)  # type: ignore[operator]
+        await asyncio.gather(*writers)
+        await recorder.check()
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await store.close()
+    return recorder
+
+
+async def acknowledged_more(store: EtcdStore) -> None:
+    """Wait until the store has moved on."""
+    began = store._revision
+    async with asyncio.timeout(60):
+        while store._revision < began + 5:  # noqa: ASYNC110  # the store tells nobody
+            await asyncio.sleep(0.02)
+
+
+async def test_members_are_killed_one_after_the_other(three: EtcdCluster) -> None:
+    """One of them leads: the others elect a new leader, and nothing that was acknowledged is lost."""
+
+    async def disturb(cluster: EtcdCluster, store: EtcdStore) -> None:
+        for number in range(3):
+            await acknowledged_more(store)
+            await asyncio.to_thread(cluster.kill, number)
+            await acknowledged_more(store)
+            await asyncio.to_thread(cluster.start, number)
+
+    recorder = await disturbed(three, disturb)
+    assert len(recorder.acknowledged) > 100
+
+
+async def test_a_member_falls_silent_and_comes_back(three: EtcdCluster) -> None:
+    """Its connections stay open: only time tells that it is cut off."""
+
+    async def disturb(cluster: EtcdCluster, store: EtcdStore) -> None:
+        await acknowledged_more(store)
+        cluster.freeze(0)  # whom the store talks to
+        await acknowledged_more(store)
+        cluster.thaw(0)
+
+    await disturbed(three, disturb)
+
+
+async def test_without_a_majority_nothing_is_acknowledged_and_afterwards_all_goes_on(three: EtcdCluster) -> None:
+    async def disturb(cluster: EtcdCluster, store: EtcdStore) -> None:
+        await acknowledged_more(store)
+        cluster.freeze(1, 2)
+        await asyncio.sleep(1.5)  # longer than an election takes
+        cluster.thaw(1, 2)
+        await acknowledged_more(store)
+
+    await disturbed(three, disturb)
+
+
+async def test_history_is_compacted_under_a_watch(three: EtcdCluster) -> None:
+    async def disturb(cluster: EtcdCluster, store: EtcdStore) -> None:
+        for number in range(3):
+            await acknowledged_more(store)
+            await store.compact(store._revision)
+            await asyncio.to_thread(cluster.kill, number)  # the stream is opened again after a compaction
+            await asyncio.to_thread(cluster.start, number)
+
+    await disturbed(three, disturb)
