@@ -192,19 +192,19 @@ class Schema:
         properties: Mapping[str, RawSchema] = definition.raw.get("properties") or {}
         fields = {name: self._field(name, raw) for name, raw in properties.items() if name in ("apiVersion", "kind")}
         if definition.name in self.facts:
-            for facts in self._flat(definition.name):
+            for facts in self.flat(definition.name):
                 fields[facts.name] = self._known_field(facts, properties.get(facts.name, {}))
         for name, raw in properties.items():
             if name not in fields:
                 fields[name] = self._field(name, raw)
         return fields
 
-    def _flat(self, name: str) -> list[FieldFacts]:
+    def flat(self, name: str) -> list[FieldFacts]:
         """A message's fields with the inlined ones in place, as JSON has them."""
         found: list[FieldFacts] = []
         for facts in self.facts[name]:
             if "i" in facts.flags:
-                found += self._flat(facts.type)
+                found += self.flat(facts.type)
             else:
                 found.append(facts)
         return found

@@ -64,19 +64,3 @@ class PriorityLevelStrategy(Strategy):
             queuing = (limited.get("limitResponse") or {}).get("queuing")
             if queuing is not None:
                 _fill(queuing, queues=64, handSize=8, queueLengthLimit=50)
-
-
-class DriverStrategy(Strategy):
-    """CSIDrivers."""
-
-    def default(self, obj: Object) -> None:
-        _fill(
-            obj.setdefault("spec", {}),
-            attachRequired=True,
-            fsGroupPolicy="ReadWriteOnceWithFSType",
-            podInfoOnMount=False,
-            requiresRepublish=False,
-            seLinuxMount=False,
-            storageCapacity=False,
-            volumeLifecycleModes=["Persistent"],
-        )

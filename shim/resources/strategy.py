@@ -59,6 +59,8 @@ class Strategy:
     allow_unconditional_update = True
     counts_generation = True
     """Whether ``metadata.generation`` counts changes outside metadata and status (upstream: not every kind does)."""
+    first_generation = 1
+    """What is counted from: CSIDrivers are born without one."""
     has_status = False
     """Whether the status is a subresource: then only writes to it change it."""
     default_propagation = "Background"

@@ -117,10 +117,13 @@ _RBAC = served(
 _STORAGE = served(
     "storage.k8s.io",
     "v1",
-    cluster("csidrivers", "CSIDriver", columns=storage_columns.CSI_DRIVERS, strategy=extensions.DriverStrategy()),
-    cluster("csinodes", "CSINode", columns=storage_columns.CSI_NODES, strategy=Uncounted()),
+    cluster("csidrivers", "CSIDriver", columns=storage_columns.CSI_DRIVERS, strategy=storage.DriverStrategy()),
+    cluster("csinodes", "CSINode", columns=storage_columns.CSI_NODES, strategy=storage.CsiNodeStrategy()),
     Resource(
-        "csistoragecapacities", "CSIStorageCapacity", columns=storage_columns.CSI_CAPACITIES, strategy=Uncounted()
+        "csistoragecapacities",
+        "CSIStorageCapacity",
+        columns=storage_columns.CSI_CAPACITIES,
+        strategy=storage.CapacityStrategy(),
     ),
     cluster(
         "storageclasses",
@@ -133,14 +136,14 @@ _STORAGE = served(
         "volumeattachments",
         "VolumeAttachment",
         columns=storage_columns.VOLUME_ATTACHMENTS,
-        strategy=UncountedWithStatus(),
+        strategy=storage.AttachmentStrategy(),
         subresources=("status",),
     ),
     cluster(
         "volumeattributesclasses",
         "VolumeAttributesClass",
         columns=storage_columns.VOLUME_ATTRIBUTES_CLASSES,
-        strategy=Uncounted(),
+        strategy=storage.AttributesClassStrategy(),
         short=("vac",),
     ),
 )

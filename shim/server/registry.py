@@ -110,8 +110,8 @@ class Registry:
                 strategy.prepare_for_create(obj)
                 if strategy.records_creator:
                     strategy.record_creator(obj, write.user.info())
-                if strategy.counts_generation:
-                    metadata["generation"] = 1
+                if strategy.counts_generation and strategy.first_generation:
+                    metadata["generation"] = strategy.first_generation
                 self._accept(write, strategy.validate(obj))
                 write.warnings += strategy.warnings(obj)
             write.name = request.name = metadata["name"]

@@ -10,7 +10,7 @@ from shim.api.status import FieldError
 from shim.resources.causes import duplicate, forbidden, invalid, named, not_found, required, unsupported
 from shim.resources.pods import amounts, probes, security
 from shim.resources.pods.references import ENV_FIELDS, field_ref, key_ref, resource_ref
-from shim.resources.pods.volumes import descending_path
+from shim.resources.pods.sources import descending_path
 
 Volumes = Mapping[str, Object]
 

@@ -112,15 +112,17 @@ def container(obj: Object) -> None:
 
 def volume(obj: Object) -> None:
     """One volume; one without a source is an emptyDir."""
-    for field, value in obj.items():
-        if field != "name" and value is not None:
-            break
-    else:
+    if all(value is None for field, value in obj.items() if field != "name"):
         obj["emptyDir"] = {}
-        return
-    default = _VOLUME_DEFAULTS.get(field)
-    if default:
-        default(value)
+    else:
+        volume_source(obj)
+
+
+def volume_source(obj: Object) -> None:
+    """What a volume is made of, in a pod or in a PersistentVolume."""
+    for field in obj.keys() & _VOLUME_DEFAULTS.keys():
+        if obj[field] is not None:
+            _VOLUME_DEFAULTS[field](obj[field])
 
 
 def _field_ref(reference: Object) -> None:
@@ -248,11 +250,6 @@ def claim_spec(spec: Object) -> None:
     else:
         amounts.canonical(resources.get("limits"))
         amounts.canonical(resources.get("requests"))
-    # one reference under two names; the newer one can also name what no plain claim can be made from
-    if spec.get("dataSource") and not spec.get("dataSourceRef"):
-        spec["dataSourceRef"] = dict(spec["dataSource"])
-    elif spec.get("dataSourceRef") and not spec.get("dataSource") and not spec["dataSourceRef"].get("namespace"):
-        spec["dataSource"] = dict(spec["dataSourceRef"])
 
 
 def _pod_requests(spec: Object) -> None:

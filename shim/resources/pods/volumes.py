@@ -2,76 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.amounts import amount
-from shim.resources.causes import duplicate, forbidden, invalid, named, one_of, required
-from shim.resources.pods.references import VOLUME_FIELDS, field_ref, resource_ref
-
-_HOST_PATH_TYPES = (
-    "",
-    "BlockDevice",
-    "CharDevice",
-    "Directory",
-    "DirectoryOrCreate",
-    "File",
-    "FileOrCreate",
-    "Socket",
-)
-_MODE = "must be a number between 0 and 0777 (octal), both inclusive"
-
-
-def local_path(at: str, path: str) -> list[FieldError]:
-    """A path that stays below where it is put, and does not start as the kubelet's own files do."""
-    causes = descending_path(at, path)
-    if path.startswith("..") and not path.startswith("../"):
-        causes.append(invalid(at, path, "must not start with '..'"))
-    return causes
-
-
-def descending_path(at: str, path: str) -> list[FieldError]:
-    causes = [invalid(at, path, "must be a relative path")] if path.startswith("/") else []
-    return causes + no_way_up(at, path)
-
-
-def no_way_up(at: str, path: str) -> list[FieldError]:
-    return [invalid(at, path, "must not contain '..'")] if ".." in path.split("/") else []
-
-
-def mode(at: str, value: int | None) -> list[FieldError]:
-    return [] if value is None or 0 <= value <= 0o777 else [invalid(at, value, _MODE)]
-
-
-def _items(at: str, source: Object) -> list[FieldError]:
-    causes: list[FieldError] = []
-    for index, item in enumerate(source.get("items") or ()):
-        here = f"{at}.items[{index}]"
-        path = item.get("path") or ""
-        if not item.get("key"):
-            causes.append(required(f"{here}.key"))
-        if not path:
-            causes.append(required(f"{here}.path"))
-        causes += local_path(f"{here}.path", path) + mode(f"{here}.mode", item.get("mode"))
-    return causes
-
-
-def _downward_file(at: str, item: Object) -> list[FieldError]:
-    path = item.get("path") or ""
-    causes = [] if path else [required(f"{at}.path")]
-    causes += local_path(f"{at}.path", path)
-    if item.get("fieldRef"):
-        causes += field_ref(f"{at}.fieldRef", item["fieldRef"], VOLUME_FIELDS)
-        if item.get("resourceFieldRef"):
-            causes.append(invalid(at, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously"))
-    elif item.get("resourceFieldRef"):
-        causes += resource_ref(f"{at}.resourceFieldRef", item["resourceFieldRef"], of_volume=True)
-    else:
-        causes.append(required(at, "one of fieldRef and resourceFieldRef is required"))
-    return causes + mode(f"{at}.mode", item.get("mode"))
+from shim.resources.causes import duplicate, forbidden, invalid, labels, named, one_of, required, shown
+from shim.resources.claim_rules import claim_spec
+from shim.resources.pods import projected, sources
+from shim.resources.pods.projected import downward_file, items, mode
+from shim.resources.pods.sources import descending_path, with_fields
 
 
 def _empty_dir(at: str, source: Object) -> list[FieldError]:
@@ -80,136 +22,102 @@ def _empty_dir(at: str, source: Object) -> list[FieldError]:
     return []
 
 
-def _host_path(at: str, source: Object) -> list[FieldError]:
-    path = source.get("path") or ""
-    if not path:
-        return [required(f"{at}.path")]
-    kind = source.get("type")
-    return no_way_up(f"{at}.path", path) + one_of(f"{at}.type", kind or "", _HOST_PATH_TYPES)
-
-
 def _secret(at: str, source: Object) -> list[FieldError]:
     causes = [] if source.get("secretName") else [required(f"{at}.secretName")]
-    return causes + mode(f"{at}.defaultMode", source.get("defaultMode")) + _items(at, source)
+    return causes + mode(f"{at}.defaultMode", source.get("defaultMode")) + items(at, source)
 
 
 def _config_map(at: str, source: Object) -> list[FieldError]:
     causes = [] if source.get("name") else [required(f"{at}.name")]
-    return causes + mode(f"{at}.defaultMode", source.get("defaultMode")) + _items(at, source)
+    return causes + mode(f"{at}.defaultMode", source.get("defaultMode")) + items(at, source)
 
 
 def _downward_api(at: str, source: Object) -> list[FieldError]:
     causes = mode(f"{at}.defaultMode", source.get("defaultMode"))
     for item in source.get("items") or ():
-        causes += _downward_file(at, item)
+        causes += downward_file(at, item)
     return causes
 
 
-def _claim(at: str, source: Object) -> list[FieldError]:
-    return [] if source.get("claimName") else [required(f"{at}.claimName")]
+def _git_repo(at: str, source: Object) -> list[FieldError]:
+    return with_fields("repository")(at, source) + descending_path(f"{at}.directory", source.get("directory") or "")
 
 
-def _projected(at: str, source: Object) -> list[FieldError]:
-    causes = mode(f"{at}.defaultMode", source.get("defaultMode"))
-    paths: set[str] = set()
-
-    def once(path: str, shown: str) -> None:
-        if path and path in paths:
-            causes.append(invalid(at, shown, "conflicting duplicate paths"))
-        paths.add(path)
-
-    for index, each in enumerate(source.get("sources") or ()):
-        here = f"{at}.sources[{index}]"
-        for kind in ("secret", "configMap"):
-            found = each.get(kind)
-            if found is None:
-                continue
-            if not found.get("name"):
-                causes.append(required(f"{here}.{kind}.name"))
-            causes.extend(_items(f"{here}.{kind}", found))
-            for item in found.get("items") or ():
-                once(item.get("path") or "", found.get("name") or "")
-        if each.get("downwardAPI") is not None:
-            for item in each["downwardAPI"].get("items") or ():
-                causes += _downward_file(f"{here}.downwardAPI", item)
-                once(item.get("path") or "", item.get("path") or "")
-        token = each.get("serviceAccountToken")
-        if token is not None:
-            seconds = token.get("expirationSeconds") or 0
-            if seconds < 600:
-                text = "may not specify a duration less than 10 minutes"
-                causes.append(invalid(f"{here}.serviceAccountToken.expirationSeconds", seconds, text))
-            if seconds > 2**32:
-                text = "may not specify a duration larger than 2^32 seconds"
-                causes.append(invalid(f"{here}.serviceAccountToken.expirationSeconds", seconds, text))
-            if not token.get("path"):
-                causes.append(required(f"{at}.path"))
-            else:
-                causes += local_path(f"{at}.path", token["path"])
-        if len([value for value in each.values() if value is not None]) > 1:
-            causes.append(forbidden(here, "may not specify more than 1 volume type per source"))
-    return causes
+def _csi(at: str, source: Object) -> list[FieldError]:
+    causes = sources.csi_driver(f"{at}.driver", source.get("driver") or "")
+    secret = source.get("nodePublishSecretRef")
+    if secret is None:
+        return causes
+    if not secret.get("name"):
+        return [*causes, required(f"{at}.nodePublishSecretRef.name")]
+    return causes + named(f"{at}.name", secret["name"], names.dns1123_subdomain)
 
 
-def _named_field(*fields: str) -> Callable[[str, Object], list[FieldError]]:
-    """A source of which these fields must be set."""
-    return lambda at, source: [required(f"{at}.{field}") for field in fields if not source.get(field)]
+def _ephemeral(at: str, source: Object) -> list[FieldError]:
+    here, template = f"{at}.volumeClaimTemplate", source.get("volumeClaimTemplate")
+    if template is None:
+        return [required(here)]
+    metadata = template.get("metadata") or {}
+    causes = labels(f"{here}.metadata.labels", metadata.get("labels"))
+    for key in metadata.get("annotations") or ():
+        causes += [invalid(f"{here}.metadata.annotations", key, text) for text in names.label_key(key.lower())]
+    return causes + claim_spec(f"{here}.spec", template.get("spec") or {})
 
 
-SOURCES: dict[str, Callable[[str, Object], list[FieldError]]] = {
+def _image(at: str, source: Object) -> list[FieldError]:
+    policy = source.get("pullPolicy") or ""
+    here = f"{at}.pullPolicy"
+    return one_of(here, policy, ("Always", "IfNotPresent", "Never")) if policy else [required(here)]
+
+
+SOURCES: dict[str, sources.Rule] = {
+    # in the order in which they are looked at: the first one counts
     "emptyDir": _empty_dir,
-    "hostPath": _host_path,
-    "gitRepo": _named_field("repository"),
-    "gcePersistentDisk": _named_field("pdName"),
-    "awsElasticBlockStore": _named_field("volumeID"),
+    "hostPath": sources.host_path,
+    "gitRepo": _git_repo,
+    "gcePersistentDisk": sources.disk("pdName"),
+    "awsElasticBlockStore": sources.disk("volumeID"),
     "secret": _secret,
-    "nfs": _named_field("server", "path"),
-    "iscsi": _named_field("targetPortal", "iqn"),
-    "glusterfs": _named_field("endpoints", "path"),
-    "flocker": _named_field(),
-    "persistentVolumeClaim": _claim,
-    "rbd": _named_field("monitors", "image"),
-    "cinder": _named_field("volumeID"),
-    "cephfs": _named_field("monitors"),
-    "quobyte": _named_field("registry", "volume"),
+    "nfs": sources.nfs,
+    "iscsi": sources.iscsi,
+    "glusterfs": sources.glusterfs,
+    "flocker": sources.flocker,
+    "persistentVolumeClaim": with_fields("claimName"),
+    "rbd": with_fields("monitors", "image"),
+    "cinder": sources.with_secret("", with_fields("volumeID")),
+    "cephfs": with_fields("monitors"),
+    "quobyte": sources.quobyte,
     "downwardAPI": _downward_api,
-    "fc": _named_field(),
-    "flexVolume": _named_field("driver"),
+    "fc": sources.fibre_channel,
+    "flexVolume": sources.flex_volume,
     "configMap": _config_map,
-    "azureFile": _named_field("secretName", "shareName"),
-    "vsphereVolume": _named_field("volumePath"),
-    "photonPersistentDisk": _named_field("pdID"),
-    "portworxVolume": _named_field("volumeID"),
-    "azureDisk": _named_field("diskName", "diskURI"),
-    "storageos": _named_field("volumeName"),
-    "projected": _projected,
-    "scaleIO": _named_field("gateway", "system", "volumeName"),
-    "csi": _named_field("driver"),
-    "ephemeral": _named_field("volumeClaimTemplate"),
-    "image": _named_field("reference"),
+    "azureFile": sources.azure_file,
+    "vsphereVolume": with_fields("volumePath"),
+    "photonPersistentDisk": with_fields("pdID"),
+    "portworxVolume": with_fields("volumeID"),
+    "azureDisk": sources.azure_disk,
+    "storageos": sources.with_secret("", sources.storage_os),
+    "projected": projected.volume,
+    "scaleIO": with_fields("gateway", "system", "volumeName"),
+    "csi": _csi,
+    "ephemeral": _ephemeral,
+    "image": _image,
 }
+_PATHS = {"gcePersistentDisk": "persistentDisk"}  # where upstream's paths differ from the fields' names
+_REPEATED_PATHS = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
 
 
-def validate(at: str, volumes: list[Object]) -> tuple[Mapping[str, Object], list[FieldError]]:
-    """The volumes that containers can mount, by name, and what is wrong with the others."""
+def validate(at: str, volumes: list[Object], pod: str = "") -> tuple[Mapping[str, Object], list[FieldError]]:
+    """The volumes that containers can mount, by name, and what is wrong with the others.
+
+    ``pod`` is the pod's name where it is known: claims made for its ephemeral volumes are named after it.
+    """
     known: dict[str, Any] = {}
     causes: list[FieldError] = []
+    made = {f"{pod}-{each.get('name') or ''}" for each in volumes if pod and each.get("ephemeral") is not None}
     for index, volume in enumerate(volumes):
-        here = f"{at}[{index}]"
-        own: list[FieldError] = []
-        found = False
-        for kind, source in SOURCES.items():
-            value = volume.get(kind)
-            if value is None:
-                continue
-            if found:
-                own.append(forbidden(f"{here}.{kind}", "may not specify more than 1 volume type"))
-            else:
-                found = True
-                own += source(f"{here}.{kind}", value)
-        if not found:
-            own.append(required(here, "must specify a volume type"))
-        name = volume.get("name") or ""
+        here, name = f"{at}[{index}]", volume.get("name") or ""
+        own = _one_source(here, volume, name, pod)
         own += named(f"{here}.name", name, names.dns1123_label) if name else [required(f"{here}.name")]
         if name in known:
             own.append(duplicate(f"{here}.name", name))
@@ -217,4 +125,26 @@ def validate(at: str, volumes: list[Object]) -> tuple[Mapping[str, Object], list
             causes += own
         else:
             known[name] = volume
+        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName") or ""
+        if claim in made:
+            text = "must not reference a PVC that gets created for an ephemeral volume"
+            causes.append(invalid(f"{here}.persistentVolumeClaim.claimName", claim, text))
     return known, causes
+
+
+def _one_source(at: str, volume: Object, name: str, pod: str) -> list[FieldError]:
+    causes: list[FieldError] = []
+    found = [kind for kind in SOURCES if volume.get(kind) is not None]
+    for kind in found[:1]:
+        causes += SOURCES[kind](f"{at}.{_PATHS.get(kind, kind)}", volume[kind])
+        if kind == "ephemeral" and pod and name:
+            claim = f"{pod}-{name}"
+            for text in names.dns1123_subdomain(claim):
+                causes.append(invalid(f"{at}.name", name, f"PVC name {shown(claim)}: {text}"))
+    causes += [
+        forbidden(f"{at}.{_REPEATED_PATHS.get(kind, kind)}", "may not specify more than 1 volume type")
+        for kind in found[1:]
+    ]
+    if "iscsi" in found:
+        causes += sources.initiator_fits(f"{at}.name", volume["iscsi"], name, name)
+    return causes if found else [required(at, "must specify a volume type")]

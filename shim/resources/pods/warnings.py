@@ -8,18 +8,8 @@ from shim.api.meta import Object
 from shim.api.quantity import Quantity
 from shim.resources.amounts import amount
 from shim.resources.causes import shown
+from shim.resources.pods.sources import GONE
 
-_GONE = {
-    "photonPersistentDisk": "deprecated in v1.11, non-functional in v1.16+",
-    "gitRepo": "deprecated in v1.11, and disabled by default in v1.33+",
-    "scaleIO": "deprecated in v1.16, non-functional in v1.22+",
-    "flocker": "deprecated in v1.22, non-functional in v1.25+",
-    "storageos": "deprecated in v1.22, non-functional in v1.25+",
-    "quobyte": "deprecated in v1.22, non-functional in v1.25+",
-    "glusterfs": "deprecated in v1.25, non-functional in v1.26+",
-    "cephfs": "deprecated in v1.28, non-functional in v1.31+",
-    "rbd": "deprecated in v1.28, non-functional in v1.31+",
-}
 _NULL_SELECTOR = "a null labelSelector results in matching no pod"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -32,7 +22,7 @@ def pod_spec(at: str, spec: Object) -> list[str]:
         if each.get("labelSelector") is None:
             found.append(f"{at}.topologySpreadConstraints[{index}].labelSelector: {_NULL_SELECTOR}")
     for index, volume in enumerate(spec.get("volumes") or ()):
-        found += [f"{at}.volumes[{index}].{kind}: {_GONE[kind]}" for kind in volume if kind in _GONE]
+        found += [f"{at}.volumes[{index}].{kind}: {GONE[kind]}" for kind in volume if kind in GONE]
     if spec.get("hostAliases"):
         found += _repeated(f"{at}.hostAliases", spec["hostAliases"], "ip")
     if spec.get("imagePullSecrets"):

@@ -21,8 +21,8 @@ from shim.resources.causes import (
     required,
     unsupported,
 )
+from shim.resources.claim_rules import claim_spec
 from shim.resources.pods import validation as pods
-from shim.resources.storage_rules import claim_spec
 
 _MISMATCH = "`selector` does not match template `labels`"
 
