@@ -21,6 +21,7 @@ from shim.admission.storage_class import (
     StorageObjectInUseProtection,
 )
 from shim.admission.tolerations import DefaultTolerationSeconds, ExtendedResourceToleration
+from shim.admission.webhooks.plugin import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 
 __all__ = ["CONNECT", "CREATE", "DELETE", "PLUGINS", "UPDATE", "Chain", "Reader", "Request", "UnknownPlugin", "chosen"]
 
@@ -41,6 +42,8 @@ PLUGINS: tuple[type[Plugin], ...] = (
     CertificateSigning,
     CertificateSubjectRestriction,
     DefaultIngressClass,
+    MutatingAdmissionWebhook,
+    ValidatingAdmissionWebhook,
     ResourceQuota,  # last: it must count only what everyone else has let through
 )
 OFF: tuple[type[Plugin], ...] = (ExtendedResourceToleration,)
@@ -79,9 +82,17 @@ class Chain:
         self._concerned: dict[tuple[str, str], tuple[Plugin, ...]] = {}
 
     async def mutate(self, request: Request) -> list[str]:
-        """Let every plugin change the request's object; returns texts for Warning headers."""
-        for plugin in self._for(request):
+        """Let every plugin change the request's object; returns texts for Warning headers.
+
+        When a webhook changed it, all have a second look, once (KEP "admission webhooks to GA", reinvocation).
+        """
+        plugins = self._for(request)
+        for plugin in plugins:
             await plugin.mutate(request, self._reader)
+        if (again := request.reinvocation) is not None and again.wanted:
+            again.round = 1
+            for plugin in plugins:
+                await plugin.mutate(request, self._reader)
         return request.warnings
 
     async def validate(self, request: Request) -> list[str]:
@@ -99,6 +110,11 @@ class Chain:
         """Both, for writes whose object the server makes itself."""
         await self.mutate(request)
         return await self.validate(request)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        for plugin in self._plugins:
+            await plugin.close()
 
     def _for(self, request: Request) -> tuple[Plugin, ...]:
         key = (request.resource.group, request.resource.name)

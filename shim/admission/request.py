@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from shim import cel
 from shim.api.meta import GVR, Object
 from shim.api.status import ApiError, forbidden
 from shim.resources.strategy import Resource
@@ -39,6 +40,24 @@ class Charge:
 
 
 @dataclass(slots=True)
+class Reinvocation:
+    """Which webhooks are to be asked a second time, because others changed the object after them."""
+
+    round: int = 0
+    wanted: bool = False
+    """Whether the chain shall run once more."""
+    output: bytes = b""
+    """The object as the webhooks left it last."""
+    asked: set[str] = field(default_factory=set)
+    due: set[str] = field(default_factory=set)
+
+    def ask_again(self) -> None:
+        """Every webhook asked until now that wishes it is due."""
+        self.due |= self.asked
+        self.asked = set()
+
+
+@dataclass(slots=True)
 class Request:
     """One write. ``obj`` is what would be stored and may be changed in place; ``old`` is what is stored now."""
 
@@ -56,9 +75,16 @@ class Request:
     """Texts for Warning headers."""
     annotations: dict[str, str] = field(default_factory=dict)
     """What the audit log is to say of this request."""
+    reinvocation: Reinvocation | None = None
     charges: list[Charge] = field(default_factory=list)
     held: list[Callable[[], None]] = field(default_factory=list)
     """What lets others go on once this write is done."""
+
+    def replace(self, obj: Object) -> None:
+        """Make the object another one, in place: whoever writes it holds it as well."""
+        assert self.obj is not None
+        self.obj.clear()
+        self.obj.update(obj)
 
     def finish(self) -> None:
         """The write has happened, or has failed: let others go on, and forget what it was charged."""
@@ -86,6 +112,15 @@ class Reader(Protocol):
     def may(self, user: Who, verb: str, gvr: GVR, name: str = "", *, namespace: str = "") -> bool:
         """Whether the roles let this user do this."""
 
+    def judge(self, user: Who, asked: cel.Attributes) -> cel.Decision:
+        """The same for expressions, which may ask for others and for more."""
+
+    def equivalents(self, resource: Resource) -> Sequence[Resource]:
+        """The other groups and versions under which the same objects are served."""
+
+    def conform(self, obj: Object, kind: str, api_version: str) -> Object:
+        """An object as its schema has it: what is unknown is left out. Raises 500 for values of a wrong type."""
+
 
 class Plugin:
     """One rule. It may change the object of a request (``mutate``), then have its say on the result (``validate``).
@@ -102,6 +137,8 @@ class Plugin:
     async def validate(self, request: Request, reader: Reader) -> None: ...
 
     async def charge(self, request: Request, reader: Reader) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 def refuse(request: Request, why: str) -> ApiError:

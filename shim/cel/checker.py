@@ -130,6 +130,10 @@ class Checker:
         self._checked.constants[node] = type
         return t.type_of(type)
 
+    def _is_free(self, qualified: str) -> bool:
+        """Whether this is the name of something, not a field of the variable it begins with."""
+        return self._lookup(qualified) is not None or self._lookup(qualified.split(".")[0]) is None
+
     def _ident(self, node: Ident) -> Type:
         found = self._name(node, node.name)
         return found or self._issue(node.at, f"undeclared reference to '{node.name}' (in container '')")
@@ -137,7 +141,7 @@ class Checker:
     def _select(self, node: Select) -> Type:
         if not node.test and not node.optional:
             qualified = dotted(node)
-            if qualified and self._lookup(qualified.split(".")[0]) is None and (found := self._name(node, qualified)):
+            if qualified and self._is_free(qualified) and (found := self._name(node, qualified)):
                 return found
         target = self._substitution.resolve(self._type(node.operand))
         is_optional = node.optional

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from shim.api.meta import Object
+from shim.api.status import FieldError
+from shim.resources import metadata, webhook_rules
 from shim.resources.metadata import path_segment
 from shim.resources.strategy import Strategy
 
@@ -36,6 +38,13 @@ class WebhookStrategy(Strategy):
             service = (hook.get("clientConfig") or {}).get("service")
             if service:
                 _fill(service, port=443)
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return webhook_rules.webhooks(obj, None, mutating=self.mutating)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        rules = webhook_rules.webhooks(new, old, mutating=self.mutating)
+        return [*metadata.validate_update(new, old), *rules]
 
 
 class ApiServiceStrategy(Strategy):

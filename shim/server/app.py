@@ -72,13 +72,13 @@ async def run(
     await cache.start()
     gc.freeze()  # what was loaded stays: to look through it again and again would stop the loop for long
     tasks: list[asyncio.Task[None]] = []
+    schema = load_schema()
+    authorizer = Authorizer(cache, open=settings.authorization_mode == "AlwaysAllow")
+    plugins = chosen(settings.enable_admission_plugins, settings.disable_admission_plugins)
+    chain = Chain(CacheReader(cache, routes, authorizer, schema), plugins)
     try:
         services = ServiceAllocator(settings.service_cidr, settings.node_port_range)
         services.rebuild(cache)
-        authorizer = Authorizer(cache, open=settings.authorization_mode == "AlwaysAllow")
-        schema = load_schema()
-        plugins = chosen(settings.enable_admission_plugins, settings.disable_admission_plugins)
-        chain = Chain(CacheReader(cache, routes, authorizer), plugins)
         registry = Registry(cache, chain, schema, {("", "services"): services})
         tokens = Tokens(cache, settings.data_dir / "pki" / "sa.key")
         removal = Removal(registry)
@@ -112,6 +112,7 @@ async def run(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await chain.close()
         await cache.close()
 
 

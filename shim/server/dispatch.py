@@ -127,6 +127,8 @@ class Dispatcher:
         handler = subresources.ORDERS.get(key) or subresources.CONNECT.get(key)
         if info.verb == "get" and name in _ACTS:
             call.parts.authorizer.require(call.user, replace(info, verb="create"))
+        if key in subresources.CONNECT:
+            await subresources.admit_connection(call)
         if handler is None:
             raise ApiError(501, "NotImplemented", f"{resource.name}/{name} is not built in this server")
         return await handler(call)

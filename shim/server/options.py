@@ -76,6 +76,8 @@ class WriteOptions:
     manager: str = ""
     validation: str = "Warn"
     force: bool | None = None
+    asked: bool = False
+    """Whether the client has said how fields are to be validated."""
 
     @classmethod
     def of(cls, query: Query, kind: str, *, apply: bool = False) -> WriteOptions:
@@ -99,7 +101,21 @@ class WriteOptions:
             raise invalid("meta.k8s.io", kind, "", causes)
         options.dry_run = "All" in query.get("dryRun", ())
         options.validation = validation or "Warn"
+        options.asked = bool(validation)
         return options
+
+    def wire(self, kind: str) -> Object:
+        """These options as an object: what admission webhooks are shown."""
+        said: Object = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
+        if self.dry_run:
+            said["dryRun"] = ["All"]
+        if self.force is not None:
+            said["force"] = self.force
+        if self.manager:
+            said["fieldManager"] = self.manager
+        if self.asked:
+            said["fieldValidation"] = self.validation
+        return said
 
 
 @dataclass(slots=True)
@@ -140,6 +156,20 @@ class DeleteOptions:
             grace = 1  # upstream reads every negative number so
         uid, revision = preconditions.get("uid") or "", preconditions.get("resourceVersion") or ""
         return cls(grace, policy or "", uid, revision, "All" in dry_run)
+
+    def wire(self) -> Object:
+        """These options as an object: what admission webhooks are shown."""
+        said: Object = {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"}
+        if self.grace is not None:
+            said["gracePeriodSeconds"] = self.grace
+        if self.uid or self.revision:
+            asked = {"uid": self.uid, "resourceVersion": self.revision}
+            said["preconditions"] = {name: value for name, value in asked.items() if value}
+        if self.policy:
+            said["propagationPolicy"] = self.policy
+        if self.dry_run:
+            said["dryRun"] = ["All"]
+        return said
 
 
 def integer(query: Query, name: str) -> int | None:

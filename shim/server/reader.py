@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from shim import cel
 from shim.admission.request import Who
+from shim.api import decoding
 from shim.api.meta import GVR, Object
+from shim.api.schema import Schema
+from shim.api.status import internal
+from shim.resources.strategy import Resource
 from shim.server.authz import Authorizer
+from shim.server.bodies import definition_of
 from shim.server.routes import RequestInfo, Routes
-from shim.server.users import User
+from shim.server.users import ACCOUNT_PREFIX, User, account_groups
 from shim.store.cache import Cache, Entry
 
 KEPT = 1024
@@ -16,10 +24,11 @@ FEW = 64  # policies of a namespace, classes of a cluster; longer lists are not 
 class CacheReader:
     """Implements :class:`shim.admission.request.Reader`."""
 
-    def __init__(self, cache: Cache, routes: Routes, authorizer: Authorizer) -> None:
+    def __init__(self, cache: Cache, routes: Routes, authorizer: Authorizer, schema: Schema) -> None:
         self._cache = cache
         self._routes = routes
         self._authorizer = authorizer
+        self._schema = schema
         self._decoded: dict[str, tuple[Entry, Object]] = {}
 
     def get(self, gvr: GVR, namespace: str | None, name: str) -> Object | None:
@@ -47,6 +56,39 @@ class CacheReader:
         )
         assert isinstance(user, User)
         return self._authorizer.decide(user, asked).allowed
+
+    def judge(self, user: Who, asked: cel.Attributes) -> cel.Decision:
+        assert isinstance(user, User)
+        if asked.service_account is not None:
+            namespace, name = asked.service_account
+            user = User(f"{ACCOUNT_PREFIX}{namespace}:{name}", account_groups(namespace))
+        info = RequestInfo(
+            asked.verb,
+            asked.path,
+            asked.group,
+            "*",
+            asked.namespace,
+            asked.resource,
+            asked.name,
+            asked.subresource,
+        )
+        allowed, why = self._authorizer.decide(user, info)
+        return cel.Decision(allowed, why)
+
+    def equivalents(self, resource: Resource) -> Sequence[Resource]:
+        rows = self._routes.resources
+        return [row for row in rows if row.prefix == resource.prefix and row is not resource]
+
+    def conform(self, obj: Object, kind: str, api_version: str) -> Object:
+        if (obj.get("kind"), obj.get("apiVersion")) != (kind, api_version):
+            raise internal(f"the object was made a {obj.get('apiVersion')} {obj.get('kind')}")
+        definition = definition_of(self._schema, kind, api_version)
+        if definition is None:
+            return obj
+        decoded, _, problem = decoding.decode(definition, obj)
+        if problem:
+            raise internal(problem)
+        return {"kind": kind, "apiVersion": api_version, **decoded}
 
     def _decode(self, entry: Entry) -> Object:
         known = self._decoded.get(entry.key)

@@ -7,9 +7,11 @@ what it sends and gets, and in which its fields are owned. Deletion is in :mod:`
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import orjson
 
@@ -42,6 +44,16 @@ Prepare = Callable[[Object, Object], None]
 Validate = Callable[[Object, Object], list[FieldError]]
 
 
+class Side(NamedTuple):
+    """How a subresource's object is shown of the whole, and put back into it (third), which is of a resource (first).
+
+    The second is the subresource's object.
+    """
+
+    show: Callable[[Object], Object]
+    take: Callable[[Resource, Object, Object], None]
+
+
 @dataclass(slots=True)
 class Write:
     """One write: which object, by whom, and how."""
@@ -53,6 +65,12 @@ class Write:
     subresource: str = ""
     dry_run: bool = False
     uid: str = ""  # a precondition
+    options: Object = field(default_factory=dict)
+    """What the client asked beside: ``CreateOptions`` and its like, as webhooks are shown it."""
+    side: Side | None = None
+    """Of a subresource with a kind of its own (Scale): that is what admission looks at."""
+    admitted: bool = False
+    """Whether admission has had its say already, on the order (Binding, Eviction) that this write carries out."""
     manager: str = ""
     """Who is recorded in ``metadata.managedFields`` as having set what this write changes; "": nobody."""
     warnings: list[str] = field(default_factory=list)
@@ -72,6 +90,7 @@ class Write:
             old,
             self.subresource,
             self.dry_run,
+            self.options,
             warnings=self.warnings,
         )
 
@@ -98,6 +117,8 @@ class Registry:
         self._track(write, obj, None)
         request = write.admission(CREATE, obj, None)
         await self.chain.mutate(request)
+        metadata = obj.setdefault("metadata", {})  # a webhook may have made another one
+        _match_namespace(write, metadata)
         metadata["uid"] = new_uid()
         metadata["creationTimestamp"] = now()
         for leftover in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
@@ -193,11 +214,12 @@ class Registry:
         resource, strategy = write.resource, write.resource.strategy
         old = self.read(resource, entry)
         new = change(self.read(resource, entry))
-        metadata = new["metadata"]
         self._check_identity(write, new, old)
         self._track(write, new, old)
-        request = write.admission(UPDATE, new, old)
-        await self.chain.mutate(request)
+        request = self._asked(write, new, old)
+        if not write.admitted:
+            await self._mutate(write, request, new)
+        metadata = new["metadata"]
         _carry_metadata(metadata, old["metadata"])
         allocator = None if write.subresource else self._allocators.get((resource.group, resource.name))
         if allocator:
@@ -215,7 +237,10 @@ class Registry:
         self._accept(write, causes)
         if not write.subresource:
             write.warnings += strategy.update_warnings(new, old)
-        await self.chain.validate(request)
+        if not write.admitted:
+            if write.side is not None:
+                request.obj = write.side.show(new)
+            await self.chain.validate(request)
         reservation = self._reserve(resource, new, old) if allocator else Reservation()
         if _same(new, old):
             reservation.revert()
@@ -238,6 +263,22 @@ class Registry:
             request.finish()
         reservation.commit()
         return self.shown(resource, written)
+
+    def _asked(self, write: Write, new: Object, old: Object) -> Request:
+        """An update as admission sees it."""
+        if write.side is not None:
+            new, old = write.side.show(new), write.side.show(old)
+        return write.admission(UPDATE, new, old)
+
+    async def _mutate(self, write: Write, request: Request, new: Object) -> None:
+        """Let admission change ``new``, or the side of it that is written."""
+        if write.side is None:
+            await self.chain.mutate(request)
+            return
+        before = copy.deepcopy(request.obj)
+        await self.chain.mutate(request)
+        if request.obj is not None and request.obj != before:
+            write.side.take(write.resource, request.obj, new)
 
     def _track(self, write: Write, new: Object, old: Object | None) -> None:
         """Record in managedFields what this write sets."""

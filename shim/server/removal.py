@@ -60,7 +60,7 @@ class Removal:
     async def delete(self, write: Write, options: DeleteOptions) -> Removed:
         """Raises ApiError."""
         resource = write.resource
-        write.dry_run = options.dry_run
+        write.dry_run, write.options = options.dry_run, options.wire()
         for _ in range(RETRIES):
             entry = self._cache.get(write.key)
             if entry is None:
@@ -94,8 +94,8 @@ class Removal:
         obj = self._registry.read(resource, entry)
         metadata = obj["metadata"]
         _check_preconditions(resource, metadata, options)
-        request = write.admission(DELETE, None, obj)
-        await self._registry.chain.admit(request)
+        if not write.admitted:
+            await self._registry.chain.admit(write.admission(DELETE, None, obj))
         pending = metadata.get("deletionTimestamp")
         if _is_graceful(resource.strategy):
             if not _mark_graceful(resource.strategy, obj, options):

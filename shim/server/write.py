@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import orjson
 from aiohttp import web
@@ -16,19 +17,20 @@ from shim.server.facets import Facet
 from shim.server.options import DeleteOptions, ListOptions, WriteOptions
 from shim.server.pages import select
 from shim.server.parts import Call
-from shim.server.registry import Write, versioned
+from shim.server.registry import Side, Write, versioned
 from shim.server.removal import SHOWS_OBJECT
 from shim.server.render import join, render_one
 from shim.server.responses import respond, respond_large
 
 
-def write_of(call: Call, options: WriteOptions | None = None) -> Write:
+def write_of(call: Call, options: WriteOptions | None = None, kind: str = "") -> Write:
     """The write a request asks for."""
     info = call.info
     namespace = info.namespace if call.resource.namespaced else ""
     write = Write(call.resource, namespace, info.name, call.user, info.subresource, warnings=call.warnings)
     if options is not None:
         write.dry_run = options.dry_run
+        write.options = options.wire(kind)
         write.manager = manager_of(options.manager, call.http.headers.get("User-Agent", ""))
     return write
 
@@ -40,7 +42,8 @@ async def create(call: Call) -> web.Response:
     options = WriteOptions.of(call.query, "CreateOptions")
     body = await read_body(call)
     obj = body.decode(call, call.resource.kind, call.resource.api_version, options)
-    data = await call.parts.registry.create(write_of(call, options), _stored(call.resource, obj))
+    obj = _stored(call.resource, obj)
+    data = await call.parts.registry.create(write_of(call, options, "CreateOptions"), obj)
     return answer(call, data, 201)
 
 
@@ -50,7 +53,7 @@ async def update(call: Call, facet: Facet | None = None) -> web.Response:
     body = await read_body(call)
     kind, api_version = patches.kind_of(call)
     wanted = body.decode(call, kind, api_version, options)
-    write = write_of(call, options)
+    write = write_of(call, options, "UpdateOptions")
     if facet is not None and facet.take is not None:
         return await _apply(call, write, facet, lambda _: wanted)
     strategy = call.resource.strategy
@@ -66,7 +69,7 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
     way = patches.way_of(call)
     options = WriteOptions.of(call.query, "PatchOptions", apply=way == patches.APPLY)
     body = await read_body(call, ", ".join(patches.WAYS))
-    write = write_of(call, options)
+    write = write_of(call, options, "PatchOptions")
     kind, api_version = patches.kind_of(call)
     resource = call.resource
     if way == patches.APPLY:
@@ -149,6 +152,7 @@ async def _apply(
         data, _ = await registry.update(write, change, prepare=prepare, validate=validate)
         return answer(call, data, 200)
     show, take = facet.show, facet.take
+    write.side = Side(partial(show, call.resource), take)
 
     def through(old: Object) -> Object:
         take(call.resource, change(show(call.resource, old)), old)

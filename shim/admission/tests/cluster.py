@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from shim import cel
 from shim.admission.chain import Chain
 from shim.admission.request import CREATE, UPDATE, Request, Who
 from shim.api.meta import GVR, Object
 from shim.api.status import ApiError
-from shim.resources.table import find
+from shim.resources.strategy import Resource
+from shim.resources.table import RESOURCES, find
 
 NAMESPACE = ("namespaces", {"metadata": {"name": "ns"}, "status": {"phase": "Active"}})
 ACCOUNT = ("serviceaccounts", {"metadata": {"name": "default", "namespace": "ns"}})
@@ -50,6 +52,15 @@ class Cluster:
 
     def may(self, user: Who, verb: str, gvr: GVR, name: str = "", *, namespace: str = "") -> bool:
         return (verb, gvr.resource, name) in self.rights
+
+    def judge(self, user: Who, asked: cel.Attributes) -> cel.Decision:
+        return cel.Decision((asked.verb, asked.resource, asked.name) in self.rights)
+
+    def equivalents(self, resource: Resource) -> list[Resource]:
+        return [row for row in RESOURCES if row.prefix == resource.prefix and row is not resource]
+
+    def conform(self, obj: Object, kind: str, api_version: str) -> Object:
+        return obj
 
 
 def request(

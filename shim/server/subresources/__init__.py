@@ -11,6 +11,7 @@ from aiohttp import web
 
 from shim.server.parts import Call
 from shim.server.streams import STREAMS
+from shim.server.subresources.admit import admit_connection
 from shim.server.subresources.binding import bind, bind_named
 from shim.server.subresources.eviction import evict
 from shim.server.subresources.proxy import PROXIES
@@ -28,4 +29,4 @@ ORDERS: dict[tuple[str, str], Handler] = {
 CONNECT: dict[tuple[str, str], Handler] = {**STREAMS, **PROXIES}
 """What something else in the cluster answers: a node's kubelet, a pod."""
 
-__all__ = ["CONNECT", "ORDERS", "Handler", "bind_named"]
+__all__ = ["CONNECT", "ORDERS", "Handler", "admit_connection", "bind_named"]

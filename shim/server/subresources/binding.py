@@ -13,6 +13,7 @@ from shim.server.options import WriteOptions
 from shim.server.parts import Call
 from shim.server.registry import Write, check_name
 from shim.server.responses import respond
+from shim.server.subresources.admit import admit_order
 from shim.server.subresources.pod_conditions import set_pod_condition
 
 
@@ -30,6 +31,7 @@ async def _bind(call: Call, name: str) -> web.Response:
     options = WriteOptions.of(call.query, "CreateOptions")
     body = await read_body(call)
     binding = body.decode(call, "Binding", "v1", options)
+    await admit_order(call, binding, options)
     metadata, target = binding["metadata"], binding.get("target") or {}
     name = name or metadata.get("name") or ""
     check_name(name, metadata.get("name") or name)
@@ -45,7 +47,7 @@ async def _bind(call: Call, name: str) -> web.Response:
         raise invalid("", "Binding", name, causes)
     pods = call.parts.routes.get("", "v1", "pods")
     assert pods is not None
-    write = Write(pods, call.info.namespace, name, call.user, "binding", options.dry_run)
+    write = Write(pods, call.info.namespace, name, call.user, "binding", options.dry_run, admitted=True)
 
     def assign(pod: Object) -> Object:
         _check(pod, binding, target["name"])

@@ -26,6 +26,7 @@ from shim.server.options import DeleteOptions, WriteOptions
 from shim.server.parts import Call
 from shim.server.registry import Write
 from shim.server.responses import respond
+from shim.server.subresources.admit import admit_order
 from shim.server.subresources.pod_conditions import set_pod_condition
 
 TRIES = 20  # of an eviction that others come in between of
@@ -41,6 +42,7 @@ async def evict(call: Call) -> web.Response:
     if eviction["metadata"].get("name") != call.info.name:
         raise bad_request("name in URL does not match name in Eviction object")
     deletion = _deletion(call, eviction.get("deleteOptions") or {}, options)
+    await admit_order(call, eviction, options)
     for tries_left in reversed(range(TRIES)):
         try:
             return await _evict(call, replace(deletion))
@@ -71,7 +73,7 @@ async def _evict(call: Call, deletion: DeleteOptions) -> web.Response:
                 await _spend(call, budget["metadata"]["name"], pod, deletion.dry_run)
             elif not deletion.revision:
                 deletion.revision, unguarded = revision, budget["metadata"]["name"]
-    write = Write(call.resource, call.info.namespace, name, call.user, "eviction")
+    write = Write(call.resource, call.info.namespace, name, call.user, "eviction", admitted=True)
     try:
         if not deletion.dry_run:
             await _tell(call, write, deletion)
@@ -164,7 +166,7 @@ async def _spend(call: Call, name: str, pod: Object, dry_run: bool) -> None:
         status.setdefault("disruptedPods", {})[pod["metadata"]["name"]] = now()
         return budget
 
-    write = Write(_resource(call), call.info.namespace, name, call.user, "status", dry_run)
+    write = Write(_resource(call), call.info.namespace, name, call.user, "status", dry_run, admitted=True)
     await call.parts.registry.update(write, take, prepare=lambda new, old: None, validate=lambda new, old: [])
 
 
@@ -221,7 +223,7 @@ async def _tell(call: Call, write: Write, deletion: DeleteOptions) -> None:
         set_pod_condition(pod, "DisruptionTarget", "True", "EvictionByEvictionAPI", "Eviction API: evicting")
         return pod
 
-    telling = Write(call.resource, write.namespace, write.name, call.user, "status")
+    telling = Write(call.resource, write.namespace, write.name, call.user, "status", admitted=True)
     data, _ = await call.parts.registry.update(
         telling, mark, prepare=lambda new, old: None, validate=lambda new, old: []
     )

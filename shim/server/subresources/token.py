@@ -15,6 +15,7 @@ from shim.server.parts import Call
 from shim.server.render import render_one
 from shim.server.responses import respond
 from shim.server.reviews import managed
+from shim.server.subresources.admit import admit_order
 from shim.server.tokens import AUDIENCES
 
 GROUP = "authentication.k8s.io"
@@ -27,7 +28,8 @@ _BINDABLE = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
 async def issue_token(call: Call) -> web.Response:
     """POST .../serviceaccounts/NAME/token."""
     body = await read_body(call)
-    request = body.decode(call, "TokenRequest", f"{GROUP}/v1", WriteOptions.of(call.query, "CreateOptions"))
+    options = WriteOptions.of(call.query, "CreateOptions")
+    request = body.decode(call, "TokenRequest", f"{GROUP}/v1", options)
     entry = call.parts.cache.get(call.key)
     name, namespace = call.info.name, call.info.namespace
     metadata, spec = request["metadata"], request.setdefault("spec", {})
@@ -50,6 +52,7 @@ async def issue_token(call: Call) -> web.Response:
         spec["expirationSeconds"] = DEFAULT
     seconds: int = spec["expirationSeconds"]
     _check_seconds(seconds)
+    await admit_order(call, request, options)
     reference = spec.setdefault("boundObjectRef", None)
     bound = _bound(call, reference) if reference else None
     lifetime = seconds
