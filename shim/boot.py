@@ -107,6 +107,8 @@ def controller_settings(cluster: Cluster) -> ControllerSettings:
         kubeconfig=cluster.data_dir / "controllers.kubeconfig",
         cluster_cidr=cluster.pod_cidr,
         root_ca_file=cluster.data_dir / "pki" / "ca.crt",
+        cluster_signing_cert_file=cluster.data_dir / "pki" / "ca.crt",
+        cluster_signing_key_file=cluster.data_dir / "pki" / "ca.key",
         local_path=cluster.data_dir / "volumes",
     )
 

@@ -42,6 +42,8 @@ class ControllerSettings:
     cluster_cidr: str = flag("addresses for pods; each node is given a /24 of it", "10.244.0.0/16")
     root_ca_file: Path | None = flag("certificate published to every namespace as kube-root-ca.crt", None)
     local_path: Path = flag("folder on each node for volumes made on demand", Path("/var/lib/shim-volumes"))
+    cluster_signing_cert_file: Path | None = flag("CA that signs what CertificateSigningRequests ask for", None)
+    cluster_signing_key_file: Path | None = flag("its private key; without both, nothing is signed", None)
     node_monitor_grace_period: float = flag("seconds without a lease renewal until a node is NotReady", 40.0)
 
 

@@ -6,19 +6,15 @@ A right to approve or to sign is a right on the virtual resource ``signers``, by
 
 from __future__ import annotations
 
-import base64
-import binascii
-
-from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from shim.admission.request import CREATE, UPDATE, Plugin, Reader, Request, refuse
+from shim.api.certificates import KUBE_CLIENT, parse_request
 from shim.api.meta import GVR, Object
 
 GROUP = "certificates.k8s.io"
 REQUESTS = "certificatesigningrequests"
 SIGNERS = GVR(GROUP, "*", "signers", namespaced=False)
-CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 MASTERS = "system:masters"
 
 
@@ -54,8 +50,8 @@ class CertificateSubjectRestriction(Plugin):
         if request.obj is None or not request.is_for(REQUESTS, CREATE, group=GROUP):
             return
         spec = request.obj["spec"]
-        if spec.get("signerName") == CLIENT_SIGNER and MASTERS in _organizations(request, spec):
-            raise refuse(request, f"use of {CLIENT_SIGNER} signer with {MASTERS} group is not allowed")
+        if spec.get("signerName") == KUBE_CLIENT and MASTERS in _organizations(request, spec):
+            raise refuse(request, f"use of {KUBE_CLIENT} signer with {MASTERS} group is not allowed")
 
 
 def _must_be_allowed(request: Request, reader: Reader, verb: str) -> None:
@@ -69,7 +65,7 @@ def _must_be_allowed(request: Request, reader: Reader, verb: str) -> None:
 
 def _organizations(request: Request, spec: Object) -> list[object]:
     try:
-        parsed = x509.load_pem_x509_csr(base64.b64decode(spec.get("request") or "", validate=True))
+        parsed = parse_request(spec.get("request") or "")
         return [each.value for each in parsed.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-    except (ValueError, binascii.Error) as error:
+    except ValueError as error:
         raise refuse(request, f"failed to parse CSR: {error}") from None

@@ -102,7 +102,11 @@ def server(args: argparse.Namespace) -> int:
     manager = pki.ensure_kubeconfig(data, data / "controllers.kubeconfig", url, pki.CONTROLLERS)
     scheduling = pki.ensure_kubeconfig(data, data / "scheduler.kubeconfig", url, pki.SCHEDULER)
     controlling = ControllerSettings(
-        kubeconfig=manager, cluster_cidr=args.cluster_cidr, root_ca_file=data / "pki" / "ca.crt"
+        kubeconfig=manager,
+        cluster_cidr=args.cluster_cidr,
+        root_ca_file=data / "pki" / "ca.crt",
+        cluster_signing_cert_file=data / "pki" / "ca.crt",
+        cluster_signing_key_file=data / "pki" / "ca.key",
     )
     parts = boot.server_parts(settings, controlling, SchedulerSettings(kubeconfig=scheduling), None)
     return _supervise(parts, data)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from shim.client import Client
 from shim.controllers.cluster_roles import ClusterRoleAggregation
+from shim.controllers.csr import CsrApprover, CsrCleaner, CsrSigner
 from shim.controllers.disruption import DisruptionController
 from shim.controllers.ephemeral_volume import EphemeralVolumeController
 from shim.controllers.garbage_collector import GarbageCollector
@@ -42,6 +43,9 @@ CLUSTER: list[type[Controller]] = [
     EphemeralVolumeController,
     StorageProtectionController,
     ResourceQuotaController,
+    CsrApprover,
+    CsrSigner,
+    CsrCleaner,
 ]
 """What keeps the cluster itself in order."""
 

@@ -11,14 +11,13 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from shim.api import names
+from shim.api.certificates import LEGACY, parse_request, pem_blocks
 from shim.api.meta import Object, now
 from shim.api.status import FieldError
 from shim.resources import metadata
 from shim.resources.causes import duplicate, forbidden, invalid, required, too_long, unsupported
 from shim.resources.strategy import Strategy
-from shim.resources.tls_pair import pem_blocks
 
-LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
 SHORTEST = 600  # seconds; the signers date a certificate back by half of it
 USAGES = tuple(
     sorted(
@@ -113,22 +112,11 @@ class Approval(CertificateRequestStrategy):
 _APPROVAL = Approval()
 
 
-def parse(request: str) -> x509.CertificateSigningRequest:
-    """The PKCS#10 request in ``spec.request``. Raises ValueError with upstream's words."""
-    try:
-        blocks = pem_blocks(base64.b64decode(request or "", validate=True))
-    except binascii.Error as error:
-        raise ValueError(f"illegal base64 data: {error}") from None
-    if not blocks or blocks[0][0] != "CERTIFICATE REQUEST":
-        raise ValueError("PEM block type must be CERTIFICATE REQUEST")
-    return x509.load_pem_x509_csr(blocks[0][1])
-
-
 def _request(spec: Object, before: Object) -> list[FieldError]:
     """The spec; what an earlier version let through stays accepted."""
     causes = []
     try:
-        if not parse(spec.get("request") or "").is_signature_valid:
+        if not parse_request(spec.get("request") or "").is_signature_valid:
             raise InvalidSignature("x509: signature does not match the key")
     except (ValueError, TypeError, InvalidSignature) as error:
         causes.append(invalid("spec.request", spec.get("request") or "", str(error)))
@@ -143,7 +131,7 @@ def _request(spec: Object, before: Object) -> list[FieldError]:
             duplicate(f"spec.usages[{index}]", usage) for index, usage in enumerate(usages) if usage in usages[:index]
         ]
     signer = spec.get("signerName") or ""
-    if signer == LEGACY_SIGNER and before.get("signerName") != LEGACY_SIGNER:
+    if signer == LEGACY and before.get("signerName") != LEGACY:
         causes.append(invalid("spec.signerName", signer, "the legacy signerName is not allowed via this API version"))
     else:
         causes += signer_name("spec.signerName", signer)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import re
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s.*?-----END \1-----", re.DOTALL)
+from shim.api.certificates import pem_blocks
 
 
 def pair_complaint(encoded_certificate: str, encoded_key: str) -> str:
@@ -31,11 +30,6 @@ def pair_complaint(encoded_certificate: str, encoded_key: str) -> str:
     except (ValueError, TypeError):
         return "tls: failed to parse private key"
     return _mismatch(public, key)
-
-
-def pem_blocks(text: bytes) -> list[tuple[str, bytes]]:
-    """Each block of PEM in a text: what it says it is, and the block."""
-    return [(match[1].decode(), match[0]) for match in _BLOCK.finditer(text)]
 
 
 def _blocks(encoded: str) -> list[tuple[str, bytes]]:
