@@ -166,3 +166,45 @@ def domain_prefixed_path(field: str, value: str) -> list[FieldError]:
     if not re.fullmatch(_PATH, path):
         causes.append(invalid(field, path, names.must_match("Invalid path", _PATH)))
     return causes
+
+
+_REASON = "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?"
+_LONGEST_REASON, _LONGEST_MESSAGE = 1024, 32 * 1024
+
+
+def conditions(field: str, found: Iterable[Mapping[str, Any]]) -> list[FieldError]:
+    """A list of ``metav1.Condition``."""
+    causes: list[FieldError] = []
+    seen: set[str] = set()
+    for index, condition in enumerate(found):
+        at, kind = f"{field}[{index}]", condition.get("type") or ""
+        if kind in seen:
+            causes.append(duplicate(f"{at}.type", kind))
+        seen.add(kind)
+        causes += named(f"{at}.type", kind, names.label_key)
+        causes += one_of(f"{at}.status", condition.get("status") or "", ("False", "True", "Unknown"))
+        if (condition.get("observedGeneration") or 0) < 0:
+            text = "must be greater than or equal to zero"
+            causes.append(invalid(f"{at}.observedGeneration", condition["observedGeneration"], text))
+        if not condition.get("lastTransitionTime"):
+            causes.append(required(f"{at}.lastTransitionTime"))
+        causes += _reason(f"{at}.reason", condition.get("reason") or "")
+        if len(condition.get("message") or "") > _LONGEST_MESSAGE:
+            causes.append(too_long(f"{at}.message", _LONGEST_MESSAGE))
+    return causes
+
+
+def _reason(field: str, reason: str) -> list[FieldError]:
+    if not reason:
+        return [required(field)]
+    causes: list[FieldError] = []
+    if not re.fullmatch(_REASON, reason):
+        what = (
+            "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric "
+            "characters or '_,:', and must end with an alphanumeric character or '_'"
+        )
+        examples = ("my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB")
+        causes.append(invalid(field, reason, names.must_match(what, _REASON, *examples)))
+    if len(reason) > _LONGEST_REASON:
+        causes.append(too_long(field, _LONGEST_REASON))
+    return causes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shim.api import names
+from shim.api import names, selectors
 from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.causes import forbidden, immutable, invalid, label_selector, named, one_of, required, unsupported
@@ -21,11 +21,15 @@ def role(obj: Object) -> list[FieldError]:
         causes += _rule(f"rules[{index}]", rule, namespaced)
     aggregation = obj.get("aggregationRule")
     if aggregation is not None:
-        at, selectors = "aggregationRule.clusterRoleSelectors", aggregation.get("clusterRoleSelectors") or ()
-        if not selectors:
+        at, wanted = "aggregationRule.clusterRoleSelectors", aggregation.get("clusterRoleSelectors") or ()
+        if not wanted:
             causes.append(required(at, "at least one clusterRoleSelector required if aggregationRule is non-nil"))
-        for index, selector in enumerate(selectors):
+        for index, selector in enumerate(wanted):
             causes += label_selector(f"{at}[{index}]", selector)
+            try:
+                selectors.from_object(selector)
+            except selectors.SelectorError:
+                causes.append(invalid(f"{at}[{index}]", None, "invalid label selector."))
     return causes
 
 

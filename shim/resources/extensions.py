@@ -7,7 +7,6 @@ from typing import Any
 from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources import metadata, webhook_rules
-from shim.resources.metadata import path_segment
 from shim.resources.strategy import Strategy
 
 
@@ -45,31 +44,3 @@ class WebhookStrategy(Strategy):
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
         rules = webhook_rules.webhooks(new, old, mutating=self.mutating)
         return [*metadata.validate_update(new, old), *rules]
-
-
-class ApiServiceStrategy(Strategy):
-    has_status = True
-    counts_generation = False
-    name_rule = staticmethod(path_segment)  # the core group's is "v1."
-
-
-class FlowSchemaStrategy(Strategy):
-    has_status = True
-
-    def default(self, obj: Object) -> None:
-        _fill(obj.setdefault("spec", {}), matchingPrecedence=1000)
-
-
-class PriorityLevelStrategy(Strategy):
-    has_status = True
-
-    def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        if spec.get("exempt") is not None:
-            _fill(spec["exempt"], nominalConcurrencyShares=0, lendablePercent=0)
-        limited = spec.get("limited")
-        if limited is not None:
-            _fill(limited, nominalConcurrencyShares=30, lendablePercent=0)
-            queuing = (limited.get("limitResponse") or {}).get("queuing")
-            if queuing is not None:
-                _fill(queuing, queues=64, handSize=8, queueLengthLimit=50)

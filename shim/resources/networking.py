@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources import network_rules
-from shim.resources.strategy import Strategy
+from shim.resources import metadata, network_rules
+from shim.resources.addresses import cidr_warnings
+from shim.resources.causes import IMMUTABLE, invalid
+from shim.resources.strategy import Check, Strategy
 
 
 class EndpointSliceStrategy(Strategy):
@@ -32,8 +34,45 @@ class IngressStrategy(Strategy):
     def initial_status(self, obj: Object) -> Object:
         return {"loadBalancer": {}}
 
+    def validate(self, obj: Object) -> list[FieldError]:
+        return [*super().validate(obj), *network_rules.ingress_class_twice(obj)]
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        changed = metadata.validate_update(new, old)
+        again = metadata.validate(new, self.name_rule) if changed else []
+        return [*changed, *again, *network_rules.ingress(new, old)]
+
     def validate_body(self, obj: Object) -> list[FieldError]:
-        return network_rules.ingress(obj)
+        return network_rules.ingress(obj, None)
+
+    def validate_status(self, new: Object, old: Object) -> list[FieldError]:
+        return network_rules.ingress_status(new, old)
+
+    def warnings(self, obj: Object) -> list[str]:
+        if network_rules.CLASS not in (obj["metadata"].get("annotations") or {}):
+            return []
+        if (obj.get("spec") or {}).get("ingressClassName") is not None:
+            return []
+        return [f"annotation \"{network_rules.CLASS}\" is deprecated, please use 'spec.ingressClassName' instead"]
+
+    def update_warnings(self, new: Object, old: Object) -> list[str]:
+        return []
+
+
+class IngressClassStrategy(Strategy):
+    update_checks = (Check.METADATA_CHANGE, Check.CHANGE, Check.METADATA, Check.BODY)
+
+    def default(self, obj: Object) -> None:
+        parameters = (obj.get("spec") or {}).get("parameters")
+        if parameters is not None and parameters.get("scope") is None:
+            parameters["scope"] = "Cluster"
+
+    def validate_body(self, obj: Object) -> list[FieldError]:
+        return network_rules.ingress_class(obj)
+
+    def validate_change(self, new: Object, old: Object) -> list[FieldError]:
+        now, before = ((obj.get("spec") or {}).get("controller") or "" for obj in (new, old))
+        return [] if now == before else [invalid("spec.controller", now, IMMUTABLE)]
 
 
 class NetworkPolicyStrategy(Strategy):
@@ -42,7 +81,7 @@ class NetworkPolicyStrategy(Strategy):
         for direction in ("ingress", "egress"):
             for rule in spec.get(direction) or ():
                 for port in rule.get("ports") or ():
-                    if not port.get("protocol"):
+                    if port.get("protocol") is None:
                         port["protocol"] = "TCP"
         if not spec.get("policyTypes"):
             # a policy always speaks of what comes in, and of what goes out only if it says so
@@ -50,3 +89,10 @@ class NetworkPolicyStrategy(Strategy):
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         return network_rules.network_policy(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        known = [text for _, text in network_rules.blocks(old)]
+        return [*metadata.validate_update(new, old), *network_rules.network_policy(new, known)]
+
+    def warnings(self, obj: Object) -> list[str]:
+        return [text for at, block in network_rules.blocks(obj) for text in cidr_warnings(at, block)]

@@ -7,11 +7,12 @@ from shim.api.status import FieldError
 from shim.resources import control_rules
 from shim.resources.control_rules import GROUP
 from shim.resources.metadata import path_segment
-from shim.resources.strategy import Strategy
+from shim.resources.strategy import Check, Strategy
 
 
 class RoleStrategy(Strategy):
     counts_generation = False
+    update_checks = (Check.METADATA, Check.BODY, Check.METADATA_CHANGE)
     allow_create_on_update = True
     name_rule = staticmethod(path_segment)
 
@@ -21,6 +22,7 @@ class RoleStrategy(Strategy):
 
 class BindingStrategy(Strategy):
     counts_generation = False
+    update_checks = (Check.METADATA, Check.BODY, Check.METADATA_CHANGE, Check.CHANGE)
     allow_create_on_update = True
     name_rule = staticmethod(path_segment)
 

@@ -5,7 +5,16 @@ To add a kind, add a row; what makes it special (defaults, validation, printed c
 
 from __future__ import annotations
 
-from shim.resources import extensions, networking, rbac, scheduling, storage
+from shim.resources import (
+    api_services,
+    extensions,
+    flow_control,
+    networking,
+    rbac,
+    scheduling,
+    service_networks,
+    storage,
+)
 from shim.resources.certificates import CertificateRequestStrategy
 from shim.resources.columns import control, network
 from shim.resources.columns import core as core_columns
@@ -23,7 +32,7 @@ _APIREGISTRATION = served(
         "apiservices",
         "APIService",
         columns=control.API_SERVICES,
-        strategy=extensions.ApiServiceStrategy(),
+        strategy=api_services.ApiServiceStrategy(),
         categories=EXTENSIONS,
         subresources=("status",),
     ),
@@ -61,7 +70,12 @@ _CERTIFICATES = served(
 _NETWORKING = served(
     "networking.k8s.io",
     "v1",
-    cluster("ingressclasses", "IngressClass", columns=network.INGRESS_CLASSES),
+    cluster(
+        "ingressclasses",
+        "IngressClass",
+        columns=network.INGRESS_CLASSES,
+        strategy=networking.IngressClassStrategy(),
+    ),
     Resource(
         "ingresses",
         "Ingress",
@@ -70,7 +84,13 @@ _NETWORKING = served(
         short=("ing",),
         subresources=("status",),
     ),
-    cluster("ipaddresses", "IPAddress", columns=network.IP_ADDRESSES, strategy=Uncounted(), short=("ip",)),
+    cluster(
+        "ipaddresses",
+        "IPAddress",
+        columns=network.IP_ADDRESSES,
+        strategy=service_networks.AddressStrategy(),
+        short=("ip",),
+    ),
     Resource(
         "networkpolicies",
         "NetworkPolicy",
@@ -82,7 +102,7 @@ _NETWORKING = served(
         "servicecidrs",
         "ServiceCIDR",
         columns=network.SERVICE_CIDRS,
-        strategy=UncountedWithStatus(),
+        strategy=service_networks.RangeStrategy(),
         subresources=("status",),
     ),
 )
@@ -258,14 +278,14 @@ _FLOWCONTROL = served(
         "flowschemas",
         "FlowSchema",
         columns=control.FLOW_SCHEMAS,
-        strategy=extensions.FlowSchemaStrategy(),
+        strategy=flow_control.FlowSchemaStrategy(),
         subresources=("status",),
     ),
     cluster(
         "prioritylevelconfigurations",
         "PriorityLevelConfiguration",
         columns=control.PRIORITY_LEVELS,
-        strategy=extensions.PriorityLevelStrategy(),
+        strategy=flow_control.PriorityLevelStrategy(),
         subresources=("status",),
     ),
 )
