@@ -10,6 +10,7 @@ from shim.api.meta import GVR, Object
 from shim.api.status import FieldError
 from shim.resources.bootstrap import flow
 from shim.resources.causes import (
+    as_go,
     duplicate,
     forbidden,
     invalid,
@@ -84,16 +85,33 @@ def _fixed(obj: Object, resource: GVR) -> list[FieldError]:
     if name not in _MANDATORY:
         return []
     fixed = next(
-        each["spec"]
-        for found, _, each in flow.objects("")
-        if found == resource and each["metadata"]["name"] == name
+        each["spec"] for found, _, each in flow.objects("") if found == resource and each["metadata"]["name"] == name
     )
     but = ""
     if name == "exempt" and resource == flow.PRIORITY_LEVELS:
         fixed, but = {**fixed, "exempt": spec.get("exempt")}, " except the 'spec.exempt' field"
     if _given(spec) == _given(fixed):
         return []
-    return [invalid_without_value("spec", f"spec of '{name}'{but} must equal the fixed value")]
+    text = f"spec of '{name}'{but} must equal the fixed value"
+    if resource == flow.PRIORITY_LEVELS:
+        return [invalid("spec", _printed(spec), text)]
+    return [invalid_without_value("spec", text)]
+
+
+def _printed(spec: Object) -> Object:
+    """The spec of a priority level as Go prints it."""
+    exempt, limited = spec.get("exempt"), spec.get("limited")
+    shown: Object = {"Type": spec.get("type") or "", "Limited": None}
+    if limited is not None:
+        response = limited.get("limitResponse") or {}
+        queuing = as_go(response.get("queuing"), "queues", "handSize", "queueLengthLimit")
+        shown["Limited"] = {
+            "NominalConcurrencyShares": limited.get("nominalConcurrencyShares") or 0,
+            "LimitResponse": {"Type": response.get("type") or "", "Queuing": queuing},
+            "LendablePercent": limited.get("lendablePercent"),
+            "BorrowingLimitPercent": limited.get("borrowingLimitPercent"),
+        }
+    return {**shown, "Exempt": as_go(exempt, "nominalConcurrencyShares", "lendablePercent")}
 
 
 def _given(value: Any) -> Any:
