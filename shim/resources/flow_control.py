@@ -6,9 +6,8 @@ import math
 from typing import Any
 
 from shim.api import names
-from shim.api.meta import GVR, Object
+from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources.bootstrap import flow
 from shim.resources.causes import (
     as_go,
     duplicate,
@@ -22,6 +21,7 @@ from shim.resources.causes import (
 )
 from shim.resources.strategy import Check, Strategy
 
+_SCHEMAS, _LEVELS = "flowschemas", "prioritylevelconfigurations"
 _MANDATORY = ("catch-all", "exempt")
 _LOWEST_PRECEDENCE = 10_000
 _MAX_QUEUES = 10_000_000
@@ -55,7 +55,7 @@ class FlowSchemaStrategy(_FlowStrategy):
         _fill(obj.setdefault("spec", {}), matchingPrecedence=1000)
 
     def validate_body(self, obj: Object) -> list[FieldError]:
-        return [*_flow_schema(obj), *_fixed(obj, flow.FLOW_SCHEMAS), *_conditions(obj)]
+        return [*_flow_schema(obj), *_fixed(obj, _SCHEMAS), *_conditions(obj)]
 
 
 class PriorityLevelStrategy(_FlowStrategy):
@@ -76,24 +76,27 @@ class PriorityLevelStrategy(_FlowStrategy):
         causes: list[FieldError] = []
         if _ROUND_TRIP in (obj["metadata"].get("annotations") or {}):
             causes.append(forbidden("metadata.annotations", f"annotation '{_ROUND_TRIP}' is forbidden"))
-        return [*causes, *_priority_level(obj), *_fixed(obj, flow.PRIORITY_LEVELS), *_conditions(obj)]
+        return [*causes, *_priority_level(obj), *_fixed(obj, _LEVELS), *_conditions(obj)]
 
 
-def _fixed(obj: Object, resource: GVR) -> list[FieldError]:
+def _fixed(obj: Object, resource: str) -> list[FieldError]:
     """The server cannot do without some of them, and knows what they say."""
     name, spec = obj["metadata"].get("name"), obj.get("spec") or {}
     if name not in _MANDATORY:
         return []
+    # not at the top: what a fresh cluster holds is made with the table of resources, which needs this file
+    from shim.resources.bootstrap import flow
+
     fixed = next(
         each["spec"] for found, _, each in flow.objects("") if found == resource and each["metadata"]["name"] == name
     )
     but = ""
-    if name == "exempt" and resource == flow.PRIORITY_LEVELS:
+    if name == "exempt" and resource == _LEVELS:
         fixed, but = {**fixed, "exempt": spec.get("exempt")}, " except the 'spec.exempt' field"
     if _given(spec) == _given(fixed):
         return []
     text = f"spec of '{name}'{but} must equal the fixed value"
-    if resource == flow.PRIORITY_LEVELS:
+    if resource == _LEVELS:
         return [invalid("spec", _printed(spec), text)]
     return [invalid_without_value("spec", text)]
 
