@@ -1,4 +1,4 @@
-"""Kinds that extend the API itself: webhook configurations, custom resource definitions, flow control."""
+"""Webhook configurations: defaults, and what must hold of them."""
 
 from __future__ import annotations
 

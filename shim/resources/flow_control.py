@@ -88,7 +88,9 @@ def _fixed(obj: Object, resource: str) -> list[FieldError]:
     from shim.resources.bootstrap import flow
 
     fixed = next(
-        each["spec"] for found, _, each in flow.objects("") if found.resource == resource and each["metadata"]["name"] == name
+        each["spec"]
+        for found, _, each in flow.objects("")
+        if found.resource == resource and each["metadata"]["name"] == name
     )
     but = ""
     if name == "exempt" and resource == _LEVELS:
