@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from shim.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
@@ -22,6 +23,7 @@ from shim.admission.storage_class import (
 )
 from shim.admission.tolerations import DefaultTolerationSeconds, ExtendedResourceToleration
 from shim.admission.webhooks.plugin import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
+from shim.api.timing import Histogram
 
 __all__ = ["CONNECT", "CREATE", "DELETE", "PLUGINS", "UPDATE", "Chain", "Reader", "Request", "UnknownPlugin", "chosen"]
 
@@ -46,6 +48,7 @@ PLUGINS: tuple[type[Plugin], ...] = (
     ValidatingAdmissionWebhook,
     ResourceQuota,  # last: it must count only what everyone else has let through
 )
+_SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
 OFF: tuple[type[Plugin], ...] = (ExtendedResourceToleration,)
 """What must be asked for, as upstream."""
 
@@ -79,26 +82,31 @@ class Chain:
         self._reader = reader
         self._plugins = chosen() if plugins is None else tuple(plugins)
         self._charging = [plugin for plugin in self._plugins if type(plugin).charge is not Plugin.charge]
-        self._concerned: dict[tuple[str, str], tuple[Plugin, ...]] = {}
+        self._concerned: dict[tuple[str, str], tuple[list[Plugin], list[Plugin]]] = {}
+        self.timings: dict[tuple[str, ...], Histogram] = {}
+        """How long plugins took, by name, step, operation and whether they refused."""
 
     async def mutate(self, request: Request) -> list[str]:
         """Let every plugin change the request's object; returns texts for Warning headers.
 
         When a webhook changed it, all have a second look, once (KEP "admission webhooks to GA", reinvocation).
         """
-        plugins = self._for(request)
-        for plugin in plugins:
-            await plugin.mutate(request, self._reader)
+        await self._mutate(request)
         if (again := request.reinvocation) is not None and again.wanted:
             again.round = 1
-            for plugin in plugins:
-                await plugin.mutate(request, self._reader)
+            await self._mutate(request)
         return request.warnings
 
     async def validate(self, request: Request) -> list[str]:
         """Let every plugin refuse the object as it will be stored; returns texts for Warning headers."""
-        for plugin in self._for(request):
-            await plugin.validate(request, self._reader)
+        for plugin in self._for(request)[1]:
+            began = time.perf_counter()
+            refused = True
+            try:
+                await plugin.validate(request, self._reader)
+                refused = False
+            finally:
+                self._time(plugin, "validate", request, refused, began)
         return request.warnings
 
     async def charge(self, request: Request) -> None:
@@ -116,10 +124,31 @@ class Chain:
         for plugin in self._plugins:
             await plugin.close()
 
-    def _for(self, request: Request) -> tuple[Plugin, ...]:
+    async def _mutate(self, request: Request) -> None:
+        for plugin in self._for(request)[0]:
+            began = time.perf_counter()
+            refused = True
+            try:
+                await plugin.mutate(request, self._reader)
+                refused = False
+            finally:
+                self._time(plugin, "admit", request, refused, began)
+
+    def _for(self, request: Request) -> tuple[list[Plugin], list[Plugin]]:
+        """Those that may change an object of this resource, and those that may refuse it."""
         key = (request.resource.group, request.resource.name)
         found = self._concerned.get(key)
         if found is None:
-            found = tuple(plugin for plugin in self._plugins if not plugin.resources or key in plugin.resources)
-            self._concerned[key] = found
+            plugins = [plugin for plugin in self._plugins if not plugin.resources or key in plugin.resources]
+            found = self._concerned[key] = (
+                [plugin for plugin in plugins if type(plugin).mutate is not Plugin.mutate],
+                [plugin for plugin in plugins if type(plugin).validate is not Plugin.validate],
+            )
         return found
+
+    def _time(self, plugin: Plugin, step: str, request: Request, refused: bool, began: float) -> None:
+        key = type(plugin).__name__, step, request.operation, "true" if refused else "false"
+        timing = self.timings.get(key)
+        if timing is None:
+            timing = self.timings[key] = Histogram(_SECONDS)
+        timing.add(time.perf_counter() - began)

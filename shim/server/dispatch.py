@@ -5,25 +5,31 @@ The order is upstream's: authentication, then authorisation (also of paths that 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-import orjson
 from aiohttp import web
 
 from shim.api.status import ApiError
-from shim.server import errors, health, read, reviews, subresources, write
+from shim.server import errors, read, reviews, subresources, write
 from shim.server.authn import Authenticator
+from shim.server.bodies import content_type
 from shim.server.discovery import Discovery
 from shim.server.facets import FACETS, Facet
-from shim.server.health import METRICS_TYPE, Health, Metrics
+from shim.server.health import Health
+from shim.server.inflight import Inflight, is_long_running
+from shim.server.metrics import Metrics
 from shim.server.openapi import OpenApi
-from shim.server.options import ListOptions, Query, first, is_watch, parse_query
+from shim.server.options import ListOptions, Query, first, is_watch, parse_query, time_limit
+from shim.server.outside import OPEN, Outside
 from shim.server.parts import Call, Parts
-from shim.server.responses import plain, refuse, respond, respond_large, warning
+from shim.server.patches import APPLY
+from shim.server.responses import plain, prettify, refuse, warning
 from shim.server.routes import RequestInfo, parse
 from shim.server.selection import single_name
+from shim.server.users import User
 from shim.server.watch import Watchers
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
@@ -41,61 +47,103 @@ _ON_OBJECTS: dict[str, Handler] = {
 _ON_FACETS: dict[str, FacetHandler] = {"get": read.get, "update": write.update, "patch": write.patch}
 _ACTS = ("attach", "exec", "portforward")
 """A WebSocket opens them by GET, which would let whoever may read act: the right to create is asked as well."""
-_OPEN = ("healthz", "livez", "readyz", "version")
-"""What anyone may read, whatever the roles say: probes must work before there are roles."""
+_BROWSERS = ("curl", "Wget", "Mozilla/5.0")
+"""Programs of people, who like to see JSON indented; so does upstream."""
 
 
 class Dispatcher:
     """Answers requests."""
 
     def __init__(self, parts: Parts, authenticator: Authenticator, discovery: Discovery, openapi: OpenApi) -> None:
+        settings = parts.settings
         self._parts = parts
         self._authenticator = authenticator
-        self._discovery = discovery
-        self._openapi = openapi
-        self.watchers = Watchers()
+        self._inflight = Inflight(settings.max_requests_inflight, settings.max_mutating_requests_inflight)
         self.health = Health()
-        self.metrics = Metrics()
+        database = settings.data_dir / "store.db"
+        self.metrics = Metrics(parts.cache, parts.routes, parts.registry.chain, self._inflight, database)
+        self.watchers = Watchers(self.metrics.watch_events)
+        self._outside = Outside(discovery, openapi, self.health, self.metrics, parts.tokens)
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """The handler of the HTTP server. Raises only when a connection breaks halfway through an answer."""
         began = time.perf_counter()
         path, _, query_text = http.raw_path.partition("?")
         info = RequestInfo(http.method.lower(), path)
+        query: Query = {}
         response: web.StreamResponse
         try:
             query = parse_query(query_text)
             info = parse(http.method, path, bool(query) and is_watch(query))
-            if query and info.resource and not info.name and (selector := first(query, "fieldSelector")):
-                info.name = single_name(ListOptions(field_selector=selector))
-                response = await self._answer(http, info, query, selected=True)
-            else:
-                response = await self._answer(http, info, query)
+            response = await self._admit(http, info, query)
         except ApiError as error:
             response = refuse(error)
         except errors.PlainError as error:
-            response = plain(error.text, error.code)
+            response = plain(error.text, error.code, error.retry_after)
         except ConnectionError:
             if http.transport is not None and not http.transport.is_closing():
                 raise  # not the client's connection: the answer stops short, and the client's ends too
             return web.Response()  # nobody is there to read it; to raise would make a traceback of a daily event
         except Exception as error:
             response = refuse(errors.translate(error, f"{http.method} {http.raw_path}"))
-        self.metrics.count(info, response.status, began)
+        if http.writer.output_size and not response.prepared:
+            _cut_off(http)  # it was halfway through another answer
+            return response
+        seconds = -1.0 if is_long_running(info) else time.perf_counter() - began
+        apply = info.verb == "patch" and content_type(http) == APPLY
+        size = response.content_length
+        self.metrics.request(info, response.status, seconds, size, apply=apply, dry="dryRun" in query)
+        if _wants_pretty(http, query):
+            prettify(response)
         return response
 
-    async def _answer(
-        self, http: web.BaseRequest, info: RequestInfo, query: Query, *, selected: bool = False
-    ) -> web.StreamResponse:
-        parts = self._parts
+    async def _admit(self, http: web.BaseRequest, info: RequestInfo, query: Query) -> web.StreamResponse:
+        """Answer when it is this request's turn, and in time. Raises 401, 429 and 504."""
         user = self._authenticator.user_of(http)
+        if is_long_running(info):
+            labels = self.metrics.labels(info)
+            self.metrics.long_running[labels] += 1
+            try:
+                return await self._answer(http, user, info, query)
+            finally:
+                self.metrics.long_running[labels] -= 1
+        most = self._parts.settings.request_timeout
+        limit = time_limit(query, most) if query else most
+        seats = self._inflight.of(info)
+        if not seats.take(user):
+            await seats.wait()
+        try:
+            if info.verb == "get" and info.name:
+                return await self._answer(http, user, info, query)  # from memory: a timer would cost more than it
+            return await self._in_time(limit, http, user, info, query)
+        finally:
+            seats.leave()
+
+    async def _in_time(
+        self, limit: float, http: web.BaseRequest, user: User, info: RequestInfo, query: Query
+    ) -> web.StreamResponse:
+        timer = asyncio.timeout(limit)
+        try:
+            async with timer:
+                return await self._answer(http, user, info, query)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            self.metrics.terminated(info, 504)
+            raise errors.timed_out() from None
+
+    async def _answer(self, http: web.BaseRequest, user: User, info: RequestInfo, query: Query) -> web.StreamResponse:
+        parts = self._parts
         if not info.resource:
-            if info.path.lstrip("/").partition("/")[0] not in _OPEN:
+            if info.path.lstrip("/").partition("/")[0] not in OPEN:
                 parts.authorizer.require(user, info)
-            return await self._outside(http, info, query)
-        parts.authorizer.require(user, info)
-        if selected:
-            info.name = ""  # it was for authorisation alone: the request is still one of a collection
+            return await self._outside.answer(http, info.path, query)
+        if query and not info.name and (selector := first(query, "fieldSelector")):
+            # a list of one name is judged as that one, and is a list all the same
+            named = replace(info, name=single_name(ListOptions(field_selector=selector)))
+            parts.authorizer.require(user, named)
+        else:
+            parts.authorizer.require(user, info)
         resource, subresource = parts.routes.find(info)
         call = Call(http, parts, user, info, query, resource, subresource)
         try:
@@ -133,48 +181,15 @@ class Dispatcher:
             raise ApiError(501, "NotImplemented", f"{resource.name}/{name} is not built in this server")
         return await handler(call)
 
-    async def _outside(self, http: web.BaseRequest, info: RequestInfo, query: Query) -> web.StreamResponse:
-        """Paths that name no resource."""
-        path = info.path
-        if path.startswith(("/api", "/apis")):
-            if (document := self._discovery.document(path)) is not None:
-                _must_read(http)
-                accept = http.headers.get("Accept", "")
-                if found := self._discovery.aggregated(path, accept):
-                    return await respond_large(http, *found)
-                return await respond_large(http, document)
-            if path.startswith("/api/"):
-                raise errors.no_such_resource()
-            raise errors.page_not_found()
-        if path.startswith("/openapi/"):
-            _must_read(http)
-            return await self._openapi.answer(http, path, query)
-        if path.rstrip("/") == "/version":
-            return health.version()
-        if (answer := self.health.answer(path, query)) is not None:
-            return answer
-        if path == "/metrics":
-            return respond(self._measure(), 200, METRICS_TYPE)
-        if path == "/openid/v1/jwks":
-            return respond(_json(self._parts.tokens.public_keys()), 200, "application/jwk-set+json")
-        if path == "/.well-known/openid-configuration":
-            return respond(_json(self._parts.tokens.configuration()))
-        if path == "/":
-            return respond(_json({"paths": self._discovery.paths()}))
-        raise errors.page_not_found()
 
-    def _measure(self) -> bytes:
-        self.metrics.watchers.set(len(self.watchers))
-        for row in self._parts.routes.resources:
-            if "list" in row.verbs and row.storage is None:
-                self.metrics.objects.labels(row.group, row.name).set(self._parts.cache.count(row.prefix))
-        return self.metrics.text()
+def _cut_off(http: web.BaseRequest) -> None:
+    """End a connection whose answer cannot be finished: its client must not take it for a whole one."""
+    if http.transport is not None:
+        http.transport.abort()
 
 
-def _must_read(http: web.BaseRequest) -> None:
-    if http.method not in ("GET", "HEAD"):
-        raise errors.method_not_allowed()
-
-
-def _json(value: object) -> bytes:
-    return orjson.dumps(value)
+def _wants_pretty(http: web.BaseRequest, query: Query) -> bool:
+    """Whether a person reads the answer: asked for by ``pretty``, or seen by the program that asks."""
+    if "pretty" in query:
+        return first(query, "pretty") in ("1", "t", "T", "true", "TRUE", "True")
+    return http.headers.get("User-Agent", "").startswith(_BROWSERS)

@@ -28,13 +28,23 @@ TOO_OLD = (
 class PlainError(Exception):
     """An answer outside the API, as Go's own file server gives it: plain text, no Status."""
 
-    def __init__(self, code: int, text: str) -> None:
+    def __init__(self, code: int, text: str, retry_after: int = 0) -> None:
         super().__init__(text)
-        self.code, self.text = code, text
+        self.code, self.text, self.retry_after = code, text, retry_after
 
 
 def page_not_found() -> PlainError:
     return PlainError(404, "404 page not found\n")
+
+
+def too_many_requests() -> PlainError:
+    """More requests are under way than may be; upstream too answers this before it knows how to write a Status."""
+    return PlainError(429, "Too many requests, please try again later.\n", retry_after=1)
+
+
+def timed_out() -> ApiError:
+    """A request took longer than requests may take."""
+    return ApiError(504, "Timeout", "Timeout: request did not complete within the allotted timeout", {})
 
 
 def no_such_resource() -> ApiError:

@@ -25,7 +25,7 @@ from shim.resources.subresources import describe
 from shim.server import errors
 from shim.server.negotiation import JSON
 from shim.server.options import Query, first
-from shim.server.responses import respond, respond_large
+from shim.server.responses import respond, respond_tagged
 from shim.server.routes import Routes
 
 Document = dict[str, Any]
@@ -134,14 +134,8 @@ class OpenApi:
     async def _document(
         self, http: web.BaseRequest, body: bytes, *, media: str = JSON, forever: bool = False
     ) -> web.StreamResponse:
-        digest = hashlib.sha512(body).hexdigest().upper()
-        etag = f'"{digest}"'
-        if http.headers.get("If-None-Match") == etag:
-            return web.Response(status=304, headers={"ETag": etag, "Vary": "Accept"})
-        response = await respond_large(http, body, media)
-        response.headers["ETag"] = etag
-        response.headers["Vary"] = ", ".join(["Accept", *response.headers.getall("Vary", ())])
-        if forever:
+        response = await respond_tagged(http, body, media)
+        if forever and response.status == 200:
             # the hash is part of the address, so what is there never changes
             response.headers["Cache-Control"] = "public, immutable"
             expires = time.gmtime(time.time() + 365 * 24 * 3600)

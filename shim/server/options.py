@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
+from shim.api.duration import parse_duration
 from shim.api.meta import Object
 from shim.api.status import ApiError, FieldError, bad_request, invalid
 
@@ -191,6 +192,18 @@ def boolean(query: Query, name: str) -> bool | None:
     if not values:
         return None
     return values[0] != "0" and values[0].lower() != "false"
+
+
+def time_limit(query: Query, most: float) -> float:
+    """How long a request may take: as its ``timeout`` says, which Go's clients send, but not longer. Raises 400."""
+    text = first(query, "timeout")
+    if not text:
+        return most
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise bad_request(f"invalid timeout specified in the request URL - {error}") from None
+    return seconds if 0 < seconds < most else most
 
 
 def is_watch(query: Query) -> bool:

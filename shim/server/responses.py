@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Iterable
+from functools import lru_cache
 
+import orjson
 from aiohttp import web
 from isal import igzip, isal_zlib
 from multidict import CIMultiDict
@@ -19,6 +22,7 @@ IN_THREAD_FROM = 1024 * 1024  # a megabyte takes 3 ms, which other requests shou
 WARNINGS_LIMIT = 4 * 1024  # characters of all warnings of one answer, as upstream
 WARNING_CUT = 256
 WHOLE = 16 << 20  # bytes of an answer that is sent at once, with its length: joined and encrypted in some 20 ms
+PRETTY_UP_TO = 2 << 20  # bytes of a body that is indented for those who like that: some 20 ms
 BLOCK = 1 << 20  # bytes that are sent together of one that is longer
 _GZIP_FORMAT = 31  # zlib's way to say: with a gzip header, and a window as large as can be
 _GZIPPED = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
@@ -52,6 +56,22 @@ async def respond_large(request: web.BaseRequest, body: bytes, media: str = JSON
             response.body = igzip.compress(body, GZIP_LEVEL)
         response.headers.update(_GZIPPED)
     return response
+
+
+async def respond_tagged(request: web.BaseRequest, body: bytes, media: str = JSON) -> web.Response:
+    """A document that seldom changes: with a tag, and left out when the client has it already (304)."""
+    tag = tag_of(body)
+    if tag in (each.strip() for each in request.headers.get("If-None-Match", "").split(",")):
+        return web.Response(status=304, headers={"ETag": tag, "Vary": "Accept"})
+    response = await respond_large(request, body, media)
+    response.headers["ETag"] = tag
+    response.headers["Vary"] = ", ".join(["Accept", *response.headers.getall("Vary", ())])
+    return response
+
+
+@lru_cache(maxsize=64)
+def tag_of(body: bytes) -> str:
+    return f'"{hashlib.sha512(body).hexdigest().upper()}"'
 
 
 async def respond_pieces(
@@ -121,12 +141,20 @@ def refuse(error: ApiError) -> web.Response:
     return response
 
 
-def plain(text: str, status: int = 200) -> web.Response:
-    return web.Response(
-        body=text.encode(),
-        status=status,
-        headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": _CACHE_CONTROL},
-    )
+def plain(text: str, status: int = 200, retry_after: int = 0) -> web.Response:
+    headers = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": _CACHE_CONTROL}
+    if retry_after:
+        headers["Retry-After"] = str(retry_after)
+    return web.Response(body=text.encode(), status=status, headers=headers)
+
+
+def prettify(response: web.StreamResponse) -> None:
+    """Indent a JSON body, for people to read."""
+    body = response.body if isinstance(response, web.Response) else None
+    if not isinstance(response, web.Response) or not isinstance(body, bytes) or response.content_type != JSON:
+        return
+    if len(body) < PRETTY_UP_TO and "Content-Encoding" not in response.headers:
+        response.body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def _limited(warnings: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from aiohttp import web
@@ -36,7 +37,8 @@ WRITE_SIZE = 256 * 1024  # events are joined into writes of about this size: few
 class Watchers:
     """The open watches, so that a server that stops can end them."""
 
-    def __init__(self) -> None:
+    def __init__(self, sent: Counter[tuple[str, ...]]) -> None:
+        self._sent = sent
         self._open: set[Callable[[], None]] = set()
         self._stopping = False
 
@@ -70,6 +72,7 @@ class Watchers:
             headers={"Content-Type": writer.content_type, "Cache-Control": "no-cache, private"}
         )
         response.enable_chunked_encoding()
+        kind = (call.info.group, call.info.version, call.info.resource)
         end = watch.close
         connection = call.http.protocol
         assert isinstance(connection, Connection)
@@ -84,7 +87,8 @@ class Watchers:
             await response.prepare(call.http)
             for start in range(0, len(initial), TEST_AT_ONCE):
                 some = initial[start : start + TEST_AT_ONCE]
-                await _send(response, (writer.added(entry) for entry in some if test is None or test(entry)))
+                added = (writer.added(entry) for entry in some if test is None or test(entry))
+                self._sent[kind] += await _send(response, added)
                 await asyncio.sleep(0)
             if options.bookmarks:
                 if options.initial_events:
@@ -93,7 +97,7 @@ class Watchers:
             async for events in watch:
                 if events[0].revision <= since:  # asked from a revision that was yet to come
                     events = [event for event in events if event.revision > since]
-                await _send(response, _lines(events, test, writer))
+                self._sent[kind] += await _send(response, _lines(events, test, writer))
             await response.write_eof()
         except StoreError as error:  # too slow: its queue has overflowed, or what it had yet to read is compacted
             log.info("watch of %s by %s ended: %s", call.prefix, call.user.name, error)
@@ -143,19 +147,21 @@ def _seen_as(event: Event, test: Test) -> EventType | None:
     return "DELETED" if before else None
 
 
-async def _send(response: web.StreamResponse, lines: Iterable[bytes]) -> None:
-    """Write lines in few large pieces; waits while the client does not read, and lets others run."""
+async def _send(response: web.StreamResponse, lines: Iterable[bytes]) -> int:
+    """Write lines in few large pieces; waits while the client does not read, and lets others run. Returns how many."""
     piece: list[bytes] = []
-    size = 0
+    size = sent = 0
     for line in lines:
         piece.append(line)
         size += len(line)
         if size >= WRITE_SIZE:
             await _write(response, piece)
             await asyncio.sleep(0)  # a socket that takes everything at once would let nobody else run
+            sent += len(piece)
             piece, size = [], 0
     if piece:
         await _write(response, piece)
+    return sent + len(piece)
 
 
 async def _write(response: web.StreamResponse, piece: list[bytes]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ import orjson
 from sortedcontainers import SortedList
 
 from shim.api.meta import Object
+from shim.api.timing import Histogram
 from shim.store.contract import Change, Compacted, Put, Record, Store, StoreError
 from shim.store.entry import Entry, Event, encode, resplice, splice
 from shim.store.fanout import Fanout, Overflow, Watch, bucket_of
@@ -27,6 +29,7 @@ __all__ = ["Also", "Cache", "Entry", "Event", "Overflow", "Watch"]
 Index = Callable[[str, Object], tuple[Mapping[str, str], Mapping[str, str]]]
 
 _LOAD_PAGE = 1000
+_SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
 _LAST = "\U0010ffff"
 
 log = logging.getLogger(__name__)
@@ -76,6 +79,8 @@ class Cache:
         self._failure: BaseException | None = None
         self._question: asyncio.Task[int] | None = None  # to a shared store, under way: how far is it?
         self._next_question: asyncio.Task[int] | None = None  # waits for that one
+        self.timings: dict[tuple[str, str], Histogram] = {}
+        """How long writes took, by operation (create, update, delete) and the prefix of their resource."""
 
     async def start(self) -> None:
         """Load everything, then follow the store."""
@@ -199,6 +204,7 @@ class Cache:
 
     async def delete(self, key: str, obj: Object, *, expected: int) -> Entry:
         """Remove the key; ``obj`` is the final state that the DELETED event shows. Raises Conflict."""
+        began = time.perf_counter()
         staged = self._stage(key, obj)
         mine = self._staged_deletes.setdefault((key, expected), staged) is staged
         try:
@@ -207,9 +213,11 @@ class Cache:
         finally:
             if mine:
                 del self._staged_deletes[key, expected]
+            self._time("delete", key, began)
         return _staged_entry(key, revision, staged)
 
     async def _put(self, key: str, obj: Object, expected: int, also: Sequence[Also]) -> Entry:
+        began = time.perf_counter()
         staged = self._stage(key, obj)
         others = [(each, self._stage(each.key, each.obj)) for each in also]
         values = [staged, *(other for _, other in others)]
@@ -224,10 +232,18 @@ class Cache:
         finally:
             for each in values:
                 del self._staged[id(each.value)]
+            self._time("update" if expected else "create", key, began)
         entry = self.get(key)
         if entry is None or entry.revision != revision:  # somebody wrote again, and that is applied already
             entry = _staged_entry(key, revision, staged)
         return entry
+
+    def _time(self, operation: str, key: str, began: float) -> None:
+        of = operation, bucket_of(key)
+        timing = self.timings.get(of)
+        if timing is None:
+            timing = self.timings[of] = Histogram(_SECONDS)
+        timing.add(time.perf_counter() - began)
 
     def _stage(self, key: str, obj: Object) -> _Staged:
         labels, fields = self._index(key, obj)

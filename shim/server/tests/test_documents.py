@@ -62,10 +62,63 @@ async def test_health_in_detail(api):
     assert answer.data.endswith(b"readyz check passed\n")
 
 
-async def test_metrics_count_requests(api):
+async def test_metrics_count_under_upstreams_names(api):
     await api.get("/api/v1/namespaces/{ns}/configmaps")
+    await api.post("/api/v1/namespaces/{ns}/configmaps", api.configmap("a"))
+    await api.post("/api/v1/namespaces/nope/configmaps", api.configmap("a"))
+    await api.watch("/api/v1/namespaces/{ns}/configmaps")
+    await api.get("/api/v1/namespaces/{ns}/madeup/thing")
     text = (await api.get("/metrics")).data.decode()
-    assert 'apiserver_request_total{code="200",group="",resource="configmaps"' in text
+    samples = []
+    for line in text.splitlines():
+        name, _, rest = line.partition("{")
+        samples.append((name, *rest.partition("}")[0].split(",")))
+
+    def has(metric, **labels):
+        wanted = {f'{key}="{value}"' for key, value in labels.items()}
+        return any(sample[0] == metric and wanted <= set(sample[1:]) for sample in samples)
+
+    where = {"group": "", "resource": "configmaps", "version": "v1"}
+    assert has("apiserver_request_total", verb="LIST", scope="namespace", code="200", dry_run="", **where)
+    assert has("apiserver_request_total", verb="POST", scope="resource", code="201", component="apiserver", **where)
+    assert has("apiserver_request_total", verb="WATCH", code="200", **where)
+    assert has("apiserver_request_duration_seconds_bucket", verb="LIST", le="0.005", **where)
+    assert has("apiserver_response_sizes_count", verb="LIST", **where)
+    assert has("apiserver_current_inflight_requests", request_kind="mutating")
+    assert has("apiserver_longrunning_requests", verb="WATCH", **where)
+    assert has("apiserver_watch_events_total", **where)
+    assert has("apiserver_storage_objects", resource="configmaps")
+    assert has("etcd_request_duration_seconds_count", operation="create", group="", resource="configmaps")
+    refused = {"name": "NamespaceLifecycle", "operation": "CREATE", "rejected": "true"}
+    assert has("apiserver_admission_controller_admission_duration_seconds_count", **refused)
+    assert "process_resident_memory_bytes " in text
+    assert "madeup" not in text
+
+
+async def test_documents_have_tags(api):
+    for path, accept in (
+        ("/api", "application/json"),
+        ("/apis", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
+        ("/apis/apps/v1", "application/json"),
+        ("/openapi/v2", "application/json"),
+        ("/openapi/v3/apis/apps/v1", "application/json"),
+    ):
+        whole = await api.get(path, accept=accept)
+        assert (whole.status, whole.headers["Vary"].partition(",")[0]) == (200, "Accept")
+        again = await api.get(path, accept=accept, headers={"If-None-Match": whole.headers["ETag"]})
+        assert (again.status, again.data) == (304, b"")
+
+
+async def test_people_get_it_indented(api):
+    await api.post("/api/v1/namespaces/{ns}/configmaps", api.configmap("a"))
+    one = "/api/v1/namespaces/{ns}/configmaps/a"
+    machine = await api.get(one)
+    for answer in (await api.get(f"{one}?pretty=true"), await api.get(one, headers={"User-Agent": "curl/8.0"})):
+        assert answer.json == machine.json
+        assert answer.data.startswith(b'{\n  "kind": "ConfigMap",\n')
+    assert b"\n" not in (await api.get(f"{one}?pretty=false", headers={"User-Agent": "curl/8.0"})).data
+    missing = await api.get(f"{one}x", headers={"User-Agent": "curl/8.0"})
+    assert missing.data.startswith(b'{\n  "kind": "Status",\n')
 
 
 async def test_paths_that_name_nothing(api):

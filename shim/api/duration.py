@@ -1,0 +1,32 @@
+"""Durations as Go writes them: ``1h30m``, ``500ms``."""
+
+from __future__ import annotations
+
+import json
+import re
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([^0-9.]*)")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds. Raises ValueError in the words of Go's time.ParseDuration."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    rest = text[1:] if text[:1] in ("+", "-") else text
+    if rest == "0":
+        return 0.0
+    total, end = 0.0, 0
+    while end < len(rest):
+        part = _PART.match(rest, end)
+        if part is None:
+            break
+        number, unit = part.groups()
+        if not unit:
+            raise ValueError(f"time: missing unit in duration {quoted}")
+        if unit not in _UNITS:
+            raise ValueError(f"time: unknown unit {json.dumps(unit, ensure_ascii=False)} in duration {quoted}")
+        total += float(number) * _UNITS[unit]
+        end = part.end()
+    if not rest or end < len(rest) or total > 2**63 / 1e9:
+        raise ValueError(f"time: invalid duration {quoted}")
+    return -total if text.startswith("-") else total
