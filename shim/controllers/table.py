@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shim.client import Client
+from shim.client.leader import one_of_several
 from shim.controllers.cluster_roles import ClusterRoleAggregation
 from shim.controllers.csr import CsrApprover, CsrCleaner, CsrSigner
 from shim.controllers.disruption import DisruptionController
@@ -55,4 +56,8 @@ CONTROLLERS: list[type[Controller]] = [*CLUSTER, *WORKLOADS]
 async def run(settings: ControllerSettings, ready: Callable[[], None]) -> None:
     """The controller manager: works until cancelled, and says ``ready`` once its copies are complete."""
     async with Client.from_kubeconfig(settings.kubeconfig, user_agent="kube-controller-manager") as client:
-        await run_controllers(CONTROLLERS, client, settings, ready)
+
+        async def work(done: Callable[[], None]) -> None:
+            await run_controllers(CONTROLLERS, client, settings, done)
+
+        await one_of_several(client, "kube-controller-manager", settings.leader_elect, work, ready)

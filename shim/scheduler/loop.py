@@ -15,6 +15,7 @@ from shim.api.meta import GVR, Object, key_of, now
 from shim.api.status import ApiError
 from shim.client import Client, EventRecorder, Informer
 from shim.client import resource as r
+from shim.client.leader import one_of_several
 from shim.scheduler import messages
 from shim.scheduler.eviction import Eviction
 from shim.scheduler.filters import Attempt, Refusal, feasible, refuse_everywhere
@@ -34,7 +35,7 @@ NAME = "default-scheduler"
 async def run(settings: SchedulerSettings, ready: Callable[[], None]) -> None:
     """The scheduler: works until cancelled, and says ``ready`` once it knows the cluster."""
     async with Client.from_kubeconfig(settings.kubeconfig, user_agent="kube-scheduler") as client:
-        await Scheduler(client).run(ready)
+        await one_of_several(client, "kube-scheduler", settings.leader_elect, Scheduler(client).run, ready)
 
 
 class Scheduler:

@@ -22,12 +22,13 @@ from shim.server.allocators import ServiceAllocator
 from shim.server.authn import Authenticator
 from shim.server.authz import Authorizer
 from shim.server.bodies import LIMIT
-from shim.server.bootstrap import bootstrap, keep_published, publish
+from shim.server.bootstrap import bootstrap
 from shim.server.connection import HttpServer
 from shim.server.custom import CustomResources
 from shim.server.discovery import Discovery
 from shim.server.dispatch import Dispatcher
 from shim.server.expiry import Expiry
+from shim.server.masters import Masters
 from shim.server.openapi import OpenApi
 from shim.server.parts import Parts, index
 from shim.server.reader import CacheReader
@@ -97,13 +98,10 @@ async def run(
         custom.load()
         tasks.append(asyncio.create_task(authorizer.follow(), name="follow roles"))
         await bootstrap(cache, routes)
-        await publish(cache, settings, services.first_address, port)
+        masters = Masters(cache, settings, services.first_address, port)
+        await masters.publish()
         authorizer.forget()
-        tasks.append(
-            asyncio.create_task(
-                keep_published(cache, settings, services.first_address, port), name="keep the kubernetes Service"
-            )
-        )
+        tasks.append(asyncio.create_task(masters.run(), name="keep the kubernetes Service"))
         tasks.append(asyncio.create_task(custom.follow(), name="custom resources"))
         tasks.append(asyncio.create_task(Compactor(store, lambda: cache.revision).run(), name="compaction"))
         tasks.append(asyncio.create_task(Expiry(cache).run(), name="expiry of events"))

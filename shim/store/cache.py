@@ -262,6 +262,11 @@ class Cache:
         finally:
             self._waiters = [(at, other) for at, other in self._waiters if other is not waiter]
 
+    @property
+    def shared(self) -> bool:
+        """Whether other servers write to the store as well."""
+        return self._store.shared
+
     async def fresh(self) -> None:
         """Wait until all that anyone's client has been told is done is applied here. Raises TimeoutError, StoreError.
 

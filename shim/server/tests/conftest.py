@@ -47,6 +47,7 @@ class Api:
     directory: Path
     namespace: str = "default"
     headers: dict[str, str] = field(default_factory=dict)
+    flags: dict[str, Any] = field(default_factory=dict)
 
     async def ask(
         self,
@@ -105,21 +106,21 @@ class Api:
 @asynccontextmanager
 async def serving(directory: Path, **flags: Any) -> AsyncIterator[Api]:
     """A server with these flags, for the block."""
-    settings = prepare(ApiServerSettings(data_dir=directory, port=0, **flags))
+    settings = prepare(ApiServerSettings(data_dir=directory, **{"port": 0, **flags}))
     ready = asyncio.Event()
     task = asyncio.create_task(run(settings, ready.set))
     waiter = asyncio.create_task(ready.wait())
     await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()
-    url = f"https://127.0.0.1:{settings.port}"
+    url = f"https://{settings.bind[0]}:{settings.port}"
     with_cert, without = tls(directory / "admin.kubeconfig"), ssl.create_default_context()
     without.load_verify_locations(directory / "pki" / "ca.crt")
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=with_cert, limit=0)) as session,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=without)) as anonymous,
     ):
-        yield Api(url, session, anonymous, directory)
+        yield Api(url, session, anonymous, directory, flags=flags)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -21,9 +22,10 @@ async def both(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
     etcd = EtcdCluster(folder, 3)
     etcd.start()
     try:
-        async with serving(folder / "left", store=etcd.url) as left:
+        async with serving(folder / "left", store=etcd.url, bind=("127.0.0.2",)) as left:
             shutil.copytree(folder / "left" / "pki", folder / "right" / "pki")  # one authority, one key for tokens
-            async with serving(folder / "right", store=etcd.url) as right:
+            port = int(left.url.rpartition(":")[2])
+            async with serving(folder / "right", store=etcd.url, bind=("127.0.0.3",), port=port) as right:
                 yield left, right
     finally:
         etcd.stop()
@@ -54,9 +56,8 @@ async def test_an_object_is_changed_by_way_of_either(both: tuple[Api, Api]) -> N
 async def test_patches_by_way_of_both_are_all_applied(both: tuple[Api, Api]) -> None:
     left, right = both
     await left.post(MAPS, left.configmap("sum"))
-    answers = await asyncio.gather(
-        *(server.patch(f"{MAPS}/sum", {"data": {f"{server.url[-5:]}-{n}": "x"}}) for n in range(8) for server in both)
-    )
+    patches = [(server, {"data": {f"{server.directory.name}-{n}": "x"}}) for n in range(8) for server in both]
+    answers = await asyncio.gather(*(server.patch(f"{MAPS}/sum", patch) for server, patch in patches))
     assert [answer.status for answer in answers] == [200] * 16
     assert len((await right.get(f"{MAPS}/sum")).json["data"]) == 16
 
@@ -74,3 +75,20 @@ async def test_one_of_two_creators_of_a_name_is_refused(both: tuple[Api, Api]) -
     for number in range(5):
         answers = await asyncio.gather(*(server.post(MAPS, server.configmap(f"once-{number}")) for server in both))
         assert sorted(answer.status for answer in answers) == [201, 409]
+
+
+async def test_the_kubernetes_service_lists_the_servers_that_are_there(both: tuple[Api, Api], tmp_path: Path) -> None:
+    left, _ = both
+    endpoints = "/api/v1/namespaces/default/endpoints/kubernetes"
+
+    async def addresses() -> list[str]:
+        return [each["ip"] for each in (await left.get(endpoints)).json["subsets"][0]["addresses"]]
+
+    assert await addresses() == ["127.0.0.2", "127.0.0.3"]
+    shutil.copytree(left.directory / "pki", tmp_path / "third" / "pki")
+    port, url = int(left.url.rpartition(":")[2]), left.flags["store"]
+    async with serving(tmp_path / "third", store=url, bind=("127.0.0.4",), port=port):
+        assert await addresses() == ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
+    async with asyncio.timeout(60):
+        while await addresses() != ["127.0.0.2", "127.0.0.3"]:  # noqa: ASYNC110  # the next look of one that stays
+            await asyncio.sleep(0.1)
