@@ -99,6 +99,7 @@ def api_server_settings(cluster: Cluster) -> ApiServerSettings:
         bind=("127.0.0.1", cluster.gateway),
         advertise_address=cluster.gateway,
         service_cidr=cluster.service_cidr,
+        metric_resolution=15.0,  # a metrics server's default
     )
 
 

@@ -231,7 +231,10 @@ class Engine(Protocol):
         """Path of the sandbox's network namespace (the node's own with host_network)."""
 
     async def usage(self, container: str) -> Mapping[str, int]:
-        """``cpu_ns``, ``memory_bytes`` (working set), ``pids`` now."""
+        """``cpu_ns``, ``memory_bytes`` (working set), ``pids`` now. Raises EngineError."""
+
+    async def node_usage(self) -> Mapping[str, int]:
+        """The same of everything on the node, what has ended since it started included. Raises EngineError."""
 
 
 class ImageStore(Protocol):

@@ -350,6 +350,14 @@ class Engine:
         except OSError as error:
             raise EngineError(f"usage of container {container}: {error}") from None
 
+    async def node_usage(self) -> Mapping[str, int]:
+        try:
+            return self._cgroups.usage(self._cgroup_root)
+        except FileNotFoundError:  # made with the first pod
+            return {"cpu_ns": 0, "memory_bytes": 0, "pids": 0}
+        except OSError as error:
+            raise EngineError(f"usage of the node: {error}") from None
+
     # What the above share
 
     def _add(self, record: dict[str, Any]) -> Container:

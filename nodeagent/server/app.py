@@ -1,4 +1,4 @@
-"""The kubelet's HTTP API on 10250: logs, exec, attach, port-forward, pods; for holders of a client certificate."""
+"""The kubelet's HTTP API on 10250: logs, exec, attach, port-forward, pods, metrics; for holders of certificates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 
 from nodeagent.engine.contract import Engine
 from nodeagent.kubelet.source import NotFound, NotReady, PodSource
-from nodeagent.server import portforward
+from nodeagent.server import portforward, resource_metrics
 from nodeagent.server.logs import LogOptions, read_log
 from nodeagent.server.remotecommand import attached_status, serve_process
 from nodeagent.settings import NodeAgentSettings
@@ -33,6 +33,7 @@ class KubeletApi:
         return [
             web.get("/healthz", self._healthz),
             web.get("/pods", self._pods),
+            web.get("/metrics/resource", self._resource_metrics),
             web.get("/containerLogs" + target, self._logs),
             web.get("/exec" + target, self._exec),
             web.post("/exec" + target, self._exec),
@@ -48,6 +49,12 @@ class KubeletApi:
     async def _pods(self, request: web.Request) -> web.StreamResponse:
         body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self._source.pods()}
         return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+    async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
+        readings = await resource_metrics.read(self._engine, self._source.pods())
+        return web.Response(
+            body=resource_metrics.render(readings), headers={"Content-Type": resource_metrics.CONTENT_TYPE}
+        )
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         namespace, pod, container = _target(request)

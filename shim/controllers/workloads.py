@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shim.controllers.autoscaler import HorizontalPodAutoscaler
 from shim.controllers.cronjob import CronJobController
 from shim.controllers.daemonset import DaemonSetController
 from shim.controllers.deployment import DeploymentController
@@ -27,4 +28,5 @@ WORKLOADS: list[type[Controller]] = [
     JobController,
     JobTtlController,
     CronJobController,
+    HorizontalPodAutoscaler,
 ]

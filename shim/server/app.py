@@ -17,6 +17,7 @@ from functools import partial
 from shim import pki
 from shim.admission.chain import Chain, chosen
 from shim.codec.definitions import load_schema
+from shim.resources.metrics import METRICS
 from shim.resources.table import RESOURCES
 from shim.server.allocators import ServiceAllocator
 from shim.server.authn import Authenticator
@@ -67,7 +68,7 @@ async def run(
     """Serve until cancelled. ``sockets`` are listening already, where whoever starts this process has made them."""
     if not (settings.data_dir / "pki" / "ca.crt").exists():
         settings = prepare(settings)
-    routes = Routes(RESOURCES)
+    routes = Routes((*RESOURCES, *METRICS) if settings.metric_resolution else RESOURCES)
     store = await _open_store(settings)
     cache = Cache(store, partial(index, routes))
     await cache.start()
@@ -141,6 +142,7 @@ async def _serve(
         for server in servers:
             server.close()
         dispatcher.watchers.end_all()
+        dispatcher.usage.close()
         http.pre_shutdown()
         await http.shutdown(STOP_PATIENCE)
 

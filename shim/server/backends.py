@@ -19,7 +19,7 @@ from aiohttp import web
 
 from shim.api.status import ApiError, bad_request, internal, not_found
 from shim.codec.upgrade import Upgraded, switch
-from shim.server.parts import Call
+from shim.server.parts import Call, Parts
 from shim.settings import ApiServerSettings
 
 CHUNK = 1 << 16
@@ -68,9 +68,9 @@ class Answer(NamedTuple):
         return b"".join([piece async for piece in self.pieces()]).decode(errors="replace")
 
 
-def node_backend(call: Call, name: str) -> Backend:
+def node_backend(parts: Parts, name: str) -> Backend:
     """Where a node's kubelet listens. Raises ApiError when there is no such node or it has no address."""
-    entry = call.parts.cache.get(f"/registry/nodes/{name}")
+    entry = parts.cache.get(f"/registry/nodes/{name}")
     if entry is None:
         raise not_found("", "nodes", name)
     status = entry.decode().get("status") or {}
@@ -79,7 +79,7 @@ def node_backend(call: Call, name: str) -> Backend:
     if not address:
         raise internal(f"node {name} has no address")
     port = status.get("daemonEndpoints", {}).get("kubeletEndpoint", {}).get("Port") or KUBELET_PORT
-    return Backend(str(address), int(port), node_tls(call.parts.settings))
+    return Backend(str(address), int(port), node_tls(parts.settings))
 
 
 _CONTEXTS: dict[str, ssl.SSLContext] = {}

@@ -13,6 +13,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from shim.api.status import ApiError
+from shim.resources.metrics import GROUP as METRICS_GROUP
 from shim.server import errors, read, reviews, subresources, write
 from shim.server.authn import Authenticator
 from shim.server.bodies import content_type
@@ -26,6 +27,7 @@ from shim.server.options import ListOptions, Query, first, is_watch, parse_query
 from shim.server.outside import OPEN, Outside
 from shim.server.parts import Call, Parts
 from shim.server.patches import APPLY
+from shim.server.resource_metrics import ResourceMetrics
 from shim.server.responses import plain, prettify, refuse, warning
 from shim.server.routes import RequestInfo, parse
 from shim.server.selection import single_name
@@ -64,6 +66,7 @@ class Dispatcher:
         self.metrics = Metrics(parts.cache, parts.routes, parts.registry.chain, self._inflight, database)
         self.watchers = Watchers(self.metrics.watch_events)
         self._outside = Outside(discovery, openapi, self.health, self.metrics, parts.tokens)
+        self.usage = ResourceMetrics(parts, settings.metric_resolution)
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """The handler of the HTTP server. Raises only when a connection breaks halfway through an answer."""
@@ -163,6 +166,8 @@ class Dispatcher:
         if subresource is None:
             if info.verb == "watch":
                 return await self.watchers.serve(call)
+            if resource.group == METRICS_GROUP:
+                return await self.usage.answer(call)
             if resource.kind in reviews.REVIEWS:
                 return await reviews.review(call)
             if resource.name == "bindings":

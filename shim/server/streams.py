@@ -48,7 +48,7 @@ def _node(call: Call, pod: Object) -> Backend:
     name = pod["spec"].get("nodeName")
     if not name:
         raise bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
-    return node_backend(call, name)
+    return node_backend(call.parts, name)
 
 
 async def read_log(call: Call) -> web.StreamResponse:

@@ -82,7 +82,7 @@ def _service(call: Call, scheme: str, name: str, port: str) -> Backend:
 
 def _node(call: Call, scheme: str, name: str, port: str) -> Backend:
     """The node's kubelet, or another port of the node."""
-    kubelet = node_backend(call, name)
+    kubelet = node_backend(call.parts, name)
     if not is_global_unicast(kubelet.host):
         raise bad_request("address not allowed")
     if port in ("", str(kubelet.port)):

@@ -1,0 +1,333 @@
+"""How many pods should there be? Reads what they use every quarter of a minute, and writes the number to their owner.
+
+What to aim at is in ``autoscaler_metrics``, how fast to go there in ``autoscaler_limits``; here is the order of
+questions, and what is said about each. Resource and ContainerResource metrics are fed by ``metrics.k8s.io``; the
+others would need an adapter, which nobody serves, and are refused as upstream refuses them without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import datetime
+import logging
+from typing import NamedTuple
+
+from shim.api import quantity, selectors
+from shim.api.conditions import set_condition
+from shim.api.meta import GVR, Object, key_of, now
+from shim.api.status import ApiError
+from shim.client import resource as r
+from shim.client.discovery import discover
+from shim.controllers.autoscaler_limits import History, limit, longest_period
+from shim.controllers.autoscaler_metrics import (
+    TOLERANCE,
+    Measured,
+    NoMetrics,
+    Proposal,
+    Tolerances,
+    by_average,
+    by_utilization,
+    measured,
+)
+from shim.controllers.loop import Context, Controller
+
+log = logging.getLogger(__name__)
+
+PERIOD = 15.0  # seconds, upstream's --horizontal-pod-autoscaler-sync-period
+POD_METRICS = GVR("metrics.k8s.io", "v1beta1", "pods")
+KNOWN = {
+    ("apps", "Deployment"): r.DEPLOYMENTS,
+    ("apps", "ReplicaSet"): r.REPLICASETS,
+    ("apps", "StatefulSet"): r.STATEFULSETS,
+    ("", "ReplicationController"): r.REPLICATIONCONTROLLERS,
+}
+NO_ADAPTER = {
+    "Pods": ("FailedGetPodsMetric", "pods", "custom"),
+    "Object": ("FailedGetObjectMetric", "object", "custom"),
+    "External": ("FailedGetExternalMetric", "external", "external"),
+}
+"""Metrics that need an adapter: the reason, the field of the spec, and whose API it would serve."""
+
+
+class Unscaled(Exception):
+    """Nothing is changed this time. ``reason`` and the text are of the condition ``type``."""
+
+    def __init__(self, type: str, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.type, self.reason, self.message = type, reason, message
+
+
+class Computed(NamedTuple):
+    """What a metric asks for, in the status' words and in a sentence."""
+
+    proposal: Proposal
+    status: Object
+    name: str
+
+
+class HorizontalPodAutoscaler(Controller):
+    """Follows autoscalers; pods and their metrics are looked at when it is time."""
+
+    name = "horizontal-pod-autoscaler"
+
+    def __init__(self, ctx: Context) -> None:
+        super().__init__(ctx)
+        self.autoscalers = ctx.informer(r.HORIZONTALPODAUTOSCALERS)
+        self.pods = ctx.informer(r.PODS)
+        self.pods.add_indexer("namespace", lambda pod: [pod["metadata"]["namespace"]])
+        self.autoscalers.on_change(self.changed)
+        self.recorder = ctx.recorder("horizontal-pod-autoscaler")
+        self.histories: dict[str, History] = {}
+        self.selectors: dict[str, tuple[str, str]] = {}  # autoscaler -> namespace and selector it was last seen with
+        self.kinds: dict[tuple[str, str], GVR] = dict(KNOWN)
+
+    def changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None:
+            assert old is not None
+            self.histories.pop(key_of(old), None)
+            self.selectors.pop(key_of(old), None)
+        elif old is None or old["spec"] != new["spec"]:
+            self.queue.add(key_of(new))
+
+    async def reconcile(self, key: str) -> None:
+        autoscaler = self.autoscalers.get(key)
+        if autoscaler is None or autoscaler["metadata"].get("deletionTimestamp"):
+            return
+        self.queue.add_after(key, PERIOD)
+        status = copy.deepcopy(autoscaler.get("status") or {})
+        conditions: list[Object] = status.setdefault("conditions", [])
+        try:
+            await self.scale(autoscaler, status)
+        except Unscaled as error:
+            set_condition(conditions, error.type, "False", error.reason, error.message)
+        if status != (autoscaler.get("status") or {}):
+            try:
+                await self.ctx.client.update(
+                    r.HORIZONTALPODAUTOSCALERS, {**autoscaler, "status": status}, subresource="status"
+                )
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+
+    async def scale(self, autoscaler: Object, status: Object) -> None:
+        """Decide, write the number, and put what happened into the status. Raises Unscaled."""
+        spec, key, conditions = autoscaler["spec"], key_of(autoscaler), status["conditions"]
+        at = asyncio.get_running_loop().time()
+        gvr, scale = await self.scale_of(autoscaler)
+        text = "the HPA controller was able to get the target's current scale"
+        set_condition(conditions, "AbleToScale", "True", "SucceededGetScale", text)
+        current = int(scale["spec"].get("replicas") or 0)
+        history = self.histories.setdefault(key, History([(at, current)]))
+        status["currentReplicas"] = current
+        least, most = int(spec.get("minReplicas") or 1), int(spec["maxReplicas"])
+        if current == 0:
+            status["desiredReplicas"] = 0
+            text = "scaling is disabled since the replica count of the target is zero"
+            raise Unscaled("ScalingActive", "ScalingDisabled", text)
+        if current > most:
+            desired, why = most, "Current number of replicas above Spec.MaxReplicas"
+        elif current < least:
+            desired, why = least, "Current number of replicas below Spec.MinReplicas"
+        else:
+            wanted, name = await self.computed(autoscaler, scale, status)
+            why = f"{name} above target" if wanted > current else "All metrics below target"
+            allowed = limit(spec, history, current, wanted, at)
+            desired = allowed.replicas
+            set_condition(conditions, "AbleToScale", "True", *allowed.able)
+            set_condition(conditions, "ScalingLimited", str(allowed.limited), *allowed.why)
+        if desired != current:
+            await self.rescale(autoscaler, gvr, scale, desired, why, conditions)
+            rules = (spec.get("behavior") or {}).get("scaleUp" if desired > current else "scaleDown") or {}
+            history.scaled(at, current, desired, longest_period(rules))
+            status["lastScaleTime"] = now()
+        status["desiredReplicas"] = desired
+
+    # The target.
+
+    async def scale_of(self, autoscaler: Object) -> tuple[GVR, Object]:
+        """What the target's subresource scale says. Raises Unscaled."""
+        target = autoscaler["spec"]["scaleTargetRef"]
+        group = target.get("apiVersion", "").rpartition("/")[0]
+        try:
+            gvr = await self.resource_of(group, target["kind"])
+            namespace = autoscaler["metadata"]["namespace"]
+            return gvr, await self.ctx.client.get(gvr, target["name"], namespace, subresource="scale")
+        except ApiError as error:
+            self.recorder.event(autoscaler, "Warning", "FailedGetScale", error.message)
+            text = f"the HPA controller was unable to get the target's current scale: {error.message}"
+            raise Unscaled("AbleToScale", "FailedGetScale", text) from error
+
+    async def resource_of(self, group: str, kind: str) -> GVR:
+        if (group, kind) not in self.kinds:
+            for each in await discover(self.ctx.client):
+                self.kinds.setdefault((each.gvr.group, each.kind), each.gvr)
+        if (group, kind) not in self.kinds:
+            raise ApiError(404, "NotFound", f'no matches for kind "{kind}" in group "{group}"')
+        return self.kinds[group, kind]
+
+    async def rescale(
+        self, autoscaler: Object, gvr: GVR, scale: Object, desired: int, why: str, conditions: list[Object]
+    ) -> None:
+        wanted = {**scale, "spec": {**scale["spec"], "replicas": desired}}
+        try:
+            await self.ctx.client.update(gvr, wanted, subresource="scale")
+        except ApiError as error:
+            text = f"New size: {desired}; reason: {why}; error: {error.message}"
+            self.recorder.event(autoscaler, "Warning", "FailedRescale", text)
+            text = f"the HPA controller was unable to update the target scale: {error.message}"
+            raise Unscaled("AbleToScale", "FailedUpdateScale", text) from error
+        text = f"the HPA controller was able to update the target scale to {desired}"
+        set_condition(conditions, "AbleToScale", "True", "SucceededRescale", text)
+        self.recorder.event(autoscaler, "Normal", "SuccessfulRescale", f"New size: {desired}; reason: {why}")
+        log.info("autoscaler %s: %d, because %s", key_of(autoscaler), desired, why)
+
+    # The metrics.
+
+    async def computed(self, autoscaler: Object, scale: Object, status: Object) -> tuple[int, str]:
+        """The most that any metric asks for, and which one that is. Raises Unscaled."""
+        selector, pods = self.pods_of(autoscaler, (scale.get("status") or {}).get("selector") or "")
+        metrics: list[Object] = autoscaler["spec"].get("metrics") or []
+        current = int(scale["spec"].get("replicas") or 0)
+        found: list[Computed] = []
+        failures: list[Unscaled] = []
+        status["currentMetrics"] = []
+        for metric in metrics:
+            try:
+                one = await self.compute(autoscaler, metric, selector, pods, current)
+                found.append(one)
+                status["currentMetrics"].append(one.status)
+            except Unscaled as failure:
+                failures.append(failure)
+                prefix = "the HPA was unable to compute the replica count: "
+                self.recorder.event(autoscaler, "Warning", failure.reason, failure.message.removeprefix(prefix))
+                status["currentMetrics"].append({"type": ""})
+        best = max(found, key=lambda each: each.proposal.replicas, default=None)
+        if failures:
+            told = f"invalid metrics ({len(failures)} invalid out of {len(metrics)}), first error is: "
+            cause = failures[0].message.removeprefix("the HPA was unable to compute the replica count: ")
+            told += f"failed to get {_whose(metrics, failures[0])} value: {cause}"
+            if best is None or best.proposal.replicas < current:  # what is not known might ask for more
+                self.recorder.event(autoscaler, "Warning", "FailedComputeMetricsReplicas", told)
+                raise failures[0]
+        assert best is not None
+        text = f"the HPA was able to successfully calculate a replica count from {best.name}"
+        set_condition(status["conditions"], "ScalingActive", "True", "ValidMetricFound", text)
+        return best.proposal.replicas, best.name
+
+    def pods_of(self, autoscaler: Object, text: str) -> tuple[str, list[Object]]:
+        """The selector of the target, and the pods it means. Raises Unscaled."""
+        key, namespace = key_of(autoscaler), autoscaler["metadata"]["namespace"]
+        if not text:
+            self.recorder.event(autoscaler, "Warning", "SelectorRequired", "selector is required")
+            raise Unscaled("ScalingActive", "InvalidSelector", "the HPA target's scale is missing a selector")
+        self.selectors[key] = (namespace, text)
+        selector = selectors.parse(text)
+        inside = self.pods.by("namespace", namespace)
+        pods = [pod for pod in inside if selector.matches(pod["metadata"].get("labels") or {})]
+        others = [other for other, (where, _) in self.selectors.items() if where == namespace and other != key]
+        sharing = [other for other in others if any(self._selects(other, pod) for pod in pods)]
+        if sharing:
+            told = " ".join(sorted([key, *sharing]))
+            message = f"pods by selector {text} are controlled by multiple HPAs: [{told}]"
+            self.recorder.event(autoscaler, "Warning", "AmbiguousSelector", message)
+            raise Unscaled("ScalingActive", "AmbiguousSelector", message)
+        return text, pods
+
+    def _selects(self, autoscaler: str, pod: Object) -> bool:
+        return selectors.parse(self.selectors[autoscaler][1]).matches(pod["metadata"].get("labels") or {})
+
+    async def compute(
+        self, autoscaler: Object, metric: Object, selector: str, pods: list[Object], current: int
+    ) -> Computed:
+        """One metric. Raises Unscaled."""
+        kind = metric["type"]
+        if kind in NO_ADAPTER:
+            reason, field, api = NO_ADAPTER[kind]
+            name = metric[field]["metric"]["name"]
+            raise _unable(
+                reason, f"unable to get metric {name}: no {api} metrics API ({api}.metrics.k8s.io) registered"
+            )
+        source = metric["resource" if kind == "Resource" else "containerResource"]
+        resource, container, target = source["name"], source.get("container", ""), source["target"]
+        reason = f"FailedGet{kind}Metric"
+        wanted = "utilization" if target.get("averageValue") is None else "usage"
+        try:
+            answers = await self.metrics_of(autoscaler["metadata"]["namespace"], selector, resource)
+            found = measured(answers, resource, container)
+            proposal = _propose(target, pods, found, resource, container, current, _tolerances(autoscaler["spec"]))
+        except NoMetrics as error:
+            raise _unable(reason, f"failed to get {resource} {wanted}: {error}") from error
+        name = f"{resource} resource"
+        if proposal.utilization is not None:
+            part = "container resource" if container else "resource"
+            name = f"{resource} {part} utilization (percentage of request)"
+        return Computed(proposal, _status(kind, source, proposal), name)
+
+    async def metrics_of(self, namespace: str, selector: str, resource: str) -> list[Object]:
+        """Raises NoMetrics."""
+        failed = f"unable to get metrics for resource {resource}:"
+        try:
+            answer = await self.ctx.client.list(POD_METRICS, namespace, label_selector=selector)
+        except ApiError as error:
+            # who asks for a group that is not served is answered with a plain page; clients know what it means
+            cause = "the server could not find the requested resource" if error.code == 404 else error.message
+            told = f"{failed} unable to fetch metrics from resource metrics API: {cause}"
+            raise NoMetrics(f"{told} (get pods.metrics.k8s.io)") from error
+        if not answer["items"]:
+            raise NoMetrics(f"{failed} no metrics returned from resource metrics API")
+        return list(answer["items"])
+
+
+def _propose(
+    target: Object,
+    pods: list[Object],
+    found: dict[str, Measured],
+    resource: str,
+    container: str,
+    current: int,
+    tolerances: Tolerances,
+) -> Proposal:
+    at = datetime.datetime.now(datetime.UTC)
+    if target.get("averageValue") is not None:
+        wanted = quantity.parse(target["averageValue"]).milli
+        return by_average(pods, found, resource, wanted, current, tolerances, at)
+    percent = int(target["averageUtilization"])
+    return by_utilization(pods, found, resource, container, percent, current, tolerances, at)
+
+
+def _status(kind: str, source: Object, proposal: Proposal) -> Object:
+    field = "resource" if kind == "Resource" else "containerResource"
+    form = "BinarySI" if source["name"] == "memory" else "DecimalSI"
+    average: Object = {"averageValue": str(quantity.Quantity(proposal.average * 10**6, form))}
+    if proposal.utilization is not None:
+        average["averageUtilization"] = proposal.utilization
+    named = {name: source[name] for name in ("name", "container") if source.get(name)}
+    return {"type": kind, field: {**named, "current": average}}
+
+
+def _unable(reason: str, cause: str) -> Unscaled:
+    return Unscaled("ScalingActive", reason, f"the HPA was unable to compute the replica count: {cause}")
+
+
+def _whose(metrics: list[Object], failure: Unscaled) -> str:
+    """The first metric that can have failed so."""
+    for metric in metrics:
+        kind = metric["type"]
+        if failure.reason == f"FailedGet{kind}Metric":
+            if kind == "Resource":
+                return f"{metric['resource']['name']} resource metric"
+            if kind == "ContainerResource":
+                return f"{metric['containerResource']['container']} container metric"
+            return f"{kind.lower()} metric"
+    return "metric"
+
+
+def _tolerances(spec: Object) -> Tolerances:
+    behavior = spec.get("behavior") or {}
+
+    def of(rules: str) -> float:
+        told = (behavior.get(rules) or {}).get("tolerance")
+        return TOLERANCE if told is None else quantity.parse(str(told)).nanos / 1e9
+
+    return Tolerances(of("scaleUp"), of("scaleDown"))
