@@ -1,17 +1,15 @@
-"""What must hold of roles and bindings, disruption budgets and PriorityClasses."""
+"""What must hold of roles and bindings, and of disruption budgets."""
 
 from __future__ import annotations
 
 from shim.api import names, selectors
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources.causes import forbidden, immutable, invalid, label_selector, named, one_of, required, unsupported
+from shim.resources.causes import invalid, label_selector, named, one_of, required, unsupported
 from shim.resources.metadata import path_segment
 from shim.resources.workloads.validation import at_most_all, int_or_percent
 
 GROUP = "rbac.authorization.k8s.io"
-HIGHEST_USER_PRIORITY = 1_000_000_000
-_SYSTEM_CLASSES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 
 
 def role(obj: Object) -> list[FieldError]:
@@ -111,31 +109,3 @@ def disruption_budget(obj: Object) -> list[FieldError]:
     if policy is not None:
         causes += one_of("spec.unhealthyPodEvictionPolicy", policy, ("AlwaysAllow", "IfHealthyBudget"))
     return causes
-
-
-def priority_class(obj: Object) -> list[FieldError]:
-    name, value = obj["metadata"].get("name") or "", obj.get("value") or 0
-    causes: list[FieldError] = []
-    if name.startswith("system-"):
-        if _SYSTEM_CLASSES.get(name) != value:
-            reserved = "priority class names with 'system-' prefix are reserved for system use only."
-            known = name in _SYSTEM_CLASSES
-            why = (
-                f"value of {name} PriorityClass must be {_SYSTEM_CLASSES[name]}"
-                if known
-                else (f"{name} is not a known system priority class")
-            )
-            causes.append(forbidden("metadata.name", f"{reserved} error: {why}"))
-    elif value > HIGHEST_USER_PRIORITY:
-        text = f"maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}"
-        causes.append(forbidden("value", text))
-    if obj.get("preemptionPolicy") is not None:
-        causes += one_of("preemptionPolicy", obj["preemptionPolicy"], ("PreemptLowerPriority", "Never"))
-    return causes
-
-
-def priority_class_change(new: Object, old: Object) -> list[FieldError]:
-    causes: list[FieldError] = []
-    if (new.get("value") or 0) != (old.get("value") or 0):
-        causes.append(forbidden("value", "may not be changed in an update."))
-    return causes + immutable("preemptionPolicy", new.get("preemptionPolicy"), old.get("preemptionPolicy"))

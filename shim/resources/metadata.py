@@ -27,7 +27,7 @@ def path_segment(name: str) -> list[str]:
 def validate(obj: Object, rule: NameRule, *, any_finalizer: bool = False) -> list[FieldError]:
     """The metadata of an object about to be created, its name already generated.
 
-    ``any_finalizer``: of custom resources and their definitions, whose finalizers need no domain.
+    ``any_finalizer``: of custom resources, their definitions and a few kinds more, whose finalizers need no domain.
     """
     metadata = obj["metadata"]
     causes = _whole(metadata, rule, _common(metadata))

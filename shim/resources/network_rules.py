@@ -1,4 +1,4 @@
-"""What must hold of EndpointSlices, Ingresses and NetworkPolicies."""
+"""What must hold of Ingresses and NetworkPolicies."""
 
 from __future__ import annotations
 
@@ -8,74 +8,21 @@ from collections.abc import Collection, Iterator
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources.addresses import cidr, endpoint_ip, ip_address, parse, parse_range
+from shim.resources.addresses import cidr, ip_address, parse, parse_range
 from shim.resources.causes import (
     domain_prefixed_path,
-    duplicate,
     forbidden,
-    immutable,
     invalid,
     label_selector,
-    labels,
     named,
     one_of,
     required,
     too_long,
-    too_many,
     unsupported,
 )
 from shim.resources.metadata import path_segment
 from shim.resources.pods.containers import PROTOCOLS
 from shim.resources.pods.probes import port as port_or_name
-
-
-def endpoint_slice(obj: Object) -> list[FieldError]:
-    kind, ports, endpoints = obj.get("addressType") or "", obj.get("ports") or [], obj.get("endpoints") or []
-    causes = [required("addressType")] if not kind else one_of("addressType", kind, ("FQDN", "IPv4", "IPv6"))
-    seen: set[str] = set()
-    for index, port in enumerate(ports):
-        at, name = f"ports[{index}]", port.get("name") or ""
-        if name:
-            causes += named(f"{at}.name", name, names.dns1123_label)
-        if name in seen:
-            causes.append(duplicate(f"{at}.name", name))
-        seen.add(name)
-        causes += one_of(f"{at}.protocol", port.get("protocol") or "", PROTOCOLS)
-        if port.get("appProtocol") is not None:
-            causes += named(f"{at}.appProtocol", port["appProtocol"], names.qualified_name)
-    if len(endpoints) > 1000:
-        return [*causes, too_many("endpoints", len(endpoints), 1000)]
-    for index, endpoint in enumerate(endpoints):
-        causes += _endpoint(f"endpoints[{index}]", endpoint, kind)
-    return causes
-
-
-def _endpoint(at: str, endpoint: Object, kind: str) -> list[FieldError]:
-    addresses = endpoint.get("addresses") or []
-    causes: list[FieldError] = []
-    if not addresses:
-        causes.append(required(f"{at}.addresses", "must contain at least 1 address"))
-    elif len(addresses) > 100:
-        causes.append(too_many(f"{at}.addresses", len(addresses), 100))
-    for index, address in enumerate(addresses):
-        here = f"{at}.addresses[{index}]"
-        if kind == "FQDN":
-            causes += named(here, address.removesuffix("."), names.dns1123_subdomain)
-            continue
-        found = ip_address(here, address) or endpoint_ip(here, address)
-        if not found and (":" in address) != (kind == "IPv6"):
-            found = [invalid(f"{at}.addresses", address, f"must be an {kind} address")]
-        causes += found
-    if endpoint.get("nodeName") is not None:
-        causes += named(f"{at}.nodeName", endpoint["nodeName"], names.dns1123_subdomain)
-    causes += labels(f"{at}.deprecatedTopology", endpoint.get("deprecatedTopology"))
-    if endpoint.get("hostname") is not None:
-        causes += named(f"{at}.hostname", endpoint["hostname"], names.dns1123_label)
-    return causes
-
-
-def endpoint_slice_change(new: Object, old: Object) -> list[FieldError]:
-    return immutable("addressType", new.get("addressType"), old.get("addressType"))
 
 
 def network_policy(obj: Object, known: Collection[str] = ()) -> list[FieldError]:

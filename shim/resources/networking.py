@@ -1,4 +1,4 @@
-"""Network kinds besides Services: EndpointSlices, Ingresses, NetworkPolicies."""
+"""Network kinds besides Services: Ingresses, NetworkPolicies."""
 
 from __future__ import annotations
 
@@ -8,24 +8,6 @@ from shim.resources import metadata, network_rules
 from shim.resources.addresses import cidr_warnings
 from shim.resources.causes import IMMUTABLE, invalid
 from shim.resources.strategy import Check, Strategy
-
-
-class EndpointSliceStrategy(Strategy):
-    def default(self, obj: Object) -> None:
-        for port in obj.get("ports") or ():
-            if port.get("name") is None:
-                port["name"] = ""
-            if not port.get("protocol"):
-                port["protocol"] = "TCP"
-        for endpoint in obj.get("endpoints") or ():
-            if endpoint.get("conditions") is None:
-                endpoint["conditions"] = {}
-
-    def validate_body(self, obj: Object) -> list[FieldError]:
-        return network_rules.endpoint_slice(obj)
-
-    def validate_change(self, new: Object, old: Object) -> list[FieldError]:
-        return network_rules.endpoint_slice_change(new, old)
 
 
 class IngressStrategy(Strategy):

@@ -1,4 +1,4 @@
-"""Kinds that say which pods go first and how many there must be: priorities and disruption budgets."""
+"""How many of a set of pods there must be: disruption budgets."""
 
 from __future__ import annotations
 
@@ -7,20 +7,6 @@ from shim.api.status import FieldError
 from shim.resources import control_rules, metadata
 from shim.resources.causes import conditions, not_negative
 from shim.resources.strategy import Check, Strategy
-
-
-class PriorityClassStrategy(Strategy):
-    def default(self, obj: Object) -> None:
-        if obj.get("preemptionPolicy") is None:
-            obj["preemptionPolicy"] = "PreemptLowerPriority"
-        if obj.get("value") is None:
-            obj["value"] = 0
-
-    def validate_body(self, obj: Object) -> list[FieldError]:
-        return control_rules.priority_class(obj)
-
-    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
-        return [*metadata.validate_update(new, old), *control_rules.priority_class_change(new, old)]
 
 
 class DisruptionBudgetStrategy(Strategy):

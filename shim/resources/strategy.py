@@ -70,6 +70,8 @@ class Strategy:
     name_rule: metadata.NameRule = staticmethod(names.dns1123_subdomain)
     update_checks: tuple[Check, ...] = (Check.METADATA_CHANGE, Check.METADATA, Check.BODY, Check.CHANGE)
     """What upstream asks of an update of this kind, in its order; what it asks of every update is the server's."""
+    any_finalizer = False
+    """Whether a finalizer may be one that is neither the cluster's own nor has a domain; a few kinds never asked."""
     trusts_metadata = False
     """Whether an update of the metadata may be wrong although the kind's own rules found nothing."""
 
@@ -114,7 +116,11 @@ class Strategy:
 
     def validate(self, obj: Object) -> list[FieldError]:
         """Every reason why this object cannot be created, each with its field path."""
-        return [*metadata.validate(obj, self.name_rule), *self.validate_body(obj)]
+        return [*self.validate_metadata(obj), *self.validate_body(obj)]
+
+    def validate_metadata(self, obj: Object) -> list[FieldError]:
+        """The reasons that lie in the metadata."""
+        return metadata.validate(obj, self.name_rule, any_finalizer=self.any_finalizer)
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         """The reasons that lie outside the metadata; most kinds ask the same of a created and of a changed object."""
@@ -122,7 +128,7 @@ class Strategy:
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
         """Every reason why this update is refused; complete by itself, ``validate`` is not asked."""
-        known = metadata.validate_update(new, old)
+        known = metadata.validate_update(new, old, any_finalizer=self.any_finalizer)
         doubtful = bool(known) or metadata.may_still_be_wrong(new, old)
         causes: list[FieldError] = []
         for check in self.update_checks:
@@ -133,7 +139,7 @@ class Strategy:
             elif check is Check.METADATA_CHANGE:
                 causes += known
             elif doubtful:
-                causes += metadata.validate(new, self.name_rule)
+                causes += self.validate_metadata(new)
         return causes
 
     def validate_change(self, new: Object, old: Object) -> list[FieldError]:

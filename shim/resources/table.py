@@ -21,8 +21,12 @@ from shim.resources.columns import core as core_columns
 from shim.resources.columns import storage as storage_columns
 from shim.resources.columns.common import NAME_AND_AGE
 from shim.resources.custom.definition import DefinitionStrategy
+from shim.resources.endpoint_slices import EndpointSliceStrategy
+from shim.resources.leases import LeaseStrategy
+from shim.resources.priority_classes import PriorityClassStrategy
 from shim.resources.rows import CREATE_ONLY, EXTENSIONS, cluster, served
 from shim.resources.rows_core import APPS, AUTOSCALING, BATCH, CORE, EVENTS
+from shim.resources.runtime_classes import RuntimeClassStrategy
 from shim.resources.strategy import Resource, Uncounted, UncountedWithStatus, WithStatus
 
 _APIREGISTRATION = served(
@@ -233,27 +237,25 @@ _SCHEDULING = served(
         "priorityclasses",
         "PriorityClass",
         columns=core_columns.PRIORITY_CLASSES,
-        strategy=scheduling.PriorityClassStrategy(),
+        strategy=PriorityClassStrategy(),
         short=("pc",),
     ),
 )
 
 _COORDINATION = served(
-    "coordination.k8s.io", "v1", Resource("leases", "Lease", columns=core_columns.LEASES, strategy=Uncounted())
+    "coordination.k8s.io", "v1", Resource("leases", "Lease", columns=core_columns.LEASES, strategy=LeaseStrategy())
 )
 
 _NODE = served(
     "node.k8s.io",
     "v1",
-    cluster("runtimeclasses", "RuntimeClass", columns=core_columns.RUNTIME_CLASSES, strategy=Uncounted()),
+    cluster("runtimeclasses", "RuntimeClass", columns=core_columns.RUNTIME_CLASSES, strategy=RuntimeClassStrategy()),
 )
 
 _DISCOVERY = served(
     "discovery.k8s.io",
     "v1",
-    Resource(
-        "endpointslices", "EndpointSlice", columns=network.ENDPOINT_SLICES, strategy=networking.EndpointSliceStrategy()
-    ),
+    Resource("endpointslices", "EndpointSlice", columns=network.ENDPOINT_SLICES, strategy=EndpointSliceStrategy()),
 )
 
 _RESOURCE = served(

@@ -168,7 +168,7 @@ REFUSED: list[tuple[str, Object, list[str]]] = [
         ['metadata.name: Invalid value: "a.b": must not contain dots'],
     ),
     (
-        "leases",
+        "configmaps",
         {"metadata": {"finalizers": ["x"]}},
         [
             'metadata.finalizers[0]: Invalid value: "x": '
