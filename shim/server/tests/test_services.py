@@ -55,6 +55,12 @@ async def test_headless_services_have_no_address(api):
     assert (await api.post(SERVICES, _service("a", clusterIP="None"))).json["spec"]["clusterIP"] == "None"
 
 
+async def test_a_service_that_becomes_a_name_has_no_policy_for_traffic_inside(api):
+    await api.post(SERVICES, _service("a"))
+    named = (await api.patch(f"{SERVICES}/a", {"spec": {"type": "ExternalName", "externalName": "a.b"}})).json["spec"]
+    assert not {"clusterIP", "internalTrafficPolicy", "ipFamilies"} & named.keys()
+
+
 async def test_the_server_is_a_service_itself(api):
     service = (await api.get("/api/v1/namespaces/default/services/kubernetes")).json
     assert service["spec"]["clusterIP"] == "10.96.0.1"
