@@ -125,7 +125,7 @@ def update_managed_fields(
 
     ``old`` is None for a create. ``new`` is complete, with its defaults; its own managedFields are what the client
     sent, and are taken for true unless they are missing; an empty list switches tracking off for the object.
-    ``ignored`` are top-level fields this write cannot change (status, or spec for the status subresource).
+    ``ignored`` are fields this write cannot change (status, or spec for the status subresource), dotted.
     """
     type = definition.type if definition else structured.DEDUCED
     live = old if old is not None else _kept_nothing(definition)
@@ -149,6 +149,7 @@ def apply(
     live: Object | None,
     patch: Object,
     *,
+    kind: tuple[str, str] | None = None,
     definition: Definition | None,
     manager: str,
     force: bool = False,
@@ -157,10 +158,10 @@ def apply(
 ) -> Object:
     """The live object with an applied configuration merged in, and its managedFields; defaults are still to be set.
 
-    ``live`` is None when the object is not there. Raises ApiError: 409 with every conflict, 400 and 500 for a patch
-    that is none.
+    ``live`` is None when the object is not there; ``kind`` is what the patch must say it is: version and kind.
+    Raises ApiError: 409 with every conflict, 400 and 500 for a patch that is none.
     """
-    _check(live, patch, definition)
+    _check(patch, kind, definition)
     type = definition.type if definition else structured.DEDUCED
     api_version = patch["apiVersion"]
     base = live if live is not None else {**_nothing(definition), "apiVersion": api_version, "kind": patch["kind"]}
@@ -195,7 +196,7 @@ def _apply(
     last = owners.get(who)
     wanted = structured.field_set(type, patch)
     for name in ignored:
-        wanted = wanted.without(fieldset.field(name))
+        wanted = wanted.without(fieldset.dotted(name))
     owners = {**owners, who: _Owned(wanted, version, last.time if last else None)}
     merged: Object = structured.merge(type, live, patch)
     if last is not None and last.fields:
@@ -353,16 +354,14 @@ def _untracked(obj: Object) -> Object:
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
-def _check(live: Object | None, patch: Object, definition: Definition | None) -> None:
-    wanted = live.get("apiVersion") if live else None
-    if wanted and patch.get("apiVersion") != wanted:
-        raise bad_request(
-            f"Incorrect version specified in apply patch. Specified patch version: {patch.get('apiVersion')}, "
-            f"expected: {wanted}"
-        )
+def _check(patch: Object, kind: tuple[str, str] | None, definition: Definition | None) -> None:
     metadata = patch.get("metadata")
     if isinstance(metadata, Mapping) and metadata.get("managedFields") is not None:
         raise bad_request("metadata.managedFields must be nil")
+    found = patch.get("apiVersion") or "", patch.get("kind") or ""
+    if kind is not None and found != kind:
+        group, version = split_api_version(found[0])
+        raise bad_request(f"invalid object type: {group}/{version}, Kind={found[1]}")
     if definition is None:
         return
     try:

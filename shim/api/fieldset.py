@@ -76,10 +76,15 @@ class FieldSet:
                 children[element] = rest
         return FieldSet(self.members - other.members, children)
 
-    def without(self, element: str) -> FieldSet:
-        """Without an element and everything below it."""
+    def without(self, path: Path) -> FieldSet:
+        """Without a path and everything below it."""
+        element, *rest = path
         children = {key: below for key, below in self.children.items() if key != element}
-        return FieldSet(self.members - {element}, children)
+        if not rest:
+            return FieldSet(self.members - {element}, children)
+        if element in self.children:
+            children[element] = self.children[element].without(tuple(rest))
+        return FieldSet(self.members, children)
 
     def paths(self, prefix: Path = ()) -> Iterator[Path]:
         """Every path in the set, in order."""
@@ -128,6 +133,11 @@ def _compact(value: Any) -> str:
 
 def field(name: str) -> str:
     return f"f:{name}"
+
+
+def dotted(text: str) -> Path:
+    """``metadata.labels`` as a path."""
+    return tuple(field(name) for name in text.split("."))
 
 
 def key(keys: Mapping[str, Any]) -> str:

@@ -90,6 +90,8 @@ class Field:
     always: bool = False
     """Printed even when it was not given."""
     pointer: bool = False
+    zero: bool = False
+    """A plain Go value without ``omitempty``: never missing, but zero."""
     patch_strategies: tuple[str, ...] = ()  # of strategic merges: merge, replace, retainKeys
     merge_key: str = ""
 
@@ -219,6 +221,7 @@ class Schema:
             omit_empty=not pointer and ("o" in facts.flags or type.kind in ("list", "map")) and not like_struct,
             always=(not pointer and like_struct and "z" not in facts.flags) or not facts.flags,
             pointer=pointer,
+            zero=not pointer and "o" not in facts.flags and type.kind in SCALARS,
             patch_strategies=_strategies(raw),
             merge_key=raw.get("x-kubernetes-patch-merge-key", ""),
         )

@@ -7,9 +7,10 @@ the rest: ``$patch: replace|delete|merge``, ``$setElementOrder/list``, ``$delete
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from shim.api.gotext import go_text
 from shim.api.jsonpatch import PatchError
 from shim.api.meta import Object
 from shim.api.schema import Definition, Type
@@ -57,7 +58,7 @@ def _merge_map(type: Type | None, original: Object, patch: Object) -> Object:
             return {key: value for key, value in patch.items() if key != _PATCH}
         if directive == "delete":
             return {}
-        raise PatchError(500, f"unknown patch type: {directive} in map: {_go(patch)}")
+        raise PatchError(500, f"unknown patch type: {directive} in map: {go_text(patch)}")
 
     merged, patch = _retain(dict(original), dict(patch))
     for name in [name for name in patch if name.startswith(_ORDER)]:
@@ -159,7 +160,7 @@ def _of_maps(*lists: Sequence[Any]) -> bool:
     if list in kinds:
         raise PatchError(422, "lists of lists are not supported")
     if len(kinds) > 1 and kinds - {int, float}:
-        raise PatchError(500, f"list element types are not identical: {_go(list(lists))}")
+        raise PatchError(500, f"list element types are not identical: {go_text(list(lists))}")
     return dict in kinds
 
 
@@ -179,7 +180,7 @@ def _special(original: list[Any], patch: list[Any], key: str) -> tuple[list[Any]
         elif directive == "merge":
             raise PatchError(500, "merging lists cannot yet be specified in the patch")
         else:
-            raise PatchError(500, f"unknown patch type: {directive} in map: {_go(item)}")
+            raise PatchError(500, f"unknown patch type: {directive} in map: {go_text(item)}")
     return (plain, []) if replace else (original, plain)
 
 
@@ -221,7 +222,9 @@ def _check_order(items: list[Any], order: list[Any], key: str) -> None:
         while position < len(wanted) and wanted[position] != value:
             position += 1
         if position == len(wanted):
-            text = f"The order in patch list:\n{_go(items)}\n doesn't match $setElementOrder list:\n{_go(order)}\n"
+            text = (
+                f"The order in patch list:\n{go_text(items)}\n doesn't match $setElementOrder list:\n{go_text(order)}\n"
+            )
             raise PatchError(500, text)
         position += 1
 
@@ -257,7 +260,7 @@ def _key(item: Any, key: str) -> Any:
     if not isinstance(item, dict):
         raise PatchError(500, f"expected a map[string]interface {{}}, but received a {_go_type(item)}")
     if key not in item:
-        raise PatchError(500, f"map: {_go(item)} does not contain declared merge key: {key}")
+        raise PatchError(500, f"map: {go_text(item)} does not contain declared merge key: {key}")
     return item[key]
 
 
@@ -276,17 +279,6 @@ def _distinct(items: list[Any]) -> list[Any]:
                 other += 1
         at += 1
     return items
-
-
-def _go(value: Any) -> str:
-    """A value as Go prints it in a message."""
-    if isinstance(value, Mapping):
-        return "map[" + " ".join(f"{key}:{_go(value[key])}" for key in sorted(value)) + "]"
-    if isinstance(value, list):
-        return "[" + " ".join(map(_go, value)) + "]"
-    if value is None:
-        return "<nil>"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _go_type(value: Any) -> str:

@@ -6,12 +6,14 @@ list by its keys or values, unless the schema says that it is atomic: then it is
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from shim.api import fieldset
 from shim.api.fieldset import FieldSet, Path
+from shim.api.gotext import go_text
 from shim.api.schema import Type
 
 ABSENT: Any = object()
@@ -27,6 +29,7 @@ _KEY_DEFAULTS = {
     ("LocalObjectReference", "name"): "",
 }
 """Upstream's defaults for fields that are keys of lists: its OpenAPI v2, which is what we have, leaves them out."""
+_ZEROS = {"string": "", "int32": 0, "int64": 0, "bool": False}
 
 
 class InvalidValue(ValueError):
@@ -93,7 +96,10 @@ def _key_default(type: Type, name: str) -> Any:
     if definition is None:
         return None
     raw = (definition.raw.get("properties") or {}).get(name) or {}
-    return raw.get("default", _KEY_DEFAULTS.get((definition.struct, name)))
+    field = definition.fields.get(name)
+    # a plain Go value that is always written is zero when it is missing
+    zero = _ZEROS.get(field.type.kind) if field is not None and field.zero else None
+    return raw.get("default", _KEY_DEFAULTS.get((definition.struct, name), zero))
 
 
 # --- validation ------------------------------------------------------------------------------------------------------
@@ -127,7 +133,7 @@ def _check(type: Type, value: Any, path: Path, errors: list[str]) -> None:
         return
     if type.kind in ("struct", "map"):
         if not isinstance(value, dict):
-            complain(f"expected map, got {_go(value)}")
+            complain(f"expected map, got {_pointed(value)}")
             return
         for name, item in value.items():
             known = type.definition is None or name in type.definition.fields or type.definition.open
@@ -137,7 +143,7 @@ def _check(type: Type, value: Any, path: Path, errors: list[str]) -> None:
                 _check(child(type, name), item, (*path, fieldset.field(name)), errors)
     elif type.kind == "list":
         if not isinstance(value, list):
-            complain(f"expected list, got {_go(value)}")
+            complain(f"expected list, got {_pointed(value)}")
             return
         seen: set[str] = set()
         for index, item in enumerate(value):
@@ -155,12 +161,50 @@ def _check(type: Type, value: Any, path: Path, errors: list[str]) -> None:
     elif type.kind in _SCALAR_NAMES:
         name, classes = _SCALAR_NAMES[type.kind]
         if not isinstance(value, classes) or (isinstance(value, bool) and bool not in classes):
-            complain(f"expected {name}, got {_go(value)}")
+            complain(f"expected {name}, got {_SHOWN[name](value)}")
 
 
-def _go(value: Any) -> str:
-    shown = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-    return f"&value.valueUnstructured{{Value:{shown}}}"
+_GO_TYPES: dict[type, str] = {
+    str: "string",
+    bool: "bool",
+    int: "int64",
+    float: "float64",
+    dict: "map[string]interface {}",
+    list: "[]interface {}",
+}
+
+
+def _type_of(value: Any) -> str:
+    return _GO_TYPES[type(value)]
+
+
+def _pointed(value: Any) -> str:
+    """As Go prints a pointer to a struct of one field."""
+    return f"&{{{go_text(value)}}}"
+
+
+def _in_syntax(value: Any) -> str:
+    return f"&value.valueUnstructured{{Value:{_syntax(value)}}}"
+
+
+def _syntax(value: Any) -> str:
+    """A value as Go's source would have it."""
+    if isinstance(value, dict):
+        inner = ", ".join(f"{_syntax(key)}:{_syntax(value[key])}" for key in sorted(value))
+        return f"map[string]interface {{}}{{{inner}}}"
+    if isinstance(value, list):
+        return f"[]interface {{}}{{{', '.join(map(_syntax, value))}}}"
+    if value is None:
+        return "interface {}(nil)"
+    return json.dumps(value)
+
+
+_SHOWN: dict[str, Callable[[Any], str]] = {
+    "numeric (int or float)": _type_of,
+    "string": _in_syntax,
+    "boolean": _pointed,
+}
+"""How upstream shows a value that is not of a type: differently for each."""
 
 
 # --- which fields are there ------------------------------------------------------------------------------------------
@@ -232,11 +276,11 @@ class Comparison:
         return bool(self.removed or self.modified or self.added)
 
     def without(self, ignored: Iterable[str]) -> Comparison:
-        """Without these fields of the object (``status``) and all below them."""
+        """Without these fields of the object (``status``, ``metadata.labels``) and all below them."""
         comparison = self
         for name in ignored:
-            element = fieldset.field(name)
-            sets = (each.without(element) for each in (comparison.removed, comparison.modified, comparison.added))
+            path = fieldset.dotted(name)
+            sets = (each.without(path) for each in (comparison.removed, comparison.modified, comparison.added))
             comparison = Comparison(*sets)
         return comparison
 

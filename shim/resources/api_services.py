@@ -17,6 +17,7 @@ _HIGHEST_GROUP, _HIGHEST_VERSION = 20_000, 1_000
 
 class ApiServiceStrategy(Strategy):
     has_status = True
+    status_resets = ("spec", "metadata")
     counts_generation = False
     allow_unconditional_update = False
 

@@ -43,6 +43,7 @@ class AddressStrategy(Strategy):
 class RangeStrategy(Strategy):
     counts_generation = False
     has_status = True
+    status_resets = ("spec", "metadata")
     update_checks = (Check.METADATA_CHANGE, Check.CHANGE)
 
     def validate_body(self, obj: Object) -> list[FieldError]:

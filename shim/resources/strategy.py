@@ -24,6 +24,7 @@ from shim.api.meta import GVR, Object
 from shim.api.status import FieldError
 from shim.resources import metadata
 
+_WRITTEN_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
 _NOT_DESIRED = ("apiVersion", "kind", "metadata", "status")
 
 
@@ -63,6 +64,8 @@ class Strategy:
     """What is counted from: CSIDrivers are born without one."""
     has_status = False
     """Whether the status is a subresource: then only writes to it change it."""
+    status_resets: tuple[str, ...] = ("spec",)
+    """What a write of the status cannot change, whatever it says: fields, dotted."""
     default_propagation = "Background"
     """What becomes of dependents when a delete request does not say: Background, or Orphan."""
     scale_paths: ScalePaths | None = None
@@ -108,6 +111,18 @@ class Strategy:
         for key, value in old.items():
             if key not in _NOT_DESIRED:
                 new[key] = value
+        for path in self.status_resets:
+            group, _, field = path.partition(".")
+            for name in (field,) if field else _WRITTEN_METADATA if group == "metadata" else ():
+                new["metadata"].pop(name, None)
+                if name in old["metadata"]:
+                    new["metadata"][name] = old["metadata"][name]
+
+    def resets(self, subresource: str) -> tuple[str, ...]:
+        """What a write of the object, or of a subresource, cannot change: nobody owns it for having sent it."""
+        if subresource == "status":
+            return self.status_resets
+        return ("status",) if self.has_status else ()
 
     def desired_changed(self, new: Object, old: Object) -> bool:
         """Whether anything outside metadata and status differs: what a generation is."""

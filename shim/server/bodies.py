@@ -62,14 +62,14 @@ class Body:
             if complaints and options.validation == "Strict":
                 raise bad_request(f"{what}: strict decoding error: {', '.join(complaints)}")
             call.warnings += complaints
-        return _typed(obj, kind, api_version)
+        return _typed(obj, given, kind, api_version)
 
 
 def check_patched(call: Call, patched: Object, kind: str, api_version: str, options: WriteOptions) -> Object:
     """A patched object as it is stored. Raises 422, which is what upstream says of a patch that makes no object."""
     definition = definition_of(call.parts.schema, kind, api_version)
     if definition is None:
-        return _typed(patched, kind, api_version)
+        return _typed(patched, patched, kind, api_version)
     _check_kind(patched, kind, api_version)
     obj, unknown, problem = decoding.decode(definition, patched)
     complaints = [f'unknown field "{path}"' for path in unknown]
@@ -80,7 +80,7 @@ def check_patched(call: Call, patched: Object, kind: str, api_version: str, opti
         raise invalid("", "", "", [FieldError("FieldValueInvalid", "patch", f"Invalid value: {text}: {problem}")])
     if options.validation == "Warn":
         call.warnings += complaints
-    return _typed(obj, kind, api_version)
+    return _typed(obj, patched, kind, api_version)
 
 
 async def read_body(call: Call, accepted: str = ACCEPTED) -> Body:
@@ -160,8 +160,11 @@ def _as_go_prints(patched: Object) -> str:
     return orjson.dumps(dict(sorted({**patched, "metadata": first | metadata}.items()))).decode()
 
 
-def _typed(obj: Object, kind: str, api_version: str) -> Object:
+def _typed(obj: Object, given: Object, kind: str, api_version: str) -> Object:
     """With what it is in front, as it is stored and sent."""
     if not isinstance(obj.get("metadata"), dict):
         obj["metadata"] = {}
+    metadata = given.get("metadata")
+    if isinstance(metadata, dict) and metadata.get("managedFields") == []:
+        obj["metadata"]["managedFields"] = []  # decoding drops what is empty, but this is an order: forget the owners
     return {**obj, "kind": kind, "apiVersion": api_version}

@@ -14,7 +14,7 @@ from shim.api import jsonpatch, strategic
 from shim.api.apply import apply
 from shim.api.meta import Object
 from shim.api.status import ApiError, bad_request
-from shim.codec import jsontext, media
+from shim.codec import jsontext, yamltext
 from shim.server import errors
 from shim.server.bodies import Body, check_patched, content_type, definition_of
 from shim.server.options import WriteOptions
@@ -46,13 +46,8 @@ def applier(call: Call, body: Body, options: WriteOptions) -> Callable[[Object |
     """The function an applied configuration is; asked with None it makes the object. Raises 400."""
     kind, api_version = kind_of(call)
     definition = definition_of(call.parts.schema, kind, api_version)
-    try:
-        configuration = media.decode(media.YAML, body.data, call.parts.schema)
-    except media.MediaError as error:
-        raise bad_request(f"error decoding YAML: {error}") from error
-    ignored: tuple[str, ...] = ("status",) if call.resource.strategy.has_status else ()
-    if call.info.subresource == "status":
-        ignored = ("spec",)
+    configuration = _configuration(body.data)
+    ignored = call.resource.strategy.resets(call.info.subresource)
 
     def merge(live: Object | None) -> Object:
         if live is None:  # making an object takes the right to make one, beside that to patch
@@ -60,6 +55,7 @@ def applier(call: Call, body: Body, options: WriteOptions) -> Callable[[Object |
         applied = apply(
             live,
             configuration,
+            kind=(api_version, kind),
             definition=definition,
             manager=options.manager,
             force=options.force or False,
@@ -72,6 +68,21 @@ def applier(call: Call, body: Body, options: WriteOptions) -> Callable[[Object |
         return check_patched(call, applied, kind, api_version, options)
 
     return merge
+
+
+def _configuration(data: bytes) -> Object:
+    """The document of an apply patch. What it is said to be is checked later."""
+    try:
+        found = yamltext.loads(data)
+    except yamltext.YAMLError as error:
+        raise bad_request(f"error decoding YAML: error converting YAML to JSON: {error}") from error
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        kind = {list: "array", str: "string", bool: "bool"}.get(type(found), "number")
+        text = f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+        raise bad_request(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {text}")
+    return found
 
 
 def patcher(call: Call, way: str, body: Body) -> Patcher:

@@ -191,7 +191,7 @@ class Registry:
             if entry is None:
                 if create is None:
                     raise not_found(resource.group, resource.name, write.name)
-                return await self.create(write, create()), True
+                return await self._create_instead(write, create()), True
             if write.uid:
                 self._check_uid(write, entry)
             try:
@@ -199,6 +199,15 @@ class Registry:
             except Conflict as lost:
                 await self.catch_up(lost)
         raise conflict(resource.group, resource.name, write.name, MODIFIED)
+
+    async def _create_instead(self, write: Write, obj: Object) -> bytes:
+        """An update makes the object that is not there, unless it means one that was."""
+        uid = write.uid or obj["metadata"].get("uid")
+        if uid:
+            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise conflict(write.resource.group, write.resource.name, write.name, why)
+        obj["metadata"].pop("resourceVersion", None)
+        return await self.create(write, obj)
 
     async def catch_up(self, lost: Conflict) -> None:
         """Another writer was quicker: let its write become visible, or the next try would lose to it again."""
@@ -283,23 +292,18 @@ class Registry:
     def _track(self, write: Write, new: Object, old: Object | None) -> None:
         """Record in managedFields what this write sets."""
         row, metadata = write.resource, new["metadata"]
-        if not write.manager or (write.subresource == "scale" and old is not None and not _replicas_are_owned(old)):
+        if not write.manager:
             return
-        kept_out: tuple[str, ...] = ()
-        if write.subresource == "status":
-            kept_out = ("spec",)
-        elif row.strategy.has_status:
-            kept_out = ("status",)
         managed = update_managed_fields(
             old and versioned(row, old),
             versioned(row, new),
             definition=self._schema.for_kind(row.group, row.version, row.kind),
             manager=write.manager,
             subresource=write.subresource,
-            ignored=kept_out,
+            ignored=row.strategy.resets(write.subresource),
         )
         if managed:
-            metadata["managedFields"] = _untimed(managed, old) if write.subresource == "scale" else managed
+            metadata["managedFields"] = managed
         else:
             metadata.pop("managedFields", None)
 
@@ -434,27 +438,6 @@ def _same(new: Object, old: Object) -> bool:
     if not mine or not theirs or _timeless(mine) != _timeless(theirs):
         return False
     return {**new, "metadata": {**new["metadata"], "managedFields": theirs}} == old
-
-
-def _replicas_are_owned(obj: Object) -> bool:
-    """Whether somebody is recorded as having set ``spec.replicas``: only then upstream records who scales."""
-    managed = obj["metadata"].get("managedFields") or ()
-    return any("f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {}) for entry in managed)
-
-
-def _untimed(managed: list[Object], old: Object | None) -> list[Object]:
-    """Upstream forgets the time at which somebody began to scale."""
-    known = {
-        entry.get("manager"): entry.get("time")
-        for entry in (old or {}).get("metadata", {}).get("managedFields") or ()
-        if entry.get("subresource") == "scale"
-    }
-    for entry in managed:
-        if entry.get("subresource") == "scale":
-            entry.pop("time", None)
-            if time := known.get(entry.get("manager")):
-                entry["time"] = time
-    return sorted(managed, key=lambda entry: (entry["operation"], entry.get("time") or "", entry["manager"]))
 
 
 def _timeless(managed: list[Object]) -> list[Object]:

@@ -8,11 +8,12 @@ from functools import partial
 import orjson
 from aiohttp import web
 
-from shim.api.apply import manager_of
+from shim.api import scale_fields
+from shim.api.apply import manager_of, update_managed_fields
 from shim.api.meta import Object
 from shim.resources.strategy import Resource
 from shim.server import errors, patches
-from shim.server.bodies import check_patched, read_body, read_delete_options
+from shim.server.bodies import check_patched, definition_of, read_body, read_delete_options
 from shim.server.facets import Facet
 from shim.server.options import DeleteOptions, ListOptions, WriteOptions
 from shim.server.pages import select
@@ -154,8 +155,24 @@ async def _apply(
     show, take = facet.show, facet.take
     write.side = Side(partial(show, call.resource), take)
 
+    paths = strategy.scale_paths
+    path = paths.replicas if paths else ("spec", "replicas")
+    manager, write.manager = write.manager, ""  # who sets the replicas is told in the scale's own terms
+
     def through(old: Object) -> Object:
-        take(call.resource, change(show(call.resource, old)), old)
+        entries = old["metadata"].get("managedFields") or []
+        scale = show(call.resource, old)
+        if owned := scale_fields.to_scale(entries, path):
+            scale["metadata"]["managedFields"] = owned
+        new = change(scale)
+        tracked = new["metadata"].get("managedFields")
+        if manager:
+            kind, version = patches.kind_of(call)
+            definition = definition_of(call.parts.schema, kind, version)
+            tracked = update_managed_fields(scale, new, definition=definition, manager=manager, subresource="scale")
+        take(call.resource, new, old)
+        if merged := scale_fields.to_parent(entries, tracked or (), path, call.resource.api_version):
+            old["metadata"]["managedFields"] = merged
         return old
 
     data, _ = await registry.update(write, through, prepare=prepare, validate=validate)

@@ -49,6 +49,7 @@ class TemplateStrategy(Strategy):
 
 class DeploymentStrategy(TemplateStrategy):
     counts = status_rules.DEPLOYMENT
+    status_resets = ("spec", "metadata.labels")
 
     def warnings(self, obj: Object) -> list[str]:
         return [*hostname_warning(obj), *super().warnings(obj)]
@@ -66,13 +67,6 @@ class DeploymentStrategy(TemplateStrategy):
 
     def validate_change(self, new: Object, old: Object) -> list[FieldError]:
         return validation.same_selector(new, old)
-
-    def prepare_for_status_update(self, new: Object, old: Object) -> None:
-        super().prepare_for_status_update(new, old)
-        if "labels" in old["metadata"]:
-            new["metadata"]["labels"] = old["metadata"]["labels"]
-        else:
-            new["metadata"].pop("labels", None)
 
 
 class ReplicaSetStrategy(TemplateStrategy):

@@ -54,3 +54,81 @@ async def test_an_applier_must_name_itself(api):
     refused = await api.patch(f"{CONFIGMAPS}/a", orjson.dumps(api.configmap("a")), "apply-patch+yaml")
     assert refused.status == 422
     assert "fieldManager: Required value: is required for apply patch" in refused.message
+
+
+DEPLOYMENTS = "/apis/apps/v1/namespaces/{ns}/deployments"
+
+
+def _deployment(**spec):
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template, **spec},
+    }
+
+
+def _owners_of_replicas(deployment):
+    entries = deployment["metadata"]["managedFields"]
+    return [(each["manager"], "time" in each) for each in entries if "f:replicas" in each["fieldsV1"].get("f:spec", {})]
+
+
+async def test_who_scales_owns_the_replicas(api):
+    path, scale = f"{DEPLOYMENTS}/d", {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}}
+    await api.patch(f"{path}?fieldManager=author", orjson.dumps(_deployment(replicas=1)), "apply-patch+yaml")
+    await api.patch(f"{path}/scale?fieldManager=hand", {"spec": {"replicas": 2}})
+    assert _owners_of_replicas((await api.get(path)).json) == [("hand", False)]
+    wanted = orjson.dumps({**scale, "spec": {"replicas": 3}})
+    refused = await api.patch(f"{path}/scale?fieldManager=robot", wanted, "apply-patch+yaml")
+    conflict = 'conflict with "hand" with subresource "scale" using autoscaling/v1: .spec.replicas'
+    assert refused.message == f"Apply failed with 1 conflict: {conflict}"
+    taken = await api.patch(f"{path}/scale?fieldManager=robot&force=true", wanted, "apply-patch+yaml")
+    assert (taken.status, taken.json["spec"], "managedFields" in taken.json["metadata"]) == (
+        200,
+        {"replicas": 3},
+        False,
+    )
+    assert _owners_of_replicas((await api.get(path)).json) == [("robot", False)]
+
+
+async def test_scaling_what_nobody_counted_is_nobodys(api):
+    path = f"{DEPLOYMENTS}/d"
+    await api.patch(f"{path}?fieldManager=author", orjson.dumps(_deployment()), "apply-patch+yaml")
+    await api.patch(f"{path}/scale?fieldManager=hand", {"spec": {"replicas": 2}})
+    assert _owners_of_replicas((await api.get(path)).json) == []
+
+
+async def test_a_status_has_no_labels_to_give(api):
+    path = f"{DEPLOYMENTS}/d"
+    await api.patch(f"{path}?fieldManager=author", orjson.dumps(_deployment()), "apply-patch+yaml")
+    said = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "labels": {"l": "1"}}}
+    told = orjson.dumps({**said, "status": {"replicas": 1}})
+    found = (await api.patch(f"{path}/status?fieldManager=controller", told, "apply-patch+yaml")).json
+    assert "labels" not in found["metadata"]
+    entry = next(each for each in found["metadata"]["managedFields"] if each["manager"] == "controller")
+    assert entry["fieldsV1"] == {"f:status": {"f:replicas": {}}}
+
+
+async def test_a_configuration_must_say_what_it_is(api):
+    for said, shown in (({"apiVersion": "v1", "kind": "Secret"}, "/v1, Kind=Secret"), ({}, "/, Kind=")):
+        refused = await api.patch(f"{CONFIGMAPS}/a?fieldManager=m", orjson.dumps(said), "apply-patch+yaml")
+        assert (refused.status, refused.message) == (400, f"invalid object type: {shown}")
+    refused = await api.patch(f"{CONFIGMAPS}/a?fieldManager=m", b"[]", "apply-patch+yaml")
+    assert refused.message.startswith("error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot")
+
+
+async def test_what_is_gone_is_not_made_again_by_mistake(api):
+    body = api.configmap("a")
+    body["metadata"]["uid"] = "11111111-1111-1111-1111-111111111111"
+    refused = await api.patch(f"{CONFIGMAPS}/a?fieldManager=m", orjson.dumps(body), "apply-patch+yaml")
+    assert refused.status == 409
+    assert refused.message.endswith("and no existing object was found")
+
+
+async def test_owners_are_forgotten_on_demand(api):
+    await _apply(api, "one", {"a": "1"})
+    forgotten = await api.patch(f"{CONFIGMAPS}/a", {"metadata": {"managedFields": []}})
+    assert "managedFields" not in forgotten.json["metadata"]
+    changed = await api.patch(f"{CONFIGMAPS}/a", {"data": {"a": "2"}})
+    assert "managedFields" not in changed.json["metadata"]
