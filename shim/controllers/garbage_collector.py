@@ -44,9 +44,13 @@ class GarbageCollector(Controller):
         self.graph = Graph()
         self.kinds: dict[tuple[str, str, str], GVR] = {}
         self.informers: dict[GVR, Informer] = {}
+        self.to_follow: set[GVR] = set()  # those that have an informer, or get one soon
         self.absent: OrderedDict[tuple[str | None, str], None] = OrderedDict()
         self.complete = asyncio.Event()  # every kind has been listed: the graph lacks no dependent
         self.postponed: set[str] = set()  # owners that wait for that
+        self.of_unknown_kinds: set[str] = set()  # objects whose owners' kinds were not served when they were looked at
+        self.defined = asyncio.Event()  # a definition of custom resources has changed
+        ctx.informer(r.CUSTOMRESOURCEDEFINITIONS).on_change(lambda old, new: self.defined.set())
 
     async def run(self) -> None:
         self.complete.clear()
@@ -60,6 +64,7 @@ class GarbageCollector(Controller):
         """Follow every kind the server serves, as kinds come and go."""
         running: dict[GVR, asyncio.Task[None]] = {}
         while True:
+            self.defined.clear()
             try:
                 served = await discover(self.ctx.client)
             except ApiError as error:
@@ -67,8 +72,9 @@ class GarbageCollector(Controller):
                 await asyncio.sleep(1.0)
                 continue
             wanted = [each for each in served if {"list", "watch", "delete"} <= each.verbs and each.gvr not in IGNORED]
+            self.to_follow = {each.gvr for each in wanted}
             self.kinds = {(each.gvr.group, each.gvr.version, each.kind): each.gvr for each in served}
-            for gvr in self.informers.keys() - {each.gvr for each in wanted}:
+            for gvr in self.informers.keys() - self.to_follow:
                 self.forget_kind(gvr)
                 running.pop(gvr).cancel()
             for each in wanted:
@@ -79,6 +85,9 @@ class GarbageCollector(Controller):
                     running[each.gvr] = tasks.create_task(informer.run(), name=f"metadata {each.gvr.group_resource}")
                     # one after the other: the first seconds of a cluster belong to others
                     await self.patiently(informer)
+            for key in self.of_unknown_kinds:
+                self.queue.add(key)
+            self.of_unknown_kinds.clear()
             if not self.complete.is_set():
                 for informer in self.informers.values():
                     await informer.synced()
@@ -86,7 +95,15 @@ class GarbageCollector(Controller):
                 for key in self.postponed:
                     self.queue.add(key)
                 self.postponed.clear()
-            await asyncio.sleep(DISCOVERY)
+            await self.more_kinds()
+
+    async def more_kinds(self) -> None:
+        """Until a definition of custom resources has changed, or for a while: other kinds come without a word."""
+        try:
+            async with asyncio.timeout(DISCOVERY):
+                await self.defined.wait()
+        except TimeoutError:
+            pass
 
     async def patiently(self, informer: Informer) -> None:
         try:
@@ -238,6 +255,7 @@ class GarbageCollector(Controller):
         )
         if gvr is None:
             # a kind that is not served (yet): nothing can be said of its objects, so nothing may be deleted
+            self.of_unknown_kinds.add(item.uid)
             message = f"no resource for owner {reference['apiVersion']} {reference['kind']} of {item.name}"
             raise ApiError(404 if self.kinds else 503, "NotFound", message)
         namespace = item.namespace if gvr.namespaced else None
@@ -247,7 +265,7 @@ class GarbageCollector(Controller):
         if live is None or live["metadata"]["uid"] != uid:
             self.remember_absent(namespace, uid)
             return None
-        if known is None and gvr in self.informers:
+        if known is None and gvr in self.to_follow:
             self.queue.add_after(item.uid, UNSEEN)  # should it go before its copy is seen, nobody would tell
         metadata: Object = live["metadata"]
         return metadata

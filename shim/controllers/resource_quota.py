@@ -81,6 +81,7 @@ class ResourceQuotaController(Controller):
         super().__init__(ctx)
         self.quotas = ctx.informer(r.RESOURCEQUOTAS)
         self.quotas.on_change(self.quota_changed)
+        ctx.informer(r.CUSTOMRESOURCEDEFINITIONS).on_change(self.definition_changed)
         self.followed: dict[str, GVR] = {}
         self._following = asyncio.Lock()
 
@@ -90,6 +91,13 @@ class ResourceQuotaController(Controller):
         hard, status = (new.get("spec") or {}).get("hard") or {}, new.get("status") or {}
         if old is None or hard != (status.get("hard") or {}) or hard.keys() - (status.get("used") or {}).keys():
             self.queue.add(key_of(new))
+
+    def definition_changed(self, old: Object | None, new: Object | None) -> None:
+        """A kind that was missing may be served now."""
+        if new is not None:
+            for quota in self.quotas.list():
+                if kinds_of(quota) - self.followed.keys():
+                    self.queue.add(key_of(quota))
 
     def changed(self, kind: str, old: Object | None, new: Object | None) -> None:
         if old is not None and gave_back(kind, old, new):

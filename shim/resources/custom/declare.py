@@ -6,25 +6,19 @@ expressions are escaped; what has no type (unknown fields that are preserved) is
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 from shim import cel
+from shim.cel.openapi import escape
 from shim.resources.custom.structure import META_FIELDS, Node
 
 REQUEST = 3 * 1024 * 1024  # upstream's largest request
-_RESERVED = frozenset(
-    "true false null in as break const continue else for function if import let loop package namespace return var "
-    "void while".split()
-)
-_ESCAPES = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
-_ESCAPED = {
+_SCALARS = {
     "number": cel.DOUBLE,
     "integer": cel.INT,
     "boolean": cel.BOOL,
 }
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-/]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +27,6 @@ class Declared:
 
     type: cel.Type
     least: int
-
-
-def escape(name: str) -> str | None:
-    """A field's name as expressions write it; None where they cannot."""
-    if name in _RESERVED:
-        return f"__{name}__"
-    if not _NAME.fullmatch(name):
-        return None
-    for text, escaped in _ESCAPES:
-        name = name.replace(text, escaped) if text == "__" else name
-    for text, escaped in _ESCAPES[1:]:
-        name = name.replace(text, escaped)
-    return name
 
 
 def declare(node: Node, *, root: bool = False) -> Declared | None:
@@ -71,8 +52,8 @@ def declare(node: Node, *, root: bool = False) -> Declared | None:
         return _struct(node, root)
     if node.type == "string":
         return _text(node)
-    if node.type in _ESCAPED:
-        return Declared(_ESCAPED[node.type], 4 if node.type == "boolean" else 1)
+    if node.type in _SCALARS:
+        return Declared(_SCALARS[node.type], 4 if node.type == "boolean" else 1)
     return None
 
 
