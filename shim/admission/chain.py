@@ -10,6 +10,8 @@ from shim.admission.limit_ranger import LimitRanger
 from shim.admission.namespace_lifecycle import NamespaceLifecycle
 from shim.admission.node_taint import TaintNodesByCondition
 from shim.admission.pod_security.plugin import PodSecurity
+from shim.admission.policies.mutating import MutatingAdmissionPolicy
+from shim.admission.policies.validating import ValidatingAdmissionPolicy
 from shim.admission.priority import Priority
 from shim.admission.request import CONNECT, CREATE, DELETE, UPDATE, Plugin, Reader, Request
 from shim.admission.resource_quota import ResourceQuota
@@ -44,7 +46,9 @@ PLUGINS: tuple[type[Plugin], ...] = (
     CertificateSigning,
     CertificateSubjectRestriction,
     DefaultIngressClass,
+    MutatingAdmissionPolicy,
     MutatingAdmissionWebhook,
+    ValidatingAdmissionPolicy,
     ValidatingAdmissionWebhook,
     ResourceQuota,  # last: it must count only what everyone else has let through
 )

@@ -11,7 +11,7 @@ from shim import cel
 from shim.admission.matching import Match, converted, namespace_of
 from shim.admission.request import Reader, Request, together
 from shim.api.meta import Object
-from shim.resources.expressions import CONDITIONS
+from shim.cel.requests import CONDITIONS
 
 BUDGET = 2_500_000  # upstream's RuntimeCELCostBudgetMatchConditions, a quarter of a policy's
 

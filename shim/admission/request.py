@@ -8,6 +8,7 @@ from typing import Protocol
 
 from shim import cel
 from shim.api.meta import GVR, Object
+from shim.api.schema import Type
 from shim.api.status import ApiError, forbidden
 from shim.resources.strategy import Resource
 
@@ -120,6 +121,12 @@ class Reader(Protocol):
 
     def conform(self, obj: Object, kind: str, api_version: str) -> Object:
         """An object as its schema has it: what is unknown is left out. Raises 500 for values of a wrong type."""
+
+    def resource_of(self, api_version: str, kind: str) -> GVR | None:
+        """The resource that serves a kind, if one does."""
+
+    def type_of(self, api_version: str, kind: str) -> Type:
+        """How objects of a kind merge."""
 
 
 class Plugin:

@@ -126,11 +126,11 @@ class Environment:
         self,
         variables: Mapping[str, Type],
         *,
-        structs: Mapping[str, Type] | None = None,
+        structs: Callable[[str], Type | None] | None = None,
         libraries: Sequence[Library] = (),
     ) -> None:
         self.variables = variables
-        self._structs = structs or {}
+        self._structs = structs or (lambda name: None)
         self._functions = Functions((*_LIBRARIES, *libraries)) if libraries else _BASE
 
     def extend(self, variables: Mapping[str, Type]) -> Environment:

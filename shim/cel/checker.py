@@ -6,7 +6,7 @@ the reference implementation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from shim.cel import types as t
@@ -68,7 +68,9 @@ class Checked:
 class Checker:
     """Checks one expression."""
 
-    def __init__(self, variables: Mapping[str, Type], functions: Functions, structs: Mapping[str, Type]) -> None:
+    def __init__(
+        self, variables: Mapping[str, Type], functions: Functions, structs: Callable[[str], Type | None]
+    ) -> None:
         self._scopes: list[Mapping[str, Type]] = [variables]
         self._functions = functions
         self._structs = structs
@@ -124,7 +126,7 @@ class Checker:
         if variable is not None:
             self._checked.names[node] = name
             return variable
-        type = _TYPE_NAMES.get(name) or self._structs.get(name) or self._functions.types.get(name)
+        type = _TYPE_NAMES.get(name) or self._structs(name) or self._functions.types.get(name)
         if type is None:
             return None
         self._checked.constants[node] = type
@@ -248,7 +250,7 @@ class Checker:
         return self._issue(at, f"expected type '{self._show(first)}' but found '{self._show(found)}'")
 
     def _struct(self, node: StructNode) -> Type:
-        type = self._structs.get(node.name)
+        type = self._structs(node.name)
         if type is None or type.fields is None:
             return self._issue(node.at, f"undeclared reference to '{node.name}' (in container '')")
         fields = type.fields()

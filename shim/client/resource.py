@@ -58,6 +58,7 @@ CSINODES = GVR("storage.k8s.io", "v1", "csinodes", False)
 CSIDRIVERS = GVR("storage.k8s.io", "v1", "csidrivers", False)
 
 CERTIFICATESIGNINGREQUESTS = GVR("certificates.k8s.io", "v1", "certificatesigningrequests", False)
+VALIDATINGADMISSIONPOLICIES = GVR("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", False)
 CUSTOMRESOURCEDEFINITIONS = GVR("apiextensions.k8s.io", "v1", "customresourcedefinitions", False)
 APISERVICES = GVR("apiregistration.k8s.io", "v1", "apiservices", False)
 

@@ -18,6 +18,7 @@ from shim.controllers.namespace import NamespaceController
 from shim.controllers.node_ipam import NodeIpamController
 from shim.controllers.node_lifecycle import NodeLifecycleController
 from shim.controllers.pod_gc import PodGcController
+from shim.controllers.policy_types import PolicyTypes
 from shim.controllers.resource_quota import ResourceQuotaController
 from shim.controllers.root_ca import RootCaController
 from shim.controllers.service_accounts import ServiceAccountController
@@ -47,6 +48,7 @@ CLUSTER: list[type[Controller]] = [
     CsrApprover,
     CsrSigner,
     CsrCleaner,
+    PolicyTypes,
 ]
 """What keeps the cluster itself in order."""
 

@@ -10,6 +10,7 @@ from shim.resources import (
     extensions,
     flow_control,
     networking,
+    policies,
     rbac,
     scheduling,
     service_networks,
@@ -27,7 +28,7 @@ from shim.resources.priority_classes import PriorityClassStrategy
 from shim.resources.rows import CREATE_ONLY, EXTENSIONS, cluster, served
 from shim.resources.rows_core import APPS, AUTOSCALING, BATCH, CORE, EVENTS
 from shim.resources.runtime_classes import RuntimeClassStrategy
-from shim.resources.strategy import Resource, Uncounted, UncountedWithStatus, WithStatus
+from shim.resources.strategy import Resource, Uncounted, UncountedWithStatus
 
 _APIREGISTRATION = served(
     "apiregistration.k8s.io",
@@ -179,12 +180,14 @@ _ADMISSION = served(
         "mutatingadmissionpolicies",
         "MutatingAdmissionPolicy",
         columns=control.MUTATING_POLICIES,
+        strategy=policies.PolicyStrategy(mutating=True),
         categories=EXTENSIONS,
     ),
     cluster(
         "mutatingadmissionpolicybindings",
         "MutatingAdmissionPolicyBinding",
         columns=control.POLICY_BINDINGS,
+        strategy=policies.BindingStrategy(mutating=True),
         categories=EXTENSIONS,
     ),
     cluster(
@@ -198,7 +201,7 @@ _ADMISSION = served(
         "validatingadmissionpolicies",
         "ValidatingAdmissionPolicy",
         columns=control.VALIDATING_POLICIES,
-        strategy=WithStatus(),
+        strategy=policies.PolicyStrategy(mutating=False),
         categories=EXTENSIONS,
         subresources=("status",),
     ),
@@ -206,6 +209,7 @@ _ADMISSION = served(
         "validatingadmissionpolicybindings",
         "ValidatingAdmissionPolicyBinding",
         columns=control.POLICY_BINDINGS,
+        strategy=policies.BindingStrategy(mutating=False),
         categories=EXTENSIONS,
     ),
     cluster(

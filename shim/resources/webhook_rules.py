@@ -9,8 +9,8 @@ from shim import cel
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
+from shim.cel.requests import CONDITIONS, complaint
 from shim.resources.causes import duplicate, invalid, label_selector, named, one_of, required, too_many, unsupported
-from shim.resources.expressions import CONDITIONS, complaint
 
 REVIEW_VERSIONS = ("v1", "v1beta1")
 OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")

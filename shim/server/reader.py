@@ -8,8 +8,9 @@ from shim import cel
 from shim.admission.request import Who
 from shim.api import decoding
 from shim.api.meta import GVR, Object
-from shim.api.schema import Schema
+from shim.api.schema import Schema, Type
 from shim.api.status import internal
+from shim.api.structured import DEDUCED
 from shim.resources.strategy import Resource
 from shim.server.authz import Authorizer
 from shim.server.bodies import definition_of
@@ -89,6 +90,14 @@ class CacheReader:
         if problem:
             raise internal(problem)
         return {"kind": kind, "apiVersion": api_version, **decoded}
+
+    def resource_of(self, api_version: str, kind: str) -> GVR | None:
+        row = self._routes.of_object({"apiVersion": api_version, "kind": kind})
+        return row.gvr if row is not None else None
+
+    def type_of(self, api_version: str, kind: str) -> Type:
+        definition = definition_of(self._schema, kind, api_version)
+        return definition.type if definition is not None else DEDUCED
 
     def _decode(self, entry: Entry) -> Object:
         known = self._decoded.get(entry.key)

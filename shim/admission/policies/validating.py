@@ -1,0 +1,154 @@
+"""ValidatingAdmissionPolicies in the chain: what they find wrong is refused, warned of, or told to the audit log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from shim.admission.conditions import ConditionError, hold
+from shim.admission.matching import is_exempt
+from shim.admission.policies.compiled import Binding, Compiled, EvaluationError, Policy, Run, Validation
+from shim.admission.policies.invocation import ConfigurationError, Invocation, invocations
+from shim.admission.request import Plugin, Reader, Request, refuse
+from shim.api.meta import GVR
+from shim.api.status import ApiError
+
+_GROUP = "admissionregistration.k8s.io"
+POLICIES = GVR(_GROUP, "v1", "validatingadmissionpolicies", namespaced=False)
+BINDINGS = GVR(_GROUP, "v1", "validatingadmissionpolicybindings", namespaced=False)
+CODES = {"Invalid": 422, "Forbidden": 403, "Unauthorized": 401, "RequestEntityTooLarge": 413}
+_FAILURE = "validation.policy.admission.k8s.io/validation_failure"
+_LONGEST_VALUE = 10 * 1024
+_LONGEST_MESSAGE = 5 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    policy: str
+    binding: str
+    message: str
+    reason: str = "Invalid"
+
+    def __str__(self) -> str:
+        by = f" with binding '{self.binding}'" if self.binding else ""
+        return f"ValidatingAdmissionPolicy '{self.policy}'{by} denied request: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something a policy found wrong; ``index`` of the validation."""
+
+    index: int
+    message: str
+    reason: str = "Invalid"
+
+
+class ValidatingAdmissionPolicy(Plugin):
+    def __init__(self) -> None:
+        self._compiled = Compiled()
+
+    async def validate(self, request: Request, reader: Reader) -> None:
+        policies = reader.list(POLICIES)
+        if not policies or is_exempt(request):
+            return
+        bindings = self._compiled.bindings(reader.list(BINDINGS))
+        denials: list[Denial] = []
+        told: dict[str, list[str]] = {}
+        for each in invocations(request, self._compiled.policies(policies), bindings, reader):
+            if isinstance(each, ConfigurationError):
+                if not each.policy.may_fail:
+                    denials.append(Denial(each.policy.name, each.binding.name if each.binding else "", str(each)))
+                continue
+            denials += _ask(each, request, reader, told)
+        for key, values in told.items():
+            request.annotations[key] = ", ".join(values)
+        if denials:
+            raise _refusal(request, denials[0])
+
+
+def _refusal(request: Request, denial: Denial) -> ApiError:
+    text = str(denial)
+    error = refuse(request, text)
+    details: dict[str, Any] = {**(error.details or {}), "causes": [{"message": text}]}
+    return ApiError(CODES.get(denial.reason, 422), denial.reason, error.message, details)
+
+
+def _ask(each: Invocation, request: Request, reader: Reader, told: dict[str, list[str]]) -> list[Denial]:
+    """What one policy says, by one binding and with one set of parameters."""
+    policy, binding = each.policy, each.binding
+    values = each.values(request, reader)
+    found: list[Finding] = []
+    try:
+        if policy.problem:
+            raise EvaluationError(policy.problem)
+        if policy.conditions and not hold(policy.conditions, lambda: values, policy.environments.conditions):
+            return []
+    except (ConditionError, EvaluationError) as error:
+        return _act([] if policy.may_fail else [Finding(0, str(error))], policy, binding, request)
+    run = Run(policy, values)
+    for index, validation in enumerate(policy.validations):
+        finding = _finding(index, validation, run, policy)
+        if finding is not None:
+            found.append(finding)
+    denials = _act(found, policy, binding, request)
+    annotating = Run(policy, values)
+    for key, program in policy.annotations:
+        try:
+            value = annotating.evaluate(program)
+        except EvaluationError as error:
+            if not policy.may_fail:
+                denials.append(Denial(policy.name, binding.name, str(error)))
+            continue
+        if isinstance(value, str) and (text := value.strip()[:_LONGEST_VALUE]):
+            known = told.setdefault(f"{policy.name}/{key}", [])
+            if text not in known:
+                known.append(text)
+    return denials
+
+
+def _finding(index: int, validation: Validation, run: Run, policy: Policy) -> Finding | None:
+    try:
+        if run.evaluate(validation.program) is True:
+            return None
+    except EvaluationError as error:
+        return None if policy.may_fail else Finding(index, str(error))
+    return Finding(index, _message(validation, run) or validation.text, validation.reason)
+
+
+def _message(validation: Validation, run: Run) -> str:
+    """What the messageExpression says; nothing where it fails, or says what is no message."""
+    if validation.message is None:
+        return ""
+    try:
+        text = run.evaluate(validation.message)
+    except EvaluationError:
+        return ""
+    if not isinstance(text, str) or len(text.strip().encode()) > _LONGEST_MESSAGE or "\n" in text.strip():
+        return ""
+    return text.strip()
+
+
+def _act(found: list[Finding], policy: Policy, binding: Binding, request: Request) -> list[Denial]:
+    """Do with findings what the binding wants; returns those that refuse the request."""
+    denials = []
+    for finding in found:
+        for action in binding.actions:
+            if action == "Deny":
+                denials.append(Denial(policy.name, binding.name, finding.message, finding.reason))
+            elif action == "Warn":
+                request.warnings.append(
+                    f"Validation failed for ValidatingAdmissionPolicy '{policy.name}' with binding "
+                    f"'{binding.name}': {finding.message}"
+                )
+            else:
+                said = {
+                    "message": finding.message,
+                    "policy": policy.name,
+                    "binding": binding.name,
+                    "expressionIndex": finding.index,
+                    "validationActions": list(binding.actions),
+                }
+                request.annotations[_FAILURE] = orjson.dumps([said]).decode()
+    return denials

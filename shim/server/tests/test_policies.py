@@ -1,0 +1,247 @@
+"""Admission policies: what they refuse, warn of and change, where their bindings say."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest_asyncio
+
+from shim.server.tests.conftest import Answer, Api
+
+GROUP = "/apis/admissionregistration.k8s.io/v1"
+MAPS = "/api/v1/namespaces/{ns}/configmaps"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/{ns}/deployments"
+_numbers = itertools.count()
+
+
+def rule(resource: str, group: str = "", *operations: str) -> dict[str, Any]:
+    return {
+        "operations": list(operations or ("CREATE", "UPDATE")),
+        "apiGroups": [group],
+        "apiVersions": ["v1"],
+        "resources": [resource],
+    }
+
+
+@dataclass
+class Policies:
+    """Policies that hold in the story's own namespace."""
+
+    api: Api
+    name: str
+    made: list[str] = field(default_factory=list)
+
+    async def post(self, kind: str, spec: dict[str, Any], name: str = "") -> Answer:
+        plural = f"{kind.lower()}s".replace("policys", "policies")
+        body = {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": kind,
+            "metadata": {"name": name or self.name},
+            "spec": spec,
+        }
+        answer = await self.api.post(f"{GROUP}/{plural}", body)
+        if answer.status == 201:
+            self.made.append(f"{GROUP}/{plural}/{name or self.name}")
+        return answer
+
+    async def validate(self, resource: dict[str, Any], *validations: dict[str, Any], **more: Any) -> None:
+        binding = {"validationActions": more.pop("actions", ["Deny"]), "paramRef": more.pop("paramRef", None)}
+        spec = {"matchConstraints": {"resourceRules": [resource]}, "validations": list(validations), **more}
+        answer = await self.post("ValidatingAdmissionPolicy", spec)
+        assert answer.status == 201, answer.data
+        await self.bind("ValidatingAdmissionPolicyBinding", **binding)
+
+    async def mutate(self, resource: dict[str, Any], *mutations: dict[str, Any], **more: Any) -> None:
+        spec = {
+            "matchConstraints": {"resourceRules": [resource]},
+            "mutations": list(mutations),
+            "reinvocationPolicy": "Never",
+            **more,
+        }
+        answer = await self.post("MutatingAdmissionPolicy", spec)
+        assert answer.status == 201, answer.data
+        await self.bind("MutatingAdmissionPolicyBinding")
+
+    async def bind(self, kind: str, **more: Any) -> None:
+        selector = {"matchLabels": {"kubernetes.io/metadata.name": self.api.namespace}}
+        spec = {"policyName": self.name, "matchResources": {"namespaceSelector": selector}, **more}
+        answer = await self.post(kind, {name: value for name, value in spec.items() if value is not None})
+        assert answer.status == 201, answer.data
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def policies(api: Api) -> AsyncIterator[Policies]:
+    label = {"metadata": {"labels": {"kubernetes.io/metadata.name": api.namespace}}}
+    await api.patch(f"/api/v1/namespaces/{api.namespace}", label)
+    made = Policies(api, f"policy-{next(_numbers)}.example.com")
+    yield made
+    for path in made.made:
+        await api.delete(path)
+
+
+def config(name: str, **more: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, **more}
+
+
+def deployment(name: str, replicas: int) -> dict[str, Any]:
+    labels = {"app": name}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": pod},
+    }
+
+
+async def test_a_policy_refuses_where_it_is_bound(policies: Policies, api: Api) -> None:
+    few = {
+        "expression": "object.spec.replicas <= variables.most",
+        "messageExpression": "'at most ' + string(variables.most)",
+    }
+    await policies.validate(
+        rule("deployments", "apps"),
+        few,
+        {"expression": "request.userInfo.username != 'eve'", "reason": "Forbidden"},
+        variables=[{"name": "one", "expression": "1"}, {"name": "most", "expression": "variables.one + 2"}],
+    )
+    assert (await api.post(DEPLOYMENTS, deployment("small", 3))).status == 201
+    refused = await api.post(DEPLOYMENTS, deployment("large", 4))
+    by = f"ValidatingAdmissionPolicy '{policies.name}' with binding '{policies.name}' denied request: at most 3"
+    assert (refused.status, refused.json["reason"]) == (422, "Invalid")
+    assert refused.message == f'deployments.apps "large" is forbidden: {by}'
+    assert refused.json["details"]["causes"] == [{"message": by}]
+    assert (await api.get(f"{DEPLOYMENTS}/large")).status == 404
+    elsewhere = await api.post("/apis/apps/v1/namespaces/default/deployments?dryRun=All", deployment("large", 4))
+    assert elsewhere.status == 201
+    assert (await api.patch(f"{DEPLOYMENTS}/small", {"spec": {"replicas": 4}})).status == 422
+
+
+async def test_findings_may_only_be_warned_of(policies: Policies, api: Api) -> None:
+    await policies.validate(
+        rule("configmaps"),
+        {"expression": "has(object.data)", "message": "no data"},
+        actions=["Warn", "Audit"],
+        auditAnnotations=[{"key": "size", "valueExpression": "'size ' + string(size(object.metadata.name))"}],
+    )
+    made = await api.post(MAPS, config("empty"))
+    assert made.status == 201
+    assert made.headers["Warning"] == (
+        f"299 - \"Validation failed for ValidatingAdmissionPolicy '{policies.name}' with binding '{policies.name}': "
+        'no data"'
+    )
+    assert "Warning" not in (await api.post(MAPS, config("full", data={"a": "b"}))).headers
+
+
+async def test_parameters_come_from_the_cluster(policies: Policies, api: Api) -> None:
+    await api.post(MAPS, config("limits", data={"most": "2"}) | {})
+    await policies.validate(
+        rule("deployments", "apps"),
+        {"expression": "object.spec.replicas <= int(params.data.most)"},
+        paramKind={"apiVersion": "v1", "kind": "ConfigMap"},
+        paramRef={"name": "limits", "parameterNotFoundAction": "Deny"},
+    )
+    assert (await api.post(DEPLOYMENTS, deployment("two", 2))).status == 201
+    refused = await api.post(DEPLOYMENTS, deployment("three", 3))
+    assert refused.message.endswith("denied request: failed expression: object.spec.replicas <= int(params.data.most)")
+    await api.delete(f"{MAPS}/limits")
+    missing = await api.post(DEPLOYMENTS, deployment("two-more", 2))
+    assert missing.message.endswith(
+        "denied request: failed to configure binding: no params found for policy binding with `Deny` "
+        "parameterNotFoundAction"
+    )
+
+
+async def test_conditions_errors_and_the_authorizer(policies: Policies, api: Api) -> None:
+    await policies.validate(
+        rule("configmaps", "", "CREATE", "DELETE"),
+        {"expression": "request.operation != 'DELETE' || oldObject.metadata.name != 'kept'"},
+        {"expression": "request.operation == 'DELETE' || object.data.a == 'b'"},
+        {"expression": "authorizer.group('').resource('secrets').namespace('x').check('get').allowed()"},
+        matchConditions=[{"name": "not-ca", "expression": "request.name != 'kube-root-ca.crt'"}],
+    )
+    refused = await api.post(MAPS, config("none"))
+    assert refused.message.endswith(
+        "denied request: expression 'request.operation == 'DELETE' || object.data.a == 'b'' resulted in error: "
+        "no such key: data"
+    )
+    assert (await api.post(MAPS, config("kept", data={"a": "b"}))).status == 201
+    assert (await api.delete(f"{MAPS}/kept")).status == 422
+    assert (await api.post(MAPS, config("kube-root-ca.crt"))).status == 201
+
+
+async def test_configurations_and_patches_are_merged(policies: Policies, api: Api) -> None:
+    await policies.mutate(
+        rule("deployments", "apps"),
+        {
+            "patchType": "ApplyConfiguration",
+            "applyConfiguration": {
+                "expression": "Object{metadata: Object.metadata{labels: Object.metadata.labels{made: 'so'}}, spec: "
+                "Object.spec{template: Object.spec.template{spec: Object.spec.template.spec{containers: "
+                "[Object.spec.template.spec.containers{name: 'c', imagePullPolicy: 'Never'}]}}}}"
+            },
+        },
+        {
+            "patchType": "JSONPatch",
+            "jsonPatch": {
+                "expression": "[JSONPatch{op: 'add', path: '/metadata/annotations', value: {'a/b': 'c'}}, "
+                "JSONPatch{op: 'replace', path: '/metadata/annotations/' + jsonpatch.escapeKey('a/b'), "
+                "value: object.metadata.name}]"
+            },
+        },
+    )
+    made = (await api.post(DEPLOYMENTS, deployment("changed", 1))).json
+    assert (made["metadata"]["labels"], made["metadata"]["annotations"]) == ({"made": "so"}, {"a/b": "changed"})
+    container = made["spec"]["template"]["spec"]["containers"][0]
+    assert (container["image"], container["imagePullPolicy"]) == ("i", "Never")
+
+
+async def test_what_a_configuration_cannot_change(policies: Policies, api: Api) -> None:
+    labels = "Object.spec.selector.matchLabels{a: 'b'}"
+    text = f"Object{{spec: Object.spec{{selector: Object.spec.selector{{matchLabels: {labels}}}}}}}"
+    await policies.mutate(
+        rule("deployments", "apps"), {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": text}}
+    )
+    refused = await api.post(DEPLOYMENTS, deployment("no", 1))
+    assert refused.status == 403
+    assert refused.message == (
+        f"policy '{policies.name}' with binding '{policies.name}' denied request: error applying patch: invalid "
+        "ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.selector"
+    )
+
+
+async def test_policies_that_make_no_sense(policies: Policies) -> None:
+    constraints = {"matchConstraints": {"resourceRules": [rule("pods")]}}
+    for kind, spec, complaint in (
+        (
+            "ValidatingAdmissionPolicy",
+            {**constraints, "validations": [{"expression": "object.x +"}]},
+            'spec.validations[0].expression: Invalid value: "object.x +": compilation failed: ERROR: <input>:1:11: ',
+        ),
+        (
+            "ValidatingAdmissionPolicy",
+            {**constraints, "validations": [{"expression": "'text'"}]},
+            "spec.validations[0].expression: Invalid value: \"'text'\": must evaluate to bool",
+        ),
+        (
+            "ValidatingAdmissionPolicy",
+            {"validations": [{"expression": "true"}]},
+            "spec.matchConstraints: Required value",
+        ),
+        (
+            "MutatingAdmissionPolicy",
+            {**constraints, "mutations": [{"patchType": "JSONPatch"}], "reinvocationPolicy": "Never"},
+            "spec.mutations[0].jsonPatch: Required value: must be specified when patchType is JSONPatch",
+        ),
+        (
+            "ValidatingAdmissionPolicyBinding",
+            {"policyName": "p", "validationActions": ["Deny", "Warn"]},
+            'spec.validationActions: Invalid value: ["Deny","Warn"]: must not contain both Deny and Warn',
+        ),
+    ):
+        refused = await policies.post(kind, spec)
+        assert refused.status == 422
+        assert refused.message.partition(" is invalid: ")[2].startswith(complaint), refused.message
