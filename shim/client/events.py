@@ -24,6 +24,7 @@ REMEMBERED = 4096  # as client-go: events whose repeats are counted
 WAITING = 1000  # events not yet told; older ones are dropped
 ATTEMPTS = 12
 SIMILAR, SIMILAR_SECONDS = 10, 600  # this many with different messages in ten minutes become one "combined" event
+COMBINED = "(combined from similar events):"
 BURST, REFILL = 25, 1 / 300  # events of one component about one object: 25, then one in five minutes
 
 
@@ -87,6 +88,8 @@ class EventRecorder:
             return
         kind = (*about, involved.get("fieldPath", ""), type, reason)
         message = self._combined(kind, message)
+        # as client-go: what was combined is reported by nobody, and only its source tells
+        component, host = ("", "") if message.startswith(COMBINED) else (self._component, self._host)
         moment = now()
         event: Object = {
             "apiVersion": "v1",
@@ -99,8 +102,8 @@ class EventRecorder:
             "reason": reason,
             "message": message,
             "type": type,
-            "reportingComponent": self._component,
-            "reportingInstance": self._host,
+            "reportingComponent": component,
+            "reportingInstance": host,
         }
         if self._series:
             event |= {
@@ -146,13 +149,13 @@ class EventRecorder:
                 since, messages = present, set()
         messages.add(message)
         self._similar.remember(kind, (since, messages))
-        return message if len(messages) < SIMILAR else f"(combined from similar events): {message}"
+        return message if len(messages) < SIMILAR else f"{COMBINED} {message}"
 
     async def _tell_all(self) -> None:
         while self._waiting:
             key, event = self._waiting.popleft()
-            if key[-1].startswith("(combined"):
-                key = (*key[:-1], "(combined")
+            if key[-1].startswith(COMBINED):
+                key = (*key[:-1], COMBINED)
             backoff = Backoff()
             for _ in range(ATTEMPTS):
                 try:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import datetime
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
 from shim.api import conditions
-from shim.api.meta import GVR, Object
+from shim.api.meta import GVR, Object, parse_time
 from shim.api.status import ApiError
 from shim.client import resource as r
 from shim.client.discovery import discover
@@ -33,11 +34,16 @@ class Remains:
     finalizers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
-    def count(self, gvr: GVR, items: list[Object]) -> None:
-        if items:
-            self.objects[f"{gvr.resource}.{gvr.group}"] += len(items)  # the dot stands in the core group too
-        for item in items:
-            self.finalizers.update(item["metadata"].get("finalizers") or ())
+    def count(self, gvr: GVR, namespace: str, items: list[Object], *, patient: bool) -> None:
+        """What is still there of a resource; that nothing holds it is a failure, unless it may take its time."""
+        if not items:
+            return
+        self.objects[f"{gvr.resource}.{gvr.group}"] += len(items)  # the dot stands in the core group too
+        held = [finalizer for item in items for finalizer in item["metadata"].get("finalizers") or ()]
+        self.finalizers.update(held)
+        if not held and not patient:
+            shown = f"{gvr.group}/{gvr.version}, Resource={gvr.resource}"
+            self.failures.append(f"unexpected items still remain in namespace: {namespace} for gvr: {shown}")
 
 
 def terminating_conditions(present: list[Object], remains: Remains, undiscovered: str) -> list[Object]:
@@ -114,7 +120,7 @@ class NamespaceController(Controller):
             namespace = await self.ctx.client.update(
                 r.NAMESPACES, {**namespace, "status": status}, subresource="status"
             )
-        remains, undiscovered = await self.delete_content(key)
+        remains, undiscovered = await self.delete_content(namespace)
         namespace = await self.tell(namespace, remains, undiscovered)
         if remains.objects or remains.failures or undiscovered:
             look = self.looks.get(key, FIRST_LOOK)
@@ -126,29 +132,37 @@ class NamespaceController(Controller):
         await self.ctx.client.update(r.NAMESPACES, {**namespace, "spec": spec}, subresource="finalize")
         log.info("namespace %s is gone", key)
 
-    async def delete_content(self, namespace: str) -> tuple[Remains, str]:
+    async def delete_content(self, obj: Object) -> tuple[Remains, str]:
         """Delete all that can be deleted now; what is left, and why not everything is known of."""
-        remains = Remains()
+        remains, namespace = Remains(), obj["metadata"]["name"]
         try:
             served = await discover(self.ctx.client)
         except ApiError as error:
             return remains, f"Discovery failed for some groups: {error}"
         wanted = [each.gvr for each in served if each.gvr.namespaced and {"list", "delete"} <= each.verbs]
-        await self.delete_all(r.PODS, namespace, remains)
+        await self.delete_all(r.PODS, namespace, remains, patient=self.pods_may_end(obj))
         if not remains.objects:
             others = [gvr for gvr in wanted if gvr not in (r.PODS, r.EVENTS_V1)]
             await asyncio.gather(*(self.delete_all(gvr, namespace, remains) for gvr in others))
         return remains, ""
 
-    async def delete_all(self, gvr: GVR, namespace: str, remains: Remains) -> None:
+    def pods_may_end(self, namespace: Object) -> bool:
+        """Whether the namespace's pods still have time to end."""
+        pods = self.pods.by("namespace", namespace["metadata"]["name"])
+        running = (pod for pod in pods if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"))
+        grace = max((pod["spec"].get("terminationGracePeriodSeconds") or 0 for pod in running), default=0)
+        since = parse_time(namespace["metadata"]["deletionTimestamp"])
+        return datetime.datetime.now(datetime.UTC) < since + datetime.timedelta(seconds=grace)
+
+    async def delete_all(self, gvr: GVR, namespace: str, remains: Remains, *, patient: bool = False) -> None:
         try:
             if not await self.there(gvr, namespace):
                 return
             await self.ctx.client.delete_collection(gvr, namespace, propagation="Background")
-            remains.count(gvr, await self.there(gvr, namespace))
+            remains.count(gvr, namespace, await self.there(gvr, namespace), patient=patient)
         except ApiError as error:
             if error.code not in (404, 405):
-                remains.failures.append(f"{gvr.group_resource}: {error}")
+                remains.failures.append(error.message)
 
     async def there(self, gvr: GVR, namespace: str) -> list[Object]:
         answer = await self.ctx.client.list(gvr, namespace, metadata_only=True)
@@ -156,7 +170,9 @@ class NamespaceController(Controller):
 
     async def tell(self, namespace: Object, remains: Remains, undiscovered: str) -> Object:
         present = (namespace.get("status") or {}).get("conditions") or []
-        wanted = terminating_conditions(present, remains, undiscovered)
+        only_pods = set(remains.objects) == {"pods."}  # as upstream: nothing is counted before they are gone
+        told = Remains(failures=remains.failures) if only_pods else remains
+        wanted = terminating_conditions(present, told, undiscovered)
         if wanted == present or not (present or remains.objects or remains.failures or undiscovered):
             return namespace  # an empty namespace goes without a word
         status = {**namespace["status"], "conditions": wanted}

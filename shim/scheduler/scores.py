@@ -10,19 +10,17 @@ from collections.abc import Callable, Sequence
 
 from shim.api import placement
 from shim.scheduler.filters import Attempt
-from shim.scheduler.snapshot import Node, Pod, Term
+from shim.scheduler.snapshot import ASSUMED, Node, Pod, Term
 
 Score = Callable[[Attempt, Sequence[Node]], list[float]]
 
-COUNTED = ("cpu", "memory")
 HARD_AFFINITY = 1  # what a pod's required affinity weighs for those it wants near, as upstream
 SMALLEST_IMAGE, LARGEST_IMAGE = 23 * 1024**2, 1000 * 1024**2  # upstream's: less is nothing, more is no better
-ASSUMED = {"cpu": 100, "memory": 200 * 1024 * 1024}  # what a pod that asks for nothing is taken to use, as upstream
 
 
 def least_allocated(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
     """The more is left free, the better."""
-    return [100 * sum(1 - part for part in _parts(attempt, node)) / len(COUNTED) for node in nodes]
+    return [100 * sum(1 - part for part in _parts(attempt, node)) / len(ASSUMED) for node in nodes]
 
 
 def balanced(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
@@ -37,9 +35,8 @@ def balanced(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
 def _parts(attempt: Attempt, node: Node) -> list[float]:
     """How much of each counted resource would be in use with the pod, from 0 to 1."""
     parts = []
-    for name in COUNTED:
-        used = sum(pod.requests.get(name) or ASSUMED[name] for pod in node.pods.values())
-        used += attempt.pod.requests.get(name) or ASSUMED[name]
+    for name in ASSUMED:
+        used = node.assumed[name] + (attempt.pod.requests.get(name) or ASSUMED[name])
         allocatable = node.allocatable.get(name, 0)
         parts.append(min(1.0, used / allocatable) if allocatable else 1.0)
     return parts

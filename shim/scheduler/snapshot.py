@@ -16,6 +16,7 @@ from shim.api.placement import Amounts
 HOSTNAME = "kubernetes.io/hostname"
 FINISHED = ("Succeeded", "Failed")
 ANY_ADDRESS = ("", "0.0.0.0")
+ASSUMED = {"cpu": 100, "memory": 200 * 1024 * 1024}  # what a pod that asks for nothing is taken to use, as upstream
 
 Port = tuple[str, str, int]
 """Protocol, host address, host port."""
@@ -128,6 +129,7 @@ class Node:
     images: Mapping[str, int] = field(default_factory=dict)  # sizes by name
     pods: dict[str, Pod] = field(default_factory=dict)
     requested: Amounts = field(default_factory=dict)
+    assumed: Amounts = field(default_factory=lambda: dict.fromkeys(ASSUMED, 0))  # to be compared by, not to fit
 
     def show(self, obj: Object) -> None:
         """Take over what the Node object says."""
@@ -141,17 +143,20 @@ class Node:
 
     def place(self, pod: Pod) -> None:
         self.pods[pod.uid] = pod
-        for name, amount in pod.requests.items():
-            self.requested[name] = self.requested.get(name, 0) + amount
+        self._count(pod, 1)
 
     def remove(self, uid: str) -> None:
-        pod = self.pods.pop(uid)
+        self._count(self.pods.pop(uid), -1)
+
+    def _count(self, pod: Pod, times: int) -> None:
         for name, amount in pod.requests.items():
-            self.requested[name] -= amount
+            self.requested[name] = self.requested.get(name, 0) + times * amount
+        for name, least in ASSUMED.items():
+            self.assumed[name] += times * (pod.requests.get(name) or least)
 
     def copy(self) -> Node:
         """To try what would be if other pods were on it."""
-        return replace(self, pods=dict(self.pods), requested=dict(self.requested))
+        return replace(self, pods=dict(self.pods), requested=dict(self.requested), assumed=dict(self.assumed))
 
 
 class Snapshot:

@@ -74,6 +74,32 @@ async def test_pods_go_before_everything_else_and_the_rest_follows_the_last(tmp_
         def counted(found):
             return any(each["type"] == "NamespaceContentRemaining" for each in found["status"].get("conditions") or ())
 
-        await c.until(r.NAMESPACES, "team", counted)
+        told = await c.until(r.NAMESPACES, "team", counted)
+        assert {each["status"] for each in told["status"]["conditions"]} == {"False"}  # it has time to end
         await c.client.delete(r.PODS, "p", "team", grace_period=0)  # as the kubelet does when it has stopped it
+        await c.until(r.NAMESPACES, "team", lambda found: found is None)
+
+
+async def test_a_pod_that_does_not_end_in_its_time_is_a_failure(tmp_path):
+    async with cluster(tmp_path) as c:
+        await make_namespace(c, "team")
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+        await c.client.create(r.SERVICEACCOUNTS, account, "team")
+        await c.add_node("n1")
+        spec = {"nodeName": "n1", "terminationGracePeriodSeconds": 1, "containers": [{"name": "c", "image": "i"}]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
+        await c.client.create(r.PODS, pod, "team")
+        await c.control(NamespaceController)
+        await c.client.delete(r.NAMESPACES, "team")
+
+        def failed(found):
+            conditions = found["status"].get("conditions") or ()
+            return [each for each in conditions if each["reason"] == "ContentDeletionFailed"]
+
+        (condition,) = failed(await c.until(r.NAMESPACES, "team", failed))
+        assert condition["message"] == (
+            "Failed to delete all resource types, 1 remaining: "
+            "unexpected items still remain in namespace: team for gvr: /v1, Resource=pods"
+        )
+        await c.client.delete(r.PODS, "p", "team", grace_period=0)
         await c.until(r.NAMESPACES, "team", lambda found: found is None)
