@@ -112,4 +112,5 @@ async def test_a_more_important_pod_takes_the_place_of_a_lesser_one(c):
     assert condition["reason"] == "PreemptionByScheduler"
     assert condition["message"] == "default-scheduler: preempting to accommodate a higher priority pod"
     await c.client.delete(r.PODS, "low", "default", grace_period=0, uid=low["metadata"]["uid"])
-    await c.until(r.PODS, "high", bound)
+    placed = await c.until(r.PODS, "high", bound)
+    assert "nominatedNodeName" not in placed["status"]

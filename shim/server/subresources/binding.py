@@ -58,6 +58,7 @@ async def _bind(call: Call, name: str) -> web.Response:
             if not pod["metadata"][part]:
                 del pod["metadata"][part]
         set_pod_condition(pod, "PodScheduled", "True")
+        pod["status"].pop("nominatedNodeName", None)  # the wait for room is over
         return pod
 
     await call.parts.registry.update(write, assign, prepare=lambda new, old: None, validate=lambda new, old: [])
