@@ -15,9 +15,9 @@ class FirewallError(Exception):
     """iptables refused; the message holds its own words."""
 
 
-def save(table: str) -> str:
-    """The rules of a table as ``iptables-save`` prints them."""
-    return _run(["iptables-save", "-t", table])
+def save(table: str, *, counters: bool = False) -> str:
+    """The rules of a table as ``iptables-save`` prints them, with what each has counted in front if asked for."""
+    return _run(["iptables-save", *(["-c"] if counters else []), "-t", table])
 
 
 def restore(text: str) -> None:

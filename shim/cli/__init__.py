@@ -26,6 +26,8 @@ COMMANDS = (
     Command("status", "shim.cli.status", "parts, nodes, pods and addresses"),
     Command("kubeconfig", "shim.cli.access", "print the admin kubeconfig"),
     Command("logs", "shim.cli.access", "print what a part logged"),
+    Command("explain", "shim.cli.explain", "show a packet's way to a Service, with its rules and counters"),
+    Command("fault", "shim.cli.fault", "cut a node off, lose or delay its packets, heal it"),
     Command("image", "shim.cli.image", "list, import and remove images"),
     Command("server", "shim.cli.parts", "run the control plane alone: API server, controllers, scheduler"),
     Command("agent", "shim.cli.parts", "run a node alone, on this machine: nodeagent and netproxy"),
