@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 
 class EngineError(Exception):
@@ -139,6 +139,7 @@ class Image:
     digests: tuple[str, ...]  # "docker.io/library/busybox@sha256:..."
     size: int  # bytes of its layers, unpacked
     config: ImageConfig
+    pulled: bool = False  # from a registry, not imported or made here
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +254,12 @@ class ImageStore(Protocol):
 
     def remove(self, reference: str) -> list[str]:
         """Remove a tag, and the image with its last one; returns what went. Raises ImageMissing."""
+
+    async def pull(self, reference: str, credentials: Sequence[Any] = ()) -> Image:
+        """Fetch an image from its registry, with the first of these ``images.credentials.Credential`` that may.
+
+        Raises EngineError in words for the pod's status.
+        """
 
     def import_archive(self, path: str, tag: str = "") -> list[Image]:
         """docker-archive or OCI archive (tar, also gzipped), or an OCI layout folder. Raises EngineError."""

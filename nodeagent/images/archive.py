@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import zstandard
 from isal import igzip
 
 from nodeagent.engine.contract import EngineError
@@ -34,6 +35,7 @@ class Found(NamedTuple):
     names: list[str]  # as the archive has them, not yet normal
     manifest_digest: str  # "" in a docker-archive
     layers: list[Callable[[], IO[bytes]]]  # open the uncompressed tar, the lowest first
+    pulled: bool = False  # from a registry, which may be asked whether it has a newer one
 
 
 class Archive:
@@ -132,26 +134,36 @@ def _oci(archive: Archive, index: dict[str, Any], names: list[str]) -> Iterator[
         annotations = entry.get("annotations") or {}
         name = annotations.get("io.containerd.image.name") or annotations.get("org.opencontainers.image.ref.name")
         own = [name] if name and (":" in name or "/" in name) else names  # a bare word there is a tag without a name
-        if annotations.get("vnd.docker.reference.type") == "attestation-manifest":
-            continue
-        platform = entry.get("platform") or {}
-        wanted = _ARCHITECTURES.get(os.uname().machine, os.uname().machine)
-        if platform.get("architecture", wanted) != wanted or platform.get("os", "linux") != "linux":
+        if not for_this_machine(entry):
             continue
         body = _blob(archive, entry["digest"])
         manifest = json.loads(body)
         if entry.get("mediaType") in _INDEXES or "manifests" in manifest:
             yield from _oci(archive, manifest, own)
             continue
-        layers = [_opener(archive, _blob_path(layer["digest"]), layer["mediaType"]) for layer in manifest["layers"]]
+        layers = [_opener(archive, _blob_path(layer["digest"])) for layer in manifest["layers"]]
         yield Found(_blob(archive, manifest["config"]["digest"]), own, entry["digest"], layers)
 
 
-def _blob_path(digest: str) -> str:
+def for_this_machine(entry: dict[str, Any]) -> bool:
+    """Whether an index's entry is an image for this processor."""
+    if (entry.get("annotations") or {}).get("vnd.docker.reference.type") == "attestation-manifest":
+        return False
+    platform = entry.get("platform") or {}
+    wanted = _ARCHITECTURES.get(os.uname().machine, os.uname().machine)
+    return bool(platform.get("architecture", wanted) == wanted and platform.get("os", "linux") == "linux")
+
+
+def hex_of(digest: str) -> str:
+    """Of a digest that can be checked, the part that may name a file. Raises EngineError."""
     kind, _, value = digest.partition(":")
     if kind != "sha256" or len(value) != 64 or not value.isalnum():
         raise EngineError(f"cannot check digest {digest!r}")
-    return f"blobs/sha256/{value}"
+    return value
+
+
+def _blob_path(digest: str) -> str:
+    return f"blobs/sha256/{hex_of(digest)}"
 
 
 def _blob(archive: Archive, digest: str) -> bytes:
@@ -162,16 +174,23 @@ def _blob(archive: Archive, digest: str) -> bytes:
     return body
 
 
-def _opener(archive: Archive, name: str, media_type: str = "") -> Callable[[], IO[bytes]]:
-    def open_layer() -> IO[bytes]:
-        stream = archive.open(name)
-        magic = stream.read(4)
-        stream.seek(0)
-        if magic[:2] == b"\x1f\x8b":
-            unpacked: IO[bytes] = igzip.open(stream, "rb")
-            return unpacked
-        if magic == b"\x28\xb5\x2f\xfd" or media_type.endswith("zstd"):
-            raise EngineError(f"layer {name} is compressed with zstd, which is not supported")
-        return stream
+def _opener(archive: Archive, name: str) -> Callable[[], IO[bytes]]:
+    return lambda: _unpacked(archive.open(name))
 
-    return open_layer
+
+def opener(path: Path) -> Callable[[], IO[bytes]]:
+    """For a layer in a file of its own."""
+    return lambda: _unpacked(path.open("rb"))
+
+
+def _unpacked(stream: IO[bytes]) -> IO[bytes]:
+    """The tar itself; how a layer is packed is told by its first bytes, whatever its media type says."""
+    magic = stream.read(4)
+    stream.seek(0)
+    if magic[:2] == b"\x1f\x8b":
+        unpacked: IO[bytes] = igzip.open(stream, "rb")
+        return unpacked
+    if magic == b"\x28\xb5\x2f\xfd":
+        reader: IO[bytes] = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
+        return reader
+    return stream

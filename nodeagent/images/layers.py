@@ -48,6 +48,15 @@ def folder_name(diff_id: str) -> str:
     return diff_id.removeprefix("sha256:")[:NAME_LENGTH]
 
 
+def unpacked_size(diff_id: str, layers: Path) -> int | None:
+    """Of a layer that is there, the size in bytes."""
+    target = layers / folder_name(diff_id)
+    try:
+        return int((layers / f"{target.name}.size").read_text()) if target.exists() else None
+    except FileNotFoundError:
+        return None
+
+
 def unpack(stream: IO[bytes], diff_id: str, layers: Path) -> int:
     """Unpack an uncompressed tar into ``layers`` unless it is there already; returns its size in bytes.
 
@@ -55,8 +64,8 @@ def unpack(stream: IO[bytes], diff_id: str, layers: Path) -> int:
     """
     target = layers / folder_name(diff_id)
     sizes = layers / f"{target.name}.size"
-    if target.exists() and sizes.exists():
-        return int(sizes.read_text())
+    if (known := unpacked_size(diff_id, layers)) is not None:
+        return known
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=layers))
     try:
         temporary.chmod(0o755)

@@ -16,12 +16,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nodeagent.engine.contract import EngineError, Image, ImageConfig, ImageMissing, ImageRoot
-from nodeagent.images import archive, builtin, layers, reference
+from nodeagent.images import archive, builtin, layers, pull, reference
+from nodeagent.images.credentials import Credential
 
 
 class Images:
@@ -93,6 +94,7 @@ class Images:
                 user=config.get("User") or "",
                 stop_signal=config.get("StopSignal") or "SIGTERM",
             ),
+            pulled=bool(record.get("pulled")),
         )
 
     # Changing
@@ -106,6 +108,21 @@ class Images:
                 raise EngineError(f"{path} has {len(found)} images: one tag cannot name them all")
             return [self._import(image, tag) for image in found]
 
+    async def pull(self, reference_: str, credentials: Sequence[Credential] = ()) -> Image:
+        return await pull.pull(self, self._dir, reference_, credentials)
+
+    def has_layer(self, diff_id: str) -> bool:
+        return layers.unpacked_size(diff_id, self._layers) is not None
+
+    def unpack(self, diff_id: str, open_layer: Callable[[], IO[bytes]]) -> None:
+        """Have a layer here before its image is. Pods start meanwhile; nothing is collected."""
+        with self._locked(fcntl.LOCK_SH), open_layer() as stream:
+            layers.unpack(stream, diff_id, self._layers)
+
+    def add(self, found: archive.Found) -> Image:
+        """Keep an image that was found somewhere, by the names it has there."""
+        return self._import(found, "")
+
     def _import(self, found: archive.Found, tag: str) -> Image:
         config = json.loads(found.config)
         diff_ids = config.get("rootfs", {}).get("diff_ids", [])
@@ -116,8 +133,11 @@ class Images:
         with self._changing() as index:
             size = 0
             for diff_id, open_layer in zip(diff_ids, found.layers, strict=True):
-                with open_layer() as stream:
-                    size += layers.unpack(stream, diff_id, self._layers)
+                known = layers.unpacked_size(diff_id, self._layers)
+                if known is None:
+                    with open_layer() as stream:
+                        known = layers.unpack(stream, diff_id, self._layers)
+                size += known
             image_id = self._put_config(found.config)
             record = {
                 "layers": [layers.folder_name(diff_id) for diff_id in diff_ids],
@@ -125,6 +145,7 @@ class Images:
                 "digests": sorted({*digests, *index["images"].get(image_id, {}).get("digests", ())}),
                 "size": size,
                 "config": config.get("config") or {},
+                "pulled": found.pulled,
             }
             self._put(index, image_id, record, [name.tagged for name in names if name.tag])
         return self._image(index, image_id)

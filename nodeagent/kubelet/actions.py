@@ -14,7 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from nodeagent.engine.contract import ContainerState, EngineError, Resources, SandboxSpec, SandboxState, StartFailed
+from nodeagent.engine.contract import (
+    ContainerState,
+    EngineError,
+    Image,
+    Resources,
+    SandboxSpec,
+    SandboxState,
+    StartFailed,
+)
 from nodeagent.engine.contract import ImageMissing as EngineImageMissing
 from nodeagent.kubelet import identity, names, resize, resources
 from nodeagent.kubelet.containerspec import Surroundings, container_spec
@@ -177,9 +185,10 @@ async def start_container(state: PodState, step: StartContainer, sandbox: str) -
     found = names.find_container(state.pod, name)
     assert found is not None
     try:
+        image = await _image(state, found[1])
         await node.network.filtered(sandbox)
         async with node.starting:
-            run = await _create_and_start(state, step, found[1], sandbox)
+            run = await _create_and_start(state, step, found[1], image, sandbox)
         state.waiting.pop(name, None)
         if handler := (found[1].get("lifecycle") or {}).get("postStart"):
             await _post_start(state, found[1], run, handler)
@@ -193,7 +202,22 @@ class _CannotStart(Exception):
         self.waiting = Waiting(reason, message, time.time() + retry_in if retry_in else 0.0)
 
 
-async def _create_and_start(state: PodState, step: StartContainer, container: Object, sandbox: str) -> str:
+async def _image(state: PodState, container: Object) -> Image:
+    """Raises _CannotStart."""
+
+    def tell(type_: str, reason: str, message: str) -> None:
+        state.tell(type_, reason, message, container["name"])
+
+    try:
+        return await state.images.ensure(container, tell)
+    except ImageMissing as missing:
+        waiting = missing.waiting
+        raise _CannotStart(waiting.reason, waiting.message, waiting.retry_at - time.time()) from missing
+
+
+async def _create_and_start(
+    state: PodState, step: StartContainer, container: Object, image: Image, sandbox: str
+) -> str:
     """The id of the run. Raises _CannotStart."""
     node, name = state.node, step.name
 
@@ -204,11 +228,6 @@ async def _create_and_start(state: PodState, step: StartContainer, container: Ob
         tell("Warning", "Failed", f"Error: {error}")
         return _CannotStart(reason, str(error), retry_in)
 
-    try:
-        image = state.images.ensure(container, tell, time.time())
-    except ImageMissing as missing:
-        waiting = missing.waiting
-        raise _CannotStart(waiting.reason, waiting.message, waiting.retry_at - time.time()) from missing
     lives = node.inventory.runs(state.uid).get(name, ())
     try:
         spec = container_spec(

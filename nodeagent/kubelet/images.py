@@ -1,14 +1,18 @@
-"""Is a container's image on this node? Pulling is not built: an image that is not here is refused, in upstream's words.
+"""A container's image, on this node: found here or pulled, by its pull policy; told of in upstream's words.
 
-``imagePullPolicy: Always`` therefore uses the image that is here, as if pulling had found it unchanged.
+``imagePullPolicy: Always`` asks the registry an image was pulled from whether it has another one now. An image that
+was imported or made here came from no registry: it is used as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from nodeagent.engine.contract import Image, ImageStore
+from nodeagent.engine.contract import EngineError, Image, ImageStore
+from nodeagent.images import reference
+from nodeagent.images.credentials import Credential
 from nodeagent.kubelet.observed import Delay, Waiting
 from nodeagent.kubelet.restarts import next_delay, waits_until
 from shim.api.meta import Object
@@ -34,50 +38,92 @@ class ImageMissing(Exception):
 
 Tell = Callable[[str, str, str], None]
 """``tell(type, reason, message)``: an event about the container."""
+Keys = Callable[[str], Awaitable[Sequence[Credential]]]
+"""The pod's credentials for an image."""
 
 
 class PodImages:
     """The images of one pod's containers, with the back-off of those that are missing."""
 
-    def __init__(self, store: ImageStore) -> None:
-        self._store = store
+    def __init__(self, store: ImageStore, keys: Keys, clock: Callable[[], float] = time.time) -> None:
+        self._store, self._keys, self._clock = store, keys, clock
         self._failures: dict[str, _Failure] = {}
 
-    def ensure(self, container: Object, tell: Tell, now: float) -> Image:
+    async def ensure(self, container: Object, tell: Tell) -> Image:
         """The container's image. Raises ImageMissing."""
-        name = container["image"]
+        return await self.fetch(container["image"], container.get("imagePullPolicy") or "IfNotPresent", tell)
+
+    async def fetch(self, name: str, policy: str, tell: Tell) -> Image:
+        """The image of this name. Raises ImageMissing."""
+        try:
+            reference.parse(name)
+        except reference.InvalidReference:
+            raise self._invalid(name, tell) from None
         image = self._store.find(name)
-        if image is not None:
+        if image is not None and (policy != "Always" or not image.pulled):
             self._failures.pop(name, None)
             message = f'Container image "{name}" already present on machine and can be accessed by the pod'
             tell("Normal", "Pulled", message)
             return image
-        if container.get("imagePullPolicy") == "Never":
+        if policy == "Never":
             message = f'Container image "{name}" is not present with pull policy of Never'
-            if self._first(name, message, now):
+            if self._first(name, message):
                 tell("Warning", "ErrImageNeverPull", message)
                 tell("Warning", "Failed", "Error: ErrImageNeverPull")
-            raise ImageMissing(Waiting("ErrImageNeverPull", message, now + LOOK_AGAIN))
-        failure = self._failures.get(name)
-        until = waits_until(failure.delay, event_at=failure.at, now=now) if failure else 0.0
-        if failure and until:
-            if not failure.told:
-                failure.told = True
-                tell("Normal", "BackOff", f'Back-off pulling image "{name}"')
-                tell("Warning", "Failed", "Error: ImagePullBackOff")
-            message = f'Back-off pulling image "{name}": ErrImagePull: {failure.message}'
-            raise ImageMissing(Waiting("ImagePullBackOff", message, min(until, now + LOOK_AGAIN)))
-        message = (
-            f'image "{name}" is not on this node, and kubeshim cannot pull yet: import it with "shim image import FILE"'
-        )
-        tell("Normal", "Pulling", f'Pulling image "{name}"')
-        tell("Warning", "Failed", f'Failed to pull image "{name}": {message}')
-        tell("Warning", "Failed", "Error: ErrImagePull")
-        delay = next_delay(failure.delay if failure else None, event_at=now, now=now)
-        self._failures[name] = _Failure(message, now, delay)
-        raise ImageMissing(Waiting("ErrImagePull", message, now + 1.0))
+            raise ImageMissing(Waiting("ErrImageNeverPull", message, self._clock() + LOOK_AGAIN))
+        self._wait_for_turn(name, tell)
+        return await self._pull(name, tell)
 
-    def _first(self, name: str, message: str, now: float) -> bool:
+    def _wait_for_turn(self, name: str, tell: Tell) -> None:
+        """Raises ImageMissing as long as the last failure is too fresh."""
+        failure, now = self._failures.get(name), self._clock()
+        until = waits_until(failure.delay, event_at=failure.at, now=now) if failure else 0.0
+        if failure is None or not until:
+            return
+        if not failure.told:
+            failure.told = True
+            tell("Normal", "BackOff", f'Back-off pulling image "{name}"')
+            tell("Warning", "Failed", "Error: ImagePullBackOff")
+        message = f'Back-off pulling image "{name}": ErrImagePull: {failure.message}'
+        raise ImageMissing(Waiting("ImagePullBackOff", message, min(until, now + LOOK_AGAIN)))
+
+    async def _pull(self, name: str, tell: Tell) -> Image:
+        tell("Normal", "Pulling", f'Pulling image "{name}"')
+        began = self._clock()
+        try:
+            image = await self._store.pull(name, await self._keys(name))
+        except EngineError as error:
+            tell("Warning", "Failed", f'Failed to pull image "{name}": {error}')
+            tell("Warning", "Failed", "Error: ErrImagePull")
+            failure, now = self._failures.get(name), self._clock()
+            delay = next_delay(failure.delay if failure else None, event_at=now, now=now)
+            self._failures[name] = _Failure(str(error), now, delay)
+            raise ImageMissing(Waiting("ErrImagePull", str(error), now + 1.0)) from error
+        self._failures.pop(name, None)
+        took = go_seconds(self._clock() - began)
+        size = f"Image size: {image.size} bytes."
+        tell("Normal", "Pulled", f'Successfully pulled image "{name}" in {took} ({took} including waiting). {size}')
+        return image
+
+    def _invalid(self, name: str, tell: Tell) -> ImageMissing:
+        problem = f'couldn\'t parse image name "{name}": invalid reference format'
+        message = f'Failed to apply default image tag "{name}": {problem}'
+        if self._first(name, message):
+            tell("Warning", "InspectFailed", message)
+            tell("Warning", "Failed", "Error: InvalidImageName")
+        return ImageMissing(Waiting("InvalidImageName", message, self._clock() + LOOK_AGAIN))
+
+    def _first(self, name: str, message: str) -> bool:
         first = name not in self._failures
-        self._failures.setdefault(name, _Failure(message, now, Delay(0.0, now)))
+        self._failures.setdefault(name, _Failure(message, self._clock(), Delay(0.0, self._clock())))
         return first
+
+
+def go_seconds(seconds: float) -> str:
+    """As Go prints a duration that was cut to milliseconds: ``350ms``, ``1.5s``, ``1m2.5s``."""
+    milliseconds = int(seconds * 1000)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms" if milliseconds else "0s"
+    minutes, rest = divmod(milliseconds, 60_000)
+    text = f"{rest / 1000:g}s"
+    return f"{minutes}m{text}" if minutes else text

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nodeagent.kubelet import names, resize, resources
+from nodeagent.images.credentials import Credential
+from nodeagent.kubelet import names, pullsecrets, resize, resources
 from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.images import PodImages
 from nodeagent.kubelet.observed import Delay, Health, Observed, Run, Waiting
@@ -37,9 +38,20 @@ class PodState:
         self.refresh_at = 0.0
         self.waiting: dict[str, Waiting] = {}
         self.delays: dict[str, Delay] = {}
-        self.images = PodImages(node.images)
+        self.images = PodImages(node.images, self._keys)
         self.started_here: set[str] = set()
         self.told: set[tuple[str, str]] = set()
+
+    async def _keys(self, image: str) -> Sequence[Credential]:
+        async def secret(name: str) -> Object:
+            return await self.node.references.get(self.uid, "secret", self.pod["metadata"]["namespace"], name)
+
+        def missing(names_: str) -> None:
+            said = "attempting to pull the image may not succeed."
+            message = f"Unable to retrieve some image pull secrets ({names_}); {said}"
+            self.tell_once("", "Warning", "FailedToRetrieveImagePullSecret", message)
+
+        return await pullsecrets.credentials(self.pod, image, secret, missing)
 
     def _known_allocation(self, pod: Object) -> dict[str, Object]:
         """What an earlier agent allocated: runs remember it. A new pod has what it asks for."""

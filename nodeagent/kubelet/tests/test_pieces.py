@@ -1,12 +1,14 @@
 """Small rules: back-off, status patches, files that change at once, names, security, resources."""
 
+import base64
+import json
 import os
 
 import pytest
 from stories import container, pod
 
-from nodeagent.engine.contract import ContainerState, Image, ImageConfig
-from nodeagent.kubelet import identity, names, resources
+from nodeagent.engine.contract import ContainerState, EngineError, Image, ImageConfig
+from nodeagent.kubelet import identity, names, pullsecrets, resources
 from nodeagent.kubelet.containerspec import shown_image
 from nodeagent.kubelet.errors import ConfigError
 from nodeagent.kubelet.images import ImageMissing, PodImages
@@ -114,21 +116,87 @@ def test_init_containers_count_with_the_sidecars_before_them():
     assert resources.texts(resources.pod_totals(pod(asks("c", "2"), init=init), "requests")) == {"cpu": "4"}
 
 
-def test_a_missing_image_is_an_error_then_a_back_off():
-    class Empty:
-        def find(self, reference):
-            return None
+class Registry:
+    """A store and the registry behind it: what is in ``here`` is there, what is in ``there`` can be pulled."""
 
-    told = []
-    images, one = PodImages(Empty()), container(imagePullPolicy="IfNotPresent")
+    def __init__(self, here=(), there=()):
+        self.here, self.there = dict(here), dict(there)
+
+    def find(self, reference):
+        return self.here.get(reference)
+
+    async def pull(self, reference, credentials):
+        if reference not in self.there:
+            raise EngineError("no such image")
+        self.here[reference] = self.there[reference]
+        return self.there[reference]
+
+
+async def no_keys(image):
+    return []
+
+
+async def test_a_missing_image_is_an_error_then_a_back_off():
+    told, clock = [], [0.0]
+    images, one = PodImages(Registry(), no_keys, lambda: clock[0]), container(imagePullPolicy="IfNotPresent")
     reasons = []
-    for now in (0.0, 1.0, 5.0, 10.0, 12.0):
+    for clock[0] in (0.0, 1.0, 5.0, 10.0, 12.0):
         with pytest.raises(ImageMissing) as caught:
-            images.ensure(one, lambda *event: told.append(event[1:]), now)
+            await images.ensure(one, lambda *event: told.append(event[1:]))
         reasons.append(caught.value.waiting.reason)
     assert reasons == ["ErrImagePull", "ImagePullBackOff", "ImagePullBackOff", "ErrImagePull", "ImagePullBackOff"]
     assert ("BackOff", 'Back-off pulling image "busybox"') in told
     assert [reason for reason, _ in told].count("Pulling") == 2
+
+
+def an_image(id_, pulled):
+    return Image(id_, ("busybox",), (), 7, ImageConfig(), pulled)
+
+
+@pytest.mark.parametrize(
+    ("here", "policy", "found", "events"),
+    [
+        (None, "IfNotPresent", "new", ["Pulling", "Pulled"]),
+        (an_image("old", True), "IfNotPresent", "old", ["Pulled"]),
+        (an_image("old", True), "Always", "new", ["Pulling", "Pulled"]),
+        (an_image("own", False), "Always", "own", ["Pulled"]),
+        (an_image("old", True), "Never", "old", ["Pulled"]),
+        (None, "Never", "ErrImageNeverPull", ["ErrImageNeverPull", "Failed"]),
+    ],
+)
+async def test_pull_policies(here, policy, found, events):
+    store = Registry({"busybox": here} if here else {}, {"busybox": an_image("new", True)})
+    told = []
+    try:
+        image = await PodImages(store, no_keys).ensure(
+            container(imagePullPolicy=policy), lambda *event: told.append(event[1])
+        )
+        result = image.id
+    except ImageMissing as missing:
+        result = missing.waiting.reason
+    assert (result, told) == (found, events)
+
+
+async def test_a_name_that_is_none():
+    with pytest.raises(ImageMissing) as caught:
+        await PodImages(Registry(), no_keys).ensure(container(image="Not:A:Name"), lambda *event: None)
+    assert caught.value.waiting.reason == "InvalidImageName"
+
+
+async def test_pull_secrets():
+    config = base64.b64encode(json.dumps({"auths": {"reg.test": {"username": "u", "password": "p"}}}).encode()).decode()
+    secrets = {"good": {"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": config}}, "odd": {}}
+
+    async def secret(name):
+        if name not in secrets:
+            raise ConfigError(name)
+        return secrets[name]
+
+    missing = []
+    a_pod = pod(imagePullSecrets=[{"name": "good"}, {"name": "odd"}, {"name": "gone"}])
+    found = await pullsecrets.credentials(a_pod, "reg.test/x", secret, missing.append)
+    assert ([c.username for c in found], missing) == (["u"], ["gone"])
+    assert await pullsecrets.credentials(a_pod, "other.test/x", secret, missing.append) == []
 
 
 def test_the_image_is_shown_by_its_full_name():
