@@ -156,6 +156,8 @@ _FIRST_IN_METADATA = ("name", "generateName", "namespace", "uid", "resourceVersi
 def _as_go_prints(patched: Object) -> str:
     """A patched object as upstream quotes it: sorted at the top, metadata in the order of its struct."""
     metadata = patched.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        return orjson.dumps(dict(sorted(patched.items()))).decode()
     first = {name: metadata[name] for name in _FIRST_IN_METADATA if name in metadata}
     return orjson.dumps(dict(sorted({**patched, "metadata": first | metadata}.items()))).decode()
 
