@@ -14,10 +14,10 @@ All methods are pure functions of plain objects; those named prepare and default
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from shim.api import names
 from shim.api.meta import GVR, Object
@@ -255,6 +255,19 @@ def _is_built_in(group: str) -> bool:
     return "." not in group or group.endswith(".k8s.io")
 
 
+class Converter(Protocol):
+    """Converts objects of a custom resource between its versions; it has to ask somebody."""
+
+    async def ready(self, objects: Iterable[Object], api_version: str) -> None:
+        """Make sure that stored objects can be revived in a version."""
+
+    def known(self, obj: Object, api_version: str) -> Object:
+        """A stored object in a version that was made ready."""
+
+    async def convert(self, objects: Sequence[Object], api_version: str) -> list[Object]:
+        """Objects that are not stored yet in another version."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One row of the table of resources: all that the server needs to know of a kind."""
@@ -281,6 +294,8 @@ class Resource:
     revive: Callable[[Object], Object] | None = None
     """Of custom resources: what is stored -> this version, as if it were written now. Rules judge this version."""
     preserve: Callable[[Object], Object] | None = None  # this version -> the stored one
+    converter: Converter | None = None
+    """Who converts between the versions, where they are not the same but for their name."""
     named: str = ""  # the singular name, where it is not the kind in small letters
     list_named: str = ""  # the kind of lists, where it is not the kind and "List"
     head: bytes = b""

@@ -77,7 +77,8 @@ async def run(
     schema = load_schema()
     authorizer = Authorizer(cache, open=settings.authorization_mode == "AlwaysAllow")
     plugins = chosen(settings.enable_admission_plugins, settings.disable_admission_plugins)
-    chain = Chain(CacheReader(cache, routes, authorizer, schema), plugins)
+    reader = CacheReader(cache, routes, authorizer, schema)
+    chain = Chain(reader, plugins)
     try:
         services = ServiceAllocator(settings.service_cidr, settings.node_port_range)
         services.rebuild(cache)
@@ -95,7 +96,7 @@ async def run(
             discovery.rebuild()
             openapi.rebuild()
 
-        custom = CustomResources(cache, routes, schema, registry, removal, republish)
+        custom = CustomResources(cache, routes, schema, registry, removal, reader, republish)
         custom.load()
         tasks.append(asyncio.create_task(authorizer.follow(), name="follow roles"))
         await bootstrap(cache, routes)

@@ -13,6 +13,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from shim.admission.request import Reader
+from shim.admission.webhooks.call import Caller
 from shim.api import conditions
 from shim.api.meta import Object
 from shim.api.schema import Schema
@@ -20,6 +22,7 @@ from shim.api.status import ApiError
 from shim.resources.custom.naming import accept_names
 from shim.resources.custom.rows import CustomKind, kinds
 from shim.resources.strategy import Resource
+from shim.server.conversion import Converter
 from shim.server.options import DeleteOptions
 from shim.server.registry import Registry, Write
 from shim.server.removal import Removal
@@ -47,8 +50,10 @@ class CustomResources:
         schema: Schema,
         registry: Registry,
         removal: Removal,
+        reader: Reader,
         changed: Callable[[], None],
     ) -> None:
+        self._reader, self._caller = reader, Caller()
         self._cache, self._routes, self._schema = cache, routes, schema
         self._registry, self._removal, self._changed = registry, removal, changed
         self._served: dict[str, list[CustomKind]] = {}
@@ -78,6 +83,7 @@ class CustomResources:
             for task in self._emptying.values():
                 task.cancel()
             await asyncio.gather(*self._emptying.values(), return_exceptions=True)
+            await self._caller.close()
 
     async def _settle(self, names: set[str]) -> None:
         """Bring what is served, and the definitions' status, up to date with these definitions."""
@@ -136,7 +142,9 @@ class CustomResources:
         if known is not None and known[0][0] == basis[0]:  # type: ignore[index]  # only its names, or its end
             since = known[1]
         self._built[name] = (basis, since)
-        found = kinds(crd, self._schema, since, None)
+        webhook = (crd["spec"].get("conversion") or {}).get("strategy") == "Webhook"
+        converter = Converter(crd, self._caller, self._reader) if webhook else None
+        found = kinds(crd, self._schema, since, converter)
         if going:
             found = [replace(kind, row=replace(kind.row, closed=True)) for kind in found]
         return self._replace(name, found)
@@ -230,10 +238,7 @@ class CustomResources:
         return self._cache.count(row.prefix) > 0
 
     def _row_of(self, crd: Object) -> Resource:
-        """Some row of a definition; one that serves nothing any more has instances as well."""
-        served = self._served.get(crd["metadata"]["name"])
-        if served:
-            return served[0].row
+        """The stored version, served or not: whoever deletes instances needs no conversion."""
         versions = [{**version, "served": version.get("storage")} for version in crd["spec"]["versions"]]
         return kinds({**crd, "spec": {**crd["spec"], "versions": versions}}, self._schema, 0, None)[0].row
 

@@ -23,6 +23,8 @@ async def get(call: Call, facet: Facet | None = None) -> web.Response:
     entry = parts.cache.get(call.key)
     if entry is None:
         raise not_found(resource.group, resource.name, call.info.name)
+    if resource.converter is not None:
+        await parts.registry.ready(resource, [entry])
     if facet is not None and facet.show is not None:
         obj = parts.registry.read(resource, entry)
         paths = resource.strategy.scale_paths
@@ -42,4 +44,6 @@ async def list_(call: Call) -> web.StreamResponse:
     """A collection, or a page of it."""
     writer = ListWriter(call)  # what cannot be written is refused before it is looked for
     entries, meta = await select(call, ListOptions.of(call.query))
+    if call.resource.converter is not None:
+        await call.parts.registry.ready(call.resource, entries)
     return await respond_pieces(call.http, writer.pieces(entries, meta), writer.media)

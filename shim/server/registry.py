@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -154,7 +154,7 @@ class Registry:
                     if write.dry_run:
                         reservation.revert()
                         return encode(versioned(write.resource, obj))
-                    entry = await self.cache.create(write.key, kept(write.resource, obj), _also(request))
+                    entry = await self.cache.create(write.key, await kept(write.resource, obj), _also(request))
                 except Conflict as lost:
                     if lost.key == write.key:
                         reservation.revert()
@@ -162,7 +162,7 @@ class Registry:
                     await self.catch_up(lost)
                 else:
                     reservation.commit()
-                    return self.shown(write.resource, entry)
+                    return await self.answer(write.resource, entry)
                 finally:
                     request.finish()
         except BaseException:
@@ -221,6 +221,8 @@ class Registry:
         self, write: Write, entry: Entry, change: Change, prepare: Prepare | None, validate: Validate | None
     ) -> bytes:
         resource, strategy = write.resource, write.resource.strategy
+        if resource.converter is not None:
+            await self.ready(resource, [entry])
         old = self.read(resource, entry)
         new = change(self.read(resource, entry))
         self._check_identity(write, new, old)
@@ -259,7 +261,7 @@ class Registry:
             if write.dry_run:
                 reservation.revert()
                 return orjson.dumps(versioned(resource, new))
-            stored = kept(resource, new)
+            stored = await kept(resource, new)
             if is_finished(resource, new, old):
                 written = await self.cache.delete(write.key, stored, expected=entry.revision)
                 self.released(resource, old)
@@ -271,7 +273,7 @@ class Registry:
         finally:
             request.finish()
         reservation.commit()
-        return self.shown(resource, written)
+        return await self.answer(resource, written)
 
     def _asked(self, write: Write, new: Object, old: Object) -> Request:
         """An update as admission sees it."""
@@ -306,6 +308,18 @@ class Registry:
             metadata["managedFields"] = managed
         else:
             metadata.pop("managedFields", None)
+
+    async def ready(self, resource: Resource, entries: Iterable[Entry]) -> None:
+        """Let a webhook convert what is to be shown; of rows that have one. Raises ApiError."""
+        if resource.converter is not None:
+            stored = [entry.decode() for entry in entries if not entry.data.startswith(resource.head)]
+            await resource.converter.ready(stored, resource.api_version)
+
+    async def answer(self, resource: Resource, entry: Entry) -> bytes:
+        """What was just written, in the version it was asked in."""
+        if resource.converter is not None:
+            await self.ready(resource, [entry])
+        return self.shown(resource, entry)
 
     def read(self, resource: Resource, entry: Entry) -> Object:
         """A stored object as writes work on it: a custom resource in the version asked for, others as stored."""
@@ -382,8 +396,10 @@ def versioned(resource: Resource, obj: Object) -> Object:
     return resource.from_storage(obj) if resource.from_storage else obj
 
 
-def kept(resource: Resource, obj: Object) -> Object:
-    """An object as it is stored, after it was written."""
+async def kept(resource: Resource, obj: Object) -> Object:
+    """An object as it is stored, after it was written. Raises ApiError."""
+    if resource.converter is not None and resource.storage is not None:
+        [obj] = await resource.converter.convert([obj], resource.storage.api_version)
     return resource.preserve(obj) if resource.preserve else obj
 
 

@@ -91,6 +91,8 @@ class Removal:
 
     async def _delete(self, write: Write, entry: Entry, options: DeleteOptions) -> Removed:
         resource = write.resource
+        if resource.converter is not None:
+            await self._registry.ready(resource, [entry])
         obj = self._registry.read(resource, entry)
         metadata = obj["metadata"]
         _check_preconditions(resource, metadata, options)
@@ -119,15 +121,15 @@ class Removal:
                 _mark(metadata)
         if write.dry_run:
             return Removed(orjson.dumps(versioned(resource, obj)), gone)
-        stored = kept(resource, obj)
+        stored = await kept(resource, obj)
         if gone:
             final = await self._cache.delete(write.key, stored, expected=entry.revision)
             self._registry.released(resource, obj)
-            return Removed(self._registry.shown(resource, final), True)
+            return Removed(await self._registry.answer(resource, final), True)
         if obj == self._registry.read(resource, entry):
             return Removed(self._registry.shown(resource, entry), False)
         updated = await self._cache.update(write.key, stored, expected=entry.revision)
-        return Removed(self._registry.shown(resource, updated), False)
+        return Removed(await self._registry.answer(resource, updated), False)
 
 
 def _check_preconditions(resource: Resource, metadata: Object, options: DeleteOptions) -> None:

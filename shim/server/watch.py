@@ -11,6 +11,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -23,7 +24,7 @@ from shim.server.render import EventWriter
 from shim.server.selection import Test, test_of
 from shim.store.cache import Cache, Entry, Event, Watch
 from shim.store.contract import Compacted, StoreError
-from shim.store.entry import EventType
+from shim.store.entry import EventType, resplice
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +86,11 @@ class Watchers:
             end()
         try:
             await response.prepare(call.http)
+            ready = call.parts.registry.ready if call.resource.converter is not None else None
             for start in range(0, len(initial), TEST_AT_ONCE):
                 some = initial[start : start + TEST_AT_ONCE]
+                if ready is not None:
+                    await ready(call.resource, some)
                 added = (writer.added(entry) for entry in some if test is None or test(entry))
                 self._sent[kind] += await _send(response, added)
                 await asyncio.sleep(0)
@@ -97,7 +101,12 @@ class Watchers:
             async for events in watch:
                 if events[0].revision <= since:  # asked from a revision that was yet to come
                     events = [event for event in events if event.revision > since]
+                if ready is not None:
+                    await ready(call.resource, _shown_by(events))
                 self._sent[kind] += await _send(response, _lines(events, test, writer))
+            await response.write_eof()
+        except ApiError as error:  # a webhook that converts custom resources has failed
+            await response.write(writer.error(error))
             await response.write_eof()
         except StoreError as error:  # too slow: its queue has overflowed, or what it had yet to read is compacted
             log.info("watch of %s by %s ended: %s", call.prefix, call.user.name, error)
@@ -126,6 +135,13 @@ def _begin(cache: Cache, prefix: str, options: ListOptions) -> tuple[int, list[E
     if not options.initial_events:
         return options.revision or cache.revision, []
     return cache.revision, cache.range(prefix)
+
+
+def _shown_by(events: Sequence[Event]) -> Iterator[Entry]:
+    for event in events:
+        yield event.entry
+        if event.previous is not None:
+            yield replace(event.previous, data=resplice(event.previous.data, event.revision))
 
 
 def _lines(events: Sequence[Event], test: Test | None, writer: EventWriter) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ Nothing is judged here: only definitions that were accepted get this far.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from shim.resources.custom.pruning import decode_object
 from shim.resources.custom.published import publish
 from shim.resources.custom.strategy import CustomStrategy
 from shim.resources.custom.structure import Node, Raw
-from shim.resources.strategy import Resource, ScalePaths
+from shim.resources.strategy import Converter, Resource, ScalePaths
 
 _VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -46,10 +46,10 @@ def version_order(name: str) -> tuple[Any, ...]:
     return (0, stage, -int(match[1]), -int(match[3] or 0))
 
 
-def kinds(crd: Object, schema: Schema, since: int, convert: Callable[[Object, str], Object] | None) -> list[CustomKind]:
+def kinds(crd: Object, schema: Schema, since: int, converter: Converter | None) -> list[CustomKind]:
     """What a definition makes the server serve. ``since``: stored objects are complete from this revision on.
 
-    ``convert`` makes an object of another version; without it, versions differ in nothing but their name.
+    ``converter`` makes objects of other versions; without it, versions differ in nothing but their name.
     """
     spec = crd["spec"]
     accepted = (crd.get("status") or {}).get("acceptedNames") or spec["names"]
@@ -57,7 +57,7 @@ def kinds(crd: Object, schema: Schema, since: int, convert: Callable[[Object, st
     found = []
     for version in sorted(spec["versions"], key=lambda each: version_order(each["name"])):
         if version.get("served"):
-            found.append(_kind(spec, version, accepted, storage, schema, since, convert))
+            found.append(_kind(spec, version, accepted, storage, schema, since, converter))
     return found
 
 
@@ -68,7 +68,7 @@ def _kind(
     storage: str,
     schema: Schema,
     since: int,
-    convert: Callable[[Object, str], Object] | None,
+    converter: Converter | None,
 ) -> CustomKind:
     group, name, kind = spec["group"], version["name"], accepted["kind"]
     api_version, plural = f"{group}/{name}", accepted["plural"]
@@ -102,8 +102,9 @@ def _kind(
         strategy=strategy,
         columns=columns(version.get("additionalPrinterColumns") or ()),
         storage=None if kept_here else GVR(group, storage, plural, spec["scope"] == "Namespaced"),
-        revive=partial(_read, root, meta, api_version, convert),
-        preserve=None if kept_here else partial(_keep, f"{group}/{storage}", convert),
+        revive=partial(_read, root, meta, api_version, converter),
+        preserve=None if kept_here or converter else partial(_keep, f"{group}/{storage}"),
+        converter=converter,
         custom=True,
         named=accepted.get("singular") or kind.lower(),
         list_named=list_kind,
@@ -133,17 +134,15 @@ def _decode(root: Node, meta: Definition, obj: Object) -> Decoded:
     return decode_object(root, meta, obj)
 
 
-def _read(
-    root: Node, meta: Definition, api_version: str, convert: Callable[[Object, str], Object] | None, obj: Object
-) -> Object:
+def _read(root: Node, meta: Definition, api_version: str, converter: Converter | None, obj: Object) -> Object:
     """A stored object in this version, as if it were written now: with defaults, without what is unknown."""
     if obj.get("apiVersion") != api_version:
-        obj = convert(obj, api_version) if convert else {**obj, "apiVersion": api_version}
+        obj = converter.known(obj, api_version) if converter else {**obj, "apiVersion": api_version}
     kept = {name: obj[name] for name in ("kind", "apiVersion", "metadata")}
     read = decode_object(root, meta, obj).obj
     defaulting.fill(root, read)
     return {**kept, **{name: value for name, value in read.items() if name not in kept}}
 
 
-def _keep(api_version: str, convert: Callable[[Object, str], Object] | None, obj: Object) -> Object:
-    return convert(obj, api_version) if convert else {**obj, "apiVersion": api_version}
+def _keep(api_version: str, obj: Object) -> Object:
+    return {**obj, "apiVersion": api_version}
