@@ -34,18 +34,28 @@ def merge_patch(old: Any, patch: Any) -> Any:
     return new
 
 
+_SAID = "error decoding patch: json: cannot unmarshal"
+
+
+def _name(value: Any) -> str:
+    return {dict: "object", list: "array", str: "string", bool: "bool"}.get(type(value), "number")
+
+
 def read(patch: Any) -> list[Mapping[str, Any]]:
     """Check the form of a JSON patch. Raises PatchError (400, 413)."""
     if not isinstance(patch, list):
-        kind = {dict: "object", str: "string", bool: "bool"}.get(type(patch), "number")
-        raise PatchError(400, f"json: cannot unmarshal {kind} into Go value of type jsonpatch.Patch")
+        raise PatchError(400, f"{_SAID} {_name(patch)} into Go value of type []handlers.jsonPatchOp")
     for operation in patch:
-        if not isinstance(operation, dict):
-            raise PatchError(400, "json: cannot unmarshal value into Go value of type jsonpatch.Operation")
+        if operation is not None and not isinstance(operation, dict):
+            raise PatchError(400, f"{_SAID} {_name(operation)} into Go value of type handlers.jsonPatchOp")
+        for name in ("op", "path", "from"):
+            value = (operation or {}).get(name)
+            if value is not None and not isinstance(value, str):
+                raise PatchError(400, f"{_SAID} {_name(value)} into Go struct field jsonPatchOp.{name} of type string")
     if len(patch) > MAX_OPERATIONS:
         text = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(patch)}"
-        raise PatchError(413, text)
-    return patch
+        raise PatchError(413, f"Request entity too large: {text}")
+    return [operation or {} for operation in patch]
 
 
 def apply(old: Any, patch: Sequence[Mapping[str, Any]]) -> Any:
@@ -150,12 +160,6 @@ def _text(operation: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _value(operation: Mapping[str, Any]) -> Any:
-    if "value" not in operation:
-        raise PatchError(422, "operation, missing value field: missing value")
-    return operation["value"]
-
-
 def _missing(operation: str, path: str) -> PatchError:
     return PatchError(422, f'{operation} operation does not apply: doc is missing path: "{path}": missing value')
 
@@ -163,7 +167,7 @@ def _missing(operation: str, path: str) -> PatchError:
 def _add(document: _Document, operation: Mapping[str, Any]) -> None:
     path = _text(operation, "path")
     try:
-        document.add(path, _value(operation))
+        document.add(path, operation.get("value"))
     except KeyError:
         raise _missing("add", path) from None
 
@@ -180,11 +184,11 @@ def _replace(document: _Document, operation: Mapping[str, Any]) -> None:
     path = _text(operation, "path")
     try:
         if not path:
-            document.root = _value(operation)
+            document.root = operation.get("value")
             return
-        document.find(path)
         container, step = document.parent(path)
-        container[_index(container, step) if isinstance(container, list) else step] = _value(operation)
+        # a key that is not there counts as null to upstream's library, which can be replaced
+        container[_index(container, step) if isinstance(container, list) else step] = operation.get("value")
     except KeyError:
         raise _missing("replace", path) from None
 
@@ -202,7 +206,9 @@ def _move(document: _Document, operation: Mapping[str, Any]) -> None:
 def _copy(document: _Document, operation: Mapping[str, Any]) -> None:
     source, path = _text(operation, "from"), _text(operation, "path")
     try:
-        document.add(path, document.find(source))
+        container, step = document.parent(source)
+        value = container[_index(container, step)] if isinstance(container, list) else container.get(step)
+        document.add(path, value)
     except KeyError:
         raise _missing("copy", path) from None
     document._mine.clear()  # the value stands in two places now: a later change of one must not show in the other

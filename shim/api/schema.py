@@ -126,7 +126,8 @@ class Definition:
 
     @cached_property
     def type(self) -> Type:
-        return Type("struct", self.go, definition=self)
+        atomic = self.raw.get("x-kubernetes-map-type") == "atomic"
+        return Type("struct", self.go, definition=self, atomic=atomic)
 
 
 class Schema:

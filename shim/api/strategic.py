@@ -157,10 +157,10 @@ def _merge_list(rules: _Rules, original: list[Any], patch: list[Any], deleting: 
 
 def _of_maps(*lists: Sequence[Any]) -> bool:
     kinds = {type(item) for items in lists for item in items}
-    if list in kinds:
-        raise PatchError(422, "lists of lists are not supported")
     if len(kinds) > 1 and kinds - {int, float}:
         raise PatchError(500, f"list element types are not identical: {go_text(list(lists))}")
+    if list in kinds:
+        raise PatchError(422, "lists of lists are not supported")
     return dict in kinds
 
 

@@ -6,16 +6,14 @@ does not know: always for values of a wrong type, for unknown and duplicate fiel
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
-import orjson
 from aiohttp import web
 
 from shim.api import decoding
 from shim.api.meta import Object, split_api_version
 from shim.api.schema import Definition, Schema
-from shim.api.status import ApiError, FieldError, bad_request, invalid
+from shim.api.status import ApiError, bad_request
 from shim.codec import media
 from shim.server import errors
 from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
@@ -46,7 +44,7 @@ class Body:
             raise _unrecognized(kind, error, self.data) from error
         if given.get("apiVersion") in older:
             given["apiVersion"] = api_version
-        _check_kind(given, kind, api_version)
+        check_kind(given, kind, api_version)
         version = split_api_version(api_version)[1]
         what = f'{kind} in version "{version}" cannot be handled as a {kind}'
         definition = definition_of(schema, kind, api_version)
@@ -62,25 +60,7 @@ class Body:
             if complaints and options.validation == "Strict":
                 raise bad_request(f"{what}: strict decoding error: {', '.join(complaints)}")
             call.warnings += complaints
-        return _typed(obj, given, kind, api_version)
-
-
-def check_patched(call: Call, patched: Object, kind: str, api_version: str, options: WriteOptions) -> Object:
-    """A patched object as it is stored. Raises 422, which is what upstream says of a patch that makes no object."""
-    definition = definition_of(call.parts.schema, kind, api_version)
-    if definition is None:
-        return _typed(patched, patched, kind, api_version)
-    _check_kind(patched, kind, api_version)
-    obj, unknown, problem = decoding.decode(definition, patched)
-    complaints = [f'unknown field "{path}"' for path in unknown]
-    if complaints and options.validation == "Strict":
-        problem = problem or f"strict decoding error: {', '.join(complaints)}"
-    if problem:
-        text = json.dumps(_as_go_prints(patched))
-        raise invalid("", "", "", [FieldError("FieldValueInvalid", "patch", f"Invalid value: {text}: {problem}")])
-    if options.validation == "Warn":
-        call.warnings += complaints
-    return _typed(obj, patched, kind, api_version)
+        return typed(obj, given, kind, api_version)
 
 
 async def read_body(call: Call, accepted: str = ACCEPTED) -> Body:
@@ -135,7 +115,7 @@ async def _read(http: web.BaseRequest) -> bytes:
         raise errors.too_large(LIMIT) from None
 
 
-def _check_kind(given: Object, kind: str, api_version: str) -> None:
+def check_kind(given: Object, kind: str, api_version: str) -> None:
     """A body may leave out what it is; what it says must be what the path says."""
     found_kind, found_version = given.get("kind") or kind, given.get("apiVersion") or api_version
     if (found_kind, found_version) == (kind, api_version):
@@ -150,19 +130,7 @@ def _check_kind(given: Object, kind: str, api_version: str) -> None:
     )
 
 
-_FIRST_IN_METADATA = ("name", "generateName", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp")
-
-
-def _as_go_prints(patched: Object) -> str:
-    """A patched object as upstream quotes it: sorted at the top, metadata in the order of its struct."""
-    metadata = patched.get("metadata") or {}
-    if not isinstance(metadata, dict):
-        return orjson.dumps(dict(sorted(patched.items()))).decode()
-    first = {name: metadata[name] for name in _FIRST_IN_METADATA if name in metadata}
-    return orjson.dumps(dict(sorted({**patched, "metadata": first | metadata}.items()))).decode()
-
-
-def _typed(obj: Object, given: Object, kind: str, api_version: str) -> Object:
+def typed(obj: Object, given: Object, kind: str, api_version: str) -> Object:
     """With what it is in front, as it is stored and sent."""
     if not isinstance(obj.get("metadata"), dict):
         obj["metadata"] = {}

@@ -16,9 +16,10 @@ from shim.api.meta import Object
 from shim.api.status import ApiError, bad_request
 from shim.codec import jsontext, yamltext
 from shim.server import errors
-from shim.server.bodies import Body, check_patched, content_type, definition_of
+from shim.server.bodies import Body, content_type, definition_of
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
+from shim.server.patched import Patch, decode, touched_by_merge, touched_by_operations
 from shim.server.registry import check_name
 
 JSON_PATCH = "application/json-patch+json"
@@ -26,8 +27,6 @@ MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 WAYS = (JSON_PATCH, MERGE, STRATEGIC, APPLY)
-
-Patcher = Callable[[Object], Object]
 
 
 def way_of(call: Call) -> str:
@@ -65,7 +64,7 @@ def applier(call: Call, body: Body, options: WriteOptions) -> Callable[[Object |
         if not applied["metadata"].get("name"):
             applied["metadata"]["name"] = call.info.name
         check_name(call.info.name, applied["metadata"]["name"])
-        return check_patched(call, applied, kind, api_version, options)
+        return decode(call, Patch(lambda _: applied), {}, kind, api_version, options)
 
     return merge
 
@@ -85,16 +84,23 @@ def _configuration(data: bytes) -> Object:
     return found
 
 
-def patcher(call: Call, way: str, body: Body) -> Patcher:
-    """The function a patch of the other ways is. Raises 400 for one that cannot be read."""
-    patch = _read(call, body, way)
-    if way == MERGE:
-        return lambda old: dict(jsonpatch.merge_patch(old, patch))
+def read(call: Call, way: str, body: Body) -> Patch:
+    """A patch of the other ways. Raises 400 and 413 for one that cannot be read."""
+    patch = _parsed(body, way)
     if way == JSON_PATCH:
-        operations = _worded(lambda: jsonpatch.read(patch))
-        return lambda old: _object(_worded(lambda: jsonpatch.apply(old, operations)))
+        operations = _worded(lambda: jsonpatch.read(patch or []))
+        return Patch(
+            lambda old: _object(_worded(lambda: jsonpatch.apply(old, operations))),
+            touched=touched_by_operations(operations),
+            complaints=tuple(f'json patch duplicate field "{path}"' for path in jsontext.duplicates(body.data)),
+        )
+    complaints = tuple(f'duplicate field "{path}"' for path in jsontext.duplicates(body.data))
+    if way == MERGE:
+        merged = touched_by_merge(patch)
+        return Patch(lambda old: dict(jsonpatch.merge_patch(old, patch)), touched=merged, complaints=complaints)
     definition = definition_of(call.parts.schema, *kind_of(call))
-    return lambda old: _worded(lambda: strategic.merge(definition, old, patch))
+    patch = patch or {}
+    return Patch(lambda old: dict(_worded(lambda: strategic.merge(definition, old, patch))), patch, {}, complaints)
 
 
 def kind_of(call: Call) -> tuple[str, str]:
@@ -104,13 +110,20 @@ def kind_of(call: Call) -> tuple[str, str]:
     return call.resource.kind, call.resource.api_version
 
 
-def _read(call: Call, body: Body, way: str) -> Any:
+def _parsed(body: Body, way: str) -> Any:
+    """The patch as JSON: a list for a JSON patch, else an object; None for null, which changes nothing."""
+    said = "" if way == STRATEGIC else "error decoding patch: "
     try:
         patch = jsontext.loads(body.data)
     except jsontext.JSONError as error:
-        raise bad_request(f"error decoding patch: {error}") from error
-    if way != JSON_PATCH and not isinstance(patch, dict):
-        raise bad_request("json: cannot unmarshal value into Go value of type map[string]interface {}")
+        raise bad_request(f"{said}{error}") from error
+    if patch is None and way == MERGE:
+        raise bad_request("Invalid JSON Patch")
+    wanted = list if way == JSON_PATCH else dict
+    if patch is not None and not isinstance(patch, wanted):
+        found = {list: "array", dict: "object", str: "string", bool: "bool"}.get(type(patch), "number")
+        go = "[]handlers.jsonPatchOp" if way == JSON_PATCH else "map[string]interface {}"
+        raise bad_request(f"{said}json: cannot unmarshal {found} into Go value of type {go}")
     return patch
 
 

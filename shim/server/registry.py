@@ -108,7 +108,7 @@ class Registry:
 
     async def create(self, write: Write, obj: Object) -> bytes:
         """Store a new object (in its stored form, and defaulted) and return its bytes. Raises ApiError."""
-        resource, strategy = write.resource, write.resource.strategy
+        strategy = write.resource.strategy
         metadata = obj.setdefault("metadata", {})
         _match_namespace(write, metadata)
         if metadata.get("resourceVersion"):
@@ -142,7 +142,14 @@ class Registry:
                     return stored
             if not prefix:
                 break
-        raise already_exists(resource.group, resource.name, write.name)
+        raise self._taken(write)
+
+    def _taken(self, write: Write) -> ApiError:
+        error = already_exists(write.resource.group, write.resource.name, write.name)
+        entry = self.cache.get(write.key)
+        if entry is not None and entry.decode()["metadata"].get("deletionTimestamp"):
+            return ApiError(409, "AlreadyExists", f"object is being deleted: {error}", error.details)
+        return error
 
     async def _insert(self, write: Write, obj: Object, request: Request) -> bytes | None:
         """The stored bytes; None when the name was taken in the meantime."""
@@ -355,9 +362,7 @@ class Registry:
     def _check_identity(self, write: Write, new: Object, old: Object) -> None:
         """The new object must be the one that the URL names, and be made from what is stored now."""
         resource, metadata = write.resource, new.setdefault("metadata", {})
-        if not metadata.get("name"):
-            metadata["name"] = write.name
-        check_name(write.name, metadata["name"])
+        check_named(write.name, new)
         _match_namespace(write, metadata)
         revision = metadata.get("resourceVersion")
         if not revision or revision == "0":
@@ -369,9 +374,7 @@ class Registry:
             metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
         elif not (isinstance(revision, str) and revision.isascii() and revision.isdigit()):
             shown = orjson.dumps(revision).decode()
-            text = f"Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax"
-            cause = FieldError("FieldValueInvalid", "metadata.resourceVersion", text)
-            raise invalid(resource.group, resource.kind, write.name, [cause])
+            raise ApiError(500, "", f"strconv.ParseUint: parsing {shown}: invalid syntax")
         elif revision != old["metadata"]["resourceVersion"]:
             raise conflict(resource.group, resource.name, write.name, MODIFIED)
 
@@ -401,6 +404,14 @@ async def kept(resource: Resource, obj: Object) -> Object:
     if resource.converter is not None and resource.storage is not None:
         [obj] = await resource.converter.convert([obj], resource.storage.api_version)
     return resource.preserve(obj) if resource.preserve else obj
+
+
+def check_named(wanted: str, obj: Object) -> None:
+    """A written object must have the name that the URL has."""
+    name = (obj.get("metadata") or {}).get("name")
+    if not name:
+        raise bad_request(f"the name of the object ({wanted} based on URL) was undeterminable: name must be provided")
+    check_name(wanted, name)
 
 
 def check_name(wanted: str, found: str) -> None:

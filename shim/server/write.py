@@ -13,12 +13,13 @@ from shim.api.apply import manager_of, update_managed_fields
 from shim.api.meta import Object
 from shim.resources.strategy import Resource
 from shim.server import errors, patches
-from shim.server.bodies import check_patched, definition_of, read_body, read_delete_options
+from shim.server.bodies import definition_of, read_body, read_delete_options
 from shim.server.facets import Facet
 from shim.server.options import DeleteOptions, ListOptions, WriteOptions
 from shim.server.pages import select
 from shim.server.parts import Call
-from shim.server.registry import Side, Write, versioned
+from shim.server.patched import decode
+from shim.server.registry import Side, Write, check_named, versioned
 from shim.server.removal import SHOWS_OBJECT
 from shim.server.render import join, render_one
 from shim.server.responses import respond, respond_large
@@ -54,6 +55,7 @@ async def update(call: Call, facet: Facet | None = None) -> web.Response:
     body = await read_body(call)
     kind, api_version = patches.kind_of(call)
     wanted = body.decode(call, kind, api_version, options)
+    check_named(call.info.name, wanted)
     write = write_of(call, options, "UpdateOptions")
     if facet is not None and facet.take is not None:
         return await _apply(call, write, facet, lambda _: wanted)
@@ -80,12 +82,12 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
             return await _apply(call, write, facet, applier)
         create = None if facet is not None else lambda: _stored(resource, applier(None))
         return await _apply(call, write, facet, _converted(resource, applier), create)
-    patcher = patches.patcher(call, way, body)
+    wanted = patches.read(call, way, body)
     seen: list[str] = []
 
     def change(old: Object) -> Object:
         call.warnings[:] = seen  # a second try must not warn twice
-        return check_patched(call, patcher(old), kind, api_version, options)
+        return decode(call, wanted, old, kind, api_version, options)
 
     if facet is None or facet.take is None:
         return await _apply(call, write, facet, _converted(resource, change))

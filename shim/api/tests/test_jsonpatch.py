@@ -39,12 +39,11 @@ def test_operations_change_a_copy(old: Any, patch: Any, new: Any) -> None:
         {"op": "test", "path": "/a", "value": True},
         {"op": "remove", "path": "/x"},
         {"op": "remove", "path": "/l/7"},
-        {"op": "replace", "path": "/x", "value": 1},
+        {"op": "replace", "path": "/x/y", "value": 1},
         {"op": "add", "path": "/x/y", "value": 1},
         {"op": "add", "path": "/l/x", "value": 1},
         {"op": "move", "from": "/x", "path": "/y"},
         {"op": "unheard", "path": "/a"},
-        {"op": "add", "path": "/b"},
     ],
 )
 def test_what_does_not_apply_is_refused(operation: Any) -> None:
@@ -65,3 +64,29 @@ def test_a_merge_patch_removes_with_null_and_shares_what_it_leaves() -> None:
     assert new == {"a": {"c": 2}, "d": [2], "e": {"x": {}}, "f": {"h": 1}}
     assert new["e"] is old["e"]
     assert old["a"] == {"b": 1, "c": 2}
+
+
+@pytest.mark.parametrize(
+    ("operation", "left"),
+    [
+        ({"op": "replace", "path": "/new", "value": 1}, {"a": 1, "new": 1}),
+        ({"op": "add", "path": "/new"}, {"a": 1, "new": None}),
+        ({"op": "copy", "from": "/none", "path": "/new"}, {"a": 1, "new": None}),
+    ],
+)
+def test_a_key_that_is_not_there_counts_as_null(operation: Any, left: Any) -> None:
+    assert apply({"a": 1}, read([operation])) == left
+
+
+@pytest.mark.parametrize(
+    ("patch", "why"),
+    [
+        ({"op": "add"}, "object into Go value of type []handlers.jsonPatchOp"),
+        ([5], "number into Go value of type handlers.jsonPatchOp"),
+        ([{"op": "add", "path": 5}], "number into Go struct field jsonPatchOp.path of type string"),
+    ],
+)
+def test_what_is_no_patch_is_refused(patch: Any, why: str) -> None:
+    with pytest.raises(PatchError) as refused:
+        read(patch)
+    assert (refused.value.code, str(refused.value)) == (400, f"error decoding patch: json: cannot unmarshal {why}")
