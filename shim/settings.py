@@ -33,7 +33,10 @@ class ApiServerSettings:
     max_mutating_requests_inflight: int = flag("the same of requests that write", 200)
     request_timeout: float = flag("seconds a request may take that is no watch, log or stream", 60.0)
     authorization_mode: str = flag("RBAC, or AlwaysAllow for test suites that want an open server", "RBAC")
-    enable_admission_plugins: tuple[str, ...] = flag("admission plugins to run beside those of upstream's default", ())
+    enable_admission_plugins: tuple[str, ...] = flag(
+        "admission plugins to run beside those of upstream's default; a node writes what is its own, as kubeadm has it",
+        ("NodeRestriction",),
+    )
     metric_resolution: float = flag("seconds between looks at kubelets for metrics.k8s.io; 0 does not serve it", 0.0)
     disable_admission_plugins: tuple[str, ...] = flag("admission plugins of upstream's default not to run", ())
 

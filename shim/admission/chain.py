@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from shim.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
 from shim.admission.limit_ranger import LimitRanger
 from shim.admission.namespace_lifecycle import NamespaceLifecycle
+from shim.admission.node_restriction import NodeRestriction
 from shim.admission.node_taint import TaintNodesByCondition
 from shim.admission.pod_security.plugin import PodSecurity
 from shim.admission.policies.mutating import MutatingAdmissionPolicy
@@ -33,6 +34,7 @@ PLUGINS: tuple[type[Plugin], ...] = (
     NamespaceLifecycle,
     LimitRanger,
     ServiceAccount,
+    NodeRestriction,
     TaintNodesByCondition,
     PodSecurity,
     Priority,
@@ -53,7 +55,7 @@ PLUGINS: tuple[type[Plugin], ...] = (
     ResourceQuota,  # last: it must count only what everyone else has let through
 )
 _SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
-OFF: tuple[type[Plugin], ...] = (ExtendedResourceToleration,)
+OFF: tuple[type[Plugin], ...] = (NodeRestriction, ExtendedResourceToleration)
 """What must be asked for, as upstream."""
 
 

@@ -341,7 +341,7 @@ async def test_devices_are_tolerated_where_that_is_asked_for() -> None:
 
 
 def test_plugins_are_chosen_by_name() -> None:
-    assert len(chosen()) == len(PLUGINS) - 1
+    assert len(chosen()) == len(PLUGINS) - 2
     assert "Priority" not in {type(each).__name__ for each in chosen(disable=["Priority"])}
     with pytest.raises(UnknownPlugin, match='admission plugin "Nonsense" is unknown'):
         chosen(enable=["Nonsense"])

@@ -30,6 +30,7 @@ async def issue_token(call: Call) -> web.Response:
     body = await read_body(call)
     options = WriteOptions.of(call.query, "CreateOptions")
     request = body.decode(call, "TokenRequest", f"{GROUP}/v1", options)
+    await admit_order(call, request, options)
     entry = call.parts.cache.get(call.key)
     name, namespace = call.info.name, call.info.namespace
     metadata, spec = request["metadata"], request.setdefault("spec", {})
@@ -52,7 +53,6 @@ async def issue_token(call: Call) -> web.Response:
         spec["expirationSeconds"] = DEFAULT
     seconds: int = spec["expirationSeconds"]
     _check_seconds(seconds)
-    await admit_order(call, request, options)
     reference = spec.setdefault("boundObjectRef", None)
     bound = _bound(call, reference) if reference else None
     lifetime = seconds
