@@ -16,6 +16,7 @@ from aiohttp import web
 
 from shim import pki
 from shim.server.tests.conftest import Answer, Api
+from shim.server.tests.test_custom import Widgets
 
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1"
 CONFIG_MAPS = "/api/v1/namespaces/{ns}/configmaps"
@@ -512,3 +513,23 @@ async def test_orders_and_connections_are_admitted(api: Api, hooks: Hooks) -> No
         (request,) = hooks.requests(name)
         assert (request["operation"], request["kind"]["kind"]) == (operation, kind)
     assert hooks.requests("attach")[0]["object"]["stdout"] is True
+
+
+async def test_custom_resources_are_converted_mutated_and_pruned(api: Api, hooks: Hooks) -> None:
+    widgets = Widgets(api, versions=2)
+    await widgets.define()
+    resource = f"{widgets.group}:widgets"
+    change = patch(add("/spec/color", "blue"), add("/spec/unknown", 1))
+    other = hooks.webhook("paint", change, resource)
+    other["rules"][0]["apiVersions"] = ["v2"]
+    await hooks.mutating(other)
+    await hooks.validating(hooks.webhook("deny", deny(), resource, objectSelector={"matchLabels": {"no": "way"}}))
+    made = await widgets.create(size=3)
+    assert made.status == 201, made.json
+    assert made.json["spec"] == {"size": 3, "color": "blue"}, "what the schema does not know is pruned again"
+    assert made.json["apiVersion"] == f"{widgets.group}/v1"
+    (request,) = hooks.requests("paint")
+    assert request["object"]["apiVersion"] == f"{widgets.group}/v2", "the rule names another version: it is converted"
+    assert request["requestKind"]["version"] == "v1"
+    marked = await api.patch(widgets.path("a"), {"metadata": {"labels": {"no": "way"}}})
+    assert marked.message == 'admission webhook "deny.example.com" denied the request without explanation'
