@@ -10,7 +10,9 @@ from shim.admission.limit_ranger import LimitRanger
 from shim.admission.namespace_lifecycle import NamespaceLifecycle
 from shim.admission.node_restriction import NodeRestriction
 from shim.admission.node_taint import TaintNodesByCondition
+from shim.admission.pod_resize import PodResizeValidator
 from shim.admission.pod_security.plugin import PodSecurity
+from shim.admission.pod_topology import PodTopologyLabels
 from shim.admission.policies.mutating import MutatingAdmissionPolicy
 from shim.admission.policies.validating import ValidatingAdmissionPolicy
 from shim.admission.priority import Priority
@@ -48,6 +50,8 @@ PLUGINS: tuple[type[Plugin], ...] = (
     CertificateSigning,
     CertificateSubjectRestriction,
     DefaultIngressClass,
+    PodTopologyLabels,
+    PodResizeValidator,
     MutatingAdmissionPolicy,
     MutatingAdmissionWebhook,
     ValidatingAdmissionPolicy,

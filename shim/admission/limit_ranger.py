@@ -16,7 +16,8 @@ class LimitRanger(Plugin):
     resources = (("", "pods"), ("", "persistentvolumeclaims"))
 
     async def mutate(self, request: Request, reader: Reader) -> None:
-        if request.obj is None or not request.is_for("pods", CREATE):
+        resized = request.is_for("pods", UPDATE, subresource="resize")
+        if request.obj is None or not (resized or request.is_for("pods", CREATE)):
             return
         for limit_range in reader.list(LIMIT_RANGES, request.namespace):
             _fill_in(request.obj, limit_range)

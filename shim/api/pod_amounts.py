@@ -35,5 +35,44 @@ def with_overhead(spec: Object, field: str) -> Amounts:
     return total
 
 
+def in_use(pod: Object, field: str) -> Amounts:
+    """The same for a pod that may be between two sizes (KEP-1287): what it has counts, where that is more.
+
+    A size that its node will never grant counts for nothing.
+    """
+    status = pod.get("status") or {}
+    told = {
+        each["name"]: each
+        for kind in ("containerStatuses", "initContainerStatuses")
+        for each in status.get(kind) or ()
+        if each.get("resources") is not None
+    }
+    if not told:
+        return with_overhead(pod["spec"], field)
+    conditions = status.get("conditions") or ()
+    pending: Object = next((each for each in conditions if each.get("type") == "PodResizePending"), {})
+    granted = pending.get("reason") != "Infeasible"
+
+    def at_most(container: Object) -> Object:
+        known = told.get(container.get("name", ""))
+        if known is None:
+            return container
+        amounts = parsed(known["resources"].get(field))
+        if field == "requests":
+            _raise(amounts, parsed(known.get("allocatedResources")))
+        if granted:
+            _raise(amounts, _of(container, field))
+        return {**container, "resources": {field: {name: str(value) for name, value in amounts.items()}}}
+
+    spec = pod["spec"]
+    fields = {kind: [at_most(each) for each in spec.get(kind) or ()] for kind in ("containers", "initContainers")}
+    return with_overhead({**spec, **fields}, field)
+
+
+def _raise(amounts: Amounts, others: Amounts) -> None:
+    for name, value in others.items():
+        amounts[name] = max(amounts.get(name, value), value)
+
+
 def _of(whose: Object, field: str) -> Amounts:
     return parsed((whose.get("resources") or {}).get(field))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from shim.api.meta import Object, parse_time
-from shim.api.pod_amounts import Amounts, with_overhead
+from shim.api.pod_amounts import Amounts, in_use
 from shim.api.qos import qos_class
 from shim.api.quantity import ZERO, Quantity, amount
 
@@ -119,13 +119,12 @@ def _pod_usage(pod: Object) -> Amounts:
     if is_over(pod):
         return usage
     usage["pods"] = ONE
-    spec = pod["spec"]
-    for name, value in with_overhead(spec, "requests").items():
+    for name, value in in_use(pod, "requests").items():
         if name in _COMPUTE or name.startswith("hugepages-"):
             usage[name] = value
         if name in usage or _is_device(f"requests.{name}"):
             usage[f"requests.{name}"] = value
-    limits = with_overhead(spec, "limits")
+    limits = in_use(pod, "limits")
     return usage | {f"limits.{name}": limits[name] for name in _COMPUTE if name in limits}
 
 

@@ -48,12 +48,10 @@ def gave_back(kind: str, old: Object, new: Object | None) -> bool:
     """Whether this change may have made a quota's usage smaller, or moved it to another scope."""
     if new is None:
         return True
-    if kind == "pods":
-        ended = rules.is_over(new) and not rules.is_over(old)
-        return ended or rules.is_terminating(new) != rules.is_terminating(old)
-    if kind == "services":
-        measure = rules.measure_of(kind)
-        return measure.usage(new) != measure.usage(old)
+    if kind in ("pods", "services"):
+        usage = rules.measure_of(kind).usage
+        moved = kind == "pods" and rules.is_terminating(new) != rules.is_terminating(old)
+        return moved or usage(new) != usage(old)
     if kind == "persistentvolumeclaims":
         classes = [rules.attributes_classes(each) for each in (old, new)]
         return classes[0] != classes[1] or rules.storage_of(old) != rules.storage_of(new)

@@ -340,6 +340,50 @@ async def test_devices_are_tolerated_where_that_is_asked_for() -> None:
     assert toleration in asked.obj["spec"]["tolerations"]
 
 
+async def test_a_pod_learns_its_zone_from_its_node() -> None:
+    labels = {"topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r", "other": "x"}
+    cluster = Cluster(NAMESPACE, ACCOUNT, ("nodes", {"metadata": {"name": "n", "labels": labels}}))
+    bound = {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}}
+    obj = await admitted(cluster, create("pods", bound, subresource="binding"))
+    assert obj["metadata"]["labels"] == {"topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r"}
+    placed = await admitted(cluster, create("pods", pod(nodeName="n")))
+    assert placed["metadata"]["labels"]["topology.kubernetes.io/zone"] == "z"
+    assert "labels" not in (await admitted(cluster, create("pods", pod(nodeName="gone"))))["metadata"]
+
+
+def sized(cpu: str, generation: int) -> Object:
+    made = pod(nodeName="n", containers=container(resources={"requests": {"cpu": cpu}}))
+    made["metadata"]["generation"] = generation
+    return made
+
+
+@pytest.mark.parametrize(
+    ("node", "why", "reason"),
+    [
+        ({"status": {"allocatable": {"cpu": "2"}}}, "", ""),
+        (
+            {"status": {"allocatable": {"cpu": "1"}}},
+            "node didn't have enough allocatable resources: cpu, requested: 2000, allocatable: 1000",
+            "NodeCapacity",
+        ),
+        (
+            {"metadata": {"name": "n", "labels": {"kubernetes.io/os": "windows"}}},
+            'pod resize is only supported on linux nodes, node "n" is "windows"',
+            "UnsupportedPlatform",
+        ),
+    ],
+)
+async def test_a_pod_grows_within_its_node(node: Object, why: str, reason: str) -> None:
+    cluster = Cluster(NAMESPACE, ("nodes", {"metadata": {"name": "n"}, **node}))
+    asked = update("pods", sized("2", 2), sized("1", 1), subresource="resize")
+    if not why:
+        await admitted(cluster, asked)
+        return
+    error = await refusal(cluster, asked)
+    assert error.message == f'pods "p" is forbidden: {why}'
+    assert (error.details or {})["causes"] == [{"reason": reason}]
+
+
 def test_plugins_are_chosen_by_name() -> None:
     assert len(chosen()) == len(PLUGINS) - 2
     assert "Priority" not in {type(each).__name__ for each in chosen(disable=["Priority"])}

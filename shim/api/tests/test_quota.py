@@ -83,6 +83,22 @@ def test_what_an_object_takes(kind: str, obj: Object, expected: dict[str, str]) 
     assert nonzero(kind, obj) == expected
 
 
+RESIZED = [
+    ({"resources": {"requests": {"cpu": "2"}}}, "", "2"),
+    ({"resources": {"requests": {"cpu": "500m"}}}, "", "1"),
+    ({"resources": {"requests": {"cpu": "500m"}}, "allocatedResources": {"cpu": "3"}}, "Deferred", "3"),
+    ({"resources": {"requests": {"cpu": "500m"}}}, "Infeasible", "500m"),
+    ({}, "Infeasible", "1"),
+]
+
+
+@pytest.mark.parametrize(("told", "reason", "cpu"), RESIZED)
+def test_a_pod_between_two_sizes_takes_the_larger(told: Object, reason: str, cpu: str) -> None:
+    conditions = [{"type": "PodResizePending", "reason": reason}] if reason else []
+    resized = pod(status={"containerStatuses": [{"name": "c", **told}], "conditions": conditions})
+    assert nonzero("pods", resized)["requests.cpu"] == cpu
+
+
 def test_an_expanding_claim_takes_what_it_was_given() -> None:
     grown = {**claim("1Gi"), "status": {"allocatedResources": {"storage": "2Gi"}}}
     assert nonzero("persistentvolumeclaims", grown)["requests.storage"] == "2Gi"

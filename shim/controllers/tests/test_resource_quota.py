@@ -28,6 +28,12 @@ def test_only_some_changes_give_something_back() -> None:
     running: Object = {"metadata": {}, "spec": {}, "status": {"phase": "Running"}}
     ended = {**running, "status": {"phase": "Succeeded"}}
     assert gave_back("pods", running, ended)
+    resized = {"metadata": {}, "spec": {"containers": [{"name": "c"}]}}
+    large, small = (
+        {**resized, "status": {"containerStatuses": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}}
+        for cpu in ("2", "1")
+    )
+    assert gave_back("pods", large, small)
     assert gave_back("configmaps", {}, None)
     assert not gave_back("pods", running, running)
     assert not gave_back("configmaps", {}, {})
