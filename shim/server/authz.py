@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from shim.api.meta import Object
 from shim.api.status import ApiError
+from shim.server.node_access import NodeAccess
 from shim.server.routes import RequestInfo
 from shim.server.users import MASTERS, NODE_PREFIX, NODES, User, split_account
 from shim.store.cache import Cache
@@ -84,6 +85,7 @@ class Authorizer:
     def __init__(self, cache: Cache, *, open: bool = False) -> None:
         self._cache = cache
         self._open = open
+        self._nodes = NodeAccess(cache)
         self._grants: dict[tuple[str, str], list[Grant]] | None = None
         self._decisions: dict[tuple[Any, ...], Decision] = {}
 
@@ -119,6 +121,24 @@ class Authorizer:
             return Decision(True)
         if self._open:
             return Decision(True)
+        found = self._nodes.judge(user, asked)
+        if found is None:
+            return self._by_roles(user, asked)
+        if found.allowed or (found.allowed is None and self._any_node_may(asked)):
+            return Decision(True)
+        decision = self._by_roles(user, asked)
+        if decision.allowed:
+            return decision
+        return Decision(False, "\n".join(text for text in (found.why, decision.why) if text))
+
+    def is_node(self, user: User) -> bool:
+        """Whether rights of this user are not all written in roles."""
+        return NODES in user.groups and user.name.startswith(NODE_PREFIX)
+
+    def _any_node_may(self, asked: RequestInfo) -> bool:
+        return any(rule.allows(asked) for grant in self._index()["Node", ""] for rule in grant.rules)
+
+    def _by_roles(self, user: User, asked: RequestInfo) -> Decision:
         key = (
             user,
             asked.verb,
@@ -182,11 +202,8 @@ class Authorizer:
                     error = "" if key in roles else _missing(ref)
                     grant = Grant(namespace, compiled.get(key, ()), roles.get(key, ()), why, error)
                     index.setdefault(_subject_key(subject, namespace), []).append(grant)
-        # Nodes are judged by an authorizer of their own upstream; here they have the role written for them.
-        node_rules = compiled.get(("", NODE_ROLE), ())
-        if node_rules:
-            why = f'Node: allowed by ClusterRole "{NODE_ROLE}"'
-            index.setdefault(("Node", ""), []).append(Grant("", node_rules, roles["", NODE_ROLE], why))
+        # what node_access has no rule for is judged by the role written for nodes
+        index["Node", ""] = [Grant("", compiled.get(("", NODE_ROLE), ()), (), "")]
         return index
 
 
@@ -196,8 +213,6 @@ def _subjects(user: User) -> Iterable[tuple[str, str]]:
         yield "ServiceAccount", f"{account[0]}/{account[1]}"
     for group in user.groups:
         yield "Group", group
-    if NODES in user.groups and user.name.startswith(NODE_PREFIX):
-        yield "Node", ""
 
 
 def _subject_key(subject: Object, namespace: str) -> tuple[str, str]:

@@ -23,14 +23,14 @@ from shim.server.health import Health
 from shim.server.inflight import Inflight, is_long_running
 from shim.server.metrics import Metrics
 from shim.server.openapi import OpenApi
-from shim.server.options import ListOptions, Query, first, is_watch, parse_query, time_limit
+from shim.server.options import Query, first, is_watch, parse_query, time_limit
 from shim.server.outside import OPEN, Outside
 from shim.server.parts import Call, Parts
 from shim.server.patches import APPLY
 from shim.server.resource_metrics import ResourceMetrics
 from shim.server.responses import plain, prettify, refuse, warning
 from shim.server.routes import RequestInfo, parse
-from shim.server.selection import single_name
+from shim.server.selection import equalities
 from shim.server.users import User
 from shim.server.watch import Watchers
 
@@ -143,7 +143,8 @@ class Dispatcher:
             return await self._outside.answer(http, info.path, query)
         if query and not info.name and (selector := first(query, "fieldSelector")):
             # a list of one name is judged as that one, and is a list all the same
-            named = replace(info, name=single_name(ListOptions(field_selector=selector)))
+            fields = equalities(selector)
+            named = replace(info, name=dict(fields).get("metadata.name", ""), fields=fields)
             parts.authorizer.require(user, named)
         else:
             parts.authorizer.require(user, info)

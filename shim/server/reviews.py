@@ -13,11 +13,13 @@ from shim.api.meta import Object, now
 from shim.api.status import FieldError, bad_request, invalid
 from shim.server.authz import Authorizer, Decision
 from shim.server.bodies import definition_of, read_body
+from shim.server.node_access import UNLISTED
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
 from shim.server.render import render_one
 from shim.server.responses import respond
 from shim.server.routes import RequestInfo
+from shim.server.selection import equalities
 from shim.server.tokens import AUDIENCES
 from shim.server.users import MASTERS, User
 
@@ -105,6 +107,12 @@ def _asked(spec: Object) -> RequestInfo:
     if (other := spec.get("nonResourceAttributes")) is not None:
         return RequestInfo(other.get("verb", ""), other.get("path", ""))
     wanted = spec["resourceAttributes"]
+    selected = wanted.get("fieldSelector") or {}
+    fields = equalities(selected.get("rawSelector") or "") + tuple(
+        (each.get("key", ""), each["values"][0])
+        for each in selected.get("requirements") or ()
+        if each.get("operator") == "In" and len(each.get("values") or ()) == 1
+    )
     return RequestInfo(
         wanted.get("verb", ""),
         "",
@@ -114,6 +122,7 @@ def _asked(spec: Object) -> RequestInfo:
         wanted.get("resource", ""),
         wanted.get("name", ""),
         wanted.get("subresource", ""),
+        fields=fields,
     )
 
 
@@ -125,8 +134,12 @@ def _self_rules(call: Call, question: Object) -> Object:
     namespace = (question.get("spec") or {}).get("namespace", "")
     if not namespace:
         raise bad_request("no namespace on request")
-    resources, urls = rules_of(call.parts.authorizer, call.user, namespace)
-    return {"spec": {}, "status": {"resourceRules": resources, "nonResourceRules": urls, "incomplete": False}}
+    authorizer = call.parts.authorizer
+    resources, urls = rules_of(authorizer, call.user, namespace)
+    status: Object = {"resourceRules": resources, "nonResourceRules": urls, "incomplete": False}
+    if authorizer.is_node(call.user):
+        status |= {"incomplete": True, "evaluationError": UNLISTED}
+    return {"spec": {}, "status": status}
 
 
 def rules_of(authorizer: Authorizer, user: User, namespace: str) -> tuple[list[Object], list[Object]]:

@@ -33,6 +33,8 @@ class RequestInfo:
     subresource: str = ""
     rest: str = ""
     """What follows a subresource, with its leading slash: the path of a proxied request."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """What a collection is narrowed to by its field selector: (field, value) of each that must be equal."""
 
 
 def parse(method: str, path: str, watching: bool) -> RequestInfo:

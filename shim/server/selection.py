@@ -37,14 +37,14 @@ def test_of(resource: Resource, options: ListOptions) -> Test | None:
     return lambda entry: by_field(entry.fields) and by_label(entry.labels)
 
 
-def single_name(options: ListOptions) -> str:
-    """The one name a field selector asks for, or "": authorisation judges such a list as one of that name."""
-    if "metadata.name" not in options.field_selector:
-        return ""
+def equalities(field_selector: str) -> tuple[tuple[str, str], ...]:
+    """What authorisation looks at of a selector: (field, value) of each field that must have one value."""
     try:
-        return selectors.parse_fields(options.field_selector).exact("metadata.name") or ""
+        found = selectors.parse_fields(field_selector)
     except selectors.SelectorError:
-        return ""
+        return ()
+    keys = dict.fromkeys(requirement.key for requirement in found.requirements)
+    return tuple((key, value) for key in keys if (value := found.exact(key)) is not None)
 
 
 @lru_cache(maxsize=512)

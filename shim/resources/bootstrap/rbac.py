@@ -50,16 +50,14 @@ BINDINGS = {
     "system:kube-dns": "S:kube-dns",
     "system:kube-scheduler": "U:system:kube-scheduler",
     "system:monitoring": "G:system:monitoring",
-    # Upstream leaves this one empty and asks the Node authorizer, which lets a node see only what its own pods use.
-    # Until that authorizer exists here, every node may see what any node may.
-    "system:node": "G:system:nodes",
-    # A node's proxy runs with the node's own certificate here, so nodes have this role beside upstream's user.
-    "system:node-proxier": "U:system:kube-proxy G:system:nodes",
+    # Nobody has it: the authorizer of nodes knows it, and lets a node see only what its own pods use.
+    "system:node": "",
+    "system:node-proxier": "U:system:kube-proxy",
     "system:public-info-viewer": "G:system:authenticated G:system:unauthenticated",
     "system:service-account-issuer-discovery": "G:system:serviceaccounts",
     "system:volume-scheduler": "U:system:kube-scheduler",
     "shim:controllers": "U:system:kube-controller-manager",
-    "shim:network-policies": "U:system:kube-proxy G:system:nodes",
+    "shim:network-policies": "U:system:kube-proxy",
     **{role: f"S:{role.removeprefix('system:controller:')}" for role in CONTROLLERS},
 }
 
@@ -115,11 +113,13 @@ def _metadata(name: str, part_of: str = "", namespace: str = "") -> Object:
 
 
 def _binding(name: str, kind: str, role: str, who: str, namespace: str = "") -> Object:
-    return {
+    binding: Object = {
         "metadata": _metadata(name, namespace=namespace),
         "roleRef": {"apiGroup": GROUP, "kind": kind, "name": role},
-        "subjects": [_subject(*word.split(":", 1)) for word in who.split()],
     }
+    if who:
+        binding["subjects"] = [_subject(*word.split(":", 1)) for word in who.split()]
+    return binding
 
 
 def _subject(letter: str, name: str) -> Object:
