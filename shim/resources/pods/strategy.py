@@ -9,7 +9,7 @@ from shim.api.meta import Object
 from shim.api.qos import qos_class
 from shim.api.status import FieldError
 from shim.resources import metadata
-from shim.resources.pods import defaults, resize, update, validation, warnings
+from shim.resources.pods import defaults, label_keys, resize, update, validation, warnings
 from shim.resources.strategy import Strategy, keep_all_but_spec
 
 
@@ -35,6 +35,10 @@ class PodStrategy(Strategy):
                 }
             ]
         return status
+
+    def prepare_for_create(self, obj: Object) -> None:
+        super().prepare_for_create(obj)
+        label_keys.merge(obj)
 
     def prepare_for_status_update(self, new: Object, old: Object) -> None:
         super().prepare_for_status_update(new, old)
