@@ -201,7 +201,9 @@ def _uplink() -> None:
 
 @contextlib.asynccontextmanager
 async def _server(tmp: Path) -> AsyncIterator[tuple[ApiServerSettings, Client]]:
-    settings = shim.server.prepare(ApiServerSettings(data_dir=tmp / "api", port=0))
+    # the kubelet has to refuse a resize by itself too: without this plugin the API server does not come before it
+    flags = ApiServerSettings(data_dir=tmp / "api", port=0, disable_admission_plugins=("PodResizeValidator",))
+    settings = shim.server.prepare(flags)
     up = asyncio.Event()
     serving = asyncio.create_task(shim.server.run(settings, up.set))
     await _first(serving, up)
