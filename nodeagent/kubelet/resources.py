@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nodeagent.engine.contract import Resources
-from shim.api import pod_sum, quantity
+from shim.api import pod_sum, qos, quantity
 from shim.api.meta import Object
 from shim.api.quantity import Quantity
 
@@ -25,16 +25,7 @@ def qos_class(pod: Object) -> str:
     told = (pod.get("status") or {}).get("qosClass")
     if told:
         return str(told)
-    containers = [*(pod["spec"].get("containers") or ()), *(pod["spec"].get("initContainers") or ())]
-    guaranteed, any_set = True, False
-    for container in containers:
-        resources = container.get("resources") or {}
-        requests, limits = _amounts(resources.get("requests")), _amounts(resources.get("limits"))
-        for name in ("cpu", "memory"):
-            any_set = any_set or bool(requests.get(name)) or bool(limits.get(name))
-            if not limits.get(name) or requests.get(name, limits[name]) != limits[name]:
-                guaranteed = False
-    return "BestEffort" if not any_set else "Guaranteed" if guaranteed else "Burstable"
+    return qos.qos_class(pod["spec"])
 
 
 def pod_totals(pod: Object, which: str) -> Amounts:
