@@ -19,13 +19,13 @@ from shim.admission.chain import Chain, chosen
 from shim.codec.definitions import load_schema
 from shim.resources.metrics import METRICS
 from shim.resources.table import RESOURCES
-from shim.server.allocators import ServiceAllocator
 from shim.server.authn import Authenticator
 from shim.server.authz import Authorizer
 from shim.server.bodies import LIMIT
 from shim.server.bootstrap import bootstrap
 from shim.server.connection import HttpServer
 from shim.server.custom import CustomResources
+from shim.server.default_range import DefaultRange
 from shim.server.discovery import Discovery
 from shim.server.dispatch import Dispatcher
 from shim.server.expiry import Expiry
@@ -36,6 +36,8 @@ from shim.server.reader import CacheReader
 from shim.server.registry import Registry
 from shim.server.removal import Removal
 from shim.server.routes import Routes
+from shim.server.service_addresses import first_address
+from shim.server.service_allocator import ServiceAllocator
 from shim.server.tokens import Tokens
 from shim.settings import ApiServerSettings
 from shim.store.cache import Cache
@@ -55,7 +57,7 @@ def prepare(settings: ApiServerSettings) -> ApiServerSettings:
         settings = replace(settings, port=_free_port(settings.bind[0]))
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     addresses = [*settings.bind, *([settings.advertise_address] if settings.advertise_address else [])]
-    service_ip = ServiceAllocator(settings.service_cidr, settings.node_port_range).first_address
+    service_ip = first_address(settings.service_cidr)
     pki.ensure_pki(settings.data_dir, addresses=addresses, service_ip=service_ip)
     url = f"https://{_url_host(settings.bind[0])}:{settings.port}"
     pki.ensure_kubeconfig(settings.data_dir, settings.data_dir / "admin.kubeconfig", url, pki.ADMIN)
@@ -80,8 +82,7 @@ async def run(
     reader = CacheReader(cache, routes, authorizer, schema)
     chain = Chain(reader, plugins)
     try:
-        services = ServiceAllocator(settings.service_cidr, settings.node_port_range)
-        services.rebuild(cache)
+        services = ServiceAllocator(cache, schema, settings.node_port_range)
         registry = Registry(cache, chain, schema, {("", "services"): services})
         tokens = Tokens(cache, settings.data_dir / "pki" / "sa.key")
         removal = Removal(registry)
@@ -100,10 +101,13 @@ async def run(
         custom.load()
         tasks.append(asyncio.create_task(authorizer.follow(), name="follow roles"))
         await bootstrap(cache, routes)
-        masters = Masters(cache, settings, services.first_address, port)
+        default_range = DefaultRange(cache, settings.service_cidr)
+        await default_range.publish()
+        masters = Masters(cache, settings, services.addresses, port)
         await masters.publish()
         authorizer.forget()
         tasks.append(asyncio.create_task(masters.run(), name="keep the kubernetes Service"))
+        tasks.append(asyncio.create_task(default_range.run(), name="keep the default ServiceCIDR"))
         tasks.append(asyncio.create_task(custom.follow(), name="custom resources"))
         tasks.append(asyncio.create_task(Compactor(store, lambda: cache.revision).run(), name="compaction"))
         tasks.append(asyncio.create_task(Expiry(cache).run(), name="expiry of events"))

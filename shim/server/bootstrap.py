@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from shim.api.meta import Object, new_uid, now
 from shim.resources.bootstrap import objects
 from shim.server.routes import Routes
-from shim.store.cache import Cache
+from shim.store.cache import Also, Cache
 from shim.store.contract import Conflict
 
 log = logging.getLogger(__name__)
@@ -31,10 +32,10 @@ async def bootstrap(cache: Cache, routes: Routes) -> None:
     await asyncio.gather(*missing)
 
 
-async def create(cache: Cache, key: str, obj: Object) -> None:
+async def create(cache: Cache, key: str, obj: Object, also: Sequence[Also] = ()) -> None:
     """Store an object, unless it is there."""
     try:
-        await cache.create(key, obj)
+        await cache.create(key, obj, also)
     except Conflict:
         pass  # another server was quicker
 

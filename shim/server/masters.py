@@ -13,9 +13,11 @@ import logging
 from datetime import UTC, datetime
 
 from shim.api.meta import Object, now_micro
+from shim.server.allocators import Unavailable
 from shim.server.bootstrap import born, create
+from shim.server.service_addresses import ServiceAddresses, first_address
 from shim.settings import ApiServerSettings
-from shim.store.cache import Cache, Entry
+from shim.store.cache import Also, Cache, Entry
 from shim.store.contract import Conflict, StoreError
 
 log = logging.getLogger(__name__)
@@ -33,8 +35,9 @@ _OF_SERVICE = {"kubernetes.io/service-name": NAME}
 class Masters:
     """This server among all that share its store."""
 
-    def __init__(self, cache: Cache, settings: ApiServerSettings, service_ip: str, port: int) -> None:
-        self._cache, self._service_ip, self._port = cache, service_ip, port
+    def __init__(self, cache: Cache, settings: ApiServerSettings, addresses: ServiceAddresses, port: int) -> None:
+        self._cache, self._addresses, self._port = cache, addresses, port
+        self._service_ip = first_address(settings.service_cidr)
         self._own = settings.advertise_address or settings.bind[0]
         self._lease = f"{LEASES}apiserver-{self._own.replace(':', '-')}"
 
@@ -132,7 +135,7 @@ class Masters:
         """Create an object, or bring the fields at these paths up to date."""
         entry = self._cache.get(key)
         if entry is None:
-            await create(self._cache, key, born(obj, NAMESPACE))
+            await create(self._cache, key, born(obj, NAMESPACE), self._taken(obj))
             return
         present = entry.decode()
         changed = False
@@ -145,6 +148,14 @@ class Masters:
                 changed = True
         if changed:
             await self._cache.update(key, present, expected=entry.revision)
+
+    def _taken(self, obj: Object) -> list[Also]:
+        """What takes the Service's address, unless it is the Service's already."""
+        try:
+            return [self._addresses.take(self._service_ip, obj)] if obj["kind"] == "Service" else []
+        except Unavailable as why:
+            log.warning("the address of the kubernetes Service, %s: %s", self._service_ip, why)
+            return []
 
 
 def _address(entry: Entry) -> str:

@@ -23,7 +23,7 @@ from shim.api.status import MODIFIED, ApiError, FieldError, already_exists, bad_
 from shim.resources.metadata import before_update
 from shim.resources.strategy import Resource
 from shim.resources.table import find
-from shim.server.allocators import Allocator, Reservation
+from shim.server.allocators import Allocation, Allocator
 from shim.server.users import User
 from shim.store.cache import Also, Cache, Entry
 from shim.store.contract import Conflict
@@ -137,8 +137,9 @@ class Registry:
                 write.warnings += strategy.warnings(obj)
             write.name = request.name = metadata["name"]
             if self.cache.get(write.key) is None:
+                allocation = self._allocate(write, obj, None)
                 await self.chain.validate(request)
-                if (stored := await self._insert(write, obj, request)) is not None:
+                if (stored := await self._insert(write, obj, request, allocation)) is not None:
                     return stored
             if not prefix:
                 break
@@ -151,31 +152,25 @@ class Registry:
             return ApiError(409, "AlreadyExists", f"object is being deleted: {error}", error.details)
         return error
 
-    async def _insert(self, write: Write, obj: Object, request: Request) -> bytes | None:
+    async def _insert(self, write: Write, obj: Object, request: Request, allocation: Allocation) -> bytes | None:
         """The stored bytes; None when the name was taken in the meantime."""
-        reservation = self._reserve(write.resource, obj, None)
-        try:
-            for _ in range(RETRIES):
-                try:
-                    await self.chain.charge(request)
-                    if write.dry_run:
-                        reservation.revert()
-                        return encode(versioned(write.resource, obj))
-                    entry = await self.cache.create(write.key, await kept(write.resource, obj), _also(request))
-                except Conflict as lost:
-                    if lost.key == write.key:
-                        reservation.revert()
-                        return None
-                    await self.catch_up(lost)
-                else:
-                    reservation.commit()
-                    return await self.answer(write.resource, entry)
-                finally:
-                    request.finish()
-        except BaseException:
-            reservation.revert()
-            raise
-        reservation.revert()
+        for _ in range(RETRIES):
+            try:
+                await self.chain.charge(request)
+                if write.dry_run:
+                    return encode(versioned(write.resource, obj))
+                also = [*_charged(request), *allocation.also]
+                entry = await self.cache.create(write.key, await kept(write.resource, obj), also)
+            except Conflict as lost:
+                allocation.undo()
+                if lost.key == write.key:
+                    return None
+                await self.catch_up(lost)
+                allocation = self._allocate(write, obj, None)
+            else:
+                return await self.answer(write.resource, entry)
+            finally:
+                request.finish()
         raise conflict(write.resource.group, write.resource.name, write.name, MODIFIED)
 
     async def update(
@@ -255,31 +250,26 @@ class Registry:
         self._accept(write, causes)
         if not write.subresource:
             write.warnings += strategy.update_warnings(new, old)
+        allocation = allocator.allocate(new, old, dry_run=write.dry_run) if allocator else Allocation()
         if not write.admitted:
             if write.side is not None:
                 request.obj = write.side.show(new)
             await self.chain.validate(request)
-        reservation = self._reserve(resource, new, old) if allocator else Reservation()
         if _same(new, old):
-            reservation.revert()
             return self.shown(resource, entry)
         try:
             await self.chain.charge(request)
             if write.dry_run:
-                reservation.revert()
                 return orjson.dumps(versioned(resource, new))
             stored = await kept(resource, new)
             if is_finished(resource, new, old):
-                written = await self.cache.delete(write.key, stored, expected=entry.revision)
-                self.released(resource, old)
+                also = self.released(resource, old)
+                written = await self.cache.delete(write.key, stored, expected=entry.revision, also=also)
             else:
-                written = await self.cache.update(write.key, stored, expected=entry.revision, also=_also(request))
-        except BaseException:
-            reservation.revert()
-            raise
+                also = [*_charged(request), *allocation.also]
+                written = await self.cache.update(write.key, stored, expected=entry.revision, also=also)
         finally:
             request.finish()
-        reservation.commit()
         return await self.answer(resource, written)
 
     def _asked(self, write: Write, new: Object, old: Object) -> Request:
@@ -341,14 +331,14 @@ class Registry:
             return orjson.dumps(resource.revive(entry.decode()))
         return orjson.dumps(versioned(resource, entry.decode())) if resource.from_storage else entry.data
 
-    def released(self, resource: Resource, obj: Object) -> None:
-        """An object is gone: give back what it was allocated."""
-        if allocator := self._allocators.get((resource.group, resource.name)):
-            allocator.release(obj)
-
-    def _reserve(self, resource: Resource, new: Object, old: Object | None) -> Reservation:
+    def released(self, resource: Resource, obj: Object) -> list[Also]:
+        """What is given back together with the deletion of an object."""
         allocator = self._allocators.get((resource.group, resource.name))
-        return allocator.reserve(new, old) if allocator else Reservation()
+        return allocator.release(obj) if allocator else []
+
+    def _allocate(self, write: Write, new: Object, old: Object | None) -> Allocation:
+        allocator = self._allocators.get((write.resource.group, write.resource.name))
+        return allocator.allocate(new, old, dry_run=write.dry_run) if allocator else Allocation()
 
     def _check_uid(self, write: Write, entry: Entry) -> None:
         found = entry.decode()["metadata"]["uid"]
@@ -383,7 +373,7 @@ class Registry:
             raise invalid(write.resource.group, write.resource.kind, write.name, causes)
 
 
-def _also(request: Request) -> list[Also]:
+def _charged(request: Request) -> list[Also]:
     """What admission changes together with the request's object."""
     found = []
     for charge in request.charges:

@@ -123,8 +123,8 @@ class Removal:
             return Removed(orjson.dumps(versioned(resource, obj)), gone)
         stored = await kept(resource, obj)
         if gone:
-            final = await self._cache.delete(write.key, stored, expected=entry.revision)
-            self._registry.released(resource, obj)
+            also = self._registry.released(resource, obj)
+            final = await self._cache.delete(write.key, stored, expected=entry.revision, also=also)
             return Removed(await self._registry.answer(resource, final), True)
         if obj == self._registry.read(resource, entry):
             return Removed(self._registry.shown(resource, entry), False)

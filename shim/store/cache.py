@@ -19,7 +19,7 @@ from sortedcontainers import SortedList
 
 from shim.api.meta import Object
 from shim.api.timing import Histogram
-from shim.store.contract import Change, Compacted, Put, Record, Store, StoreError
+from shim.store.contract import Change, Compacted, Record, Store, StoreError, Write
 from shim.store.entry import Entry, Event, encode, resplice, splice
 from shim.store.fanout import Fanout, Overflow, Watch, bucket_of
 from shim.store.history import History
@@ -55,10 +55,13 @@ class _Staged:
 
 @dataclass(frozen=True, slots=True)
 class Also:
-    """An object that is changed together with another one, if it is still at revision ``expected``."""
+    """What is written together with another object: this one, or (None) its deletion, if it is still at ``expected``.
+
+    ``expected`` is the revision it was read at; 0 for one that is not there yet.
+    """
 
     key: str
-    obj: Object
+    obj: Object | None
     expected: int
 
 
@@ -202,14 +205,13 @@ class Cache:
         """Raises Conflict when the object was changed since revision ``expected``, or one of ``also``."""
         return await self._put(key, obj, expected, also)
 
-    async def delete(self, key: str, obj: Object, *, expected: int) -> Entry:
+    async def delete(self, key: str, obj: Object, *, expected: int, also: Sequence[Also] = ()) -> Entry:
         """Remove the key; ``obj`` is the final state that the DELETED event shows. Raises Conflict."""
         began = time.perf_counter()
         staged = self._stage(key, obj)
         mine = self._staged_deletes.setdefault((key, expected), staged) is staged
         try:
-            revision = await self._store.delete(key, expected=expected)
-            await self.wait(revision)
+            revision = await self._write(Write(key, None, expected), also)
         finally:
             if mine:
                 del self._staged_deletes[key, expected]
@@ -219,24 +221,35 @@ class Cache:
     async def _put(self, key: str, obj: Object, expected: int, also: Sequence[Also]) -> Entry:
         began = time.perf_counter()
         staged = self._stage(key, obj)
-        others = [(each, self._stage(each.key, each.obj)) for each in also]
-        values = [staged, *(other for _, other in others)]
-        self._staged.update((id(each.value), each) for each in values)
+        self._staged[id(staged.value)] = staged
         try:
-            if others:
-                puts = [Put(each.key, other.value, each.expected) for each, other in others]
-                revision = await self._store.put_all([*puts, Put(key, staged.value, expected)])
-            else:
-                revision = await self._store.put(key, staged.value, expected=expected)
-            await self.wait(revision)
+            revision = await self._write(Write(key, staged.value, expected), also)
         finally:
-            for each in values:
-                del self._staged[id(each.value)]
+            del self._staged[id(staged.value)]
             self._time("update" if expected else "create", key, began)
         entry = self.get(key)
         if entry is None or entry.revision != revision:  # somebody wrote again, and that is applied already
             entry = _staged_entry(key, revision, staged)
         return entry
+
+    async def _write(self, write: Write, also: Sequence[Also]) -> int:
+        """Write a key and what belongs to it, and wait until that is visible; returns the key's revision."""
+        staged = [(each, self._stage(each.key, each.obj)) for each in also if each.obj is not None]
+        self._staged.update((id(other.value), other) for _, other in staged)
+        try:
+            if also:
+                others = [Write(each.key, other.value, each.expected) for each, other in staged]
+                gone = [Write(each.key, None, each.expected) for each in also if each.obj is None]
+                revision = await self._store.write_all([*others, *gone, write])
+            elif write.value is None:
+                revision = await self._store.delete(write.key, expected=write.expected)
+            else:
+                revision = await self._store.put(write.key, write.value, expected=write.expected)
+            await self.wait(revision)
+        finally:
+            for _, other in staged:
+                del self._staged[id(other.value)]
+        return revision
 
     def _time(self, operation: str, key: str, began: float) -> None:
         of = operation, bucket_of(key)

@@ -48,11 +48,11 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Put:
-    """A key to be written, if it is at revision ``expected`` (0: absent)."""
+class Write:
+    """A key to be written, or deleted (``value`` None), if it is at revision ``expected`` (0: absent)."""
 
     key: str
-    value: bytes
+    value: bytes | None
     expected: int
 
 
@@ -88,8 +88,8 @@ class Store(Protocol):
     async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
         """Write; return the new revision. ``expected`` 0: create only; None: whatever is there. Raises Conflict."""
 
-    async def put_all(self, puts: Sequence[Put]) -> int:
-        """Write several keys, all or none; return the last one's revision. Raises Conflict."""
+    async def write_all(self, writes: Sequence[Write]) -> int:
+        """Write and delete several keys, all or none; return the last one's revision. Raises Conflict."""
 
     async def delete(self, key: str, *, expected: int | None = None) -> int:
         """Delete; return the revision of the deletion. Raises Conflict (found 0 when the key is absent)."""

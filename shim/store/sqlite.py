@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shim.store.contract import Change, Compacted, Conflict, Page, Put, Record, StoreError
+from shim.store.contract import Change, Compacted, Conflict, Page, Record, StoreError, Write
 
 T = TypeVar("T")
 
@@ -139,14 +139,14 @@ class SQLiteStore:
     async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
         return await self._accept(key, value, expected)
 
-    async def put_all(self, puts: Sequence[Put]) -> int:
-        for put in puts:  # nothing is accepted before everything can be: there is no await in between
-            found = self._current.get(put.key, 0)
-            if found != put.expected:
-                raise Conflict(put.key, put.expected, found)
+    async def write_all(self, writes: Sequence[Write]) -> int:
+        for each in writes:  # nothing is accepted before everything can be: there is no await in between
+            found = self._current.get(each.key, 0)
+            if found != each.expected:
+                raise Conflict(each.key, each.expected, found)
         accepted = [
-            self._accept(put.key, put.value, put.expected, joined=index < len(puts))
-            for index, put in enumerate(puts, 1)
+            self._accept(each.key, each.value, each.expected, joined=index < len(writes))
+            for index, each in enumerate(writes, 1)
         ]
         return (await asyncio.gather(*accepted))[-1]
 

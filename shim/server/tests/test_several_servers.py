@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -75,6 +76,41 @@ async def test_one_of_two_creators_of_a_name_is_refused(both: tuple[Api, Api]) -
     for number in range(5):
         answers = await asyncio.gather(*(server.post(MAPS, server.configmap(f"once-{number}")) for server in both))
         assert sorted(answer.status for answer in answers) == [201, 409]
+
+
+async def test_no_address_and_no_node_port_is_given_twice(both: tuple[Api, Api]) -> None:
+    """Many at once by way of both: those who name an address or a port, and those who leave it to the server."""
+    services = "/api/v1/namespaces/default/services"
+
+    def service(name: str, port: int | None = None, **spec: Any) -> Any:
+        ports = [{"port": 80} | ({"nodePort": port} if port else {})]
+        return {"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": ports, **spec}}
+
+    named = [
+        (server, service(f"named-{n}-{i}", 30010 + n, clusterIP=f"10.96.0.{20 + n}"))
+        for n in range(8)
+        for i, server in enumerate(both)
+    ]
+    answers = await asyncio.gather(*(server.post(services, body) for server, body in named))
+    assert [sorted(answers[n : n + 2], key=lambda a: a.status)[0].status for n in range(0, 16, 2)] == [201] * 8
+    refused = [answer for answer in answers if answer.status != 201]
+    assert [answer.status for answer in refused] == [422] * 8
+    assert all("provided IP is already allocated" in answer.message for answer in refused)
+    bodies = [(server, service(f"any-{n}-{i}")) for n in range(30) for i, server in enumerate(both)]
+    made = await asyncio.gather(*(server.post(services, body) for server, body in bodies))
+    assert [answer.status for answer in made] == [201] * 60
+    items = (await both[0].get(services)).json["items"]
+    addresses = [item["spec"]["clusterIP"] for item in items]
+    assert len(set(addresses)) == len(addresses)
+    ports = [port["nodePort"] for item in items for port in item["spec"]["ports"] if "nodePort" in port]
+    assert len(set(ports)) == len(ports) == 68
+    listed = (await both[1].get("/apis/networking.k8s.io/v1/ipaddresses")).json["items"]
+    assert {item["metadata"]["name"] for item in listed} == set(addresses)
+    names = [item["metadata"]["name"] for item in items if item["metadata"]["name"] != "kubernetes"]
+    gone = await asyncio.gather(*(both[n % 2].delete(f"{services}/{name}") for n, name in enumerate(names)))
+    assert {answer.status for answer in gone} == {200}
+    left = (await both[1].get("/apis/networking.k8s.io/v1/ipaddresses")).json["items"]
+    assert [item["metadata"]["name"] for item in left] == ["10.96.0.1"]
 
 
 async def test_the_kubernetes_service_lists_the_servers_that_are_there(both: tuple[Api, Api], tmp_path: Path) -> None:

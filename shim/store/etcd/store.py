@@ -21,7 +21,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from shim.store.contract import Change, Compacted, Conflict, Page, Put, Record, StoreError
+from shim.store.contract import Change, Compacted, Conflict, Page, Record, StoreError, Write
 from shim.store.etcd.members import Access, Members, OutcomeUnknown
 from shim.store.etcd.messages import DELETE, EQUAL, GREATER, MOD, message
 
@@ -91,8 +91,8 @@ class EtcdStore:
     async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
         return await self._write([_Write(key, value, expected)])
 
-    async def put_all(self, puts: Sequence[Put]) -> int:
-        return await self._write([_Write(put.key, put.value, put.expected) for put in puts])
+    async def write_all(self, writes: Sequence[Write]) -> int:
+        return await self._write([_Write(each.key, each.value, each.expected) for each in writes])
 
     async def delete(self, key: str, *, expected: int | None = None) -> int:
         return await self._write([_Write(key, None, expected)])

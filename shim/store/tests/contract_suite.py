@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shim.store.contract import Change, Compacted, Conflict, Put, Store
+from shim.store.contract import Change, Compacted, Conflict, Store, Write
 
 
 async def take(watch: AsyncIterator[list[Change]], count: int) -> list[Change]:
@@ -75,13 +75,23 @@ class StoreContract:
 
     async def test_several_keys_are_written_all_or_none(self, store: Store) -> None:
         watch = store.watch(await store.put("/a", b"1"))
-        assert await store.put_all([Put("/a", b"2", 2), Put("/b", b"1", 0)]) == 4
+        assert await store.write_all([Write("/a", b"2", 2), Write("/b", b"1", 0)]) == 4
         assert [(each.key, each.revision) for each in await take(watch, 2)] == [("/a", 3), ("/b", 4)]
         with pytest.raises(Conflict) as refused:
-            await store.put_all([Put("/c", b"1", 0), Put("/a", b"3", 2)])
+            await store.write_all([Write("/c", b"1", 0), Write("/a", b"3", 2)])
         assert (refused.value.key, refused.value.found) == ("/a", 3)
         assert [record.key for record in (await store.range("/")).records] == ["/a", "/b"]
         assert await store.put("/d", b"1") == 5
+
+    async def test_a_key_is_deleted_together_with_what_is_written(self, store: Store) -> None:
+        one, other = await store.put("/a", b"1"), await store.put("/b", b"1")
+        watch = store.watch(other)
+        with pytest.raises(Conflict) as refused:
+            await store.write_all([Write("/a", None, one - 1), Write("/b", b"2", other)])
+        assert (refused.value.key, refused.value.found) == ("/a", one)
+        await store.write_all([Write("/a", None, one), Write("/b", b"2", other)])
+        assert {(each.key, each.value) for each in await take(watch, 2)} == {("/a", None), ("/b", b"2")}
+        assert [record.value for record in (await store.range("/")).records] == [b"2"]
 
     async def test_a_range_is_sorted_and_paged(self, store: Store) -> None:
         for key in ("/p/c", "/p/a", "/q/x", "/p/b", "/o/y"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.store.contract import Compacted, Conflict, Put, Store, StoreError
+from shim.store.contract import Compacted, Conflict, Store, StoreError, Write
 from shim.store.etcd import EtcdStore, open_etcd
 from shim.store.etcd.members import Access
 from shim.store.tests.contract_suite import StoreContract, take
@@ -44,10 +44,10 @@ class TestContract(StoreContract):
     async def test_several_keys_are_written_all_or_none(self, store: Store) -> None:
         """As the contract has it, but that keys written together share a revision."""
         watch = store.watch(await store.put("/a", b"1"))
-        assert await store.put_all([Put("/a", b"2", 2), Put("/b", b"1", 0)]) == 3
+        assert await store.write_all([Write("/a", b"2", 2), Write("/b", b"1", 0)]) == 3
         assert [(each.key, each.revision) for each in await take(watch, 2)] == [("/a", 3), ("/b", 3)]
         with pytest.raises(Conflict) as refused:
-            await store.put_all([Put("/c", b"1", 0), Put("/a", b"3", 2)])
+            await store.write_all([Write("/c", b"1", 0), Write("/a", b"3", 2)])
         assert (refused.value.key, refused.value.found) == ("/a", 3)
         assert [record.key for record in (await store.range("/")).records] == ["/a", "/b"]
 
