@@ -181,6 +181,8 @@ def apply(
             raise _conflict(conflicts) from None
         merged, owners = _apply(type, base, patch, owners, who, True, ignored)
     metadata = dict(merged.get("metadata") or {})
+    if live is not None and (revision := live["metadata"].get("resourceVersion")):
+        metadata.setdefault("resourceVersion", revision)  # what it was merged into; a patch may demand another
     annotations = metadata.get("annotations")
     if manager == "kubectl" and annotations and annotations.get(LAST_APPLIED):
         metadata["annotations"] = {**annotations, LAST_APPLIED: _last_applied(patch)}

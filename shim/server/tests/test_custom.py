@@ -211,6 +211,12 @@ async def test_patches_applied_configurations_and_media(api: Api) -> None:
         widgets.path("ap") + "?fieldManager=o", {**body, "spec": {"size": 5}}, "apply-patch+yaml"
     )
     assert conflict.status == 409
+    forced = await api.patch(
+        widgets.path("ap") + "?fieldManager=o&force=true", {**body, "spec": {"size": 5}}, "apply-patch+yaml"
+    )
+    assert (forced.status, forced.json["spec"]["size"]) == (200, 5)
+    stale = {**body, "metadata": {**body["metadata"], "resourceVersion": "1"}}
+    assert (await api.patch(widgets.path("ap") + "?fieldManager=o", stale, "apply-patch+yaml")).status == 409
     assert (await api.patch(widgets.path("ap"), {"spec": {"size": 5}}, "strategic-merge-patch+json")).status == 415
     protobuf = "application/vnd.kubernetes.protobuf"
     assert (await api.ask("POST", widgets.path(), b"k8s\0", content=protobuf)).status == 415
