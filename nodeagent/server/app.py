@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 
 from nodeagent.engine.contract import Engine
 from nodeagent.kubelet.source import NotFound, NotReady, PodSource
-from nodeagent.server import portforward, resource_metrics
+from nodeagent.server import portchannels, portforward, resource_metrics
 from nodeagent.server.logs import LogOptions, read_log
 from nodeagent.server.remotecommand import attached_status, serve_process
 from nodeagent.settings import NodeAgentSettings
@@ -99,7 +99,15 @@ class KubeletApi:
 
     async def _port_forward(self, request: web.Request) -> web.StreamResponse:
         sandbox = self._source.sandbox(request.match_info["namespace"], request.match_info["pod"])
-        return await portforward.serve(request, await self._engine.netns_of(sandbox))
+        netns = await self._engine.netns_of(sandbox)
+        offered = request.headers.get("Sec-WebSocket-Protocol", "")
+        if not portforward.in_websocket(request) or portforward.TUNNEL in offered:
+            return await portforward.serve(request, netns)
+        try:
+            ports = portchannels.asked_ports(request.query.getall("port", []))
+        except ValueError as error:
+            return web.Response(status=400, text=str(error))
+        return await portchannels.serve(request, netns, ports)
 
 
 def _target(request: web.Request) -> tuple[str, str, str]:

@@ -77,28 +77,22 @@ def told_at_the_end(protocol: str, status: Object) -> bytes:
     return b"" if status["status"] == "Success" else str(status["message"]).encode()
 
 
-class WebSocketChannels:
+class Messages:
     """Channels in the messages of one WebSocket, which is open."""
 
-    def __init__(self, socket: web.WebSocketResponse, wanted: Wanted) -> None:
-        self.socket, self._wanted = socket, wanted
-        self._protocol = socket.ws_protocol or ""
-        self._base64 = "base64" in self._protocol
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self.socket = socket
+        self.protocol = socket.ws_protocol or ""
+        self._base64 = "base64" in self.protocol
 
-    async def events(self) -> AsyncIterator[Typed | Resized]:
+    async def received(self) -> AsyncIterator[tuple[int, bytes]]:
+        """Each message's channel and bytes; ends when the client goes."""
         async for message in self.socket:
             if message.type is not WSMsgType.BINARY and message.type is not WSMsgType.TEXT:
                 break
             data = message.data if isinstance(message.data, bytes) else message.data.encode()
-            if not data:
-                continue
-            channel, payload = self._unpacked(data)
-            if channel == STDIN and self._wanted.stdin:
-                yield Typed(payload)
-            elif channel == CLOSE and payload[:1] == bytes([STDIN]):
-                yield Typed(None)
-            elif channel == RESIZE and (size := parse_size(payload)):
-                yield size
+            if data:
+                yield self._unpacked(data)
 
     def _unpacked(self, data: bytes) -> tuple[int, bytes]:
         if not self._base64:
@@ -108,14 +102,31 @@ class WebSocketChannels:
         except binascii.Error:
             return -1, b""  # no channel of ours: such a message is left out
 
-    async def out(self, channel: int, data: bytes) -> None:
+    async def send(self, channel: int, data: bytes) -> None:
         if self._base64:
-            await self.socket.send_str(str(channel) + base64.b64encode(data).decode())
+            await self.socket.send_str(chr(ord("0") + channel) + base64.b64encode(data).decode())
         else:
             await self.socket.send_bytes(bytes([channel]) + data)
 
+
+class WebSocketChannels:
+    """A command's channels in the messages of a WebSocket."""
+
+    def __init__(self, messages: Messages, wanted: Wanted) -> None:
+        self._messages, self._wanted = messages, wanted
+        self.socket, self.out = messages.socket, messages.send
+
+    async def events(self) -> AsyncIterator[Typed | Resized]:
+        async for channel, payload in self._messages.received():
+            if channel == STDIN and self._wanted.stdin:
+                yield Typed(payload)
+            elif channel == CLOSE and payload[:1] == bytes([STDIN]):
+                yield Typed(None)
+            elif channel == RESIZE and (size := parse_size(payload)):
+                yield size
+
     async def finish(self, status: Object) -> None:
-        if told := told_at_the_end(self._protocol, status):
+        if told := told_at_the_end(self._messages.protocol, status):
             await self.out(ERROR, told)
         await self.socket.close()
 
@@ -215,7 +226,7 @@ async def open_websocket(request: web.Request, wanted: Wanted) -> WebSocketChann
     """Accept the WebSocket; an empty message tells the client that the command is running."""
     socket = web.WebSocketResponse(protocols=WEBSOCKET_PROTOCOLS, max_msg_size=0, heartbeat=30)
     await socket.prepare(request)
-    channels = WebSocketChannels(socket, wanted)
+    channels = WebSocketChannels(Messages(socket), wanted)
     if wanted.stdout or wanted.stderr:
         await channels.out(STDOUT if wanted.stdout else STDERR, b"")
     return channels

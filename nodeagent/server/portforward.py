@@ -1,7 +1,7 @@
 """port-forward: connections made inside a pod's network namespace, carried as pairs of SPDY streams.
 
 A client opens, for each connection, an error stream and a data stream with the same ``requestid`` and ``port``.
-Since kubectl 1.31 the SPDY bytes travel in the messages of a WebSocket.
+Since kubectl 1.31 the SPDY bytes travel in the messages of a WebSocket. Clients without SPDY: see ``portchannels``.
 """
 
 from __future__ import annotations
@@ -51,8 +51,7 @@ class Forwarder:
             reader, writer = await connect_in(self._netns, port)
         except OSError as error:
             if errors is not None:
-                text = f"failed to connect to localhost:{port} inside the pod: {_why(error)}"
-                await errors.write(text.encode())
+                await errors.write(told(port, error))
                 await errors.close()
             data.reset()
             return
@@ -88,9 +87,13 @@ async def _up(data: Stream, writer: asyncio.StreamWriter) -> None:
         writer.write_eof()
 
 
+def in_websocket(request: web.Request) -> bool:
+    return request.headers.get("Upgrade", "").lower() == "websocket"
+
+
 async def serve(request: web.Request, netns: str) -> web.StreamResponse:
     """Carry connections until the client goes."""
-    if request.headers.get("Upgrade", "").lower() == "websocket":
+    if in_websocket(request):
         return await _in_websocket(request, netns)
     headers = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": PROTOCOL}
     connection = switch(request, headers)
@@ -146,9 +149,10 @@ async def _in_websocket(request: web.Request, netns: str) -> web.StreamResponse:
     return tunnel
 
 
-def _why(error: OSError) -> str:
-    """The kernel's words: asyncio's own name its call and the address."""
-    return os.strerror(error.errno).lower() if error.errno else str(error)
+def told(port: int, error: OSError) -> bytes:
+    """What the error stream says, in the kernel's words: asyncio's own name its call and the address."""
+    why = os.strerror(error.errno).lower() if error.errno else str(error)
+    return f"failed to connect to localhost:{port} inside the pod: {why}".encode()
 
 
 async def connect_in(netns: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -84,3 +84,12 @@ async def test_streams_that_are_not_there_are_refused_by_name(api):
     refused = await api.get(f"{PODS}/p/log", headers={"Impersonate-User": "alice"})
     assert refused.status == 403
     assert 'cannot get resource "pods/log"' in refused.message
+
+
+async def test_ports_to_forward_are_numbers(api):
+    await api.post(PODS, api.pod("p"))
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    for asked, why in (("80,http", '"http": invalid syntax'), ("70000", '"70000": value out of range')):
+        refused = await api.get(f"{PODS}/p/portforward?ports={asked}", headers=upgrade)
+        assert refused.status == 400
+        assert refused.message.endswith(f"cannot convert to []int32: strconv.ParseUint: parsing {why}")
