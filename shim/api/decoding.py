@@ -277,6 +277,7 @@ def _base64_error(text: str) -> int:
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _PLAIN = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ")
 _PLAIN_MICRO = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z")
+_ZERO_TIME = "0001-01-01T00:00:00"
 _PARTS = (
     (r"\d{4}", "2006"),
     ("-", "-"),
@@ -293,10 +294,10 @@ _PARTS = (
 _RANGES = {"01": ("month", 1, 12), "02": ("day", 1, 31), "15": ("hour", 0, 23), "04": ("minute", 0, 59)}
 
 
-def _time(text: str, micro: bool) -> str:
-    """A time as metav1.Time and MicroTime print it: UTC, whole seconds or six decimals."""
+def _time(text: str, micro: bool) -> str | None:
+    """A time as metav1.Time and MicroTime print it: UTC, whole seconds or six decimals; Go's zero time is none."""
     if (_PLAIN_MICRO if micro else _PLAIN).fullmatch(text):
-        return text
+        return text if text[0] != "0" or text[:-1].removesuffix(".000000") != _ZERO_TIME else None
     layout = "2006-01-02T15:04:05.000000Z07:00" if micro else "2006-01-02T15:04:05Z07:00"
     rest = text
     parts = [*_PARTS, (r"\.\d{6}(?!\d)", ".000000") if micro else (r"(\.\d+)?", "")]
@@ -311,7 +312,9 @@ def _time(text: str, micro: bool) -> str:
     if rest:
         raise _Abort(f'parsing time "{text}": extra text: "{rest}"')
     try:
-        parsed = datetime.datetime.fromisoformat(text).astimezone(datetime.UTC)
+        parsed = datetime.datetime.fromisoformat(text).astimezone(datetime.UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):
         raise _Abort(f'parsing time "{text}": day out of range') from None
-    return parsed.strftime("%Y-%m-%dT%H:%M:%S.%fZ" if micro else "%Y-%m-%dT%H:%M:%SZ")
+    # strftime would write the year 1 as one digit
+    printed = parsed.isoformat(timespec="microseconds" if micro else "seconds") + "Z"
+    return printed if parsed > datetime.datetime.min else None

@@ -40,6 +40,8 @@ class _Field(NamedTuple):
     tag: bytes
     read: Reader
     write: Writer
+    absent: bytes
+    """What stands for a field that was not given: nothing for a pointer, a list or a map; else Go writes its zero."""
 
 
 class Protobuf:
@@ -157,7 +159,7 @@ class Protobuf:
         return found
 
     def write_message(self, name: str, obj: Object) -> bytes:
-        """A message's bytes; fields that are absent or null are left out, which reads as their zero."""
+        """A message's bytes, as Go would write them of the same struct."""
         parts: list[bytes] = []
         for field in self.fields(name).values():
             if field.shape == "inline":
@@ -165,8 +167,8 @@ class Protobuf:
                 continue
             value = obj.get(field.name)
             if value is None:
-                continue
-            if field.shape == "one":
+                parts.append(field.absent)
+            elif field.shape == "one":
                 parts.append(_wire(field, value))
             elif field.shape == "list":
                 parts += [_wire(field, item) for item in value]
@@ -195,7 +197,10 @@ class Protobuf:
             shape, text = "map", text[4:]
         wire, read, write = self._converter(text)
         tag_wire = _BYTES if shape in ("map", "inline") else wire
-        return _Field(facts.name, shape, wire, _varint(facts.number << 3 | tag_wire), read, write)
+        field = _Field(facts.name, shape, wire, _varint(facts.number << 3 | tag_wire), read, write, b"")
+        if shape != "one" or facts.type.startswith("*") or text in _NEVER_ZERO:
+            return field
+        return field._replace(absent=_field(field.tag, b"") if text in _EMPTY else _wire(field, _ZEROS.get(text, {})))
 
     def _converter(self, type: str) -> tuple[int, Reader, Writer]:
         if type in _SCALARS:
@@ -336,13 +341,13 @@ def _read_strings(data: memoryview) -> list[str]:
 def _read_time(data: memoryview) -> str | None:
     if not len(data):
         return None  # the zero time
-    return _moment(data).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _moment(data).isoformat(timespec="seconds") + "Z"  # strftime would write the year 1 as one digit
 
 
 def _read_micro_time(data: memoryview) -> str | None:
     if not len(data):
         return None
-    return _moment(data).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return _moment(data).isoformat(timespec="microseconds") + "Z"
 
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -350,9 +355,10 @@ _int64, _int32 = _signed(64), _signed(32)
 
 
 def _moment(data: memoryview) -> datetime.datetime:
+    """In UTC, and without saying so."""
     parts = _inner(data)
     seconds, nanos = _int64(parts.get(1, 0)), _int32(parts.get(2, 0))
-    return _EPOCH + datetime.timedelta(seconds=seconds, microseconds=nanos // 1000)
+    return _EPOCH.replace(tzinfo=None) + datetime.timedelta(seconds=seconds, microseconds=nanos // 1000)
 
 
 def _write_time(text: str) -> bytes:
@@ -398,3 +404,16 @@ _SCALARS: dict[str, tuple[int, Reader, Writer]] = {
     "IntOrString": (_BYTES, _read_int_or_string, _write_int_or_string),
     "Strings": (_BYTES, _read_strings, lambda value: b"".join(_field(b"\x0a", item.encode()) for item in value)),
 }
+_ZEROS: dict[str, Any] = {
+    "string": "",
+    "bool": False,
+    "int32": 0,
+    "int64": 0,
+    "float64": 0.0,
+    "Quantity": "0",
+    "IntOrString": 0,
+}
+_EMPTY = ("Time", "MicroTime", "Raw")
+"""Their zero is a message without fields."""
+_NEVER_ZERO = ("bytes", "Strings")
+"""Slices to Go: absent when they are empty."""

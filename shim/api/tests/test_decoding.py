@@ -135,3 +135,9 @@ def test_a_custom_schema_is_compiled_the_same_way() -> None:
     decoded = decode(widget, {"spec": {"size": 0, "any": {"x": [1]}, "port": "http", "other": 1}})
     assert decoded.obj == {"spec": {"size": 0, "any": {"x": [1]}, "port": "http"}}
     assert decoded.unknown == ["spec.other"]
+
+
+def test_times_of_the_first_year_are_written_whole_and_the_zero_time_is_none() -> None:
+    lease = definition("coordination.k8s.io", "v1", "Lease")
+    given = {"spec": {"acquireTime": "0001-01-01T00:00:01.000005+00:00", "renewTime": "0001-01-01T00:00:00.000000Z"}}
+    assert decode(lease, given).obj["spec"] == {"acquireTime": "0001-01-01T00:00:01.000005Z"}

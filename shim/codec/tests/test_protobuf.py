@@ -28,6 +28,22 @@ def test_what_kubectl_sends_is_understood() -> None:
     assert decode(definition, given).obj == wanted
 
 
+def test_fields_that_are_no_pointers_are_written_also_when_they_are_empty() -> None:
+    """As client-go does: a decoder that tells an absent field from an empty one sees what upstream would send."""
+    metadata = b"\x0a\x01a\x12\x00\x1a\x00\x22\x00\x2a\x00\x32\x00\x38\x00\x42\x00"
+    raw = b"\x0a" + bytes([len(metadata)]) + metadata
+    assert raw in PROTOBUF.encode({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+
+
+def test_the_year_1_has_four_digits() -> None:
+    lease = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "spec": {"renewTime": "0001-01-01T00:00:01.000000Z"},
+    }
+    assert PROTOBUF.decode(PROTOBUF.encode(lease))["spec"]["renewTime"] == lease["spec"]["renewTime"]
+
+
 def values(type: Type, depth: int) -> st.SearchStrategy[Any]:
     """Values of a type, as JSON has them."""
     text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)

@@ -1,0 +1,90 @@
+"""Every built-in kind, filled to the last field, read in every form there is: item, list, table and watch."""
+
+from __future__ import annotations
+
+import struct
+from functools import partial
+
+import pytest
+import pytest_asyncio
+
+from shim.api.decoding import decode
+from shim.codec import media
+from shim.codec.definitions import load_schema
+from shim.codec.tests.filled import filled
+from shim.resources.table import RESOURCES
+from shim.server.parts import index
+from shim.server.routes import Routes
+from shim.server.tests.conftest import serving
+from shim.store.cache import Cache
+from shim.store.sqlite import open_sqlite
+
+SCHEMA = load_schema()
+KINDS = [row for row in RESOURCES if "watch" in row.verbs]
+FORMATS = (media.JSON, media.YAML, media.PROTOBUF)
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+NAME, NAMESPACE = "sweep.example.com", "sweep"
+
+
+def _stored(row):
+    obj = filled(SCHEMA.for_kind(row.group, row.version, row.kind), row.kind, row.api_version)
+    metadata = {"name": NAME, "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"sweep": "yes"}}
+    return obj | {"metadata": metadata | ({"namespace": NAMESPACE} if row.namespaced else {})}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def full(tmp_path_factory):
+    """A server that finds one object of every kind in its store; no rule would let them all be written."""
+    directory = tmp_path_factory.mktemp("full")
+    cache = Cache(open_sqlite(directory / "store.db"), partial(index, Routes(RESOURCES)))
+    await cache.start()
+    for row in KINDS:
+        if row.storage is None:
+            await cache.create(row.key(NAMESPACE if row.namespaced else "", NAME), _stored(row))
+    await cache.close()
+    async with serving(directory) as api:
+        yield api
+
+
+@pytest.mark.parametrize("row", KINDS, ids=lambda row: f"{row.name}.{row.version}.{row.group}")
+async def test_a_kind_is_the_same_in_every_form(full, row):
+    base = f"/apis/{row.group}/{row.version}" if row.group else f"/api/{row.version}"
+    path = f"{base}/namespaces/{NAMESPACE}/{row.name}" if row.namespaced else f"{base}/{row.name}"
+    one = (await full.get(f"{path}/{NAME}")).json
+    definition = SCHEMA.for_kind(row.group, row.version, row.kind)
+
+    kind = {"kind": row.kind, "apiVersion": row.api_version}
+
+    def same(obj):
+        return {**decode(definition, obj).obj, **kind} == one
+
+    for form in FORMATS:
+        answer = await full.get(f"{path}/{NAME}", accept=form)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, form)
+        found = media.decode(form, answer.data, SCHEMA)
+        assert (found["kind"], found["apiVersion"]) == (row.kind, row.api_version)
+        assert same(found), form
+        answer = await full.get(f"{path}?labelSelector=sweep", accept=form)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, form)
+        found = media.decode(form, answer.data, SCHEMA)
+        assert (found["kind"], found["apiVersion"]) == (row.list_kind, row.api_version)
+        assert [same(item) for item in found["items"]] == [True], form
+    for where in (f"{path}/{NAME}", f"{path}?labelSelector=sweep"):
+        table = (await full.get(where, accept=TABLE)).json
+        assert [each["object"]["metadata"]["name"] for each in table["rows"]] == [NAME]
+        assert len(table["rows"][0]["cells"]) == len(table["columnDefinitions"])
+    assert same(await _first_event(full, path, media.JSON))
+    assert same(await _first_event(full, path, media.PROTOBUF))
+
+
+async def _first_event(full, path, form):
+    query = "?watch=1&labelSelector=sweep&resourceVersion=0"
+    async with full.session.get(full.url + path + query, headers={"Accept": form}) as answer:
+        assert answer.status == 200
+        if form == media.JSON:
+            type, obj = (event := media.decode(form, await answer.content.readline(), SCHEMA))["type"], event["object"]
+        else:
+            (size,) = struct.unpack(">I", await answer.content.readexactly(4))
+            type, obj = media.protobuf(SCHEMA).decode_event(await answer.content.readexactly(size))
+        assert type == "ADDED"
+        return obj
