@@ -22,6 +22,8 @@ from shim.store.sqlite import open_sqlite
 SCHEMA = load_schema()
 KINDS = [row for row in RESOURCES if "watch" in row.verbs]
 FORMATS = (media.JSON, media.YAML, media.PROTOBUF)
+ACTED_ON = {"ServiceCIDR": {"spec": {"cidrs": ["10.96.0.0/12"]}}}
+"""What the server itself reads of its store when it starts must be as its rules would have it."""
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 NAME, NAMESPACE = "sweep.example.com", "sweep"
 
@@ -29,6 +31,7 @@ NAME, NAMESPACE = "sweep.example.com", "sweep"
 def _stored(row):
     obj = filled(SCHEMA.for_kind(row.group, row.version, row.kind), row.kind, row.api_version)
     metadata = {"name": NAME, "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"sweep": "yes"}}
+    obj |= ACTED_ON.get(row.kind, {})
     return obj | {"metadata": metadata | ({"namespace": NAMESPACE} if row.namespaced else {})}
 
 
