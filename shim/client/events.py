@@ -11,12 +11,13 @@ import logging
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from shim.api.meta import Object, now, now_micro
+from shim.api.meta import GVR, Object, now, now_micro
 from shim.api.status import ApiError
 from shim.client import resource as r
 from shim.client.backoff import Backoff
-from shim.client.transport import Client, Unreachable
+from shim.client.transport import Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,16 @@ class _Recent(OrderedDict[tuple[str, ...], object]):
             self.popitem(last=False)
 
 
+class Sink(Protocol):
+    """Where events are told: a client, or the store of the server itself. Both may raise ApiError."""
+
+    async def create(self, gvr: GVR, obj: Object, namespace: str | None) -> Object:
+        """Store a new event."""
+
+    async def patch(self, gvr: GVR, name: str, patch: Object, namespace: str | None) -> Object:
+        """Merge into one that was told before."""
+
+
 class EventRecorder:
     """Records core/v1 events as ``component`` (on ``host``).
 
@@ -62,7 +73,7 @@ class EventRecorder:
     instead of first and last timestamps and a count.
     """
 
-    def __init__(self, client: Client, component: str, host: str = "", *, series: bool = False) -> None:
+    def __init__(self, client: Sink, component: str, host: str = "", *, series: bool = False) -> None:
         self._client = client
         self._component, self._host, self._series = component, host, series
         self._sources = _Recent()

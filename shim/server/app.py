@@ -19,6 +19,7 @@ from shim.admission.chain import Chain, chosen
 from shim.codec.definitions import load_schema
 from shim.resources.metrics import METRICS
 from shim.resources.table import RESOURCES
+from shim.server.allocation_repair import AllocationRepair
 from shim.server.authn import Authenticator
 from shim.server.authz import Authorizer
 from shim.server.bodies import LIMIT
@@ -31,6 +32,7 @@ from shim.server.dispatch import Dispatcher
 from shim.server.expiry import Expiry
 from shim.server.masters import Masters
 from shim.server.openapi import OpenApi
+from shim.server.own_events import OwnEvents
 from shim.server.parts import Parts, index
 from shim.server.reader import CacheReader
 from shim.server.registry import Registry
@@ -101,13 +103,17 @@ async def run(
         custom.load()
         tasks.append(asyncio.create_task(authorizer.follow(), name="follow roles"))
         await bootstrap(cache, routes)
-        default_range = DefaultRange(cache, settings.service_cidr)
+        events = OwnEvents(cache)
+        default_range = DefaultRange(cache, settings.service_cidr, events)
         await default_range.publish()
         masters = Masters(cache, settings, services.addresses, port)
         await masters.publish()
+        repair = AllocationRepair(cache, services, events)
+        await repair.check()
         authorizer.forget()
         tasks.append(asyncio.create_task(masters.run(), name="keep the kubernetes Service"))
         tasks.append(asyncio.create_task(default_range.run(), name="keep the default ServiceCIDR"))
+        tasks.append(asyncio.create_task(repair.run(), name="repair of allocations"))
         tasks.append(asyncio.create_task(custom.follow(), name="custom resources"))
         tasks.append(asyncio.create_task(Compactor(store, lambda: cache.revision).run(), name="compaction"))
         tasks.append(asyncio.create_task(Expiry(cache).run(), name="expiry of events"))

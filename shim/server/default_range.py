@@ -11,6 +11,7 @@ import logging
 
 from shim.api.conditions import find, set_condition
 from shim.api.meta import Object
+from shim.client.events import EventRecorder, Sink
 from shim.server.bootstrap import born, create
 from shim.server.service_addresses import RANGES
 from shim.store.cache import Cache
@@ -26,8 +27,9 @@ READY = "Kubernetes default Service CIDR is ready"
 class DefaultRange:
     """Keeps the ServiceCIDR of the cluster's birth."""
 
-    def __init__(self, cache: Cache, cidr: str) -> None:
+    def __init__(self, cache: Cache, cidr: str, events: Sink) -> None:
         self._cache, self._cidrs = cache, [cidr]
+        self._recorder = EventRecorder(events, "kubernetes-service-cidr-controller")
         self._warned = False
 
     async def run(self) -> None:
@@ -56,7 +58,10 @@ class DefaultRange:
         obj = entry.decode()
         if obj["spec"].get("cidrs") != self._cidrs:
             if not self._warned:
-                log.warning("the default ServiceCIDR %s is not %s", obj["spec"].get("cidrs"), self._cidrs)
+                stored, asked = (f"[{' '.join(ranges)}]" for ranges in (obj["spec"].get("cidrs") or (), self._cidrs))
+                text = f"The default ServiceCIDR {stored} does not match the controller flag configurations {asked}"
+                log.warning("%s", text)
+                self._recorder.event(obj, "Warning", "KubernetesDefaultServiceCIDRInconsistent", text)
             self._warned = True
         elif find(obj, "Ready") is None and not obj["metadata"].get("deletionTimestamp"):
             obj.setdefault("status", {}).setdefault("conditions", []).append(_ready())

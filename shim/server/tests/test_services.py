@@ -7,7 +7,9 @@ import ipaddress
 
 import pytest
 
+from shim.api.meta import now
 from shim.server.allocators import Span, kept_for_the_asking
+from shim.server.tests.conftest import serving
 
 SERVICES = "/api/v1/namespaces/{ns}/services"
 ADDRESSES = "/apis/networking.k8s.io/v1/ipaddresses"
@@ -224,3 +226,19 @@ def test_a_span_gives_its_upper_numbers_first_then_the_kept_ones_then_nothing():
 @pytest.mark.parametrize(("size", "kept"), [(16, 0), (32, 16), (512, 32), (65536, 256)])
 def test_few_addresses_are_kept_for_those_who_name_one(size, kept):
     assert kept_for_the_asking(size, 16, 16, 256) == kept
+
+
+async def test_addresses_come_from_further_ranges_when_the_first_is_full(tmp_path):
+    ranges = "/apis/networking.k8s.io/v1/servicecidrs"
+    async with serving(tmp_path, service_cidr="10.96.0.0/29") as api:
+        made = [await api.post(SERVICES, _service(f"s{number}")) for number in range(6)]
+        assert [answer.status for answer in made] == [201] * 5 + [500]
+        assert made[5].message == (
+            'Internal error occurred: failed to allocate a serviceIP for Service "s5": range is full'
+        )
+        more = {"metadata": {"name": "more"}, "spec": {"cidrs": ["10.97.0.0/30"]}}
+        assert (await api.post(ranges, more)).status == 201
+        assert (await api.post(SERVICES, _service("a"))).json["spec"]["clusterIP"] in ("10.97.0.1", "10.97.0.2")
+        unready = {"status": {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": now()}]}}
+        assert (await api.patch(f"{ranges}/more/status", unready)).status == 200
+        assert (await api.post(SERVICES, _service("b"))).message.endswith("range is full")
