@@ -22,6 +22,7 @@ from shim.controllers.policy_types import PolicyTypes
 from shim.controllers.resource_quota import ResourceQuotaController
 from shim.controllers.root_ca import RootCaController
 from shim.controllers.service_accounts import ServiceAccountController
+from shim.controllers.service_cidrs import ServiceCidrController
 from shim.controllers.storage_protection import StorageProtectionController
 from shim.controllers.taint_eviction import TaintEvictionController
 from shim.controllers.volume_binder import VolumeBinder
@@ -45,6 +46,7 @@ CLUSTER: list[type[Controller]] = [
     EphemeralVolumeController,
     StorageProtectionController,
     ResourceQuotaController,
+    ServiceCidrController,
     CsrApprover,
     CsrSigner,
     CsrCleaner,
