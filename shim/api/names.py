@@ -9,6 +9,8 @@ import re
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_LABEL_UNDERSCORED = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_UNDERSCORED = rf"{_LABEL_UNDERSCORED}(\.{_LABEL_UNDERSCORED})*"
 _WILDCARD = rf"\*\.{_SUBDOMAIN}"
 _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
@@ -24,6 +26,7 @@ _MATCH = {
     for pattern in (
         _LABEL,
         _SUBDOMAIN,
+        _UNDERSCORED,
         _WILDCARD,
         _LABEL_1035,
         _QUALIFIED,
@@ -87,6 +90,21 @@ def _subdomain(value: str, unit: str) -> list[str]:
                 "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
                 "and must start and end with an alphanumeric character",
                 _SUBDOMAIN,
+                "example.com",
+            )
+        )
+    return errors
+
+
+def subdomain_with_underscores(value: str) -> list[str]:
+    """Search domains, which resolvers take with underscores."""
+    errors = [too_long(SUBDOMAIN_MAX)] if len(value) > SUBDOMAIN_MAX else []
+    if not _MATCH[_UNDERSCORED](value):
+        errors.append(
+            must_match(
+                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', "
+                "and must start and end with an alphanumeric character",
+                _UNDERSCORED,
                 "example.com",
             )
         )

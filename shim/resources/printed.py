@@ -112,6 +112,7 @@ _ORDER: dict[str, tuple[str, ...]] = {
         "CSI",
     ),
 }
+_MOVED = {"Volume": ("Quobyte", "RBD")}  # one field that stands behind another one there
 _OF_THE_HOST = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers")
 _EMPTY: dict[str, Any] = {"string": "", "int32": 0, "int64": 0, "float64": 0, "bool": False}
 
@@ -161,6 +162,12 @@ def _struct(definition: Definition, value: Mapping[str, Any]) -> Object:
         printed[_go_name(facts.name, definition.struct)] = (
             None if field.pointer and found is None else _value(field.type, found)
         )
+    if definition.struct in _MOVED:
+        moved, before = _MOVED[definition.struct]
+        value_of_moved = printed.pop(moved)
+        items = list(printed.items())
+        place = list(printed).index(before) + 1
+        return dict([*items[:place], (moved, value_of_moved), *items[place:]])
     return printed
 
 

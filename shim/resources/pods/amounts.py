@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from shim.api import names
 from shim.api.status import FieldError
 from shim.resources.amounts import amount
-from shim.resources.causes import NOT_NEGATIVE, invalid, named, required
+from shim.resources.causes import NOT_NEGATIVE, forbidden, invalid, named, required, unsupported
+from shim.resources.pods import claims
+
+ResourceRule = Callable[[str, str], list[FieldError]]
 
 _CONTAINER = ("cpu", "memory", "ephemeral-storage")
 COUNTED = (
@@ -85,16 +88,37 @@ def quantity(field: str, name: str, text: Any) -> list[FieldError]:
     return causes
 
 
-def validate(field: str, resources: Mapping[str, Any]) -> list[FieldError]:
+def _pod_resource(field: str, name: str) -> list[FieldError]:
+    """A resource that a pod as a whole may ask for (KEP-2837)."""
+    causes = resource_name(field, name)
+    if not causes and name not in ("cpu", "memory") and not is_huge_page(name):
+        return [unsupported(field, name, ("cpu", "hugepages-", "memory"))]
+    return causes
+
+
+def of_pod(field: str, spec: Mapping[str, Any], known_claims: Collection[str]) -> list[FieldError]:
+    """``resources`` of a pod: at least what its containers ask for, and no claims."""
+    resources = spec["resources"]
+    if (spec.get("os") or {}).get("name") == "windows":
+        return [forbidden(field, "may not be set for a windows pod")]
+    causes: list[FieldError] = []
+    if resources.get("claims") is not None:
+        causes.append(forbidden(f"{field}.claims", "claims may not be set for Resources at pod-level"))
+    causes += validate(field, resources, _pod_resource)
+    return causes + claims.of_container(f"{field}.claims", resources.get("claims") or [], known_claims)
+
+
+def validate(field: str, resources: Mapping[str, Any], named_by: ResourceRule | None = None) -> list[FieldError]:
     """``resources`` of a container."""
+    rule = named_by or container_resource
     causes: list[FieldError] = []
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for name, text in limits.items():
         at = f"{field}.limits[{name}]"
-        causes += container_resource(at, name) + quantity(at, name, text)
+        causes += rule(at, name) + quantity(at, name, text)
     for name, text in requests.items():
         at = f"{field}.requests[{name}]"
-        causes += container_resource(at, name) + quantity(at, name, text)
+        causes += rule(at, name) + quantity(at, name, text)
         if name in limits:
             asked, limit = amount(text), amount(limits[name])
             if not may_overcommit(name) and asked != limit:
@@ -104,4 +128,7 @@ def validate(field: str, resources: Mapping[str, Any]) -> list[FieldError]:
                 causes.append(invalid(f"{field}.requests", str(asked), detail))
         elif not may_overcommit(name):
             causes.append(required(f"{field}.limits", "Limit must be set for non overcommitable resources"))
+    asked_for = {*limits, *requests}
+    if any(map(is_huge_page, asked_for)) and not asked_for & {"cpu", "memory"}:
+        causes.append(forbidden(field, "HugePages require cpu or memory"))
     return causes

@@ -5,18 +5,25 @@ Only zero values count as left out: an explicit null is one, as in Go.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from shim.api.meta import Object
 from shim.resources import amounts
 
 GRACE_PERIOD = 30
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_HOST = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_REFERENCE = re.compile(
+    rf"(?:{_HOST}(?:\.{_HOST})*(?::[0-9]+)?/)?{_COMPONENT}(?:/{_COMPONENT})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
+)
+"""A reference to an image without a digest; of what is none, nothing is known of its tag."""
 _FILE_MODE = 0o644
 
 
 def pull_policy(image: str) -> str:
     """``Always`` for a moving tag (``latest``, or none at all), else ``IfNotPresent``."""
-    if "@" in image:
+    if "@" in image or not _REFERENCE.fullmatch(image):
         return "IfNotPresent"
     tag = image.rpartition("/")[2].partition(":")[2]  # a colon before the last slash belongs to the registry's port
     return "Always" if tag in ("", "latest") else "IfNotPresent"
@@ -63,6 +70,7 @@ def pod_spec(spec: Object) -> None:
         spec["terminationGracePeriodSeconds"] = GRACE_PERIOD
     elif spec["terminationGracePeriodSeconds"] < 0:
         spec["terminationGracePeriodSeconds"] = 1  # upstream's conversion does the same, silently
+    spec.pop("schedulingGroup", None)  # alpha in v1.36, and not built
     if not spec.get("schedulerName"):
         spec["schedulerName"] = "default-scheduler"
     # one field under two names: what was written under either is kept, the new name wins
@@ -103,7 +111,9 @@ def container(obj: Object) -> None:
         if obj.get(field) is not None:
             _probe(obj[field])
     lifecycle = obj.get("lifecycle")
-    if lifecycle:
+    if lifecycle and lifecycle.pop("stopSignal", None) is not None and not lifecycle:  # alpha in v1.36, and not built
+        del obj["lifecycle"]
+    elif lifecycle:
         for field in ("postStart", "preStop"):
             handler = lifecycle.get(field)
             if handler and handler.get("httpGet") is not None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources.causes import invalid, named, required, unsupported
+from shim.resources.causes import invalid, named, not_found, required, unsupported
+from shim.resources.pods.sources import no_way_up
 
 ENV_FIELDS = (
     "metadata.name",
@@ -63,8 +65,21 @@ def resource_ref(at: str, reference: Object, of_volume: bool) -> list[FieldError
 
 
 def key_ref(at: str, reference: Object) -> list[FieldError]:
-    """``configMapKeyRef`` and ``secretKeyRef``. The name may be missing: old servers let that pass."""
+    """``configMapKeyRef`` and ``secretKeyRef``."""
     key = reference.get("key") or ""
-    if not key:
-        return [required(f"{at}.key")]
-    return named(f"{at}.key", key, names.config_map_key)
+    causes = named(f"{at}.name", reference.get("name") or "", names.dns1123_subdomain)
+    return causes + (named(f"{at}.key", key, names.config_map_key) if key else [required(f"{at}.key")])
+
+
+def file_key_ref(at: str, reference: Object, volumes: Mapping[str, Object]) -> list[FieldError]:
+    """``fileKeyRef``: a variable in a file that an init container wrote (KEP-3721)."""
+    key, volume, path = (reference.get(field) or "" for field in ("key", "volumeName", "path"))
+    causes = named(f"{at}.key", key, names.relaxed_env_var_name) if key else [required(f"{at}.key")]
+    here = f"{at}.volumeName"
+    causes += named(here, volume, names.dns1123_label) if volume else [required(here)]
+    causes += no_way_up(f"{at}.path", path) if path else [required(f"{at}.path")]
+    if volume not in volumes:
+        causes.append(not_found(here, volume))
+    elif volumes[volume].get("emptyDir") is None:
+        causes.append(invalid(here, volume, "referenced volume must be of type emptyDir"))
+    return causes

@@ -7,6 +7,7 @@ from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.causes import (
     duplicate,
+    forbidden,
     invalid,
     label_selector,
     named,
@@ -54,7 +55,6 @@ def tolerations(at: str, found: list[Object]) -> list[FieldError]:
 def topology(at: str, found: list[Object]) -> list[FieldError]:
     """``topologySpreadConstraints``."""
     causes: list[FieldError] = []
-    seen: set[tuple[str, str]] = set()
     for index, each in enumerate(found):
         here = f"{at}[{index}]"
         skew, key, when = each.get("maxSkew") or 0, each.get("topologyKey") or "", each.get("whenUnsatisfiable") or ""
@@ -63,20 +63,32 @@ def topology(at: str, found: list[Object]) -> list[FieldError]:
         if not key:
             causes.append(required(f"{here}.topologyKey", "can not be empty"))
         causes += one_of(f"{here}.whenUnsatisfiable", when, ("DoNotSchedule", "ScheduleAnyway"))
-        if (key, when) in seen:
+        later = [(other.get("topologyKey") or "", other.get("whenUnsatisfiable") or "") for other in found[index + 1 :]]
+        if (key, when) in later:
             causes.append(duplicate(f"{here}.{{topologyKey, whenUnsatisfiable}}", f"{{{key}, {when}}}"))
-        seen.add((key, when))
         domains = each.get("minDomains")
         if domains is not None:
             if domains <= 0:
-                causes.append(invalid(f"{here}.minDomains", domains, "must be greater than 0"))
+                causes.append(invalid(f"{here}.minDomains", domains, "must be greater than zero"))
             if when != "DoNotSchedule":
                 text = "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway"
                 causes.append(invalid(f"{here}.minDomains", domains, text))
+        causes += _label_keys(f"{here}.matchLabelKeys", each, "matchLabelKeys")
         for field in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
             if each.get(field) is not None:
-                causes += one_of(f"{here}.{field}", each[field], ("Ignore", "Honor"))
+                causes += one_of(f"{here}.{field}", each[field], ("Honor", "Ignore"))
         causes += label_selector(f"{here}.labelSelector", each.get("labelSelector"))
+    return causes
+
+
+def _label_keys(at: str, of: Object, field: str) -> list[FieldError]:
+    """Keys whose values are taken from the pod's own labels, and added to its selector."""
+    found = of.get(field) or []
+    causes: list[FieldError] = []
+    if found and of.get("labelSelector") is None:
+        causes.append(forbidden(at, "must not be specified when labelSelector is not set"))
+    for index, key in enumerate(found):
+        causes += named(f"{at}[{index}]", key, names.label_key)
     return causes
 
 
@@ -90,7 +102,7 @@ def affinity(at: str, found: Object) -> list[FieldError]:
         for index, each in enumerate(node.get(_PREFERRED) or ()):
             term = f"{here}.{_PREFERRED}[{index}]"
             causes += _weight(term, each)
-            causes += _node_term(f"{term}.preference", each.get("preference") or {})
+            causes += _node_term(f"{term}.preference", each.get("preference") or {}, checks_values=False)
     for kind in ("podAffinity", "podAntiAffinity"):
         pods = found.get(kind) or {}
         for index, each in enumerate(pods.get(_REQUIRED) or ()):
@@ -118,10 +130,12 @@ def node_selector(at: str, selector: Object) -> list[FieldError]:
     return causes
 
 
-def _node_term(at: str, term: Object) -> list[FieldError]:
+def _node_term(at: str, term: Object, checks_values: bool = True) -> list[FieldError]:
+    """``checks_values``: what is only preferred may be a value that no label can have."""
     causes: list[FieldError] = []
     for index, each in enumerate(term.get("matchExpressions") or ()):
-        causes += selector_requirement(f"{at}.matchExpressions[{index}]", each, numbers=True)
+        found = selector_requirement(f"{at}.matchExpressions[{index}]", each, numbers=True)
+        causes += found if checks_values else [cause for cause in found if not cause.field.endswith("]")]
     for index, each in enumerate(term.get("matchFields") or ()):
         here = f"{at}.matchFields[{index}]"
         if each.get("operator") not in ("In", "NotIn"):
@@ -129,7 +143,10 @@ def _node_term(at: str, term: Object) -> list[FieldError]:
         elif len(each.get("values") or ()) != 1:
             text = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector"
             causes.append(required(f"{here}.values", text))
-        if each.get("key") != "metadata.name":
+        if each.get("key") == "metadata.name":
+            for place, value in enumerate(each.get("values") or ()):
+                causes += named(f"{here}.values[{place}]", value, names.dns1123_subdomain)
+        else:
             causes.append(invalid(f"{here}.key", each.get("key") or "", "not a valid field selector key"))
     return causes
 
@@ -139,6 +156,8 @@ def _pod_term(at: str, term: Object) -> list[FieldError]:
     causes += label_selector(f"{at}.namespaceSelector", term.get("namespaceSelector"))
     for namespace in term.get("namespaces") or ():
         causes += named(f"{at}.namespace", namespace, names.dns1123_label)
+    for field in ("matchLabelKeys", "mismatchLabelKeys"):
+        causes += _label_keys(f"{at}.{field}", term, field)
     key = term.get("topologyKey") or ""
     if not key:
         causes.append(required(f"{at}.topologyKey", "can not be empty"))

@@ -8,11 +8,14 @@ from typing import Any
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources.causes import duplicate, forbidden, invalid, one_of, required
+from shim.resources.causes import duplicate, forbidden, invalid, one_of, required, too_long
+from shim.resources.pods.sources import descending_path
+from shim.resources.pods.systems import windows_options
 
 _MAX_ID = 2**31 - 1
 _SYSCTL = r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
 _SYSCTL_MAX = 253
+_PATH_MAX = 4095
 _GO_FIELDS = {
     # a container's security context as messages print it: upstream's own names, everything unset as null
     "capabilities": "Capabilities",
@@ -36,21 +39,46 @@ def _id(at: str, value: Any) -> list[FieldError]:
     return [invalid(at, value, text) for text in names.in_range(value, 0, _MAX_ID)]
 
 
-def _profile(at: str, profile: Object | None) -> list[FieldError]:
-    """Seccomp and AppArmor profiles: a type, and the name of a local one."""
-    if not profile:
+_PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
+
+
+def _seccomp(at: str, profile: Object | None) -> list[FieldError]:
+    if profile is None:
         return []
     kind, local = profile.get("type") or "", profile.get("localhostProfile")
-    if not kind:
-        return [required(f"{at}.type")]
-    causes = one_of(f"{at}.type", kind, ("Localhost", "RuntimeDefault", "Unconfined"))
-    if kind == "Localhost" and not local:
-        text = f"must be set when {at.rpartition('.')[2]} type is Localhost"
-        causes.append(required(f"{at}.localhostProfile", text))
-    elif kind != "Localhost" and local:
-        text = "can only be set when type is Localhost"
-        causes.append(invalid(f"{at}.localhostProfile", local, text))
+    what = "type is required when seccompProfile is set"
+    causes = one_of(f"{at}.type", kind, _PROFILES) if kind else [required(f"{at}.type", what)]
+    here = f"{at}.localhostProfile"
+    if kind != "Localhost":
+        if local is not None:
+            shown = {"Type": kind, "LocalhostProfile": local}
+            causes.append(invalid(here, shown, "can only be set when seccomp type is Localhost"))
+    elif local is None:
+        causes.append(required(here, "must be set when seccomp type is Localhost"))
+    else:
+        causes += descending_path(here, local)
     return causes
+
+
+def _app_armor(at: str, profile: Object | None) -> list[FieldError]:
+    if profile is None:
+        return []
+    kind, local = profile.get("type") or "", profile.get("localhostProfile")
+    here = f"{at}.localhostProfile"
+    if not kind:
+        return [required(f"{at}.type", "type is required when appArmorProfile is set")]
+    if kind not in _PROFILES:
+        return one_of(f"{at}.type", kind, _PROFILES)
+    if kind != "Localhost":
+        text = "can only be set when AppArmor type is Localhost"
+        return [] if local is None else [invalid(here, local, text)]
+    missing = required(here, "must be set when AppArmor type is Localhost")
+    if local is None:
+        return [missing]
+    causes = [invalid(here, local, "must not be padded with whitespace")] if local != local.strip() else []
+    if not local:
+        causes.append(missing)
+    return [*causes, too_long(here, _PATH_MAX)] if len(local) > _PATH_MAX else causes
 
 
 def container(at: str, context: Object | None, host_users: bool) -> list[FieldError]:
@@ -62,7 +90,7 @@ def container(at: str, context: Object | None, host_users: bool) -> list[FieldEr
         causes += one_of(f"{at}.procMount", mount, ("Default", "Unmasked"))
         if mount == "Unmasked" and host_users:
             causes.append(invalid(f"{at}.procMount", mount, "`hostUsers` must be false to use `Unmasked`"))
-    causes += _profile(f"{at}.seccompProfile", context.get("seccompProfile"))
+    causes += _seccomp(f"{at}.seccompProfile", context.get("seccompProfile"))
     if context.get("allowPrivilegeEscalation") is False:
         text = "cannot set `allowPrivilegeEscalation` to false and"
         shown = {go: context.get(field) for field, go in _GO_FIELDS.items()}
@@ -70,7 +98,8 @@ def container(at: str, context: Object | None, host_users: bool) -> list[FieldEr
             causes.append(invalid(at, shown, f"{text} `privileged` to true"))
         if "CAP_SYS_ADMIN" in ((context.get("capabilities") or {}).get("add") or ()):
             causes.append(invalid(at, shown, f"{text} `capabilities.Add` CAP_SYS_ADMIN"))
-    return causes + _profile(f"{at}.appArmorProfile", context.get("appArmorProfile"))
+    causes += windows_options(f"{at}.windowsOptions", context.get("windowsOptions"))
+    return causes + _app_armor(f"{at}.appArmorProfile", context.get("appArmorProfile"))
 
 
 def pod(at: str, spec: Object) -> list[FieldError]:
@@ -99,11 +128,13 @@ def pod(at: str, spec: Object) -> list[FieldError]:
     for field, supported in (
         ("fsGroupChangePolicy", ("Always", "OnRootMismatch")),
         ("supplementalGroupsPolicy", ("Merge", "Strict")),
+        ("seLinuxChangePolicy", ("Recursive",)),
     ):
         if context.get(field) is not None:
             causes += one_of(f"{at}.{field}", context[field], supported)
-    causes += _profile(f"{at}.seccompProfile", context.get("seccompProfile"))
-    return causes + _profile(f"{at}.appArmorProfile", context.get("appArmorProfile"))
+    causes += _seccomp(f"{at}.seccompProfile", context.get("seccompProfile"))
+    causes += windows_options(f"{at}.windowsOptions", context.get("windowsOptions"))
+    return causes + _app_armor(f"{at}.appArmorProfile", context.get("appArmorProfile"))
 
 
 def host_users(at: str, spec: Object) -> list[FieldError]:
@@ -111,5 +142,11 @@ def host_users(at: str, spec: Object) -> list[FieldError]:
     if spec.get("hostUsers") is not False:
         return []
     text = "when `hostUsers` is false"
-    found = ("hostNetwork", "hostPID", "hostIPC")
-    return [forbidden(f"{at}.{field}", text) for field in found if spec.get(field)]
+    # upstream writes two of the paths as Go does
+    found = (("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC"))
+    causes = [forbidden(f"{at}.{told}", text) for field, told in found if spec.get(field)]
+    for field in ("initContainers", "containers", "ephemeralContainers"):
+        for index, container in enumerate(spec.get(field) or ()):
+            if container.get("volumeDevices"):
+                causes.append(forbidden(f"{at}.{field}[{index}].volumeDevices", text))
+    return causes

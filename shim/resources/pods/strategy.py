@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shim.api import names
-from shim.api.meta import Object
+from shim.api.meta import Object, now
 from shim.api.qos import qos_class
 from shim.api.status import FieldError
 from shim.resources import metadata
-from shim.resources.pods import defaults, label_keys, resize, update, validation, warnings
-from shim.resources.strategy import Strategy, keep_all_but_spec
+from shim.resources.pods import defaults, label_keys, resize, status_rules, update, validation, warnings
+from shim.resources.strategy import Check, Strategy, keep_all_but_spec
 
 
 class PodStrategy(Strategy):
     """Pods live until their processes ended, and once made hardly change."""
 
     has_status = True
+    update_checks = (Check.METADATA_CHANGE, Check.METADATA, Check.CHANGE)
 
     def default(self, obj: Object) -> None:
         defaults.pod(obj)
@@ -29,7 +30,7 @@ class PodStrategy(Strategy):
                     "type": "PodScheduled",
                     "status": "False",
                     "lastProbeTime": None,
-                    "lastTransitionTime": None,
+                    "lastTransitionTime": now(),
                     "reason": "SchedulingGated",
                     "message": "Scheduling is blocked due to non-empty scheduling gates",
                 }
@@ -59,8 +60,11 @@ class PodStrategy(Strategy):
     def validate_body(self, obj: Object) -> list[FieldError]:
         return validation.pod(obj)
 
-    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
-        return update.validate(new, old)
+    def validate_change(self, new: Object, old: Object) -> list[FieldError]:
+        return validation.running_pod(new) + update.change(new, old)
+
+    def validate_status(self, new: Object, old: Object) -> list[FieldError]:
+        return status_rules.status(new, old)
 
     def warnings(self, obj: Object) -> list[str]:
         found = names.dns1123_label(obj["metadata"].get("name") or "")

@@ -9,6 +9,11 @@ from shim.api.status import FieldError
 from shim.resources import metadata
 from shim.resources.causes import forbidden, invalid, required
 from shim.resources.pods import containers, scheduling, volumes
+from shim.resources.printed import difference, go_struct
+
+_APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
+_MIRROR = "kubernetes.io/config.mirror"
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 _FORBIDDEN = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -17,51 +22,129 @@ _FORBIDDEN = (
 )
 
 
-def validate(new: Object, old: Object) -> list[FieldError]:
-    """An update of the pod itself."""
-    causes = metadata.validate_update(new, old)
+def change(new: Object, old: Object) -> list[FieldError]:
+    """The reasons that lie in the difference, for an update of the pod itself."""
     spec, before = new["spec"], old["spec"]
-    causes += _images(spec, before)
-    if causes:
+    causes = fixed_annotations(new, old)
+    for field in ("containers", "initContainers"):
+        if len(spec.get(field) or ()) != len(before.get(field) or ()):
+            return [*causes, forbidden(f"spec.{field}", "pod updates may not add or remove containers")]
+        causes += _images(f"spec.{field}", spec.get(field) or [])
+    deadline, final = _deadline(spec.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds"))
+    causes += deadline
+    if final:
         return causes
-    causes += _deadline(spec.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds"))
     causes += _tolerations(spec.get("tolerations") or [], before.get("tolerations") or [])
-    gated = bool(before.get("schedulingGates"))
-    if gated:
-        causes += _gates(spec.get("schedulingGates") or [], before["schedulingGates"])
-    if causes:
-        return causes
-    if _fixed(spec, gated) == _fixed(before, gated) and _same_grace(spec, before):
-        return []
-    return [forbidden("spec", _FORBIDDEN)]
-
-
-def _images(spec: Object, before: Object) -> list[FieldError]:
-    causes: list[FieldError] = []
-    for field, what in (("containers", "containers"), ("initContainers", "initContainers")):
-        found, had = spec.get(field) or [], before.get(field) or []
-        if len(found) != len(had):
-            text = f"pod updates may not add or remove {what}"
-            causes.append(forbidden(f"spec.{field}", text))
-        for index, container in enumerate(found):
-            image = container.get("image") or ""
-            if not image:
-                causes.append(required(f"spec.{field}[{index}].image"))
-            elif image != image.strip():
-                text = "must not have leading or trailing whitespace"
-                causes.append(invalid(f"spec.{field}[{index}].image", image, text))
+    causes += _gates(spec.get("schedulingGates") or [], before.get("schedulingGates") or [])
+    rest = _with_what_may_change(spec, before)
+    if before.get("schedulingGates"):
+        causes += _placement(rest, before)
+    if _filled(rest) != _filled(before):
+        changed = difference("core.v1.PodSpec", before, rest)
+        causes.append(forbidden("spec", f"{_FORBIDDEN}\n{changed}"))
     return causes
 
 
-def _deadline(value: int | None, before: int | None) -> list[FieldError]:
+def fixed_annotations(new: Object, old: Object) -> list[FieldError]:
+    """What a node makes of static pods, and the profiles of older releases, are fixed."""
+    now, was = (of["metadata"].get("annotations") or {} for of in (new, old))
+    causes: list[FieldError] = []
+    for key in [*was, *(key for key in now if key not in was)]:
+        what = "AppArmor annotations" if key.startswith(_APP_ARMOR) else "mirror pod annotation"
+        if now.get(key) != was.get(key) and (key.startswith(_APP_ARMOR) or key == _MIRROR):
+            verb = "remove or update" if key in was else "add"
+            causes.append(forbidden(f"metadata.annotations[{key}]", f"may not {verb} {what}"))
+    return causes
+
+
+def _images(at: str, found: list[Object]) -> list[FieldError]:
+    causes: list[FieldError] = []
+    for index, container in enumerate(found):
+        image = container.get("image") or ""
+        if not image:
+            causes.append(required(f"{at}[{index}].image"))
+        if image != image.strip():
+            causes.append(invalid(f"{at}[{index}].image", image, "must not have leading or trailing whitespace"))
+    return causes
+
+
+def _with_what_may_change(spec: Object, before: Object) -> Object:
+    """The new spec, but with the old values where a change is allowed."""
+    rest = dict(spec)
+    for field in ("activeDeadlineSeconds", "schedulingGates", "tolerations"):
+        if field in before:
+            rest[field] = before[field]
+        else:
+            rest.pop(field, None)
+    for field in ("containers", "initContainers"):
+        if field in rest:
+            pairs = zip(rest[field], before.get(field) or (), strict=False)
+            rest[field] = [{**container, "image": had.get("image")} for container, had in pairs]
+    grace = before.get("terminationGracePeriodSeconds")
+    if grace is not None and grace < 0 and spec.get("terminationGracePeriodSeconds") == 1:
+        rest["terminationGracePeriodSeconds"] = grace
+    return rest
+
+
+def _filled(value: Any) -> Any:
+    """Without what is as good as absent, so that only real differences count."""
+    if isinstance(value, dict):
+        return {key: kept for key, each in value.items() if (kept := _filled(each)) not in (None, [], {}, "", False)}
+    return [_filled(each) for each in value] if isinstance(value, list) else value
+
+
+def _placement(rest: Object, before: Object) -> list[FieldError]:
+    """While a pod is held back, where it may run can still be narrowed (KEP-3838); taken out of ``rest`` if it was."""
+    causes: list[FieldError] = []
+    now, was = rest.get("nodeSelector") or {}, before.get("nodeSelector") or {}
+    if now != was:
+        if any(now.get(key) != value for key, value in was.items()):
+            text = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
+            causes.append(invalid("spec.nodeSelector", rest.get("nodeSelector"), text))
+        rest["nodeSelector"] = before.get("nodeSelector")
+    nodes, had = ((of.get("affinity") or {}).get("nodeAffinity") for of in (rest, before))
+    if nodes != had:
+        causes += _narrowed(f"spec.affinity.nodeAffinity.{_REQUIRED}", nodes or {}, had or {})
+        affinity = {kind: value for kind, value in (rest.get("affinity") or {}).items() if kind != "nodeAffinity"}
+        rest["affinity"] = ({"nodeAffinity": had} if had is not None else {}) | affinity or before.get("affinity")
+    return causes
+
+
+def _narrowed(at: str, new: Object, old: Object) -> list[FieldError]:
+    """Each term that must hold may ask for more; what is only preferred is free."""
+    now, was = ((of.get(_REQUIRED) or {}).get("nodeSelectorTerms") or [] for of in (new, old))
+    if not was:
+        return []
+    if len(now) != len(was):
+        printed = go_struct("core.v1.NodeSelector", new.get(_REQUIRED) or {})
+        terms = printed["NodeSelectorTerms"] if printed else None
+        text = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
+        return [invalid(f"{at}.nodeSelectorTerms", terms, text)]
+    text = "only additions are allowed (no mutations or deletions)"
+    causes: list[FieldError] = []
+    for index, (term, had) in enumerate(zip(now, was, strict=True)):
+        empty = not had.get("matchExpressions") and not had.get("matchFields")
+        kept = all(
+            (term.get(field) or [])[: len(had.get(field) or ())] == (had.get(field) or [])
+            for field in ("matchExpressions", "matchFields")
+        )
+        if (empty and term != had) or not kept:
+            printed = go_struct("core.v1.NodeSelectorTerm", term)
+            causes.append(invalid(f"{at}.nodeSelectorTerms[{index}]", printed, text))
+    return causes
+
+
+def _deadline(value: int | None, before: int | None) -> tuple[list[FieldError], bool]:
+    """A deadline may be set and shortened; whether nothing more needs to be looked at."""
     at = "spec.activeDeadlineSeconds"
     if value is None:
-        return [] if before is None else [invalid(at, None, "must not update from a positive integer to nil value")]
+        text = "must not update from a positive integer to nil value"
+        return ([] if before is None else [invalid(at, None, text)]), False
     if not 0 <= value <= 2**31 - 1:
-        return [invalid(at, value, "must be between 0 and 2147483647, inclusive")]
+        return [invalid(at, value, "must be between 0 and 2147483647, inclusive")], True
     if before is not None and before < value:
-        return [invalid(at, value, "must be less than or equal to previous value")]
-    return []
+        return [invalid(at, value, "must be less than or equal to previous value")], True
+    return [], False
 
 
 def _tolerations(found: list[Object], had: list[Object]) -> list[FieldError]:
@@ -78,31 +161,15 @@ def _tolerations(found: list[Object], had: list[Object]) -> list[FieldError]:
 
 
 def _gates(found: list[Object], had: list[Object]) -> list[FieldError]:
-    added = sorted({gate["name"] for gate in found} - {gate["name"] for gate in had})
-    if added:
-        text = f"only deletion is allowed, but found new scheduling gate '{added[0]}'"
-        return [forbidden("spec.schedulingGates[0]", text)]
-    return []
-
-
-def _fixed(spec: Object, gated: bool) -> dict[str, Any]:
-    """The part of a spec that no update may change."""
-    free = {"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "containers", "initContainers"}
-    free |= {"schedulingGates", "nodeSelector", "affinity"} if gated else set()
-    rest: dict[str, Any] = {
-        key: value for key, value in spec.items() if key not in free and value not in (None, [], {})
-    }
-    for field in ("containers", "initContainers"):
-        rest[field] = [
-            {key: value for key, value in each.items() if key != "image" and value not in (None, [], {})}
-            for each in spec.get(field) or ()
-        ]
-    return rest
-
-
-def _same_grace(spec: Object, before: Object) -> bool:
-    now, was = spec.get("terminationGracePeriodSeconds"), before.get("terminationGracePeriodSeconds")
-    return now == was or (now == 1 and was is not None and was < 0)
+    known = {gate["name"] for gate in had}
+    return [
+        forbidden(
+            f"spec.schedulingGates[{index}].name",
+            f"only deletion is allowed, but found new scheduling gate '{gate.get('name') or ''}'",
+        )
+        for index, gate in enumerate(found)
+        if (gate.get("name") or "") not in known
+    ]
 
 
 def ephemeral_containers(new: Object, old: Object) -> list[FieldError]:
@@ -114,7 +181,8 @@ def ephemeral_containers(new: Object, old: Object) -> list[FieldError]:
     targets = {each.get("name", "") for each in spec.get("containers") or ()}
     taken = targets | {each.get("name", "") for each in spec.get("initContainers") or ()}
     at = "spec.ephemeralContainers"
-    causes += containers.ephemeral_containers(at, found, taken, known, targets, spec.get("hostUsers") is not False)
+    around = containers.Surroundings.of(spec, known)
+    causes += containers.ephemeral_containers(at, found, taken, targets, around)
     now = {each.get("name"): each for each in found}
     for name, container in had.items():
         if name not in now:

@@ -6,13 +6,14 @@ from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.addresses import ip_address
-from shim.resources.causes import duplicate, forbidden, invalid, labels, named, one_of, required, unsupported
-from shim.resources.pods import amounts, scheduling, security, volumes
+from shim.resources.causes import duplicate, forbidden, invalid, labels, named, one_of, required, too_long, unsupported
+from shim.resources.pods import amounts, claims, scheduling, security, systems, volumes
 from shim.resources.pods import containers as groups
 
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _MAX_INT32 = 2**31 - 1
+_HOSTNAME_MAX = 64
 
 
 def pod(obj: Object) -> list[FieldError]:
@@ -29,7 +30,9 @@ def pod(obj: Object) -> list[FieldError]:
 def running_pod(obj: Object) -> list[FieldError]:
     """A pod that may have been given ephemeral containers and a node since it was made, but for its metadata."""
     spec = obj["spec"]
-    causes = pod_spec("spec", spec)
+    causes = pod_spec("spec", spec, obj["metadata"].get("name") or "")
+    if not spec.get("serviceAccountName"):
+        causes += _tokens_of_nobody(spec)
     for field in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(field) or ()):
             image = container.get("image") or ""
@@ -37,6 +40,18 @@ def running_pod(obj: Object) -> list[FieldError]:
                 text = "must not have leading or trailing whitespace"
                 causes.append(invalid(f"spec.{field}[{index}].image", image, text))
     return causes
+
+
+def _tokens_of_nobody(spec: Object) -> list[FieldError]:
+    return [
+        forbidden(
+            f"spec.volumes[{index}].projected.sources[{place}].serviceAccountToken",
+            "must not be specified when serviceAccountName is not set",
+        )
+        for index, volume in enumerate(spec.get("volumes") or ())
+        for place, source in enumerate((volume.get("projected") or {}).get("sources") or ())
+        if source.get("serviceAccountToken") is not None
+    ]
 
 
 def template(at: str, obj: Object) -> list[FieldError]:
@@ -57,24 +72,25 @@ def template_metadata(at: str, obj: Object) -> list[FieldError]:
     return causes
 
 
-def pod_spec(at: str, spec: Object) -> list[FieldError]:
-    """Everything a pod and a template have in common."""
+def pod_spec(at: str, spec: Object, name: str = "") -> list[FieldError]:
+    """Everything a pod and a template have in common; a pod has a name."""
     grace = spec.get("terminationGracePeriodSeconds")
     causes = [required(f"{at}.terminationGracePeriodSeconds")] if grace is None else []
-    seconds, host_users = grace or 0, spec.get("hostUsers") is not False
-    known, found = volumes.validate(f"{at}.volumes", spec.get("volumes") or [])
+    known, found = volumes.validate(f"{at}.volumes", spec.get("volumes") or [], name)
     causes += found
+    if spec.get("resourceClaims"):
+        causes += claims.of_pod(f"{at}.resourceClaims", spec["resourceClaims"])
+    around = groups.Surroundings.of(spec, known)
     main = spec.get("containers") or []
     taken = {container.get("name") or "" for container in main}
-    causes += groups.containers(f"{at}.containers", main, known, seconds, host_users)
+    causes += groups.containers(f"{at}.containers", main, around)
     if spec.get("initContainers"):
-        init = spec["initContainers"]
-        causes += groups.init_containers(f"{at}.initContainers", init, taken, known, seconds, host_users)
+        causes += groups.init_containers(f"{at}.initContainers", spec["initContainers"], taken, around)
     if spec.get("ephemeralContainers"):
         extra, targets = spec["ephemeralContainers"], set(taken)
-        causes += groups.ephemeral_containers(f"{at}.ephemeralContainers", extra, taken, known, targets, host_users)
-    if spec.get("resources"):
-        causes += amounts.validate(f"{at}.resources", spec["resources"])
+        causes += groups.ephemeral_containers(f"{at}.ephemeralContainers", extra, taken, targets, around)
+    if spec.get("resources") is not None:
+        causes += amounts.of_pod(f"{at}.resources", spec, around.claims)
     if spec.get("hostNetwork"):
         causes += _host_network(at, spec)
     causes += one_of(f"{at}.restartPolicy", spec.get("restartPolicy"), RESTART_POLICIES)
@@ -92,8 +108,9 @@ def pod_spec(at: str, spec: Object) -> list[FieldError]:
         causes += _scheduling_gates(f"{at}.schedulingGates", spec["schedulingGates"])
     if spec.get("topologySpreadConstraints"):
         causes += scheduling.topology(f"{at}.topologySpreadConstraints", spec["topologySpreadConstraints"])
+    causes += systems.host_processes(at, spec)
     causes += security.host_users(at, spec)
-    return causes + _names_and_numbers(at, spec)
+    return causes + _names_and_numbers(at, spec) + systems.system(at, spec)
 
 
 def _names_and_numbers(at: str, spec: Object) -> list[FieldError]:
@@ -108,6 +125,8 @@ def _names_and_numbers(at: str, spec: Object) -> list[FieldError]:
     for field in ("hostname", "subdomain"):
         if spec.get(field):
             causes += named(f"{at}.{field}", spec[field], names.dns1123_label)
+    if spec.get("hostnameOverride") is not None:
+        causes += _hostname(f"{at}.hostnameOverride", spec)
     if spec.get("tolerations"):
         causes += scheduling.tolerations(f"{at}.tolerations", spec["tolerations"])
     for index, alias in enumerate(spec.get("hostAliases") or ()):
@@ -115,18 +134,30 @@ def _names_and_numbers(at: str, spec: Object) -> list[FieldError]:
         causes += ip_address(f"{here}.ip", alias.get("ip") or "")
         for host_index, host in enumerate(alias.get("hostnames") or ()):
             causes += named(f"{here}.hostnames[{host_index}]", host, names.dns1123_subdomain)
-    for field in ("priorityClassName", "runtimeClassName"):
-        if spec.get(field):
-            causes += named(f"{at}.{field}", spec[field], names.dns1123_subdomain)
+    if spec.get("priorityClassName"):
+        causes += named(f"{at}.priorityClassName", spec["priorityClassName"], names.dns1123_subdomain)
+    if spec.get("runtimeClassName") is not None:
+        causes += named(f"{at}.runtimeClassName", spec["runtimeClassName"], names.dns1123_subdomain)
     policy = spec.get("preemptionPolicy")
-    if policy is not None:
+    if policy == "":
+        causes.append(required(f"{at}.preemptionPolicy"))
+    elif policy is not None:
         causes += one_of(f"{at}.preemptionPolicy", policy, ("PreemptLowerPriority", "Never"))
-    for name, text in (spec.get("overhead") or {}).items():
-        causes += amounts.quantity(f"{at}.overhead[{name}]", name, text)
-    system = (spec.get("os") or {}).get("name")
-    if spec.get("os") is not None:
-        causes += [required(f"{at}.os.name")] if not system else one_of(f"{at}.os.name", system, ("linux", "windows"))
+    if spec.get("overhead"):
+        causes += amounts.validate(f"{at}.overhead", {"limits": spec["overhead"]})
     return causes
+
+
+def _hostname(at: str, spec: Object) -> list[FieldError]:
+    """``hostnameOverride``: a name as Linux takes it, at most 64 bytes long (KEP-4762)."""
+    causes = [
+        forbidden(at, f"may not be specified when {field} is true")
+        for field in ("setHostnameAsFQDN", "hostNetwork")
+        if spec.get(field)
+    ]
+    name = spec["hostnameOverride"]
+    causes += [too_long(at, _HOSTNAME_MAX)] if len(name.encode()) > _HOSTNAME_MAX else []
+    return causes + named(at, name, names.dns1123_subdomain)
 
 
 def _host_network(at: str, spec: Object) -> list[FieldError]:
@@ -159,9 +190,8 @@ def _dns_config(at: str, config: Object | None, policy: str | None) -> list[Fiel
         text = "must not have more than 2048 characters (including spaces) in the search list"
         causes.append(invalid(f"{at}.searches", searches, text))
     for index, search in enumerate(searches):
-        name = search.removesuffix(".").replace("_", "a")  # an underscore is allowed here alone
-        if search != "." and names.dns1123_subdomain(name):
-            causes += named(f"{at}.searches[{index}]", search.removesuffix("."), names.dns1123_subdomain)
+        if search != ".":
+            causes += named(f"{at}.searches[{index}]", search.removesuffix("."), names.subdomain_with_underscores)
     for index, option in enumerate((config or {}).get("options") or ()):
         if not option.get("name"):
             causes.append(required(f"{at}.options[{index}]", "must not be empty"))

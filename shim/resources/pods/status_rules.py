@@ -1,0 +1,82 @@
+"""What a kubelet or the scheduler may say of a pod in its status: nothing that undoes what has been said."""
+
+from __future__ import annotations
+
+from shim.api import names
+from shim.api.meta import Object
+from shim.api.status import FieldError
+from shim.resources.addresses import ip_address, parse
+from shim.resources.causes import IMMUTABLE, forbidden, invalid, named
+from shim.resources.pods.update import fixed_annotations
+
+
+def status(new: Object, old: Object) -> list[FieldError]:
+    """The reasons that lie in the status."""
+    found, before, spec = new.get("status") or {}, old.get("status") or {}, old["spec"]
+    causes = fixed_annotations(new, old)
+    for index, condition in enumerate(found.get("conditions") or ()):
+        at, kind = f"status.conditions[{index}]", condition.get("type") or ""
+        if (condition.get("observedGeneration") or 0) < 0:
+            text = "must be a non-negative integer"
+            causes.append(invalid(f"{at}.observedGeneration", condition["observedGeneration"], text))
+        if kind not in ("PodScheduled", "Ready", "Initialized"):
+            causes += named(f"{at}.Type", kind, names.qualified_name)
+    node = found.get("nominatedNodeName") or ""
+    if node and node != (before.get("nominatedNodeName") or ""):
+        at = "status.nominatedNodeName"
+        causes += named(at, node, names.dns1123_subdomain)
+        if spec.get("nodeName"):
+            causes.append(forbidden(at, "may not be set on pods that are already bound to a node"))
+    if (found.get("observedGeneration") or 0) < 0:
+        text = "must be a non-negative integer"
+        causes.append(invalid("status.observedGeneration", found["observedGeneration"], text))
+    if (found.get("qosClass") or "") != (before.get("qosClass") or ""):
+        causes.append(invalid("status.qosClass", found.get("qosClass") or "", IMMUTABLE))
+    for field, of in (("containerStatuses", "containers"), ("initContainerStatuses", "initContainers")):
+        causes += _revived(field, spec.get(of) or [], spec, found, before)
+    for field in ("podIPs", "hostIPs"):
+        causes += _addresses(f"status.{field}", found.get(field) or [], before.get(field) or [])
+    return causes
+
+
+def _revived(field: str, containers: list[Object], spec: Object, found: Object, before: Object) -> list[FieldError]:
+    """A container that ended for good stays ended."""
+    every = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    rules = (rule for each in every for rule in each.get("restartPolicyRules") or ())
+    if any(rule.get("action") == "RestartAllContainers" for rule in rules):
+        return []
+    now = {each.get("name"): each.get("state") or {} for each in found.get(field) or ()}
+    known = {each.get("name"): each for each in containers}
+    causes: list[FieldError] = []
+    for index, each in enumerate(before.get(field) or ()):
+        ended = (each.get("state") or {}).get("terminated")
+        name = each.get("name")
+        if ended is None or name not in now or now[name].get("terminated") is not None:
+            continue
+        if name not in known or not _may_restart(known[name], spec, ended.get("exitCode") or 0):
+            text = "may not be transitioned to non-terminated state"
+            causes.append(forbidden(f"status.{field}[{index}].state", text))
+    return causes
+
+
+def _may_restart(container: Object, spec: Object, code: int) -> bool:
+    if container.get("restartPolicy") is not None:
+        for rule in container.get("restartPolicyRules") or ():
+            codes = rule.get("exitCodes") or {}
+            listed = code in (codes.get("values") or ())
+            if rule.get("action") == "Restart" and listed == (codes.get("operator") == "In"):
+                return True
+    policy = container.get("restartPolicy") or spec.get("restartPolicy")
+    return policy == "Always" or (policy == "OnFailure" and code != 0)
+
+
+def _addresses(at: str, found: list[Object], had: list[Object]) -> list[FieldError]:
+    known = {each.get("ip") or "" for each in had}
+    causes: list[FieldError] = []
+    for index, each in enumerate(found):
+        causes += ip_address(f"{at}[{index}]", each.get("ip") or "", known)
+    families = [address.version for each in found if (address := parse(each.get("ip") or ""))]
+    if len(found) > 1 and (len(found) > 2 or len(set(families)) != len(families)):
+        shown = [{"IP": each.get("ip") or ""} for each in found]
+        causes.append(invalid(at, shown, "may specify no more than one IP for each IP family"))
+    return causes
