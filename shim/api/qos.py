@@ -10,7 +10,7 @@ _COMPUTE = ("cpu", "memory")
 
 def qos_class(spec: Object) -> str:
     """Guaranteed: every container limits CPU and memory and asks for all of it. BestEffort: none asks anything."""
-    if spec.get("resources"):
+    if spec.get("resources") is not None:
         everyone = [spec["resources"]]
     else:
         containers = (*(spec.get("containers") or ()), *(spec.get("initContainers") or ()))

@@ -84,12 +84,9 @@ def topology(at: str, found: list[Object]) -> list[FieldError]:
 def _label_keys(at: str, of: Object, field: str) -> list[FieldError]:
     """Keys whose values are taken from the pod's own labels, and added to its selector."""
     found = of.get(field) or []
-    causes: list[FieldError] = []
     if found and of.get("labelSelector") is None:
-        causes.append(forbidden(at, "must not be specified when labelSelector is not set"))
-    for index, key in enumerate(found):
-        causes += named(f"{at}[{index}]", key, names.label_key)
-    return causes
+        return [forbidden(at, "must not be specified when labelSelector is not set")]
+    return [cause for index, key in enumerate(found) for cause in named(f"{at}[{index}]", key, names.label_key)]
 
 
 def affinity(at: str, found: Object) -> list[FieldError]:

@@ -7,13 +7,14 @@ from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.addresses import ip_address, parse
 from shim.resources.causes import IMMUTABLE, forbidden, invalid, named
-from shim.resources.pods.update import fixed_annotations
+from shim.resources.pods import annotated
 
 
 def status(new: Object, old: Object) -> list[FieldError]:
     """The reasons that lie in the status."""
     found, before, spec = new.get("status") or {}, old.get("status") or {}, old["spec"]
-    causes = fixed_annotations(new, old)
+    causes = annotated.fixed(new, old)
+    causes += annotated.rules("metadata.annotations", new["metadata"].get("annotations"), spec)
     for index, condition in enumerate(found.get("conditions") or ()):
         at, kind = f"status.conditions[{index}]", condition.get("type") or ""
         if (condition.get("observedGeneration") or 0) < 0:

@@ -9,7 +9,7 @@ from shim.api.meta import Object, now
 from shim.api.qos import qos_class
 from shim.api.status import FieldError
 from shim.resources import metadata
-from shim.resources.pods import defaults, label_keys, resize, status_rules, update, validation, warnings
+from shim.resources.pods import annotated, defaults, label_keys, resize, status_rules, update, validation, warnings
 from shim.resources.strategy import Check, Strategy, keep_all_but_spec
 
 
@@ -40,6 +40,7 @@ class PodStrategy(Strategy):
     def prepare_for_create(self, obj: Object) -> None:
         super().prepare_for_create(obj)
         label_keys.merge(obj)
+        annotated.write_profiles(obj)
 
     def prepare_for_status_update(self, new: Object, old: Object) -> None:
         super().prepare_for_status_update(new, old)
@@ -70,7 +71,7 @@ class PodStrategy(Strategy):
         found = names.dns1123_label(obj["metadata"].get("name") or "")
         text = "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; "
         own = [f"{text}a DNS label is recommended: [{' '.join(found)}]"] if found else []
-        return own + warnings.pod_spec("spec", obj["spec"])
+        return own + warnings.pod("", obj)
 
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}

@@ -44,7 +44,11 @@ _NOT_ON_WINDOWS = "cannot be set for a windows pod"
 _NOT_ON_LINUX = "windows options cannot be set for a linux pod"
 _SPEC_LIMIT = 64 * 1024
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
-_USER = re.compile(r"[^\"/\\:;|=,+*?<>@\[\]]+")
+_DOMAIN_LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+_DOMAIN = re.compile(rf"{_DOMAIN_LABEL}(?:\.{_DOMAIN_LABEL})*")
+_NET_BIOS = re.compile(r'[^\\/:*?"<>|.][^\\/:*?"<>|]{0,14}')
+_DOMAIN_LIMIT, _USER_LIMIT = 256, 104
+_NOT_IN_USERS = r'"/\:;|=,+*?<>@[]'
 
 
 def _contexts(at: str, spec: Object) -> Iterator[tuple[str, Object]]:
@@ -111,17 +115,22 @@ def _user(at: str, name: str) -> list[FieldError]:
     parts = name.split("\\")
     if len(parts) > 2:
         return [invalid(at, name, "runAsUserName cannot contain more than one backslash")]
-    causes: list[FieldError] = []
-    domain, user = ("", parts[0]) if len(parts) == 1 else (parts[0], parts[1])
-    if len(parts) == 2 and not domain:
-        causes.append(invalid(at, name, "runAsUserName's Domain doesn't match the NetBIOS nor the DNS format"))
+    domain, user = (parts[0] if len(parts) == 2 else None), parts[-1]
+    complaints: list[str] = []
+    if domain is not None:
+        if len(domain) >= _DOMAIN_LIMIT:
+            complaints.append(f"Domain length must be under {_DOMAIN_LIMIT} characters")
+        if not _NET_BIOS.fullmatch(domain) and not _DOMAIN.fullmatch(domain):
+            complaints.append("Domain doesn't match the NetBios nor the DNS format")
     if not user:
-        causes.append(invalid(at, name, "runAsUserName's User cannot be empty"))
-    elif len(user) > 104:
-        causes.append(invalid(at, name, "runAsUserName's User length must not be longer than 104 characters"))
-    elif not _USER.fullmatch(user):
-        causes.append(invalid(at, name, "runAsUserName's User contains invalid characters"))
-    return causes
+        complaints.append("User cannot be empty")
+    elif len(user) > _USER_LIMIT:
+        complaints.append(f"User length must not be longer than {_USER_LIMIT} characters")
+    if user and not user.strip(". "):
+        complaints.append("User cannot contain only periods or spaces")
+    if set(user) & set(_NOT_IN_USERS):
+        complaints.append(f"User cannot contain the following characters: {_NOT_IN_USERS}")
+    return [invalid(at, name, f"runAsUserName's {complaint}") for complaint in complaints]
 
 
 def host_processes(at: str, spec: Object) -> list[FieldError]:

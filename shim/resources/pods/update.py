@@ -8,11 +8,9 @@ from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources import metadata
 from shim.resources.causes import forbidden, invalid, required
-from shim.resources.pods import containers, scheduling, volumes
+from shim.resources.pods import annotated, containers, scheduling, volumes
 from shim.resources.printed import difference, go_struct
 
-_APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
-_MIRROR = "kubernetes.io/config.mirror"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 _FORBIDDEN = (
@@ -25,7 +23,8 @@ _FORBIDDEN = (
 def change(new: Object, old: Object) -> list[FieldError]:
     """The reasons that lie in the difference, for an update of the pod itself."""
     spec, before = new["spec"], old["spec"]
-    causes = fixed_annotations(new, old)
+    causes = annotated.fixed(new, old)
+    causes += annotated.rules("metadata.annotations", new["metadata"].get("annotations"), spec)
     for field in ("containers", "initContainers"):
         if len(spec.get(field) or ()) != len(before.get(field) or ()):
             return [*causes, forbidden(f"spec.{field}", "pod updates may not add or remove containers")]
@@ -42,18 +41,6 @@ def change(new: Object, old: Object) -> list[FieldError]:
     if _filled(rest) != _filled(before):
         changed = difference("core.v1.PodSpec", before, rest)
         causes.append(forbidden("spec", f"{_FORBIDDEN}\n{changed}"))
-    return causes
-
-
-def fixed_annotations(new: Object, old: Object) -> list[FieldError]:
-    """What a node makes of static pods, and the profiles of older releases, are fixed."""
-    now, was = (of["metadata"].get("annotations") or {} for of in (new, old))
-    causes: list[FieldError] = []
-    for key in [*was, *(key for key in now if key not in was)]:
-        what = "AppArmor annotations" if key.startswith(_APP_ARMOR) else "mirror pod annotation"
-        if now.get(key) != was.get(key) and (key.startswith(_APP_ARMOR) or key == _MIRROR):
-            verb = "remove or update" if key in was else "add"
-            causes.append(forbidden(f"metadata.annotations[{key}]", f"may not {verb} {what}"))
     return causes
 
 
@@ -161,14 +148,15 @@ def _tolerations(found: list[Object], had: list[Object]) -> list[FieldError]:
 
 
 def _gates(found: list[Object], had: list[Object]) -> list[FieldError]:
+    """A gate may be opened, none added; one named twice is told of once, where it stands last."""
     known = {gate["name"] for gate in had}
+    places = {gate.get("name") or "": index for index, gate in enumerate(found)}
     return [
         forbidden(
-            f"spec.schedulingGates[{index}].name",
-            f"only deletion is allowed, but found new scheduling gate '{gate.get('name') or ''}'",
+            f"spec.schedulingGates[{index}].name", f"only deletion is allowed, but found new scheduling gate '{name}'"
         )
-        for index, gate in enumerate(found)
-        if (gate.get("name") or "") not in known
+        for name, index in places.items()
+        if name not in known
     ]
 
 

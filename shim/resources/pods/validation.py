@@ -7,7 +7,7 @@ from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.addresses import ip_address
 from shim.resources.causes import duplicate, forbidden, invalid, labels, named, one_of, required, too_long, unsupported
-from shim.resources.pods import amounts, claims, scheduling, security, systems, volumes
+from shim.resources.pods import amounts, annotated, claims, scheduling, security, systems, volumes
 from shim.resources.pods import containers as groups
 
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
@@ -18,19 +18,20 @@ _HOSTNAME_MAX = 64
 
 def pod(obj: Object) -> list[FieldError]:
     """A new pod, but for its metadata."""
-    spec = obj["spec"]
+    spec, told = obj["spec"], obj["metadata"].get("annotations")
     causes = running_pod(obj)
     if spec.get("ephemeralContainers"):
         causes.append(forbidden("spec.ephemeralContainers", "cannot be set on create"))
     if spec.get("nodeName") and spec.get("schedulingGates"):
         causes.append(forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared"))
-    return causes
+    return causes + annotated.agreement("spec", told, spec)
 
 
 def running_pod(obj: Object) -> list[FieldError]:
     """A pod that may have been given ephemeral containers and a node since it was made, but for its metadata."""
-    spec = obj["spec"]
-    causes = pod_spec("spec", spec, obj["metadata"].get("name") or "")
+    spec, metadata = obj["spec"], obj["metadata"]
+    causes = annotated.rules("metadata.annotations", metadata.get("annotations"), spec)
+    causes += pod_spec("spec", spec, metadata.get("name") or "")
     if not spec.get("serviceAccountName"):
         causes += _tokens_of_nobody(spec)
     for field in ("containers", "initContainers"):
@@ -56,9 +57,12 @@ def _tokens_of_nobody(spec: Object) -> list[FieldError]:
 
 def template(at: str, obj: Object) -> list[FieldError]:
     """A pod template, metadata included."""
+    spec, told = obj.get("spec") or {}, (obj.get("metadata") or {}).get("annotations")
     causes = template_metadata(at, obj)
-    causes += pod_spec(f"{at}.spec", obj.get("spec") or {})
-    if (obj.get("spec") or {}).get("ephemeralContainers"):
+    causes += annotated.rules(f"{at}.annotations", told, spec)
+    causes += pod_spec(f"{at}.spec", spec)
+    causes += annotated.agreement(f"{at}.spec", told, spec)
+    if spec.get("ephemeralContainers"):
         text = "ephemeral containers not allowed in pod template"
         causes.append(forbidden(f"{at}.spec.ephemeralContainers", text))
     return causes

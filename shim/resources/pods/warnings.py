@@ -8,6 +8,7 @@ from shim.api.meta import Object
 from shim.api.quantity import Quantity
 from shim.resources.amounts import amount
 from shim.resources.causes import shown
+from shim.resources.pods import annotated
 from shim.resources.pods.sources import GONE
 
 _NULL_SELECTOR = "a null labelSelector results in matching no pod"
@@ -15,8 +16,14 @@ _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
-def pod_spec(at: str, spec: Object) -> list[str]:
-    """Every warning about a pod's spec, or a template's."""
+def pod(at: str, obj: Object) -> list[str]:
+    """Every warning about a pod, or a template; ``at`` is what stands before its fields: ``spec.template.``."""
+    spec = obj.get("spec") or {}
+    told = (obj.get("metadata") or {}).get("annotations")
+    return annotated.warnings(at, told, spec) + _spec(f"{at}spec", spec)
+
+
+def _spec(at: str, spec: Object) -> list[str]:
     found: list[str] = []
     for index, each in enumerate(spec.get("topologySpreadConstraints") or ()):
         if each.get("labelSelector") is None:

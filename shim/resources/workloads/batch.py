@@ -90,5 +90,4 @@ class CronJobStrategy(TemplateStrategy):
 
     def _spec_warnings(self, obj: Object) -> list[str]:
         spec, at = (obj["spec"].get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec"
-        inner = (spec.get("template") or {}).get("spec") or {}
-        return [*job_rules.warnings(at, spec), *warnings.pod_spec(f"{at}.template.spec", inner)]
+        return [*job_rules.warnings(at, spec), *warnings.pod(f"{at}.template.", spec.get("template") or {})]

@@ -44,7 +44,7 @@ class TemplateStrategy(Strategy):
 
     def warnings(self, obj: Object) -> list[str]:
         template = (obj.get("spec") or {}).get("template") or {}
-        return warnings.pod_spec("spec.template.spec", template.get("spec") or {})
+        return warnings.pod("spec.template.", template)
 
 
 class DeploymentStrategy(TemplateStrategy):
