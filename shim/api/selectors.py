@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -327,6 +327,12 @@ def parse_fields(text: str) -> Selector:
         if match is None:
             raise SelectorError(f"invalid selector: '{text}'; can't understand '{term}'")
         requirements.append(Requirement(match[1], match[2], (_unescape(match[3]),)))
+    return Selector(requirements, _all([_field_matcher(requirement) for requirement in requirements]))
+
+
+def rename_fields(selector: Selector, names: Mapping[str, str]) -> Selector:
+    """The same field selector for objects that keep these fields under other names."""
+    requirements = [replace(requirement, key=names[requirement.key]) for requirement in selector.requirements]
     return Selector(requirements, _all([_field_matcher(requirement) for requirement in requirements]))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from shim.api import names
 from shim.api.meta import Object, new_uid
 from shim.api.status import FieldError
-from shim.resources import amounts, core_rules, event_rules, metadata, node_rules, quota_rules
+from shim.resources import amounts, core_rules, event_rules, event_versions, metadata, node_rules, quota_rules
 from shim.resources.addresses import cidr_warnings
 from shim.resources.metadata import path_segment
 from shim.resources.strategy import Check, Strategy
@@ -242,6 +242,9 @@ class EventStrategy(Strategy):
 
 class NewEventStrategy(EventStrategy):
     """Events of ``events.k8s.io/v1``."""
+
+    def field_names(self) -> Mapping[str, str]:
+        return event_versions.field_names(super().field_names())
 
     def validate(self, obj: Object) -> list[FieldError]:
         return event_rules.create(obj, strict=True) or metadata.validate_any(obj)

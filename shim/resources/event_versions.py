@@ -5,6 +5,8 @@ Each function takes an object and returns a new one in the other form; what they
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from shim.api.meta import Object
 
 _EVENT_FIELDS = (
@@ -34,3 +36,13 @@ def event_from_core(event: Object) -> Object:
         if converted.get(field) == "":
             del converted[field]
     return {**converted, "apiVersion": "events.k8s.io/v1"}
+
+
+def field_names(kept: Iterable[str]) -> Mapping[str, str]:
+    """What selectors of ``events.k8s.io/v1`` call the fields of ``v1``; it has no word for the source."""
+    found = {}
+    for name in kept:
+        top, dot, below = name.partition(".")
+        if top != "source":
+            found[f"{_TO_NEW.get(top, top)}{dot}{below}"] = name
+    return found

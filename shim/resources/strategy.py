@@ -189,6 +189,10 @@ class Strategy:
         """Field selectors this kind supports beyond metadata.name and metadata.namespace."""
         return {}
 
+    def field_names(self) -> Mapping[str, str]:
+        """What the fields are called in selectors -> in ``selectable_fields``, where a version has names of its own."""
+        return {name: name for name in self.selectable_fields({"metadata": {}, "spec": {}, "status": {}})}
+
     def begin_deletion(self, obj: Object) -> bool:
         """Mark an object that is deleted in steps of its own kind; False where the usual ones do."""
         return False

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from shim.api import selectors
-from shim.api.meta import Object
 from shim.api.status import bad_request
 from shim.resources.strategy import Resource
 from shim.server.options import ListOptions
@@ -25,10 +24,12 @@ def test_of(resource: Resource, options: ListOptions) -> Test | None:
         fields = selectors.parse_fields(options.field_selector)
     except selectors.SelectorError as error:
         raise bad_request(str(error)) from error
-    known = known_fields(resource)
+    known = field_names(resource)
     for requirement in fields.requirements:
         if requirement.key not in known:
             raise bad_request(_unknown(resource, requirement.key))
+    if any(known[requirement.key] != requirement.key for requirement in fields.requirements):
+        fields = selectors.rename_fields(fields, known)
     by_label, by_field = labels.matches, fields.matches
     if fields.empty:
         return lambda entry: by_label(entry.labels)
@@ -48,13 +49,12 @@ def equalities(field_selector: str) -> tuple[tuple[str, str], ...]:
 
 
 @lru_cache(maxsize=512)
-def known_fields(resource: Resource) -> frozenset[str]:
-    """The fields a kind can be selected by: those it tells of an empty object."""
-    empty: Object = {"metadata": {}, "spec": {}, "status": {}}
-    return frozenset((*_GENERIC, *resource.strategy.selectable_fields(empty)))
+def field_names(resource: Resource) -> Mapping[str, str]:
+    """The fields a kind can be selected by -> the names under which the cache keeps them."""
+    return {**{name: name for name in _GENERIC}, **resource.strategy.field_names()}
 
 
 def _unknown(resource: Resource, name: str) -> str:
-    if len(known_fields(resource)) > len(_GENERIC):
+    if len(field_names(resource)) > len(_GENERIC):
         return f"field label not supported: {name}"
     return f'"{name}" is not a known field selector: only "metadata.name", "metadata.namespace"'

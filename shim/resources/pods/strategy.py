@@ -86,6 +86,10 @@ class PodStrategy(Strategy):
             "status.nominatedNodeName": status.get("nominatedNodeName") or "",
         }
 
+    def field_names(self) -> Mapping[str, str]:
+        # the first is what very old clients say, the second may be asked for and is that of no pod
+        return {**super().field_names(), "spec.host": "spec.nodeName", "status.podIPs": "status.podIPs"}
+
     def grace_period(self, obj: Object, requested: int | None) -> int:
         """A pod on a node is given time to stop; one that never got there, or has ended, is not."""
         spec = obj.get("spec") or {}

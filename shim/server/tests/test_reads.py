@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from urllib.parse import quote
 
 import pytest
 
@@ -45,6 +46,41 @@ async def test_selectors_that_mean_nothing_are_refused(api):
     assert (await api.get(f"{CONFIGMAPS}?labelSelector=a%3D%3D%3Db")).status == 400
     unknown = await api.get(f"{CONFIGMAPS}?fieldSelector=data.k%3Dv")
     assert unknown.message.startswith('"data.k" is not a known field selector')
+
+
+EVENT = {
+    "metadata": {"name": "e"},
+    "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+    "reason": "Started",
+    "reportingComponent": "somebody",
+}
+
+
+@pytest.mark.parametrize(
+    ("group", "selector", "found"),
+    [
+        ("/api/v1", "involvedObject.name=p,reportingComponent=somebody,source=somebody", ["e"]),
+        ("/api/v1", "involvedObject.name=q", []),
+        ("/apis/events.k8s.io/v1", "regarding.name=p,reportingController=somebody,reason=Started", ["e"]),
+        ("/apis/events.k8s.io/v1", "regarding.kind!=Pod", []),
+    ],
+)
+async def test_each_version_has_its_own_words_for_the_fields_of_selectors(api, group, selector, found):
+    await api.post("/api/v1/namespaces/default/events", EVENT)
+    assert _names(await api.get(f"{group}/namespaces/default/events?fieldSelector={quote(selector)}")) == found
+
+
+@pytest.mark.parametrize(
+    ("group", "field"),
+    [
+        ("/api/v1", "regarding.name"),
+        ("/apis/events.k8s.io/v1", "source"),
+        ("/apis/events.k8s.io/v1", "involvedObject.name"),
+    ],
+)
+async def test_and_does_not_know_the_words_of_the_other(api, group, field):
+    answer = await api.get(f"{group}/namespaces/default/events?fieldSelector={field}%3Dx")
+    assert (answer.status, answer.message) == (400, f"field label not supported: {field}")
 
 
 async def test_items_of_a_list_do_not_repeat_their_kind(api):
