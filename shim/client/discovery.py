@@ -20,6 +20,7 @@ class Served:
     gvr: GVR
     kind: str
     verbs: frozenset[str]
+    subresources: frozenset[str]
 
 
 async def discover(client: Client) -> list[Served]:
@@ -41,7 +42,8 @@ async def discover(client: Client) -> list[Served]:
 
 def _served(group: str, version: str, resource: Object) -> Served:
     gvr = GVR(group, version, resource["resource"], resource["scope"] == "Namespaced")
-    return Served(gvr, resource["responseKind"]["kind"], frozenset(resource.get("verbs") or ()))
+    below = frozenset(each["subresource"] for each in resource.get("subresources") or ())
+    return Served(gvr, resource["responseKind"]["kind"], frozenset(resource.get("verbs") or ()), below)
 
 
 async def _ask(client: Client, path: str) -> Object:

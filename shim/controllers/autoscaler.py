@@ -18,7 +18,6 @@ from shim.api.conditions import set_condition
 from shim.api.meta import GVR, Object, key_of, now
 from shim.api.status import ApiError
 from shim.client import resource as r
-from shim.client.discovery import discover
 from shim.controllers.autoscaler_limits import History, limit, longest_period
 from shim.controllers.autoscaler_metrics import (
     TOLERANCE,
@@ -31,17 +30,12 @@ from shim.controllers.autoscaler_metrics import (
     measured,
 )
 from shim.controllers.loop import Context, Controller
+from shim.controllers.scales import Scales
 
 log = logging.getLogger(__name__)
 
 PERIOD = 15.0  # seconds, upstream's --horizontal-pod-autoscaler-sync-period
 POD_METRICS = GVR("metrics.k8s.io", "v1beta1", "pods")
-KNOWN = {
-    ("apps", "Deployment"): r.DEPLOYMENTS,
-    ("apps", "ReplicaSet"): r.REPLICASETS,
-    ("apps", "StatefulSet"): r.STATEFULSETS,
-    ("", "ReplicationController"): r.REPLICATIONCONTROLLERS,
-}
 NO_ADAPTER = {
     "Pods": ("FailedGetPodsMetric", "pods", "custom"),
     "Object": ("FailedGetObjectMetric", "object", "custom"),
@@ -80,7 +74,7 @@ class HorizontalPodAutoscaler(Controller):
         self.recorder = ctx.recorder("horizontal-pod-autoscaler")
         self.histories: dict[str, History] = {}
         self.selectors: dict[str, tuple[str, str]] = {}  # autoscaler -> namespace and selector it was last seen with
-        self.kinds: dict[tuple[str, str], GVR] = dict(KNOWN)
+        self.scales = Scales(ctx.client)
 
     def changed(self, old: Object | None, new: Object | None) -> None:
         if new is None:
@@ -150,28 +144,20 @@ class HorizontalPodAutoscaler(Controller):
         target = autoscaler["spec"]["scaleTargetRef"]
         group = target.get("apiVersion", "").rpartition("/")[0]
         try:
-            gvr = await self.resource_of(group, target["kind"])
-            namespace = autoscaler["metadata"]["namespace"]
-            return gvr, await self.ctx.client.get(gvr, target["name"], namespace, subresource="scale")
+            served = await self.scales.served(group, target["kind"])
+            if served is None:
+                raise ApiError(404, "NotFound", f'no matches for kind "{target["kind"]}" in group "{group}"')
+            return served.gvr, await self.scales.get(served.gvr, target["name"], autoscaler["metadata"]["namespace"])
         except ApiError as error:
             self.recorder.event(autoscaler, "Warning", "FailedGetScale", error.message)
             text = f"the HPA controller was unable to get the target's current scale: {error.message}"
             raise Unscaled("AbleToScale", "FailedGetScale", text) from error
 
-    async def resource_of(self, group: str, kind: str) -> GVR:
-        if (group, kind) not in self.kinds:
-            for each in await discover(self.ctx.client):
-                self.kinds.setdefault((each.gvr.group, each.kind), each.gvr)
-        if (group, kind) not in self.kinds:
-            raise ApiError(404, "NotFound", f'no matches for kind "{kind}" in group "{group}"')
-        return self.kinds[group, kind]
-
     async def rescale(
         self, autoscaler: Object, gvr: GVR, scale: Object, desired: int, why: str, conditions: list[Object]
     ) -> None:
-        wanted = {**scale, "spec": {**scale["spec"], "replicas": desired}}
         try:
-            await self.ctx.client.update(gvr, wanted, subresource="scale")
+            await self.scales.replace(gvr, scale, desired)
         except ApiError as error:
             text = f"New size: {desired}; reason: {why}; error: {error.message}"
             self.recorder.event(autoscaler, "Warning", "FailedRescale", text)

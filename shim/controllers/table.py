@@ -9,6 +9,7 @@ from shim.client.leader import one_of_several
 from shim.controllers.cluster_roles import ClusterRoleAggregation
 from shim.controllers.csr import CsrApprover, CsrCleaner, CsrSigner
 from shim.controllers.disruption import DisruptionController
+from shim.controllers.disruption_stale import StaleDisruptions
 from shim.controllers.ephemeral_volume import EphemeralVolumeController
 from shim.controllers.garbage_collector import GarbageCollector
 from shim.controllers.load_balancer import LoadBalancerController
@@ -39,6 +40,7 @@ CLUSTER: list[type[Controller]] = [
     NamespaceController,
     GarbageCollector,
     DisruptionController,
+    StaleDisruptions,
     ClusterRoleAggregation,
     LoadBalancerController,
     VolumeBinder,

@@ -20,9 +20,11 @@ WIDGETS = GVR("example.com", "v1", "widgets")
 CONTROLLERS = [GarbageCollector, NamespaceController, ResourceQuotaController, ServiceAccountController]
 
 
-async def define(world: World) -> None:
+async def define(world: World, subresources: Object | None = None) -> None:
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    if subresources:
+        version["subresources"] = subresources
     names = {"plural": "widgets", "kind": "Widget"}
     spec = {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}
     crd: Object = {
