@@ -223,8 +223,14 @@ def parse_size(payload: bytes) -> Resized | None:
 
 
 async def open_websocket(request: web.Request, wanted: Wanted) -> WebSocketChannels:
-    """Accept the WebSocket; an empty message tells the client that the command is running."""
-    socket = web.WebSocketResponse(protocols=WEBSOCKET_PROTOCOLS, max_msg_size=0, heartbeat=30)
+    """Accept the WebSocket; an empty message tells the client that the command is running.
+
+    Of what the client offers its first is chosen, but v5 wherever it stands.
+    """
+    best = WEBSOCKET_PROTOCOLS[0]
+    offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+    protocols = (best,) if best in (each.strip() for each in offered) else WEBSOCKET_PROTOCOLS
+    socket = web.WebSocketResponse(protocols=protocols, max_msg_size=0, heartbeat=30)
     await socket.prepare(request)
     channels = WebSocketChannels(Messages(socket), wanted)
     if wanted.stdout or wanted.stderr:

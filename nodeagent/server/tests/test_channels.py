@@ -95,3 +95,8 @@ async def test_input_in_base64(client):
         await socket.send_str("0aGk=")
         message = await socket.receive()
     assert (message.type, message.data) == (WSMsgType.TEXT, "2aGk=")
+
+
+async def test_the_newest_protocol_is_chosen_wherever_it_is_offered(client):
+    async with client.ws_connect("/echo", protocols=["v4.channel.k8s.io", "v5.channel.k8s.io"]) as socket:
+        assert socket.protocol == "v5.channel.k8s.io"
