@@ -34,7 +34,7 @@ async def run(settings: NetProxySettings, ready: Callable[[], None]) -> None:
         nodes = Informer(client, r.NODES)
 
         place = Place(settings.cluster_cidr, settings.node_ip, answered_here=frozenset({settings.cluster_dns}))
-        proxy = ServiceProxy(Tracker(services, slices, settings.node_name, place))
+        proxy = ServiceProxy(Tracker(services, slices, nodes, settings.node_name, place))
         answers = Answers(follow(services, slices, Zone(settings.cluster_domain)))
         outside = Forwarder(machine_servers(settings.upstream_dns))
         pod_routes = PodRoutes(nodes, settings.node_name)

@@ -66,7 +66,19 @@ def reachable(port: ServicePort, endpoints: Sequence[Endpoint]) -> Reachable:
 
     everywhere = usable(endpoints)
     local = usable(endpoint for endpoint in endpoints if endpoint.local) if port.uses_local else ()
-    return Reachable(everywhere if port.uses_cluster else (), local, anywhere=bool(everywhere))
+    return Reachable(near(everywhere) if port.uses_cluster else (), local, anywhere=bool(everywhere))
+
+
+def near(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """Those that hints mean for this node, else for its zone, else all.
+
+    Hints count only where every endpoint has one and one of them is meant for here: better a longer way than a Service
+    that seems to have no endpoints (KEP-2433, KEP-4444, KEP-3015).
+    """
+    for hints in ([each.node_hint for each in endpoints], [each.zone_hint for each in endpoints]):
+        if None not in hints and any(hints):
+            return tuple(each for each, meant in zip(endpoints, hints, strict=True) if meant)
+    return endpoints
 
 
 def compile_port(port: ServicePort, endpoints: Sequence[Endpoint], place: Place) -> PortRules:

@@ -56,6 +56,8 @@ class Endpoint:
     ready: bool = True
     serving: bool = True
     terminating: bool = False
+    node_hint: bool | None = None  # whether it is meant for clients of this node; None: it does not say
+    zone_hint: bool | None = None  # and of this node's zone
 
     def __str__(self) -> str:
         return f"{self.address}:{self.port}"
@@ -93,15 +95,15 @@ def service_ports(service: Object) -> Iterator[ServicePort]:
         )
 
 
-def endpoints_of(port: ServicePort, slices: Iterable[Object], node: str) -> tuple[Endpoint, ...]:
-    """The endpoints of a Service port, in a fixed order, each once."""
+def endpoints_of(port: ServicePort, slices: Iterable[Object], node: str, zone: str = "") -> tuple[Endpoint, ...]:
+    """The endpoints of a Service port as seen from a node and its zone, in a fixed order, each once."""
     found: dict[str, Endpoint] = {}
     for piece in slices:
         if piece.get("addressType") != "IPv4":
             continue
         for number in _matching_ports(port, piece):
             for item in piece.get("endpoints") or ():
-                endpoint = _endpoint(item, number, node)
+                endpoint = _endpoint(item, number, node, zone)
                 known = found.get(str(endpoint))
                 if known is None or (endpoint.ready and not known.ready):
                     found[str(endpoint)] = endpoint
@@ -115,8 +117,8 @@ def _matching_ports(port: ServicePort, piece: Object) -> Iterator[int]:
             yield item["port"]
 
 
-def _endpoint(item: Object, port: int, node: str) -> Endpoint:
-    conditions = item.get("conditions") or {}
+def _endpoint(item: Object, port: int, node: str, zone: str) -> Endpoint:
+    conditions, hints = item.get("conditions") or {}, item.get("hints") or {}
     ready = conditions.get("ready") is not False
     serving = conditions.get("serving")
     return Endpoint(
@@ -126,7 +128,13 @@ def _endpoint(item: Object, port: int, node: str) -> Endpoint:
         ready=ready,
         serving=ready if serving is None else serving,
         terminating=bool(conditions.get("terminating")),
+        node_hint=_hint(hints.get("forNodes"), node),
+        zone_hint=_hint(hints.get("forZones"), zone),
     )
+
+
+def _hint(meant_for: Object | None, here: str) -> bool | None:
+    return any(each["name"] == here for each in meant_for) if meant_for else None
 
 
 def _affinity(spec: Object) -> int:

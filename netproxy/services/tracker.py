@@ -1,4 +1,4 @@
-"""What has changed? Follows Services and EndpointSlices, and keeps the compiled rules of every Service port."""
+"""What has changed? Follows Services, EndpointSlices and this node, and keeps the compiled rules of every Service port."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from shim.api.meta import Object, key_of
 from shim.client import Informer
 
 BY_SERVICE = "service"
+ZONE = "topology.kubernetes.io/zone"  # label of a Node
 
 
 def service_of(piece: Object) -> list[str]:
@@ -23,8 +24,9 @@ def service_of(piece: Object) -> list[str]:
 class Tracker:
     """Compiled rules, brought up to date only for Services that changed."""
 
-    def __init__(self, services: Informer, slices: Informer, node: str, place: Place) -> None:
+    def __init__(self, services: Informer, slices: Informer, nodes: Informer, node: str, place: Place) -> None:
         self._services, self._slices, self._node, self._place = services, slices, node, place
+        self._zone = ""
         self._dirty: set[str] = set()
         self._changed = asyncio.Event()
         self._rules: dict[str, list[PortRules]] = {}
@@ -32,6 +34,7 @@ class Tracker:
         slices.add_indexer(BY_SERVICE, service_of)
         services.on_change(self._on_service)
         slices.on_change(self._on_slice)
+        nodes.on_change(self._on_node)
 
     async def changed(self) -> None:
         """Wait until there is something to compile."""
@@ -62,13 +65,21 @@ class Tracker:
         if service is None:
             return []
         slices = self._slices.by(BY_SERVICE, key)
-        return [(port, endpoints_of(port, slices, self._node)) for port in service_ports(service)]
+        return [(port, endpoints_of(port, slices, self._node, self._zone)) for port in service_ports(service)]
 
     def _on_service(self, old: Object | None, new: Object | None) -> None:
         self._mark([key_of(obj) for obj in (old, new) if obj])
 
     def _on_slice(self, old: Object | None, new: Object | None) -> None:
         self._mark([key for piece in (old, new) if piece for key in service_of(piece)])
+
+    def _on_node(self, old: Object | None, new: Object | None) -> None:
+        if new is None or new["metadata"]["name"] != self._node:
+            return
+        zone = (new["metadata"].get("labels") or {}).get(ZONE, "")
+        if zone != self._zone:
+            self._zone = zone
+            self._mark(list(self._services.keys()))
 
     def _mark(self, keys: list[str]) -> None:
         self._dirty.update(keys)

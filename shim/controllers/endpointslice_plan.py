@@ -29,6 +29,7 @@ MANAGER = "endpointslice-controller.k8s.io"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 SERVICE_NAME = "kubernetes.io/service-name"
 ZONE = "topology.kubernetes.io/zone"
+NEAR = ("PreferSameZone", "PreferClose", "PreferSameNode")
 MOST = 100  # endpoints in a slice: a slice stays small enough to be sent to every node at every change
 _RESERVED = (SERVICE_NAME, MANAGED_BY, HEADLESS_LABEL)
 
@@ -76,7 +77,19 @@ def endpoint(pod: Object, service: Object, node: Object | None, found: list[str]
     zone = ((node or {}).get("metadata", {}).get("labels") or {}).get(ZONE)
     if zone:
         made["zone"] = zone
+    if made["conditions"]["ready"] and (found_hints := hints(service["spec"].get("trafficDistribution"), made)):
+        made["hints"] = found_hints
     return made
+
+
+def hints(distribution: str | None, endpoint: Object) -> Object:
+    """Whose clients an endpoint is meant for, by the Service's ``trafficDistribution`` (KEP-4444, KEP-3015)."""
+    found: Object = {}
+    if distribution in NEAR and endpoint.get("zone"):
+        found["forZones"] = [{"name": endpoint["zone"]}]
+    if distribution == "PreferSameNode" and endpoint.get("nodeName"):
+        found["forNodes"] = [{"name": endpoint["nodeName"]}]
+    return found
 
 
 def endpoint_ports(service: Object, pod: Object) -> list[Object]:

@@ -20,8 +20,16 @@ def service(name: str, address: str, *ports: dict[str, Any], ingress: tuple[str,
     }
 
 
-def endpoint(address: str, node: str = NODE, **conditions: bool) -> Any:
-    return {"addresses": [address], "nodeName": node, "conditions": {"ready": True, **conditions}}
+ZONE = "east"
+
+
+def endpoint(address: str, node: str = NODE, *, nodes: str = "", zones: str = "", **conditions: bool) -> Any:
+    """``nodes`` and ``zones`` are hints, with commas."""
+    made: dict[str, Any] = {"addresses": [address], "nodeName": node, "conditions": {"ready": True, **conditions}}
+    for field, names in (("forNodes", nodes), ("forZones", zones)):
+        if names:
+            made.setdefault("hints", {})[field] = [{"name": name} for name in names.split(",")]
+    return made
 
 
 def slice_of(name: str, *endpoints: Any, ports: tuple[dict[str, Any], ...] = ({"name": "", "port": 8080},)) -> Any:
@@ -37,7 +45,7 @@ def ruleset(*objects: Any, place: Place = PLACE, node: str = NODE) -> Ruleset:
     """The rules of Services and their slices."""
     slices = [each for each in objects if "endpoints" in each]
     return assemble(
-        compile_port(port, endpoints_of(port, _of(each, slices), node), place)
+        compile_port(port, endpoints_of(port, _of(each, slices), node, ZONE), place)
         for each in objects
         if "spec" in each
         for port in service_ports(each)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+import pytest
 
 from netproxy.services import chains
 from netproxy.services.chains import LAST_OF_SERVICES
@@ -211,6 +214,25 @@ def test_endpoints_that_shut_down_serve_while_there_is_no_other() -> None:
     assert "10.244.1.5" in text(web, slice_of("web", ending, gone))
     assert "10.244.1.6" not in text(web, slice_of("web", ending, gone))
     assert "10.244.1.5" not in text(web, slice_of("web", ending, endpoint("10.244.1.7")))
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "used"),
+    [
+        ([endpoint("10.244.1.5", nodes="node-1"), endpoint("10.244.2.6", nodes="node-2")], {5}),
+        ([endpoint("10.244.1.5", nodes="node-3"), endpoint("10.244.2.6", nodes="node-2")], {5, 6}),
+        ([endpoint("10.244.1.5", nodes="node-1"), endpoint("10.244.2.6")], {5, 6}),
+        ([endpoint("10.244.1.5", zones="east,west"), endpoint("10.244.2.6", zones="west")], {5}),
+        ([endpoint("10.244.1.5", zones="west"), endpoint("10.244.2.6", zones="west")], {5, 6}),
+        ([endpoint("10.244.1.5", nodes="node-2", zones="west"), endpoint("10.244.2.6", nodes="node-2", zones="east")], {6}),
+        ([endpoint("10.244.1.5", zones="east", ready=False), endpoint("10.244.2.6", zones="west")], {6}),
+    ],
+    ids=["node", "no endpoint for this node", "a hint is missing", "zone", "no endpoint for this zone", "node, then zone",
+         "none for here is ready"],
+)  # fmt: skip
+def test_hints_keep_traffic_near(endpoints: list[Any], used: set[int]) -> None:
+    rules = text(service("web", "10.96.1.1"), slice_of("web", *endpoints))
+    assert {int(found) for found in re.findall(r"to-destination 10\.244\.\d\.(\d)", rules)} == used
 
 
 def test_what_needs_no_rules_gets_none() -> None:

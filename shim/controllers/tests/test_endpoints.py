@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shim.api.meta import Object
 from shim.controllers.endpoints_plan import plan_subsets, truncate
 from shim.controllers.endpointslice_plan import plan_slices, with_trigger_time
@@ -53,6 +55,23 @@ def test_an_endpoint_says_all_of_its_pod() -> None:
 def test_a_terminating_pod_serves_but_is_not_ready() -> None:
     (made,) = plan_slices(service(), [pod("p", ip="10.0.0.1", deleted=True)], {}, []).create
     assert made["endpoints"][0]["conditions"] == {"ready": False, "serving": True, "terminating": True}
+
+
+@pytest.mark.parametrize(
+    ("distribution", "expected"),
+    [
+        (None, None),
+        ("PreferSameZone", {"forZones": [{"name": "east"}]}),
+        ("PreferClose", {"forZones": [{"name": "east"}]}),
+        ("PreferSameNode", {"forZones": [{"name": "east"}], "forNodes": [{"name": "node-1"}]}),
+    ],
+)
+def test_traffic_distribution_becomes_hints(distribution: str | None, expected: Object | None) -> None:
+    node = {"metadata": {"name": "node-1", "labels": {"topology.kubernetes.io/zone": "east"}}}
+    spread = {"trafficDistribution": distribution} if distribution else {}
+    ready, ending = pod("p", ip="10.0.0.1", node="node-1"), pod("q", ip="10.0.0.2", node="node-1", deleted=True)
+    (made,) = plan_slices(service(**spread), [ready, ending], {"node-1": node}, []).create
+    assert [each.get("hints") for each in made["endpoints"]] == [expected, None]
 
 
 def test_unready_pods_are_ready_where_they_are_published() -> None:
