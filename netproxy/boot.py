@@ -14,6 +14,10 @@ from netproxy.dns.follow import follow
 from netproxy.dns.forward import Forwarder, machine_servers
 from netproxy.dns.server import serve
 from netproxy.dns.zone import Zone
+from netproxy.health import proxy_checks
+from netproxy.health.liveness import Liveness
+from netproxy.health.metrics import Metrics
+from netproxy.health.service_checks import ServiceChecks
 from netproxy.links import routes
 from netproxy.nodes import PodRoutes
 from netproxy.policies.enforcer import PolicyEnforcer
@@ -34,7 +38,9 @@ async def run(settings: NetProxySettings, ready: Callable[[], None]) -> None:
         nodes = Informer(client, r.NODES)
 
         place = Place(settings.cluster_cidr, settings.node_ip, answered_here=frozenset({settings.cluster_dns}))
-        proxy = ServiceProxy(Tracker(services, slices, nodes, settings.node_name, place))
+        liveness, metrics = Liveness(), Metrics()
+        checks = ServiceChecks(liveness)
+        proxy = ServiceProxy(Tracker(services, slices, nodes, settings.node_name, place), checks, liveness, metrics)
         answers = Answers(follow(services, slices, Zone(settings.cluster_domain)))
         outside = Forwarder(machine_servers(settings.upstream_dns))
         pod_routes = PodRoutes(nodes, settings.node_name)
@@ -54,4 +60,6 @@ async def run(settings: NetProxySettings, ready: Callable[[], None]) -> None:
             dns = serve(settings.cluster_dns, answers, outside, listening=listening)
             tasks.create_task(dns, name="cluster DNS")
             await listening.wait()
-            await proxy.run(ready)
+            asked_at = settings.healthz_bind_address, settings.metrics_bind_address
+            async with proxy_checks.serve(liveness, metrics, lambda: nodes.get(settings.node_name), *asked_at):
+                await proxy.run(ready)

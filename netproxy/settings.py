@@ -19,4 +19,8 @@ class NetProxySettings:
     service_cidr: str = flag("addresses of Services", "10.96.0.0/16")
     cluster_dns: str = flag("address the cluster DNS answers on, on every node", "10.96.0.10")
     cluster_domain: str = flag("domain of Services", "cluster.local")
+    healthz_bind_address: str = flag("where load balancers ask for /healthz; empty answers nobody", "0.0.0.0:10256")
+    metrics_bind_address: str = flag(
+        "where the machine itself asks for /metrics; empty answers nobody", "127.0.0.1:10249"
+    )
     upstream_dns: str = flag("server for names outside the cluster; empty reads the machine's resolv.conf", "")

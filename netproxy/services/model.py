@@ -133,7 +133,7 @@ def _endpoint(item: Object, port: int, node: str, zone: str) -> Endpoint:
     )
 
 
-def _hint(meant_for: Object | None, here: str) -> bool | None:
+def _hint(meant_for: list[Object] | None, here: str) -> bool | None:
     return any(each["name"] == here for each in meant_for) if meant_for else None
 
 

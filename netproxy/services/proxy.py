@@ -10,9 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 
 from netproxy.firewall import FirewallError
+from netproxy.health.liveness import Liveness
+from netproxy.health.metrics import Metrics
+from netproxy.health.service_checks import ServiceChecks
 from netproxy.links import conntrack, namespaces
 from netproxy.rules.kernel import KernelRules
 from netproxy.services import chains
@@ -29,8 +33,8 @@ CHECK = 30.0  # rules that somebody flushed come back within this time
 class ServiceProxy:
     """Keeps the rules of this network namespace equal to the Services."""
 
-    def __init__(self, tracker: Tracker) -> None:
-        self._tracker = tracker
+    def __init__(self, tracker: Tracker, checks: ServiceChecks, liveness: Liveness, metrics: Metrics) -> None:
+        self._tracker, self._checks, self._liveness, self._metrics = tracker, checks, liveness, metrics
         self._kernel = KernelRules(chains.FAMILY)
 
     async def run(self, written: Callable[[], None]) -> None:
@@ -39,6 +43,7 @@ class ServiceProxy:
         while not await self._write():
             pass
         written()
+        self._tracker.triggers()  # what happened before is nothing that somebody has waited for
         clock = asyncio.get_running_loop().time
         next_check = clock() + CHECK
         while True:
@@ -53,14 +58,22 @@ class ServiceProxy:
 
     async def _write(self) -> bool:
         """Write what changed; False, after a pause, when the kernel did not take it."""
+        began = time.perf_counter()
+        self._liveness.queued()
+        triggers = self._tracker.triggers()
         rules, changes = self._tracker.compile()
         try:
             await asyncio.to_thread(self._kernel.apply, rules)
         except FirewallError as error:
             log.error("rules not written, trying again: %s", error)
+            self._metrics.refused()
             await asyncio.sleep(RETRY)
             self._tracker.touch()
             return False
+        self._liveness.written()
+        if changes:
+            self._metrics.written(time.perf_counter() - began, rules, triggers)
+        await self._checks.sync(self._tracker.health_checks)
         flows = stale_flows(changes)
         if flows:
             await asyncio.to_thread(conntrack.forget, flows)

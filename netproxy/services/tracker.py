@@ -1,9 +1,10 @@
-"""What has changed? Follows Services, EndpointSlices and this node, and keeps the compiled rules of every Service port."""
+"""What has changed? Follows Services, EndpointSlices and this node, and keeps the compiled rules of Service ports."""
 
 from __future__ import annotations
 
 import asyncio
 
+from netproxy.health.service_checks import LocalEndpoints
 from netproxy.rules.family import Ruleset
 from netproxy.services.compiler import Place, PortRules, assemble, compile_port
 from netproxy.services.model import SERVICE_NAME, Endpoint, ServicePort, endpoints_of, service_ports
@@ -11,6 +12,7 @@ from shim.api.meta import Object, key_of
 from shim.client import Informer
 
 BY_SERVICE = "service"
+TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"  # annotation of an EndpointSlice
 ZONE = "topology.kubernetes.io/zone"  # label of a Node
 
 
@@ -27,10 +29,13 @@ class Tracker:
     def __init__(self, services: Informer, slices: Informer, nodes: Informer, node: str, place: Place) -> None:
         self._services, self._slices, self._node, self._place = services, slices, node, place
         self._zone = ""
+        self.health_checks: dict[int, LocalEndpoints] = {}
+        """As of the last :meth:`compile`: port -> what is to be answered there."""
         self._dirty: set[str] = set()
         self._changed = asyncio.Event()
+        self._triggers: list[str] = []
         self._rules: dict[str, list[PortRules]] = {}
-        self._ports: dict[str, list[tuple[ServicePort, tuple[Endpoint, ...]]]] = {}
+        self._ports: dict[str, Ports] = {}
         slices.add_indexer(BY_SERVICE, service_of)
         services.on_change(self._on_service)
         slices.on_change(self._on_slice)
@@ -43,6 +48,11 @@ class Tracker:
     def touch(self) -> None:
         """Make :meth:`changed` return although nothing did: a failed attempt is to be repeated."""
         self._changed.set()
+
+    def triggers(self) -> list[str]:
+        """When that happened which the next :meth:`compile` answers to, as far as slices say it. Tells each once."""
+        found, self._triggers = self._triggers, []
+        return found
 
     def compile(self) -> tuple[Ruleset, list[Change]]:
         """The rules as of now, and which ports differ from the last time."""
@@ -57,21 +67,34 @@ class Tracker:
             else:
                 self._rules.pop(key, None)
             changes.append((before, now))
+            self._follow_health_check(key, before, now)
         self._dirty.clear()
         return assemble(rules for key in sorted(self._rules) for rules in self._rules[key]), changes
 
-    def _read(self, key: str) -> list[tuple[ServicePort, tuple[Endpoint, ...]]]:
+    def _read(self, key: str) -> Ports:
         service = self._services.get(key)
         if service is None:
             return []
         slices = self._slices.by(BY_SERVICE, key)
         return [(port, endpoints_of(port, slices, self._node, self._zone)) for port in service_ports(service)]
 
+    def _follow_health_check(self, key: str, before: Ports, now: Ports) -> None:
+        for port, _ in before:
+            self.health_checks.pop(port.health_check_node_port, None)
+        ready = {each.address for _, endpoints in now for each in endpoints if each.local and each.ready}
+        namespace, _, name = key.partition("/")
+        for port, _ in now:
+            if port.health_check_node_port:
+                self.health_checks[port.health_check_node_port] = LocalEndpoints(namespace, name, len(ready))
+
     def _on_service(self, old: Object | None, new: Object | None) -> None:
         self._mark([key_of(obj) for obj in (old, new) if obj])
 
     def _on_slice(self, old: Object | None, new: Object | None) -> None:
         self._mark([key for piece in (old, new) if piece for key in service_of(piece)])
+        trigger, former = ((piece or {}).get("metadata", {}).get("annotations") or {} for piece in (new, old))
+        if TRIGGER_TIME in trigger and trigger[TRIGGER_TIME] != former.get(TRIGGER_TIME):
+            self._triggers.append(trigger[TRIGGER_TIME])
 
     def _on_node(self, old: Object | None, new: Object | None) -> None:
         if new is None or new["metadata"]["name"] != self._node:
@@ -87,5 +110,7 @@ class Tracker:
             self._changed.set()
 
 
-Change = tuple[list[tuple[ServicePort, tuple[Endpoint, ...]]], list[tuple[ServicePort, tuple[Endpoint, ...]]]]
-"""The ports of one Service with their endpoints, before and now."""
+Ports = list[tuple[ServicePort, tuple[Endpoint, ...]]]
+"""The ports of one Service with their endpoints."""
+Change = tuple[Ports, Ports]
+"""Before and now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from dnslib import DNSRecord
 
 from netproxy.links import namespaces, virtual
 from netproxy.tests.kernel import eventually, http_get, interfaces, needs_root, run, snapshot, udp_ask
-from netproxy.tests.world import NAME, World, world
+from netproxy.tests.world import NAME, Node, World, world
 from shim.client import resource as r
 
 pytestmark = needs_root
@@ -81,6 +82,31 @@ def test_external_local_shows_the_client_and_is_silent_elsewhere(here: World) ->
     eventually(lambda: http_get(second.address, port) == expected, "the client's address is shown")
     assert http_get(first.address, port) == ""
     assert http_get(first.address, port, inside=here.pods["c1"].netns).startswith("a2 ")
+
+
+def test_balancers_learn_where_endpoints_are_and_how_the_proxy_is(here: World) -> None:
+    made = here.service("balanced", type="LoadBalancer", externalTrafficPolicy="Local")
+    here.endpoints("balanced", "a2")
+    port, (first, second) = made["spec"]["healthCheckNodePort"], here.nodes
+
+    def asked(node: Node, port: int, path: str = "", inside: Path | None = None) -> tuple[str, str]:
+        address = "127.0.0.1" if inside else node.address
+        url = f"http://{address}:{port}/{path}"
+        body, _, code = run("curl", "-s", "-m", "2", "-w", " %{http_code}", url, inside=inside).rpartition(" ")
+        return code, body
+
+    eventually(lambda: asked(second, port)[0] == "200", "the node with the endpoint says so")
+    service = {"namespace": "default", "name": "balanced"}
+    expected = {"service": service, "localEndpoints": 1, "serviceProxyHealthy": True}
+    assert json.loads(asked(second, port)[1]) == expected
+    code, body = asked(first, port)
+    assert (code, json.loads(body)["localEndpoints"]) == ("503", 0)
+    here.api(lambda client: client.delete(r.SERVICES, "balanced", "default"))
+    eventually(lambda: asked(second, port)[0] == "", "the port is closed with the Service")
+    code, body = asked(first, 10256, "healthz")
+    assert (code, json.loads(body)["nodeEligible"]) == ("200", True)
+    assert asked(first, 10249, "proxyMode", first.netns) == ("200", "iptables")
+    assert "kubeproxy_sync_proxy_rules_duration_seconds_count" in asked(first, 10249, "metrics", first.netns)[1]
 
 
 def test_a_pod_reaches_itself_through_its_service(here: World) -> None:

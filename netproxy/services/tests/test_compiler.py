@@ -224,12 +224,19 @@ def test_endpoints_that_shut_down_serve_while_there_is_no_other() -> None:
         ([endpoint("10.244.1.5", nodes="node-1"), endpoint("10.244.2.6")], {5, 6}),
         ([endpoint("10.244.1.5", zones="east,west"), endpoint("10.244.2.6", zones="west")], {5}),
         ([endpoint("10.244.1.5", zones="west"), endpoint("10.244.2.6", zones="west")], {5, 6}),
-        ([endpoint("10.244.1.5", nodes="node-2", zones="west"), endpoint("10.244.2.6", nodes="node-2", zones="east")], {6}),
+        ([endpoint("10.244.1.5", nodes="n", zones="west"), endpoint("10.244.2.6", nodes="n", zones="east")], {6}),
         ([endpoint("10.244.1.5", zones="east", ready=False), endpoint("10.244.2.6", zones="west")], {6}),
     ],
-    ids=["node", "no endpoint for this node", "a hint is missing", "zone", "no endpoint for this zone", "node, then zone",
-         "none for here is ready"],
-)  # fmt: skip
+    ids=[
+        "node",
+        "no endpoint for this node",
+        "a hint is missing",
+        "zone",
+        "none for this zone",
+        "zone as the node has none",
+        "none for here is ready",
+    ],
+)
 def test_hints_keep_traffic_near(endpoints: list[Any], used: set[int]) -> None:
     rules = text(service("web", "10.96.1.1"), slice_of("web", *endpoints))
     assert {int(found) for found in re.findall(r"to-destination 10\.244\.\d\.(\d)", rules)} == used
