@@ -36,11 +36,13 @@ class PodRoutes:
         await self._nodes.synced()
         while True:
             self._changed.clear()
-            found = [pod_route(node) for node in self._nodes.list() if node["metadata"]["name"] != self._node_name]
-            wanted = dict(route for route in found if route)
+            found = {node["metadata"]["name"]: pod_route(node) for node in self._nodes.list()}
+            own = found.pop(self._node_name, None)
             try:
-                await asyncio.to_thread(routes.sync_pod_routes, wanted)
-            except OSError as error:  # a node that is no neighbour, or one whose address is not there yet
+                if own is not None:
+                    others = dict(route for route in found.values() if route)
+                    await asyncio.to_thread(routes.sync_pod_routes, others, own)
+            except OSError as error:  # no way to a node, or an address that is not there yet
                 log.warning("routes to pods of other nodes: %s", error)
                 await asyncio.sleep(RETRY)
                 continue

@@ -35,12 +35,3 @@ def ensure(kernel: netlink.Netlink, cidr: str, mtu: int) -> int:
     for key, value in SYSCTLS.items():
         namespaces.sysctl(key, value)
     return index
-
-
-def uplink_mtu(kernel: netlink.Netlink, node_ip: str) -> int:
-    """What fits through the interface that has the node's address."""
-    for address in kernel.get_addr(family=socket.AF_INET):
-        if address.get("address") == node_ip:
-            # the loopback takes more than other interfaces can
-            return min(int(kernel.get_links(address["index"])[0].get("mtu")), 65535)
-    raise LookupError(f"no interface of this node has the address {node_ip}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,15 @@ def delete(netlink: Netlink, name: str) -> None:
     if index is not None:
         with ignore(errno.ENODEV):
             netlink.link("del", index=index)
+
+
+def mtu_at(netlink: Netlink, address: str) -> int:
+    """What fits through the interface that has this address. Raises LookupError where none has it."""
+    for each in netlink.get_addr(family=socket.AF_INET):
+        if each.get("address") == address:
+            # the loopback takes more than other interfaces can
+            return min(int(netlink.get_links(each["index"])[0].get("mtu")), 65535)
+    raise LookupError(f"no interface of this node has the address {address}")
 
 
 def hardware_address(seed: str) -> str:

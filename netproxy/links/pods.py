@@ -102,7 +102,7 @@ class PodLinks:
         if self._bridge is not None and cidr == self._leases.cidr:
             return
         with netlink.connect() as kernel:
-            self._mtu = bridge.uplink_mtu(kernel, self._node_ip)
+            self._mtu = netlink.mtu_at(kernel, self._node_ip)
             self._bridge = bridge.ensure(kernel, cidr, self._mtu)
         self._leases.use(cidr)
         if self._has_ports():

@@ -7,7 +7,9 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from netproxy.links import netlink
+from pyroute2.netlink.exceptions import NetlinkError
+
+from netproxy.links import netlink, vxlan
 
 OURS = 84  # marks routes as made here (an unassigned protocol number), so that those no longer wanted are found
 
@@ -16,16 +18,35 @@ SERVICES = "services0"
 SERVICES_PROTO = 85
 
 
-def sync_pod_routes(wanted: Mapping[str, str]) -> None:
-    """Make our routes be exactly these: pod CIDR -> address of its node. A node that is not a neighbour is an error."""
+def sync_pod_routes(others: Mapping[str, str], own: tuple[str, str]) -> None:
+    """Make our routes be exactly these: pod CIDR -> address of its node; ``own`` are both of this node.
+
+    A node on a link of ours is the gateway to its pods. To one behind a router there is a tunnel; see ``links.vxlan``.
+    A node that cannot be reached at all is an error, told after all others have their routes.
+    """
+    unreachable: list[str] = []
     with netlink.connect() as kernel:
+        near: dict[str, str] = {}
+        far: dict[str, str] = {}
+        for cidr, address in others.items():
+            try:
+                (far if _behind_router(kernel, address) else near)[cidr] = address
+            except NetlinkError as error:
+                unreachable.append(f"{address}: {error.args[-1]}")
         present = {_destination(route): route.get("gateway") for route in _our_routes(kernel)}
-        for cidr in present.keys() - wanted.keys():
+        tunnel = vxlan.ensure(kernel, *own) if far else netlink.find(kernel, vxlan.NAME)
+        for cidr in present.keys() - near.keys() - far.keys():
             with netlink.ignore(errno.ESRCH):
                 kernel.route("del", dst=cidr, proto=OURS)
-        for cidr, gateway in wanted.items():
+        for cidr, gateway in near.items():
             if present.get(cidr) != gateway:
                 kernel.route("replace", dst=cidr, gateway=gateway, proto=OURS)
+        if tunnel is not None:
+            vxlan.forget(kernel, tunnel, present.keys() - far.keys())
+            for cidr, address in far.items():
+                vxlan.lead(kernel, tunnel, cidr, address, OURS)
+    if unreachable:
+        raise OSError(errno.ENETUNREACH, "; ".join(unreachable))
 
 
 def hold_services(cidr: str, dns: str, node_ip: str) -> None:
@@ -43,6 +64,11 @@ def hold_services(cidr: str, dns: str, node_ip: str) -> None:
         with netlink.ignore(errno.EEXIST):
             kernel.addr("add", index=index, address=dns, prefixlen=32)
         kernel.route("replace", dst=cidr, oif=index, scope=netlink.LINK_SCOPE, prefsrc=node_ip, proto=SERVICES_PROTO)
+
+
+def _behind_router(kernel: netlink.Netlink, address: str) -> bool:
+    (route,) = kernel.route("get", dst=address)
+    return route.get("gateway") is not None
 
 
 def _our_routes(kernel: netlink.Netlink) -> list[Any]:
