@@ -12,7 +12,7 @@ from collections.abc import Callable
 from netproxy.dns.answers import Answers
 from netproxy.dns.follow import follow
 from netproxy.dns.forward import Forwarder, machine_servers
-from netproxy.dns.server import serve
+from netproxy.dns.server import serve, serve_in_pod_network
 from netproxy.dns.zone import Zone
 from netproxy.health import proxy_checks
 from netproxy.health.liveness import Liveness
@@ -59,6 +59,8 @@ async def run(settings: NetProxySettings, ready: Callable[[], None]) -> None:
             listening = asyncio.Event()
             dns = serve(settings.cluster_dns, answers, outside, listening=listening)
             tasks.create_task(dns, name="cluster DNS")
+            endpoint = serve_in_pod_network(nodes, settings.node_name, answers, outside)
+            tasks.create_task(endpoint, name="cluster DNS as an endpoint")
             await listening.wait()
             asked_at = settings.healthz_bind_address, settings.metrics_bind_address
             async with proxy_checks.serve(liveness, metrics, lambda: nodes.get(settings.node_name), *asked_at):

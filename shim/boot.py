@@ -107,6 +107,7 @@ def controller_settings(cluster: Cluster) -> ControllerSettings:
     return ControllerSettings(
         kubeconfig=cluster.data_dir / "controllers.kubeconfig",
         cluster_cidr=cluster.pod_cidr,
+        cluster_dns=cluster.dns_ip,
         root_ca_file=cluster.data_dir / "pki" / "ca.crt",
         cluster_signing_cert_file=cluster.data_dir / "pki" / "ca.crt",
         cluster_signing_key_file=cluster.data_dir / "pki" / "ca.key",

@@ -32,15 +32,21 @@ class Figure:
 def main() -> int:
     """Measure the API server alone, then a whole cluster."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", choices=("api", "stalls", "pods", "scheduling"), help="measure only this")
+    parser.add_argument("--only", choices=("api", "stalls", "pods", "scheduling", "network"), help="measure only this")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     args = parser.parse_args()
-    from e2e.bench import api, pods, scheduling, stalls
+    from e2e.bench import api, network, pods, scheduling, stalls
 
     figures: list[Figure] = []
     console = Console()
     with tempfile.TemporaryDirectory(prefix="shim-bench-") as folder:
-        for name, part in (("api", api), ("stalls", stalls), ("scheduling", scheduling), ("pods", pods)):
+        for name, part in (
+            ("api", api),
+            ("stalls", stalls),
+            ("scheduling", scheduling),
+            ("network", network),
+            ("pods", pods),
+        ):
             if args.only in (None, name):
                 figures += part.measure(Path(folder), console.print)
     table = Table("work", "measured", "limit in this run", "of it", "aim", box=None, header_style="bold")

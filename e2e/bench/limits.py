@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sqlite3
 import ssl
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 from aiohttp import web
@@ -29,6 +31,40 @@ def bare_handler(port: int, bodies: dict[str, bytes], certificate: Path, key: Pa
         uvloop.run(_serve(port, bodies, certificate, key))
     finally:
         os._exit(0)
+
+
+class Echo(NamedTuple):
+    """A forked server that sends every datagram back."""
+
+    pid: int
+    port: int
+
+
+def bare_echo() -> Echo:
+    """Fork a uvloop server that does nothing but send datagrams back, on 127.0.0.1 of this namespace."""
+    sock = socket.socket(type=socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            uvloop.run(_echo(sock))
+        finally:
+            os._exit(0)
+    with sock:
+        return Echo(pid, sock.getsockname()[1])
+
+
+class _Back(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: asyncio.DatagramTransport = transport  # type: ignore[assignment]  # UDP's
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._transport.sendto(data, addr)
+
+
+async def _echo(sock: socket.socket) -> None:
+    await asyncio.get_running_loop().create_datagram_endpoint(_Back, sock=sock)
+    await asyncio.Event().wait()
 
 
 def stop(pid: int) -> None:

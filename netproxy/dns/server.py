@@ -1,17 +1,22 @@
-"""The cluster DNS's sockets: UDP and TCP on the cluster DNS address of this node."""
+"""The cluster DNS's sockets: UDP and TCP, on the cluster DNS address and on an address of the node's pod network."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import socket
+from ipaddress import ip_network
 
 from netproxy.dns.answers import Answers
 from netproxy.dns.forward import Forwarder
+from shim.api.meta import Object
+from shim.client import Informer
 
 log = logging.getLogger(__name__)
 
 PORT = 53
+IP_FREEBIND = 15  # ip(7): an address that is not there yet is no error
 IDLE = 30.0  # seconds a TCP client may stay silent
 
 
@@ -41,7 +46,7 @@ async def serve(
 ) -> None:
     """Answer on ``address`` until cancelled; ``listening`` is set once it does.
 
-    The address must be on an interface of this node.
+    The address need not be on an interface of this node yet: questions come as soon as it is.
     """
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -58,9 +63,9 @@ async def serve(
 
     loop = asyncio.get_running_loop()
     datagrams, _ = await loop.create_datagram_endpoint(
-        lambda: _Datagrams(answers, forwarder), local_addr=(address, port)
+        lambda: _Datagrams(answers, forwarder), sock=_bound(socket.SOCK_DGRAM, address, port)
     )
-    server = await asyncio.start_server(talk, address, port)
+    server = await asyncio.start_server(talk, sock=_bound(socket.SOCK_STREAM, address, port))
     log.info("cluster DNS on %s:%d", address, port)
     if listening is not None:
         listening.set()
@@ -69,3 +74,36 @@ async def serve(
             await server.serve_forever()
     finally:
         datagrams.close()
+
+
+async def serve_in_pod_network(nodes: Informer, node_name: str, answers: Answers, forwarder: Forwarder) -> None:
+    """Answer on the first address of this node's pod network, too: the Service ``kube-dns`` has it as an endpoint.
+
+    Until cancelled, and on another address when the node is given another pod network.
+    """
+    cidr, changed = "", asyncio.Event()
+
+    def node_changed(old: Object | None, new: Object | None) -> None:
+        nonlocal cidr
+        found = (new or {}).get("spec", {}).get("podCIDR", "")
+        if found and found != cidr and new is not None and new["metadata"]["name"] == node_name:
+            cidr = found
+            changed.set()
+
+    nodes.on_change(node_changed)
+    while True:
+        await changed.wait()
+        changed.clear()
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(serve(str(ip_network(cidr)[1]), answers, forwarder))
+            await changed.wait()
+            serving.cancel()
+
+
+def _bound(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET, kind)
+    made.setblocking(False)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind == socket.SOCK_STREAM))
+    made.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+    made.bind((address, port))
+    return made

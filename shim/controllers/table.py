@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from shim.client import Client
 from shim.client.leader import one_of_several
+from shim.controllers.cluster_dns import ClusterDnsController
 from shim.controllers.cluster_roles import ClusterRoleAggregation
 from shim.controllers.csr import CsrApprover, CsrCleaner, CsrSigner
 from shim.controllers.disruption import DisruptionController
@@ -43,6 +44,7 @@ CLUSTER: list[type[Controller]] = [
     StaleDisruptions,
     ClusterRoleAggregation,
     LoadBalancerController,
+    ClusterDnsController,
     VolumeBinder,
     LocalPathProvisioner,
     EphemeralVolumeController,
