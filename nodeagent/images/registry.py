@@ -11,6 +11,7 @@ import errno
 import re
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -162,7 +163,7 @@ def reason(error: BaseException) -> str:
     """Why a request could not be made, in the words Go has for it."""
     if isinstance(error, aiohttp.ClientConnectorError):
         if isinstance(error.os_error, socket.gaierror):
-            return f"dial tcp: lookup {error.host}: no such host"
+            return f"dial tcp: lookup {error.host}{_name_server()}: no such host"
         words = (error.os_error.strerror or str(error.os_error)).lower()
         if error.os_error.errno == errno.ECONNREFUSED:  # aiohttp's text names every address it tried
             words = "connection refused"
@@ -170,3 +171,15 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "i/o timeout"
     return str(error) or type(error).__name__
+
+
+def _name_server() -> str:
+    """Who was asked for the name, as Go's resolver tells of it."""
+    try:
+        lines = Path("/etc/resolv.conf").read_text().splitlines()
+    except OSError:
+        return ""
+    servers = [words[1] for words in map(str.split, lines) if len(words) > 1 and words[0] == "nameserver"]
+    if not servers:
+        return ""
+    return f" on [{servers[-1]}]:53" if ":" in servers[-1] else f" on {servers[-1]}:53"

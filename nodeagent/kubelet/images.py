@@ -17,6 +17,7 @@ from nodeagent.kubelet.observed import Delay, Waiting
 from nodeagent.kubelet.restarts import next_delay, waits_until
 from shim.api.meta import Object
 
+SYNC_AGAIN = 10.0  # between two tries that need no registry; each is told of
 LOOK_AGAIN = 5.0  # seconds between looks whether someone has imported the image meanwhile
 
 
@@ -67,10 +68,9 @@ class PodImages:
             return image
         if policy == "Never":
             message = f'Container image "{name}" is not present with pull policy of Never'
-            if self._first(name, message):
-                tell("Warning", "ErrImageNeverPull", message)
-                tell("Warning", "Failed", "Error: ErrImageNeverPull")
-            raise ImageMissing(Waiting("ErrImageNeverPull", message, self._clock() + LOOK_AGAIN))
+            tell("Warning", "ErrImageNeverPull", message)
+            tell("Warning", "Failed", "Error: ErrImageNeverPull")
+            raise ImageMissing(Waiting("ErrImageNeverPull", message, self._clock() + SYNC_AGAIN))
         self._wait_for_turn(name, tell)
         return await self._pull(name, tell)
 
@@ -108,15 +108,9 @@ class PodImages:
     def _invalid(self, name: str, tell: Tell) -> ImageMissing:
         problem = f'couldn\'t parse image name "{name}": invalid reference format'
         message = f'Failed to apply default image tag "{name}": {problem}'
-        if self._first(name, message):
-            tell("Warning", "InspectFailed", message)
-            tell("Warning", "Failed", "Error: InvalidImageName")
-        return ImageMissing(Waiting("InvalidImageName", message, self._clock() + LOOK_AGAIN))
-
-    def _first(self, name: str, message: str) -> bool:
-        first = name not in self._failures
-        self._failures.setdefault(name, _Failure(message, self._clock(), Delay(0.0, self._clock())))
-        return first
+        tell("Warning", "InspectFailed", message)
+        tell("Warning", "Failed", "Error: InvalidImageName")
+        return ImageMissing(Waiting("InvalidImageName", message, self._clock() + SYNC_AGAIN))
 
 
 def go_seconds(seconds: float) -> str:

@@ -122,6 +122,9 @@ class Removal:
         if write.dry_run:
             return Removed(orjson.dumps(versioned(resource, obj)), gone)
         stored = await kept(resource, obj)
+        if gone and _is_graceful(resource.strategy) and obj != self._registry.read(resource, entry):
+            # whoever watches sees first that no grace is left, then that the object is gone
+            entry = await self._cache.update(write.key, stored, expected=entry.revision)
         if gone:
             also = self._registry.released(resource, obj)
             final = await self._cache.delete(write.key, stored, expected=entry.revision, also=also)

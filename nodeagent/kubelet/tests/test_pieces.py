@@ -183,6 +183,14 @@ async def test_a_name_that_is_none():
     assert caught.value.waiting.reason == "InvalidImageName"
 
 
+async def test_what_is_never_pulled_is_told_of_at_each_try():
+    told, images = [], PodImages(Registry(), no_keys)
+    for _ in range(2):
+        with pytest.raises(ImageMissing):
+            await images.ensure(container(imagePullPolicy="Never"), lambda *event: told.append(event[1]))
+    assert told == ["ErrImageNeverPull", "Failed"] * 2
+
+
 async def test_pull_secrets():
     config = base64.b64encode(json.dumps({"auths": {"reg.test": {"username": "u", "password": "p"}}}).encode()).decode()
     secrets = {"good": {"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": config}}, "odd": {}}

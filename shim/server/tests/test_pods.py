@@ -50,6 +50,15 @@ async def test_a_pod_on_a_node_is_given_time_which_can_only_get_shorter(api):
     assert (await api.get(f"{PODS}/p")).status == 404
 
 
+async def test_watchers_see_that_no_grace_is_left_before_the_pod_is_gone(api):
+    await _bound(api)
+    marked = (await api.delete(f"{PODS}/p")).json["metadata"]
+    await api.delete(f"{PODS}/p?gracePeriodSeconds=0")
+    events = await api.watch(f"{PODS}?resourceVersion={marked['resourceVersion']}")
+    seen = [(event["type"], event["object"]["metadata"]["deletionGracePeriodSeconds"]) for event in events]
+    assert seen == [("MODIFIED", 0), ("DELETED", 0)]
+
+
 async def test_an_eviction_says_why_the_pod_goes(api):
     await _bound(api, phase="Running")
     evicted = await api.post(f"{PODS}/p/eviction", {"metadata": {"name": "p"}})
