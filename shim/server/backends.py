@@ -15,11 +15,14 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import orjson
 from aiohttp import web
 
+from shim.api.meta import Object
 from shim.api.status import ApiError, bad_request, internal, not_found
+from shim.client.reach import authority
 from shim.codec.upgrade import Upgraded, switch
-from shim.server.parts import Call, Parts
+from shim.server.parts import Parts
 from shim.settings import ApiServerSettings
 
 CHUNK = 1 << 16
@@ -36,6 +39,8 @@ class Backend:
     host: str
     port: int
     tls: ssl.SSLContext | None = None
+    name: str = ""
+    """Whose certificate it must have, where that is not the host."""
 
     @property
     def scheme(self) -> str:
@@ -43,7 +48,7 @@ class Backend:
 
     @property
     def authority(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return authority(self.host, self.port)
 
 
 class Answer(NamedTuple):
@@ -132,7 +137,10 @@ def dial_error(backend: Backend, error: BaseException) -> str:
 async def ask(backend: Backend, method: str, path: str, headers: Headers = ()) -> Answer:
     """Send one request without a body and read the head of its answer. Raises OSError; the caller closes."""
     reader, writer = await asyncio.wait_for(
-        asyncio.open_connection(backend.host, backend.port, ssl=backend.tls, limit=1 << 20), DIAL_TIMEOUT
+        asyncio.open_connection(
+            backend.host, backend.port, ssl=backend.tls, server_hostname=backend.name or None, limit=1 << 20
+        ),
+        DIAL_TIMEOUT,
     )
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
     if not any(name.lower() == "host" for name, _ in headers):
@@ -152,10 +160,10 @@ async def ask(backend: Backend, method: str, path: str, headers: Headers = ()) -
     return Answer(code, found, reader, writer)
 
 
-async def tunnel(call: Call, backend: Backend, path: str, headers: Headers) -> web.StreamResponse:
+async def tunnel(http: web.BaseRequest, backend: Backend, path: str, headers: Headers) -> web.StreamResponse:
     """Pass an upgrade on, and every byte after it. A refusal is passed on too. Raises ApiError."""
     try:
-        answer = await ask(backend, call.http.method, path, headers)
+        answer = await ask(backend, http.method, path, headers)
     except OSError as error:
         raise ApiError(500, "", f"error dialing backend: {dial_error(backend, error)}") from error
     reader, writer = answer.reader, answer.writer
@@ -164,7 +172,7 @@ async def tunnel(call: Call, backend: Backend, path: str, headers: Headers) -> w
             raise refused(answer.code, await answer.text())
         finally:
             writer.close()
-    client = switch(call.http, answer.headers)
+    client = switch(http, answer.headers)
 
     async def up() -> None:
         with contextlib.suppress(ConnectionError):
@@ -185,8 +193,10 @@ async def tunnel(call: Call, backend: Backend, path: str, headers: Headers) -> w
 
 
 def refused(code: int, text: str) -> ApiError:
-    """A backend's plain words as a Status."""
+    """A backend's refusal of an upgrade as a Status: its own, or its plain words."""
     text = text.strip()
+    if text.startswith("{") and (status := _status(text)) is not None:
+        return ApiError.from_status(status, code)
     if code == 400:
         return bad_request(text)
     if code == 404:
@@ -194,3 +204,11 @@ def refused(code: int, text: str) -> ApiError:
     if code < 400:
         return ApiError(500, "", f"invalid upgrade response: status code {code}")
     return ApiError(500, "InternalError", text or f"the node answered {code}")
+
+
+def _status(text: str) -> Object | None:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) and found.get("kind") == "Status" else None

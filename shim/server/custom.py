@@ -23,6 +23,7 @@ from shim.resources.custom.naming import accept_names
 from shim.resources.custom.rows import CustomKind, kinds
 from shim.resources.strategy import Resource
 from shim.server.conversion import Converter
+from shim.server.following import follow
 from shim.server.options import DeleteOptions
 from shim.server.registry import Registry, Write
 from shim.server.removal import Removal
@@ -69,16 +70,8 @@ class CustomResources:
     async def follow(self) -> None:
         """Until cancelled."""
         try:
-            while True:
-                watch = self._cache.watch(PREFIX, since=self._cache.revision)
-                try:
-                    await self._settle({entry.key.removeprefix(PREFIX) for entry in self._cache.range(PREFIX)})
-                    async for events in watch:
-                        await self._settle({event.entry.key.removeprefix(PREFIX) for event in events})
-                except StoreError as error:
-                    log.warning("following custom resource definitions: %s; beginning anew", error)
-                finally:
-                    watch.close()
+            async for keys in follow(self._cache, PREFIX):
+                await self._settle({key.removeprefix(PREFIX) for key in keys})
         finally:
             for task in self._emptying.values():
                 task.cancel()

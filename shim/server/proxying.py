@@ -18,6 +18,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from shim.api.status import internal, service_unavailable
+from shim.client.reach import why
 from shim.server.backends import CHUNK, DIAL_TIMEOUT, Backend, dial_error, tunnel
 from shim.server.connection import Connection
 from shim.server.links import Links
@@ -32,49 +33,76 @@ HOP_BY_HOP = frozenset(
 _PROOF = ("impersonate-", "x-remote-")
 _CORS = frozenset(f"access-control-allow-{name}" for name in ("credentials", "headers", "methods", "origin"))
 _ONLY_THE_CLIENTS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
-_SAFE = "/:@!$&'()*+,;=~"
+UPGRADE = ("connection", "upgrade")
+SAFE = "/:@!$&'()*+,;=~"
 
 
-def wants_upgrade(call: Call) -> bool:
-    return "upgrade" in call.http.headers.get("Connection", "").lower() and "Upgrade" in call.http.headers
+def wants_upgrade(http: web.BaseRequest) -> bool:
+    return "upgrade" in http.headers.get("Connection", "").lower() and "Upgrade" in http.headers
 
 
 async def forward(call: Call, backend: Backend, path: str) -> web.StreamResponse:
     """Pass the request on to ``path`` at the backend. Raises ApiError (503) when it cannot be reached."""
     _, _, query = call.http.raw_path.partition("?")
-    if wants_upgrade(call):
-        target = quote(path or "/", safe=_SAFE) + (f"?{query}" if query else "")
-        return await tunnel(call, backend, target, _sent(call, keep=("connection", "upgrade")).items())
+    if wants_upgrade(call.http):
+        target = quote(path or "/", safe=SAFE) + (f"?{query}" if query else "")
+        return await tunnel(call.http, backend, target, sent_on(call.http, UPGRADE).items())
     if not path.endswith("/") and call.info.path.endswith("/"):
         path += "/"
     if not path and call.http.method in ("GET", "HEAD"):
         # relative links of the page work only below a path that ends with a slash
-        location = quote(call.info.path, safe=_SAFE) + "/" + (f"?{query}" if query else "")
+        location = quote(call.info.path, safe=SAFE) + "/" + (f"?{query}" if query else "")
         return web.Response(status=301, headers={"Location": location})
     prefix = call.info.path.removesuffix(path)
     links = Links(prefix, (backend.authority, call.http.host))
-    headers = _sent(call)
-    headers["X-Forwarded-Uri"] = join(prefix, quote(path, safe=_SAFE))
-    target = f"{backend.scheme}://{backend.authority}{quote(path or '/', safe=_SAFE)}{f'?{query}' if query else ''}"
-    return await _while_there(call, _exchange(call, backend, target, headers, links))
+    headers = sent_on(call.http)
+    headers["X-Forwarded-Uri"] = join(prefix, quote(path, safe=SAFE))
+    target = quote(path or "/", safe=SAFE) + (f"?{query}" if query else "")
+    async with session_to(backend, kept=False) as session:
+        return await exchange(call.http, session, backend, target, headers, links)
 
 
-def _sent(call: Call, keep: tuple[str, ...] = ()) -> CIMultiDict[str]:
+def sent_on(http: web.BaseRequest, keep: tuple[str, ...] = ()) -> CIMultiDict[str]:
     """The client's headers, but for what is between it and us; and who it is, as proxies tell."""
-    named = {name.strip().lower() for name in call.http.headers.get("Connection", "").split(",")}
+    named = {name.strip().lower() for name in http.headers.get("Connection", "").split(",")}
     dropped = (HOP_BY_HOP | named | {"authorization"}) - set(keep)
     sent: CIMultiDict[str] = CIMultiDict()
-    for name, value in call.http.headers.items():
+    for name, value in http.headers.items():
         lowered = name.lower()
         if lowered not in dropped and not lowered.startswith(_PROOF):
             sent.add(name, value)
-    sent["X-Forwarded-For"] = ", ".join([*sent.getall("X-Forwarded-For", []), call.http.remote or "unknown"])
+    sent["X-Forwarded-For"] = ", ".join([*sent.getall("X-Forwarded-For", []), http.remote or "unknown"])
     return sent
 
 
-async def _while_there(call: Call, passing: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
+def session_to(backend: Backend, *, kept: bool) -> aiohttp.ClientSession:
+    """What asks a backend on behalf of clients; ``kept``: its connections serve one request after the other."""
+    connector = aiohttp.TCPConnector(ssl=backend.tls or False, limit=0, force_close=not kept)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=DIAL_TIMEOUT)
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=timeout,
+        auto_decompress=False,
+        skip_auto_headers=_ONLY_THE_CLIENTS,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+async def exchange(
+    http: web.BaseRequest,
+    session: aiohttp.ClientSession,
+    backend: Backend,
+    target: str,
+    headers: CIMultiDict[str],
+    links: Links,
+) -> web.StreamResponse:
+    """Ask for ``target`` (path and query), and pass the answer back. Raises ApiError (503)."""
+    return await _while_there(http, _exchange(http, session, backend, target, headers, links))
+
+
+async def _while_there(http: web.BaseRequest, passing: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
     """Wait for an answer for as long as the client does: a backend may take its time, even for ever."""
-    connection = call.http.protocol
+    connection = http.protocol
     assert isinstance(connection, Connection)
     task = asyncio.ensure_future(passing)
 
@@ -85,7 +113,7 @@ async def _while_there(call: Call, passing: Coroutine[Any, Any, web.StreamRespon
     try:
         return await task
     except asyncio.CancelledError:
-        if call.http.transport is None:
+        if http.transport is None:
             raise ConnectionResetError("the client is gone") from None
         raise
     finally:
@@ -93,30 +121,37 @@ async def _while_there(call: Call, passing: Coroutine[Any, Any, web.StreamRespon
 
 
 async def _exchange(
-    call: Call, backend: Backend, target: str, headers: CIMultiDict[str], links: Links
+    http: web.BaseRequest,
+    session: aiohttp.ClientSession,
+    backend: Backend,
+    target: str,
+    headers: CIMultiDict[str],
+    links: Links,
 ) -> web.StreamResponse:
-    http = call.http
-    connector = aiohttp.TCPConnector(ssl=backend.tls or False, force_close=True)
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=DIAL_TIMEOUT)
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, auto_decompress=False, skip_auto_headers=_ONLY_THE_CLIENTS
-    ) as session:
-        try:
-            response = await session.request(
-                http.method,
-                URL(target, encoded=True),
-                headers=headers,
-                data=http.content if http.can_read_body else None,
-                allow_redirects=False,
-            )
-        except (OSError, aiohttp.ClientError) as error:
-            cause = getattr(error, "os_error", error)
-            said = dial_error(backend, cause) if isinstance(cause, OSError) else f'{http.method} "{target}": {error}'
-            raise service_unavailable(f"error trying to reach service: {said}") from error
-        return await _passed_back(call, response, links)
+    url = f"{backend.scheme}://{backend.authority}{target}"
+    try:
+        response = await session.request(
+            http.method,
+            URL(url, encoded=True),
+            headers=headers,
+            data=http.content if http.can_read_body else None,
+            allow_redirects=False,
+            server_hostname=backend.name or None,
+        )
+    except (OSError, aiohttp.ClientError) as error:
+        raise service_unavailable(f"error trying to reach service: {_why(error, backend, http.method, url)}") from error
+    async with response:
+        return await _passed_back(http, response, links)
 
 
-async def _passed_back(call: Call, response: aiohttp.ClientResponse, links: Links) -> web.StreamResponse:
+def _why(error: Exception, backend: Backend, method: str, url: str) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return why(error, backend.authority, backend.name or backend.host)
+    cause = getattr(error, "os_error", error)
+    return dial_error(backend, cause) if isinstance(cause, OSError) else f'{method} "{url}": {error}'
+
+
+async def _passed_back(http: web.BaseRequest, response: aiohttp.ClientResponse, links: Links) -> web.StreamResponse:
     named = {name.strip().lower() for name in response.headers.get("Connection", "").split(",")}
     headers: CIMultiDict[str] = CIMultiDict({"Cache-Control": "no-cache, private"})
     for name, value in response.headers.items():
@@ -128,16 +163,16 @@ async def _passed_back(call: Call, response: aiohttp.ClientResponse, links: Link
             headers["Location"] = links.rewrite(location)
         except ValueError as error:
             raise internal(f"error trying to parse Location header: {error}") from None
-    elif call.http.method != "HEAD" and _is_page(response):
+    elif http.method != "HEAD" and _is_page(response):
         return await _page(response, headers, links)
     answer = web.StreamResponse(status=response.status, reason=response.reason, headers=headers)
-    await answer.prepare(call.http)
+    await answer.prepare(http)
     try:
         async for piece in response.content.iter_chunked(CHUNK):
             await answer.write(piece)
     except aiohttp.ClientError:
-        if call.http.transport is not None:
-            call.http.transport.abort()  # it broke off: so must this answer, lest it look whole
+        if http.transport is not None:
+            http.transport.abort()  # it broke off: so must this answer, lest it look whole
     return answer
 
 

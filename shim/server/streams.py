@@ -182,4 +182,4 @@ async def _tunnel(call: Call, pod: Object, path: str) -> web.StreamResponse:
         for name, value in call.http.headers.items()
         if name.lower() in PASSED_ON or name.lower().startswith("sec-websocket-")
     ]
-    return await tunnel(call, _node(call, pod), path, passed_on)
+    return await tunnel(call.http, _node(call, pod), path, passed_on)
