@@ -1,5 +1,8 @@
 """The certificates and kubeconfigs of a cluster: one CA signs all, every part has a name of its own.
 
+A second CA vouches for one certificate only: what the API server shows extension servers, which believe whoever has
+it about who asks. No client of the first CA can pass for it.
+
 Who a part is stands in its client certificate, as in any Kubernetes
 (https://kubernetes.io/docs/setup/best-practices/certificates/): the common name is the user, organisations are
 its groups. Making them again changes nothing, unless an address is new.
@@ -25,6 +28,7 @@ CA_YEARS = 10
 LEAF_YEARS = 1  # kubeadm's choice too; made anew by `shim up` when fewer than RENEW_DAYS remain
 RENEW_DAYS = 90
 CLUSTER_DOMAIN = "cluster.local"
+CA, FRONT_PROXY_CA = "ca", "front-proxy-ca"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ CONTROLLERS = Identity("system:kube-controller-manager")
 SCHEDULER = Identity("system:kube-scheduler")
 NETPROXY = Identity("system:kube-proxy")
 KUBELET_CLIENT = Identity("kube-apiserver-kubelet-client", ("system:masters",))
+FRONT_PROXY = Identity("front-proxy-client")
 
 
 def node_identity(node: str) -> Identity:
@@ -55,13 +60,15 @@ def ensure_pki(data_dir: Path, *, addresses: Iterable[str], service_ip: str) -> 
     pki = data_dir / "pki"
     pki.mkdir(parents=True, exist_ok=True)
     os.chmod(pki, 0o700)
-    if not (pki / "ca.crt").exists():
-        _make_ca(pki)
+    for ca, common_name in ((CA, "shim-ca"), (FRONT_PROXY_CA, "front-proxy-ca")):
+        if not (pki / f"{ca}.crt").exists():
+            _make_ca(pki, ca, common_name)
     if not (pki / "sa.key").exists():
         _make_service_account_key(pki)
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{CLUSTER_DOMAIN}"]
     ensure_serving(data_dir, "apiserver", "kube-apiserver", [*names, "localhost", "127.0.0.1", service_ip, *addresses])
-    _ensure_leaf(pki, "kubelet-client", KUBELET_CLIENT.user, KUBELET_CLIENT.groups, [], ExtendedKeyUsageOID.CLIENT_AUTH)
+    for identity, name, ca in ((KUBELET_CLIENT, "kubelet-client", CA), (FRONT_PROXY, FRONT_PROXY.user, FRONT_PROXY_CA)):
+        _ensure_leaf(pki, name, identity.user, identity.groups, [], ExtendedKeyUsageOID.CLIENT_AUTH, ca)
 
 
 def ensure_serving(data_dir: Path, name: str, common_name: str, addresses: Iterable[str]) -> tuple[Path, Path]:
@@ -107,9 +114,9 @@ def write_private(path: Path, content: bytes) -> None:
     draft.replace(path)
 
 
-def _make_ca(pki: Path) -> None:
+def _make_ca(pki: Path, file: str, common_name: str) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shim-ca")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     usage = x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
@@ -128,8 +135,8 @@ def _make_ca(pki: Path) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    write_private(pki / "ca.key", _key_pem(key))
-    write_private(pki / "ca.crt", _pem(cert))
+    write_private(pki / f"{file}.key", _key_pem(key))
+    write_private(pki / f"{file}.crt", _pem(cert))
 
 
 def _make_service_account_key(pki: Path) -> None:
@@ -140,7 +147,13 @@ def _make_service_account_key(pki: Path) -> None:
 
 
 def _ensure_leaf(
-    pki: Path, name: str, common_name: str, groups: tuple[str, ...], addresses: list[str], usage: x509.ObjectIdentifier
+    pki: Path,
+    name: str,
+    common_name: str,
+    groups: tuple[str, ...],
+    addresses: list[str],
+    usage: x509.ObjectIdentifier,
+    ca: str = CA,
 ) -> None:
     path = pki / f"{name}.crt"
     if path.exists():
@@ -149,7 +162,7 @@ def _ensure_leaf(
             return
         addresses = sorted({*addresses, *_addresses_of(present)})
     key = ec.generate_private_key(ec.SECP256R1())
-    cert = _sign(pki, common_name, groups, key, addresses, usage)
+    cert = _sign(pki, common_name, groups, key, addresses, usage, ca)
     write_private(pki / f"{name}.key", _key_pem(key))
     write_private(path, _pem(cert))
 
@@ -161,9 +174,10 @@ def _sign(
     key: ec.EllipticCurvePrivateKey,
     addresses: list[str],
     usage: x509.ObjectIdentifier,
+    issuer: str = CA,
 ) -> x509.Certificate:
-    ca = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
-    ca_key = serialization.load_pem_private_key((pki / "ca.key").read_bytes(), None)
+    ca = x509.load_pem_x509_certificate((pki / f"{issuer}.crt").read_bytes())
+    ca_key = serialization.load_pem_private_key((pki / f"{issuer}.key").read_bytes(), None)
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
     subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
     subject.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name))

@@ -19,6 +19,7 @@ from shim.admission.chain import Chain, chosen
 from shim.codec.definitions import load_schema
 from shim.resources.metrics import METRICS
 from shim.resources.table import RESOURCES
+from shim.server.aggregation import Aggregator
 from shim.server.allocation_repair import AllocationRepair
 from shim.server.authn import Authenticator
 from shim.server.authz import Authorizer
@@ -92,14 +93,22 @@ async def run(
         listening = list(sockets) if sockets else [_listen(address, settings.port) for address in settings.bind]
         port = listening[0].getsockname()[1]
         address = f"{settings.advertise_address or settings.bind[0]}:{port}"
-        discovery, openapi = Discovery(routes, address), OpenApi(routes, schema)
-        dispatcher = Dispatcher(parts, Authenticator(tokens, authorizer.require), discovery, openapi)
 
         def republish() -> None:
             discovery.rebuild()
             openapi.rebuild()
 
-        custom = CustomResources(cache, routes, schema, registry, removal, reader, republish)
+        aggregator = Aggregator(cache, routes, registry, removal, settings.data_dir, republish)
+
+        def redefined() -> None:
+            republish()
+            aggregator.wake()
+
+        discovery = Discovery(routes, aggregator.all, address)
+        openapi = OpenApi(routes, schema, aggregator.all)
+        dispatcher = Dispatcher(parts, Authenticator(tokens, authorizer.require), discovery, openapi, aggregator)
+        custom = CustomResources(cache, routes, schema, registry, removal, reader, redefined)
+        aggregator.load()
         custom.load()
         tasks.append(asyncio.create_task(authorizer.follow(), name="follow roles"))
         await bootstrap(cache, routes)
@@ -115,6 +124,7 @@ async def run(
         tasks.append(asyncio.create_task(default_range.run(), name="keep the default ServiceCIDR"))
         tasks.append(asyncio.create_task(repair.run(), name="repair of allocations"))
         tasks.append(asyncio.create_task(custom.follow(), name="custom resources"))
+        tasks.append(asyncio.create_task(aggregator.run(), name="extension servers"))
         tasks.append(asyncio.create_task(Compactor(store, lambda: cache.revision).run(), name="compaction"))
         tasks.append(asyncio.create_task(Expiry(cache).run(), name="expiry of events"))
         await _serve(settings, dispatcher, listening, ready)

@@ -1,30 +1,58 @@
 """Which APIs are there? /api and /apis, each as one document per level (legacy) or everything at once (aggregated).
 
-Documents are made from the table of resources once and kept as bytes.
+Documents are made from the table of resources, and from what extension servers say, once and kept as bytes. Groups
+stand in the order of their APIServices, and so do the versions of each.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from shim.api.meta import Object
+from shim.resources.bootstrap.api_services import place
+from shim.resources.custom.rows import version_order
 from shim.resources.strategy import Resource
 from shim.resources.subresources import describe
+from shim.server.aggregation import Extension
 from shim.server.routes import Routes
 
 AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
 AGGREGATED_VERSIONS = ("v2", "v2beta1")
 
 
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """A version of a group: of this server's own resources, or else an extension server's."""
+
+    name: str
+    place: tuple[int, int]
+    rows: Mapping[str, Resource]
+    extension: Extension | None = None
+
+    def order(self) -> Any:
+        return -self.place[1], version_order(self.name)
+
+    def aggregated(self) -> Object:
+        if self.extension is None:
+            resources = [_aggregated_resource(row) for row in self.rows.values()]
+            return {"version": self.name, "resources": resources, "freshness": "Current"}
+        served = self.extension.described.resources
+        if served is None:
+            return {"version": self.name, "freshness": "Stale"}
+        return {"version": self.name, "resources": served, "freshness": "Current"}
+
+
 class Discovery:
     """The discovery documents of the served resources."""
 
-    def __init__(self, routes: Routes, address: str) -> None:
-        self._routes = routes
+    def __init__(self, routes: Routes, extensions: Callable[[], Iterable[Extension]], address: str) -> None:
+        self._routes, self._extensions = routes, extensions
         self._address = address
         self._documents: dict[str, bytes] = {}
         self._aggregated: dict[tuple[str, str], bytes] = {}
@@ -32,18 +60,36 @@ class Discovery:
 
     def rebuild(self) -> None:
         """Make every document anew, after the served resources have changed."""
-        documents = {"/api": self._core_versions(), "/apis": self._group_list()}
-        for group in self._routes.groups():
+        served = self._served()
+        core, groups = served.pop("", []), served
+        documents = {"/api": self._core_versions(core), "/apis": _group_list(groups)}
+        for group, versions in (("", core), *groups.items()):
             if group:
-                documents[f"/apis/{group}"] = {"kind": "APIGroup", "apiVersion": "v1", **self._group(group)}
-            for version, rows in self._routes.versions(group).items():
-                path = f"/apis/{group}/{version}" if group else f"/api/{version}"
-                documents[path] = _resource_list(rows)
+                documents[f"/apis/{group}"] = {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)}
+            for version in versions:
+                if version.extension is None:  # which answers that itself
+                    path = f"/apis/{group}/{version.name}" if group else f"/api/{version.name}"
+                    documents[path] = _resource_list(version.rows)
         self._documents = {path: orjson.dumps(document) for path, document in documents.items()}
-        for version in AGGREGATED_VERSIONS:
-            groups = [group for group in self._routes.groups() if group]
-            self._aggregated["/api", version] = orjson.dumps(self._aggregate([""], version))
-            self._aggregated["/apis", version] = orjson.dumps(self._aggregate(groups, version))
+        for wire in AGGREGATED_VERSIONS:
+            self._aggregated["/api", wire] = orjson.dumps(_aggregate({"": core}, wire))
+            self._aggregated["/apis", wire] = orjson.dumps(_aggregate(groups, wire))
+
+    def _served(self) -> dict[str, list[_Version]]:
+        """The versions of every group; an extension server's comes in the place of our own."""
+        found = {
+            (group, name): _Version(name, place(group, name), rows)
+            for group in self._routes.groups()
+            for name, rows in self._routes.versions(group).items()
+        }
+        for each in self._extensions():
+            found[each.spec.group, each.spec.version] = _Version(each.spec.version, each.spec.place, {}, each)
+        by_group: dict[str, list[_Version]] = {}
+        for (group, _), version in found.items():
+            by_group.setdefault(group, []).append(version)
+        highest = {group: max(version.place[0] for version in versions) for group, versions in by_group.items()}
+        ordered = sorted(by_group, key=lambda group: (-highest[group], group))
+        return {group: sorted(by_group[group], key=_Version.order) for group in ordered}
 
     def document(self, path: str) -> bytes | None:
         """The legacy document at a path, or None."""
@@ -79,36 +125,29 @@ class Discovery:
                 return body, AGGREGATED_TYPE.format(version=version)
         return None
 
-    def _core_versions(self) -> Object:
+    def _core_versions(self, versions: Iterable[_Version]) -> Object:
         addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": self._address}]
-        versions = list(self._routes.versions(""))
-        return {"kind": "APIVersions", "versions": versions, "serverAddressByClientCIDRs": addresses}
+        names = [version.name for version in versions]
+        return {"kind": "APIVersions", "versions": names, "serverAddressByClientCIDRs": addresses}
 
-    def _group_list(self) -> Object:
-        groups = [self._group(group) for group in self._routes.groups() if group]
-        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
-    def _group(self, group: str) -> Object:
-        versions = [
-            {"groupVersion": f"{group}/{version}", "version": version} for version in self._routes.versions(group)
-        ]
-        return {"name": group, "versions": versions, "preferredVersion": versions[0]}
+def _group_list(groups: Mapping[str, list[_Version]]) -> Object:
+    listed = [_group(group, versions) for group, versions in groups.items()]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
 
-    def _aggregate(self, groups: list[str], version: str) -> Object:
-        items = []
-        for group in groups:
-            versions = [
-                {"version": served, "resources": [_aggregated_resource(row) for row in rows.values()]}
-                | {"freshness": "Current"}
-                for served, rows in self._routes.versions(group).items()
-            ]
-            items.append({"metadata": {"name": group} if group else {}, "versions": versions})
-        return {
-            "kind": "APIGroupDiscoveryList",
-            "apiVersion": f"apidiscovery.k8s.io/{version}",
-            "metadata": {},
-            "items": items,
-        }
+
+def _group(group: str, versions: Iterable[_Version]) -> Object:
+    shown = [{"groupVersion": f"{group}/{version.name}", "version": version.name} for version in versions]
+    return {"name": group, "versions": shown, "preferredVersion": shown[0]}
+
+
+def _aggregate(groups: Mapping[str, list[_Version]], wire: str) -> Object:
+    items = [
+        {"metadata": {"name": group} if group else {}, "versions": [version.aggregated() for version in versions]}
+        for group, versions in groups.items()
+    ]
+    kind = {"kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{wire}"}
+    return {**kind, "metadata": {}, "items": items}
 
 
 def _resource_list(rows: Mapping[str, Resource]) -> Object:

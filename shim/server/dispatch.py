@@ -15,6 +15,8 @@ from aiohttp import web
 from shim.api.status import ApiError
 from shim.resources.metrics import GROUP as METRICS_GROUP
 from shim.server import errors, read, reviews, subresources, write
+from shim.server.aggregation import Aggregator
+from shim.server.aggregation.relay import relay
 from shim.server.authn import Authenticator
 from shim.server.bodies import content_type
 from shim.server.discovery import Discovery
@@ -56,10 +58,17 @@ _BROWSERS = ("curl", "Wget", "Mozilla/5.0")
 class Dispatcher:
     """Answers requests."""
 
-    def __init__(self, parts: Parts, authenticator: Authenticator, discovery: Discovery, openapi: OpenApi) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        authenticator: Authenticator,
+        discovery: Discovery,
+        openapi: OpenApi,
+        aggregator: Aggregator,
+    ) -> None:
         settings = parts.settings
         self._parts = parts
-        self._authenticator = authenticator
+        self._authenticator, self._aggregator = authenticator, aggregator
         self._inflight = Inflight(settings.max_requests_inflight, settings.max_mutating_requests_inflight)
         self.health = Health()
         database = settings.data_dir / "store.db"
@@ -140,6 +149,8 @@ class Dispatcher:
         if not info.resource:
             if info.path.lstrip("/").partition("/")[0] not in OPEN:
                 parts.authorizer.require(user, info)
+            if extension := self._aggregator.serving(info):
+                return await relay(http, info.path, user, extension)
             return await self._outside.answer(http, info.path, query)
         if query and not info.name and (selector := first(query, "fieldSelector")):
             # a list of one name is judged as that one, and is a list all the same
@@ -148,6 +159,8 @@ class Dispatcher:
             parts.authorizer.require(user, named)
         else:
             parts.authorizer.require(user, info)
+        if extension := self._aggregator.serving(info):
+            return await relay(http, info.path, user, extension)
         resource, subresource = parts.routes.find(info)
         call = Call(http, parts, user, info, query, resource, subresource)
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +23,8 @@ from shim.resources.custom.published import as_v2
 from shim.resources.strategy import Resource
 from shim.resources.subresources import describe
 from shim.server import errors
+from shim.server.aggregation import Extension
+from shim.server.aggregation.merging import merged, reachable
 from shim.server.negotiation import JSON
 from shim.server.options import Query, first
 from shim.server.responses import respond, respond_tagged
@@ -86,8 +88,8 @@ _OUTSIDE = {  # documents of paths that are not of a group version
 class OpenApi:
     """The documents."""
 
-    def __init__(self, routes: Routes, schema: Schema) -> None:
-        self._routes = routes
+    def __init__(self, routes: Routes, schema: Schema, extensions: Callable[[], Iterable[Extension]]) -> None:
+        self._routes, self._extensions = routes, extensions
         self._schema = schema
         self._kept: dict[str, bytes] = {}
         self._hashes: dict[str, str] = {}
@@ -144,12 +146,17 @@ class OpenApi:
 
     def _index(self) -> Iterator[tuple[str, Document]]:
         """The documents of version 3, each at an address that changes with its content."""
-        names = [*_OUTSIDE]
+        names = {*_OUTSIDE}
         for group in self._routes.groups():
-            names += [f"apis/{group}"] if group else []
-            names += [_path_of(group, version) for version in self._routes.versions(group)]
-        for name in sorted(names):
-            yield name, {"serverRelativeURL": f"/openapi/v3/{name}?hash={self._hash(name)}"}
+            names |= {f"apis/{group}"} if group else set()
+            names |= {_path_of(group, version) for version in self._routes.versions(group)}
+        theirs = {
+            _path_of(each.spec.group, each.spec.version): each.described.openapi_v3 for each in self._extensions()
+        }
+        for name in sorted(names | {name for name, url in theirs.items() if url}):
+            url = theirs[name] if name in theirs else f"/openapi/v3/{name}?hash={self._hash(name)}"
+            if url:
+                yield name, {"serverRelativeURL": url}
 
     def _hash(self, name: str) -> str:
         """What a document depends on, hashed: making them all just to hash them takes half a second."""
@@ -195,7 +202,8 @@ class OpenApi:
                 for kind in (row.kind, row.list_kind):
                     name = self._name(row.group, row.version, kind)
                     definitions[name] = as_v2(definitions[name])
-        return {"swagger": "2.0", "info": _INFO, "paths": paths, "definitions": definitions}
+        document = {"swagger": "2.0", "info": _INFO, "paths": paths, "definitions": definitions}
+        return merged(document, (part for each in self._extensions() if (part := each.described.openapi_v2)))
 
     def _schemas(self, rows: Iterable[Resource]) -> Document:
         """The definitions of these kinds, their lists, and all they refer to."""
@@ -205,15 +213,7 @@ class OpenApi:
             for name in row.subresources:
                 sub = describe(row, name)
                 wanted.append(self._name(sub.group or row.group, sub.version or row.version, sub.kind))
-        found: Document = {}
-        queue = [name for name in wanted if name in self._schema.definitions]
-        while queue:
-            name = queue.pop()
-            if name in found:
-                continue
-            found[name] = self._schema.definitions[name]
-            queue += _references(found[name])
-        return dict(sorted(found.items()))
+        return reachable(self._schema.definitions, wanted)
 
     def _name(self, group: str, version: str, kind: str) -> str:
         return self._schema.names.get((group, version, kind), "")
@@ -351,19 +351,6 @@ def _item_v2(item: Document) -> Document:
 
 def _parameter_v2(parameter: Document) -> Document:
     return {**{key: value for key, value in parameter.items() if key != "schema"}, **parameter["schema"]}
-
-
-def _references(raw: Any) -> Iterator[str]:
-    """The names of all definitions a schema refers to directly."""
-    if isinstance(raw, dict):
-        for key, value in raw.items():
-            if key == "$ref" and isinstance(value, str):
-                yield value.rpartition("/")[2]
-            else:
-                yield from _references(value)
-    elif isinstance(raw, list):
-        for value in raw:
-            yield from _references(value)
 
 
 def _as_v3(schema: Any) -> None:

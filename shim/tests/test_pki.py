@@ -46,5 +46,12 @@ def test_a_kubeconfig_is_private_and_names_its_user(tmp_path: Path) -> None:
 def test_every_key_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     pki.ensure_pki(tmp_path, addresses=[], service_ip="10.96.0.1")
     keys = list((tmp_path / "pki").glob("*.key"))
-    assert len(keys) == 4
+    assert {key.stem for key in keys} == {
+        "apiserver",
+        "ca",
+        "front-proxy-ca",
+        "front-proxy-client",
+        "kubelet-client",
+        "sa",
+    }
     assert all(stat.S_IMODE(key.stat().st_mode) == 0o600 for key in keys)

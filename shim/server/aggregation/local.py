@@ -1,0 +1,123 @@
+"""Which APIServices speak of this server itself? One for each group version it serves, custom resources' among them.
+
+What a label (``api_services.KEPT``) says is kept ``onstart`` is put right once, when a server starts, what is kept
+``true`` always, and what has no label never, as upstream's aggregator does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from shim.api import conditions
+from shim.api.meta import Object
+from shim.api.status import ApiError
+from shim.resources.bootstrap import api_services
+from shim.resources.bootstrap.api_services import ALWAYS, API_SERVICES, KEPT, ON_START
+from shim.resources.metrics import GROUP as METRICS_GROUP
+from shim.server.options import DeleteOptions
+from shim.server.registry import Registry, Write
+from shim.server.removal import Removal
+from shim.server.routes import Routes
+from shim.server.users import SERVER
+from shim.store.cache import Cache
+from shim.store.contract import StoreError
+
+log = logging.getLogger(__name__)
+
+PREFIX = f"/registry/{API_SERVICES.group}/{API_SERVICES.resource}/"
+MANAGER = "kube-apiserver"
+
+
+class LocalServices:
+    """Keeps them."""
+
+    def __init__(self, cache: Cache, routes: Routes, registry: Registry, removal: Removal) -> None:
+        self._cache, self._routes = cache, routes
+        self._registry, self._removal = registry, removal
+
+    async def start(self) -> None:
+        """Put right what may have changed while no server was there."""
+        await self._keep(ON_START, api_services.built_in())
+        if self._routes.versions(METRICS_GROUP):
+            await self._keep("", [api_services.of_metrics()])
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Follow the definitions of custom resources, and say of each that needs no other server that it is there."""
+        custom = ((row.group, row.version) for row in self._routes.resources if row.custom)
+        await self._keep(ALWAYS, api_services.of_custom_resources(custom))
+        for entry in self._cache.range(PREFIX):
+            obj = entry.decode()
+            if obj["spec"].get("service") is None:
+                await self._tell(obj)
+
+    async def _keep(self, kept: str, wanted: Iterable[Object]) -> None:
+        """Make those that are missing; of those with this label, correct what differs and delete what is not wanted."""
+        missing = {each["metadata"]["name"]: each for each in wanted}
+        for entry in self._cache.range(PREFIX):
+            obj = entry.decode()
+            name = obj["metadata"]["name"]
+            right = missing.pop(name, None)
+            if not kept or (obj["metadata"].get("labels") or {}).get(KEPT) != kept:
+                continue
+            if right is None:
+                await self._delete(obj)
+            elif obj["spec"] != right["spec"]:
+                await self._correct(name, right["spec"])
+        for obj in missing.values():
+            await self._create(obj)
+
+    async def _tell(self, obj: Object) -> None:
+        local = api_services.available("")
+        have = conditions.find(obj, local["type"])
+        if have is None or any(have.get(key) != local[key] for key in ("status", "reason", "message")):
+            await tell(self._registry, self._routes, obj["metadata"]["name"], local)
+
+    async def _create(self, obj: Object) -> None:
+        with noting(obj["metadata"]["name"]) as name:
+            await self._registry.create(write(self._routes, name), obj)
+
+    async def _correct(self, name: str, spec: Object) -> None:
+        with noting(name):
+            await self._registry.update(write(self._routes, name), lambda old: {**old, "spec": spec})
+
+    async def _delete(self, obj: Object) -> None:
+        with noting(obj["metadata"]["name"]) as name:
+            options = DeleteOptions(uid=obj["metadata"]["uid"])
+            await self._removal.delete(write(self._routes, name), options)
+
+
+@contextmanager
+def noting(name: str) -> Iterator[str]:
+    """A write that somebody else may have come before; whoever follows APIServices sees what is left to do."""
+    try:
+        yield name
+    except (ApiError, StoreError) as error:
+        log.info("APIService %s: %s", name, error)
+
+
+def write(routes: Routes, name: str, subresource: str = "") -> Write:
+    """A write of an APIService by this server."""
+    row = routes.get(API_SERVICES.group, API_SERVICES.version, API_SERVICES.resource)
+    assert row is not None
+    return Write(row, "", name, SERVER, subresource, manager=MANAGER)
+
+
+async def tell(registry: Registry, routes: Routes, name: str, condition: Object) -> None:
+    """Set the condition of an APIService, if it is still there and says something else."""
+    one = write(routes, name, "status")
+    strategy = one.resource.strategy
+
+    def change(old: Object) -> Object:
+        told = [dict(each) for each in (old.get("status") or {}).get("conditions") or ()]
+        conditions.set_condition(
+            told, condition["type"], condition["status"], condition["reason"], condition["message"]
+        )
+        return {**old, "status": {**(old.get("status") or {}), "conditions": told}}
+
+    with noting(name):
+        await registry.update(
+            one, change, prepare=strategy.prepare_for_status_update, validate=strategy.validate_status_update
+        )

@@ -1,0 +1,103 @@
+"""Is an extension server there, and what does it serve? One look answers both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import orjson
+
+from shim.api.meta import Object
+from shim.server.aggregation.availability import PASSED, failed_discovery, obstacle
+from shim.server.aggregation.extension import PATIENCE, Described, Extension, Trouble
+from shim.server.aggregation.merging import Part, part_of
+
+ATTEMPTS = 5  # one of several endpoints may be broken: the others serve as well; upstream's number
+
+
+async def look(extension: Extension) -> Object:
+    """The condition of an extension server; what it serves is kept with it."""
+    spec = extension.spec
+    condition = obstacle(spec.namespace, spec.service, spec.port, extension.service(), extension.slices())
+    if condition is None:
+        try:
+            resources = await _resources(extension)
+            v2, v3 = await _openapi_v2(extension), await _openapi_v3(extension)
+        except Trouble as error:
+            condition = failed_discovery(str(error))
+        except (KeyError, TypeError, AttributeError) as error:  # whatever it answers, it must not stop us looking
+            condition = failed_discovery(f"an answer of an unknown form: {type(error).__name__}: {error}")
+    if condition is not None:
+        extension.described = Described()
+        return condition
+    extension.described = Described(resources, v2, v3)
+    return PASSED
+
+
+async def _resources(extension: Extension) -> list[Object]:
+    """What is at the path of the group version, which every server must have. Raises Trouble."""
+    path, until = extension.spec.path, asyncio.get_running_loop().time() + PATIENCE
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return await _asked(extension, path)
+        except Trouble:
+            if attempt == ATTEMPTS or asyncio.get_running_loop().time() > until:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _asked(extension: Extension, path: str) -> list[Object]:
+    url = extension.url(path)
+    try:
+        status, body, _ = await extension.fetch(path)
+    except Trouble as error:
+        raise Trouble(f"failing or missing response from {url}: {error}") from None
+    if not 200 <= status < 300:
+        raise Trouble(f"failing or missing response from {url}: bad status from {url}: {status}")
+    document = _read(body)
+    return aggregated(document.get("resources") or ())
+
+
+async def _openapi_v2(extension: Extension) -> Part | None:
+    """What its document of version 2 says of the group version; it need not have one. Raises Trouble."""
+    known = extension.described.openapi_v2
+    status, body, tag = await extension.fetch("/openapi/v2", known.tag if known else "")
+    if status == 304:
+        return known
+    return part_of(_read(body), extension.spec.path, tag) if status == 200 else None
+
+
+async def _openapi_v3(extension: Extension) -> str:
+    """Where its document of version 3 is; empty when it has none. Raises Trouble."""
+    status, body, _ = await extension.fetch("/openapi/v3")
+    found = (_read(body).get("paths") or {}).get(extension.spec.path.lstrip("/")) if status == 200 else None
+    return str(found["serverRelativeURL"]) if found else ""
+
+
+def _read(body: bytes) -> Object:
+    """An answer that is an object. Raises Trouble."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Trouble(f"couldn't get version/kind; json parse error: {error}") from None
+    return document if isinstance(document, dict) else {}
+
+
+def aggregated(resources: Iterable[Object]) -> list[Object]:
+    """An APIResourceList's resources as aggregated discovery has them: subresources below what they belong to."""
+    found: dict[str, Object] = {}
+    below: list[tuple[str, Object]] = []
+    for raw in resources:
+        name, _, subresource = raw["name"].partition("/")
+        kind = {key: raw.get(key) or "" for key in ("group", "version", "kind")}
+        made: Object = {"responseKind": kind, "verbs": raw.get("verbs") or []}
+        if subresource:
+            below.append((name, {"subresource": subresource, **made}))
+            continue
+        scope = "Namespaced" if raw.get("namespaced") else "Cluster"
+        found[name] = {"resource": name, "scope": scope, "singularResource": raw.get("singularName") or "", **made}
+        found[name] |= {key: raw[key] for key in ("shortNames", "categories") if raw.get(key)}
+    for name, made in below:
+        alone: Object = {"resource": name, "scope": "Namespaced", "singularResource": ""}
+        found.setdefault(name, alone).setdefault("subresources", []).append(made)
+    return list(found.values())

@@ -1,0 +1,285 @@
+"""An extension server of our own: found, asked with our word about who asks, told of in discovery, and withdrawn."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest_asyncio
+from aiohttp import web
+
+from shim import pki
+from shim.server.tests.conftest import Answer, Api
+
+API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
+FRUITS = {"name": "fruits", "singularName": "fruit", "namespaced": True, "kind": "Fruit", "verbs": ["get", "list"]}
+DOCUMENT = {
+    "swagger": "2.0",
+    "paths": {"/apis/{group}/v1/fruits": {"get": {"schema": {"$ref": "#/definitions/Fruit"}}}, "/else": {}},
+    "definitions": {"Fruit": {"type": "object", "description": "sweet"}, "Unused": {"type": "object"}},
+}
+
+
+@dataclass
+class Garden:
+    """An extension server, and the APIService that leads to it."""
+
+    api: Api
+    group: str
+    port: int = 0
+    well: bool = True
+    asked: list[web.Request] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"v1.{self.group}"
+
+    async def answer(self, http: web.Request) -> web.StreamResponse:
+        self.asked.append(http)
+        path = http.path.replace(self.group, "{group}")
+        if not self.well:
+            return web.Response(status=500)
+        if path == "/apis/{group}/v1":
+            return web.json_response({"kind": "APIResourceList", "groupVersion": "v1", "resources": [FRUITS]})
+        if path == "/openapi/v2":
+            text = web.json_response(DOCUMENT).text
+            assert text is not None
+            return web.Response(text=text.replace("{group}", self.group), headers={"ETag": '"1"'})
+        if path == "/openapi/v3":
+            where = {"serverRelativeURL": f"/openapi/v3/apis/{self.group}/v1?hash=1"}
+            return web.json_response({"paths": {f"apis/{self.group}/v1": where}})
+        if path == "/apis/{group}/v1/talk":
+            socket = web.WebSocketResponse()
+            await socket.prepare(http)
+            async for message in socket:
+                await socket.send_str(f"{message.data}!")
+            return socket
+        if "watch" in http.query:
+            response = web.StreamResponse()
+            await response.prepare(http)
+            for _ in range(2):
+                await response.write(b'{"type":"ADDED"}\n')
+            return response
+        return web.json_response({"method": http.method, "path": http.path_qs, "body": await http.text()}, status=418)
+
+    async def register(self, **spec: Any) -> Answer:
+        service = {"namespace": self.api.namespace, "name": "garden", "port": self.port}
+        bundle = base64.b64encode((self.api.directory / "pki" / "ca.crt").read_bytes()).decode()
+        body = {
+            "kind": "APIService",
+            "apiVersion": "apiregistration.k8s.io/v1",
+            "metadata": {"name": self.name},
+            "spec": {
+                "group": self.group,
+                "version": "v1",
+                "groupPriorityMinimum": 500,
+                "versionPriority": 10,
+                "service": service,
+                "caBundle": bundle,
+                **spec,
+            },
+        }
+        return await self.api.post(API_SERVICES, body)
+
+    async def condition(self) -> dict[str, Any]:
+        status = (await self.api.get(f"{API_SERVICES}/{self.name}")).json.get("status") or {}
+        return dict((status.get("conditions") or [{}])[0])
+
+    async def told(self, **wanted: str) -> dict[str, Any]:
+        """The condition, once it says this."""
+
+        async def says() -> dict[str, Any] | None:
+            found = await self.condition()
+            return found if found.items() >= wanted.items() else None
+
+        return await until(says)
+
+
+async def until(ask: Callable[[], Any]) -> Any:
+    """What something comes to, once it is true."""
+    async with asyncio.timeout(60):
+        while not (found := await ask()):  # noqa: ASYNC110  # the server's doing, seen from outside
+            await asyncio.sleep(0.05)
+    return found
+
+
+@asynccontextmanager
+async def listening(garden: Garden) -> AsyncIterator[None]:
+    """The extension server at work: it believes nobody but the front proxy."""
+    host = f"garden.{garden.api.namespace}.svc"
+    cert, key = pki.ensure_serving(garden.api.directory, f"garden-{garden.group}", host, [host])
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+    context.load_verify_locations(garden.api.directory / "pki" / "front-proxy-ca.crt")
+    context.verify_mode = ssl.CERT_REQUIRED
+    runner = web.ServerRunner(web.Server(garden.answer), shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", garden.port, ssl_context=context)
+    await site.start()
+    garden.port = runner.addresses[0][1]
+    yield
+    await runner.cleanup()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def garden(api: Api) -> AsyncIterator[Garden]:
+    made = Garden(api, f"{api.namespace}.example.com")
+    service = {"type": "ExternalName", "externalName": "127.0.0.1"}
+    body = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "garden"}, "spec": service}
+    assert (await api.post("/api/v1/namespaces/{ns}/services", body)).status == 201
+    async with listening(made):
+        yield made
+    await api.delete(f"{API_SERVICES}/{made.name}")
+
+
+async def test_requests_reach_the_extension_server_with_who_asks(garden):
+    api = garden.api
+    assert (await garden.register()).status == 201
+    await garden.told(status="True", reason="Passed", message="all checks passed")
+    forged = {"X-Remote-User": "root", "X-Remote-Group": "system:masters", "x-remote-extra-a": "b"}
+    asks = {"Impersonate-User": "eve", "Impersonate-Group": "system:masters", "Impersonate-Extra-Ex%2fy": "z"}
+    answer = await api.post(f"/apis/{garden.group}/v1/namespaces/a/fruits?x=1", {"a": 1}, headers={**forged, **asks})
+    path = f"/apis/{garden.group}/v1/namespaces/a/fruits?x=1"
+    assert (answer.status, answer.json) == (418, {"method": "POST", "path": path, "body": '{"a":1}'})
+    seen = garden.asked[-1].headers
+    assert seen.getall("X-Remote-User") == ["eve"]
+    assert seen.getall("X-Remote-Group") == ["system:masters", "system:authenticated"]
+    assert seen.getall("X-Remote-Extra-ex%2Fy") == ["z"]
+    assert "Impersonate-User" not in seen
+    assert "X-Remote-Extra-A" not in seen
+    assert "Authorization" not in seen
+    stranger = {"Impersonate-User": "mallory"}
+    assert (await api.get(f"/apis/{garden.group}/v1/fruits", headers=stranger)).status == 403
+    lines = (await api.get(f"/apis/{garden.group}/v1/fruits?watch=1")).data.splitlines()
+    assert lines == [b'{"type":"ADDED"}'] * 2
+    async with api.session.ws_connect(f"{api.url}/apis/{garden.group}/v1/talk") as socket:
+        await socket.send_str("hello")
+        assert (await socket.receive_str()) == "hello!"
+
+
+async def test_what_it_serves_is_told_of_and_withdrawn(garden):
+    api, group = garden.api, garden.group
+    aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+    async def told() -> Any:
+        groups = (await api.get("/apis", accept=aggregated)).json["items"]
+        return next((each["versions"] for each in groups if each["metadata"]["name"] == group), None)
+
+    await garden.register()
+    await garden.told(status="True")
+    [version] = await until(told)
+    [resource] = version["resources"]
+    assert (version["freshness"], resource["resource"], resource["verbs"]) == ("Current", "fruits", ["get", "list"])
+    names = [each["name"] for each in (await api.get("/apis")).json["groups"]]
+    assert names[-1] == group  # it asked for a low place
+    assert (await api.get(f"/apis/{group}")).json["preferredVersion"]["groupVersion"] == f"{group}/v1"
+    assert (await api.get(f"/apis/{group}/v1")).json["resources"] == [FRUITS]
+    document = (await api.get("/openapi/v2")).json
+    assert f"/apis/{group}/v1/fruits" in document["paths"]
+    assert "/else" not in document["paths"]
+    assert document["definitions"]["Fruit"]["description"] == "sweet"
+    assert "Unused" not in document["definitions"]
+    where = (await api.get("/openapi/v3")).json["paths"][f"apis/{group}/v1"]["serverRelativeURL"]
+    assert (await api.get(where)).json["path"] == where  # asked of the extension server
+    await api.delete(f"{API_SERVICES}/{garden.name}")
+
+    async def withdrawn() -> bool:
+        return await told() is None
+
+    await until(withdrawn)
+    assert (await api.get(f"/apis/{group}")).status == 404
+    assert (await api.get(f"/apis/{group}/v1/fruits")).status == 404
+    assert f"/apis/{group}/v1/fruits" not in (await api.get("/openapi/v2")).json["paths"]
+
+
+async def test_a_server_that_is_not_there_is_unavailable_until_it_is(garden, api):
+    async def refused() -> bool:
+        return (await api.get(f"/apis/{garden.group}/v1/fruits")).status == 503
+
+    garden.well = False
+    await garden.register()
+    condition = await garden.told(status="False", reason="FailedDiscoveryCheck")
+    url = f"https://127.0.0.1:{garden.port}/apis/{garden.group}/v1"
+    assert condition["message"] == f"failing or missing response from {url}: bad status from {url}: 500"
+    answer = await api.get(f"/apis/{garden.group}/v1/fruits")
+    assert (answer.status, answer.data) == (503, b"service unavailable\n")
+    garden.well = True
+    await garden.told(status="True")
+    assert (await api.get(f"/apis/{garden.group}/v1/fruits")).status == 418
+    await api.delete("/api/v1/namespaces/{ns}/services/garden")
+    await garden.told(
+        status="False", reason="ServiceNotFound", message=f'service/garden in "{api.namespace}" is not present'
+    )
+    await until(refused)
+
+
+async def test_a_certificate_nobody_vouches_for_is_believed_only_when_told_so(garden, api):
+    await garden.register(
+        caBundle=base64.b64encode((api.directory / "pki" / "front-proxy-ca.crt").read_bytes()).decode()
+    )
+    condition = await garden.told(status="False")
+    assert condition["message"].endswith(
+        "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+    )
+    blind = {"spec": {"caBundle": None, "insecureSkipTLSVerify": True}}
+    assert (await api.patch(f"{API_SERVICES}/{garden.name}", blind)).status == 200
+    await garden.told(status="True")
+
+
+async def test_every_group_version_of_our_own_has_an_api_service(api):
+    custom = {
+        "kind": "CustomResourceDefinition",
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "metadata": {"name": "stones.local.example.com"},
+        "spec": {
+            "group": "local.example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "stones", "kind": "Stone"},
+            "versions": [
+                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+            ],
+        },
+    }
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    assert (await api.post(path, custom)).status == 201
+
+    async def there() -> Any:
+        answer = await api.get(f"{API_SERVICES}/v1.local.example.com")
+        return answer.json if answer.status == 200 and answer.json.get("status") else None
+
+    made = await until(there)
+    assert made["metadata"]["labels"] == {"kube-aggregator.kubernetes.io/automanaged": "true"}
+    assert (made["spec"]["groupPriorityMinimum"], made["spec"]["versionPriority"]) == (1000, 100)
+    assert made["status"]["conditions"][0]["reason"] == "Local"
+    await api.delete(f"{API_SERVICES}/v1.local.example.com")
+    assert (await until(there))["metadata"]["uid"] != made["metadata"]["uid"]  # it is wanted still
+    await api.delete(f"{path}/stones.local.example.com")
+
+    async def gone() -> bool:
+        return (await api.get(f"{API_SERVICES}/v1.local.example.com")).status == 404
+
+    await until(gone)
+
+
+async def test_extension_servers_can_read_whom_to_believe(api):
+    data = (await api.get("/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication")).json["data"]
+    assert data["requestheader-client-ca-file"] == (api.directory / "pki" / "front-proxy-ca.crt").read_text()
+    assert data["client-ca-file"] == (api.directory / "pki" / "ca.crt").read_text()
+    assert data["requestheader-allowed-names"] == '["front-proxy-client"]'
+    assert data["requestheader-extra-headers-prefix"] == '["X-Remote-Extra-"]'
+    front = ssl.create_default_context(cafile=str(api.directory / "pki" / "ca.crt"))
+    front.load_cert_chain(
+        api.directory / "pki" / "front-proxy-client.crt", api.directory / "pki" / "front-proxy-client.key"
+    )
+    async with aiohttp.ClientSession() as session:  # our own clients' CA did not sign it
+        try:
+            async with session.get(f"{api.url}/api/v1/nodes", ssl=front) as answer:
+                assert answer.status in (401, 403)
+        except (aiohttp.ClientError, OSError):
+            pass
