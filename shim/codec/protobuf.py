@@ -21,6 +21,7 @@ from shim.api.schema import FieldFacts, Schema
 
 MAGIC = b"k8s\0"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+_META_VERSIONS = (("", ""), ("", "v1"), ("meta.k8s.io", "v1"))  # documents of discovery have none
 _APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -124,7 +125,7 @@ class Protobuf:
     def _message(self, api_version: str, kind: str) -> str:
         group, version = split_api_version(api_version)
         name = self._schema.names.get((group, version, kind))
-        return name or (f"{_META}{kind}" if (group, version) in (("", "v1"), ("meta.k8s.io", "v1")) else "")
+        return name or (f"{_META}{kind}" if (group, version) in _META_VERSIONS else "")
 
     # --- messages -----------------------------------------------------------------------------------------------------
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import orjson
 from aiohttp import web
 
 from shim.api import decoding
 from shim.api.meta import Object, split_api_version
 from shim.api.schema import Definition, Schema
-from shim.api.status import ApiError, bad_request
+from shim.api.status import ApiError, FieldError, bad_request, invalid
 from shim.codec import media
 from shim.server import errors
 from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
@@ -22,6 +23,13 @@ from shim.server.parts import Call
 
 LIMIT = 3 * 1024 * 1024  # upstream's limit
 _SCHEME = "pkg/api/legacyscheme/scheme.go:30"  # where upstream's messages say its types are registered
+_SCHEMES = {
+    "apiextensions.k8s.io": "k8s.io/apiextensions-apiserver/pkg/apiserver/apiserver.go:55",
+    "apiregistration.k8s.io": "k8s.io/kube-aggregator/pkg/apiserver/scheme/scheme.go:28",
+}
+"""Of the groups that upstream serves by servers of their own, which know no other types."""
+_META_SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
+_DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 
 
 @dataclass(slots=True)
@@ -44,7 +52,10 @@ class Body:
             raise _unrecognized(kind, error, self.data) from error
         if given.get("apiVersion") in older:
             given["apiVersion"] = api_version
-        check_kind(given, kind, api_version)
+        if call.resource.custom:
+            self._check_custom(given, kind, api_version)
+        else:
+            check_kind(schema, given, kind, api_version)
         version = split_api_version(api_version)[1]
         what = f'{kind} in version "{version}" cannot be handled as a {kind}'
         definition = definition_of(schema, kind, api_version)
@@ -62,6 +73,19 @@ class Body:
             call.warnings += complaints
         return typed(obj, given, kind, api_version)
 
+    def _check_custom(self, given: Object, kind: str, api_version: str) -> None:
+        """Of custom resources, which are decoded without knowing them, a body must say what it is. Raises 400, 422."""
+        if not given.get("kind"):
+            text = self.data if self.media == JSON else orjson.dumps(given)
+            raise _unrecognized(kind, media.MediaError(f"Object 'Kind' is missing in '{text.decode()}'"), self.data)
+        found = given.get("apiVersion") or ""
+        if found != api_version:
+            raise errors.other_version(found, api_version)
+        if given["kind"] != kind:
+            name = (given.get("metadata") or {}).get("name", "")
+            wrong = FieldError("FieldValueInvalid", "kind", f'Invalid value: "{given["kind"]}": must be {kind}')
+            raise invalid(split_api_version(api_version)[0], given["kind"], name, [wrong])
+
 
 async def read_body(call: Call, accepted: str = ACCEPTED) -> Body:
     """The body of a write. Raises 413 and 415."""
@@ -75,7 +99,7 @@ async def read_body(call: Call, accepted: str = ACCEPTED) -> Body:
 
 
 async def read_delete_options(call: Call) -> Object:
-    """The DeleteOptions a DELETE may carry; an empty object when it carries none."""
+    """The DeleteOptions a DELETE may carry; an empty object when it carries none. Raises 400, 413 and 415."""
     if not call.http.can_read_body:
         return {}
     data = await _read(call.http)
@@ -85,9 +109,17 @@ async def read_delete_options(call: Call) -> Object:
     if sent not in (JSON, YAML, PROTOBUF):
         raise errors.unsupported_body(ACCEPTED)
     try:
-        return media.decode(sent, data, call.parts.schema)
+        given = media.decode(sent, data, call.parts.schema)
     except media.MediaError as error:
-        raise _unrecognized("DeleteOptions", error, data) from error
+        raise bad_request(str(error)) from error
+    kind = given.get("kind") or "DeleteOptions"
+    if kind != "DeleteOptions":
+        version = given.get("apiVersion") or call.resource.api_version
+        raise bad_request(_unregistered(kind, version, _META_SCHEME))
+    options, _, problem = decoding.decode(call.parts.schema.named(_DELETE_OPTIONS), given)
+    if problem:
+        raise bad_request(problem)
+    return options
 
 
 def content_type(http: web.BaseRequest) -> str:
@@ -115,19 +147,25 @@ async def _read(http: web.BaseRequest) -> bytes:
         raise errors.too_large(LIMIT) from None
 
 
-def check_kind(given: Object, kind: str, api_version: str) -> None:
-    """A body may leave out what it is; what it says must be what the path says."""
+def check_kind(schema: Schema, given: Object, kind: str, api_version: str) -> None:
+    """A body may leave out what it is; what it says must be what the path says. Raises 400."""
     found_kind, found_version = given.get("kind") or kind, given.get("apiVersion") or api_version
     if (found_kind, found_version) == (kind, api_version):
         return
-    group, version = split_api_version(found_version)
+    (group, version), wanted = split_api_version(found_version), split_api_version(api_version)[0]
     what = f'{found_kind} in version "{version}" cannot be handled as a {kind}'
-    if found_version == api_version:
-        internal = (group.partition(".")[0] or "core") + f".{kind}"
-        raise bad_request(f"{what}: converting ({version}.{found_kind}) to ({internal}): unknown conversion")
-    raise bad_request(
-        f'{what}: no kind "{found_kind}" is registered for version "{found_version}" in scheme "{_SCHEME}"'
-    )
+    apart = (_SCHEMES.get(group), _SCHEMES.get(wanted))  # kinds of different servers do not know of each other
+    known = schema.for_kind(group, version, found_kind)
+    if known is None or known.decoder is not None or apart[0] != apart[1]:
+        raise bad_request(f"{what}: {_unregistered(found_kind, found_version, apart[1] or _SCHEME)}")
+    if (found_kind, group) == (kind, wanted):
+        raise errors.other_version(found_version, api_version)
+    internal = errors.internal_type(wanted, kind)
+    raise bad_request(f"{what}: converting ({version}.{found_kind}) to ({internal}): unknown conversion")
+
+
+def _unregistered(kind: str, version: str, scheme: str) -> str:
+    return f'no kind "{kind}" is registered for version "{version}" in scheme "{scheme}"'
 
 
 def typed(obj: Object, given: Object, kind: str, api_version: str) -> Object:

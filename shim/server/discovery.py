@@ -95,6 +95,12 @@ class Discovery:
         """The legacy document at a path, or None."""
         return self._documents.get(path.rstrip("/"))
 
+    def routed(self, path: str) -> bool:
+        """Whether this is a version of a built-in group: upstream's router answers these, and looks at Accept first."""
+        rows = self._routes.versions(path.split("/")[2] if path.startswith("/apis/") else "")
+        version = path.rstrip("/").rpartition("/")[2]
+        return version in rows and not next(iter(rows[version].values())).custom
+
     def paths(self) -> list[str]:
         """What ``GET /`` lists."""
         outside = (

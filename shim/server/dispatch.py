@@ -14,6 +14,7 @@ from aiohttp import web
 
 from shim.api.status import ApiError
 from shim.resources.metrics import GROUP as METRICS_GROUP
+from shim.resources.strategy import Resource
 from shim.server import errors, read, reviews, subresources, write
 from shim.server.aggregation import Aggregator
 from shim.server.aggregation.relay import relay
@@ -24,6 +25,7 @@ from shim.server.facets import FACETS, Facet
 from shim.server.health import Health
 from shim.server.inflight import Inflight, is_long_running
 from shim.server.metrics import Metrics
+from shim.server.negotiation import ACCEPTED, LISTED, check_accepted, rendering
 from shim.server.openapi import OpenApi
 from shim.server.options import Query, first, is_watch, parse_query, time_limit
 from shim.server.outside import OPEN, Outside
@@ -74,7 +76,7 @@ class Dispatcher:
         database = settings.data_dir / "store.db"
         self.metrics = Metrics(parts.cache, parts.routes, parts.registry.chain, self._inflight, database)
         self.watchers = Watchers(self.metrics.watch_events)
-        self._outside = Outside(discovery, openapi, self.health, self.metrics, parts.tokens)
+        self._outside = Outside(discovery, openapi, self.health, self.metrics, parts.tokens, parts.schema)
         self.usage = ResourceMetrics(parts, settings.metric_resolution)
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
@@ -89,7 +91,7 @@ class Dispatcher:
             info = parse(http.method, path, bool(query) and is_watch(query))
             response = await self._admit(http, info, query)
         except ApiError as error:
-            response = refuse(error)
+            response = refuse(error, http.headers.get("Accept", ""), self._parts.schema)
         except errors.PlainError as error:
             response = plain(error.text, error.code, error.retry_after)
         except ConnectionError:
@@ -97,7 +99,8 @@ class Dispatcher:
                 raise  # not the client's connection: the answer stops short, and the client's ends too
             return web.Response()  # nobody is there to read it; to raise would make a traceback of a daily event
         except Exception as error:
-            response = refuse(errors.translate(error, f"{http.method} {http.raw_path}"))
+            refusal = errors.translate(error, f"{http.method} {http.raw_path}")
+            response = refuse(refusal, http.headers.get("Accept", ""), self._parts.schema)
         if http.writer.output_size and not response.prepared:
             _cut_off(http)  # it was halfway through another answer
             return response
@@ -162,6 +165,8 @@ class Dispatcher:
         if extension := self._aggregator.serving(info):
             return await relay(http, info.path, user, extension)
         resource, subresource = parts.routes.find(info)
+        if accept := http.headers.get("Accept"):
+            _check_accepted(accept, info, resource)
         call = Call(http, parts, user, info, query, resource, subresource)
         try:
             response = await self._act(call)
@@ -199,6 +204,14 @@ class Dispatcher:
         if handler is None:
             raise ApiError(501, "NotImplemented", f"{resource.name}/{name} is not built in this server")
         return await handler(call)
+
+
+def _check_accepted(accept: str, info: RequestInfo, resource: Resource) -> None:
+    """Refuse who takes none of the formats there are, before anything is done. Raises 406."""
+    if resource.custom:
+        rendering(accept)
+    elif (info.resource, info.subresource) not in subresources.CONNECT:  # where somebody else answers, as they like
+        check_accepted(accept, LISTED if info.verb in ("list", "watch") else ACCEPTED)
 
 
 def _cut_off(http: web.BaseRequest) -> None:

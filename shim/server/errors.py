@@ -73,10 +73,27 @@ def no_such_rendering(accepted: str) -> ApiError:
     return ApiError(406, "NotAcceptable", f"only the following media types are accepted: {accepted}")
 
 
-def not_for_lists(kind: str) -> ApiError:
+def not_for_lists(type: str) -> ApiError:
     """PartialObjectMetadata of a list, which is called PartialObjectMetadataList; upstream names its Go type."""
-    message = f"you requested PartialObjectMetadata, but the requested object is a list (*core.{kind}List)"
+    what = f"a list (*{type}List)"
+    return ApiError(406, "NotAcceptable", f"you requested PartialObjectMetadata, but the requested object is {what}")
+
+
+def only_for_lists(type: str) -> ApiError:
+    """PartialObjectMetadataList of a single object."""
+    what = f"not a list (*{type})"
+    message = f"you requested PartialObjectMetadataList, but the requested object is {what}"
     return ApiError(406, "NotAcceptable", message)
+
+
+def other_version(found: str, wanted: str) -> ApiError:
+    """A body is of another version than its path."""
+    return bad_request(f"the API version in the data ({found}) does not match the expected API version ({wanted})")
+
+
+def internal_type(group: str, kind: str) -> str:
+    """What upstream calls a built-in kind inside, whatever its version: ``core.Pod``."""
+    return f"{group.partition('.')[0] or 'core'}.{kind}"
 
 
 def no_such_include(value: str) -> ApiError:

@@ -18,7 +18,7 @@ from shim.codec.media import protobuf
 from shim.server import errors
 from shim.server.negotiation import JSON, PROTOBUF, YAML
 from shim.server.parts import Call
-from shim.server.render import PARTIAL, check_protobuf, partial, rows, table
+from shim.server.render import PARTIAL, check_protobuf, go_type, partial, rows, table
 from shim.store.cache import Entry
 
 TURN = 0.008  # seconds of work after which others have their turn; a slice more or less may be on top
@@ -46,14 +46,14 @@ class ListWriter:
         self._call = call
         self._rendering = call.rendering
         self.media = self._rendering.media
-        if self._rendering.form == PARTIAL:
-            raise errors.not_for_lists(call.resource.kind)
         if self.media == PROTOBUF:
             kind, api_version = self._kind()
             check_protobuf(call, api_version, kind)
 
     def pieces(self, entries: Sequence[Entry], meta: Object) -> AsyncIterator[bytes]:
-        """The list's bytes in order, some at a time."""
+        """The list's bytes in order, some at a time. Raises 406."""
+        if self._rendering.form == PARTIAL:
+            raise errors.not_for_lists(go_type(self._call.resource))
         if self.media == PROTOBUF:
             return self._protobuf(entries, meta)
         if self.media == YAML:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from shim.api.status import ApiError
 from shim.server import errors
 
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 ACCEPTED = f"{JSON}, {YAML}, {PROTOBUF}"
 FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 STREAMED = f"{JSON};stream=watch, {PROTOBUF};stream=watch"
+LISTED = f"{ACCEPTED}, {STREAMED}"
 _ANY = ("*/*", "application/*", "")
 _META_VERSIONS = ("v1", "v1beta1")
 
@@ -39,17 +41,15 @@ AS_STORED = Rendering()
 def rendering(accept: str, tables: bool = True) -> Rendering:
     """The first acceptable of what an Accept header lists. ``tables``: this kind can be shown as one. Raises 406."""
     choices: list[Rendering] = []
-    wrong_form = False
     for media, options in _by_quality(accept):
         if media not in (JSON, YAML, PROTOBUF):
             continue
         form, version = options.get("as", ""), options.get("v", "")
         if form and not _has_form(media, form, options.get("g", ""), version, tables):
-            wrong_form = True
             continue
         choices.append(Rendering(media, form, version if form else ""))
     if not choices:
-        raise errors.no_such_rendering(ACCEPTED) if wrong_form else errors.not_acceptable(ACCEPTED)
+        raise errors.no_such_rendering(ACCEPTED)
     first = choices[0]
     if first.media == PROTOBUF:
         for other in choices:  # who takes protobuf wants it for its speed, and the same form in JSON costs less here
@@ -58,8 +58,38 @@ def rendering(accept: str, tables: bool = True) -> Rendering:
     return first
 
 
+@lru_cache(maxsize=256)
+def check_accepted(accept: str, offered: str = ACCEPTED) -> None:
+    """Refuse with 406 who takes nothing of what is offered; upstream's router looks no further than the types' names.
+
+    ``application/*`` is not one of them, although :func:`rendering` would know what to make of it.
+    """
+    taken = {part.partition(";")[0].strip() for part in accept.split(",")}
+    if taken.isdisjoint(("*/*", *offered.split(", "))):
+        raise errors.not_acceptable(offered)
+
+
+@lru_cache(maxsize=256)
+def form_of_status(accept: str) -> str:
+    """The media type in which a refusal is told: what the client takes, and JSON when it takes nothing."""
+    try:
+        wanted = rendering(accept)
+    except ApiError:
+        return JSON
+    return JSON if wanted.form else wanted.media
+
+
+@lru_cache(maxsize=256)
+def form_of_document(accept: str) -> str:
+    """The media type for what is neither object nor list: discovery. Raises 406."""
+    for media, options in _by_quality(accept):
+        if media in (JSON, YAML, PROTOBUF) and not options.get("as"):
+            return media
+    raise errors.no_such_rendering(ACCEPTED)
+
+
 def _by_quality(accept: str) -> list[tuple[str, dict[str, str]]]:
-    """Media types with their parameters, the most wanted first; those with ``q=0`` are not wanted at all."""
+    """Media types with their parameters, the most wanted first; upstream takes even those with ``q=0``."""
     found = []
     for part in accept.split(","):
         media, *parameters = (piece.strip() for piece in part.split(";"))
@@ -68,8 +98,7 @@ def _by_quality(accept: str) -> list[tuple[str, dict[str, str]]]:
             quality = float(options.get("q", 1))
         except ValueError:
             quality = 1.0
-        if quality > 0:
-            found.append((quality, JSON if media in _ANY else media, options))
+        found.append((quality, JSON if media in _ANY else media, options))
     found.sort(key=lambda each: -each[0])
     return [(media, options) for _, media, options in found]
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import orjson
 from aiohttp import web
 
+from shim.api.meta import Object
+from shim.api.schema import Schema
+from shim.codec.media import encode
 from shim.server import errors, health
 from shim.server.discovery import Discovery
 from shim.server.health import Health
 from shim.server.metrics import MEDIA, Metrics
+from shim.server.negotiation import JSON, check_accepted, form_of_document
 from shim.server.openapi import OpenApi
 from shim.server.options import Query
 from shim.server.responses import respond, respond_tagged
 from shim.server.tokens import Tokens
 
+_KEYS = "application/jwk-set+json"
 OPEN = ("healthz", "livez", "readyz", "version")
 """What anyone may read, whatever the roles say: probes must work before there are roles."""
 
@@ -22,9 +27,15 @@ class Outside:
     """Answers them."""
 
     def __init__(
-        self, discovery: Discovery, openapi: OpenApi, health: Health, metrics: Metrics, tokens: Tokens
+        self,
+        discovery: Discovery,
+        openapi: OpenApi,
+        health: Health,
+        metrics: Metrics,
+        tokens: Tokens,
+        schema: Schema,
     ) -> None:
-        self._discovery, self._openapi = discovery, openapi
+        self._discovery, self._openapi, self._schema = discovery, openapi, schema
         self._health, self._metrics, self._tokens = health, metrics, tokens
 
     async def answer(self, http: web.BaseRequest, path: str, query: Query) -> web.StreamResponse:
@@ -35,15 +46,16 @@ class Outside:
             _must_read(http)
             return await self._openapi.answer(http, path, query)
         if path.rstrip("/") == "/version":
+            check_accepted(http.headers.get("Accept") or JSON, JSON)
             return health.version()
         if (answer := self._health.answer(path, query)) is not None:
             return answer
         if path == "/metrics":
             return respond(self._metrics.text(), 200, MEDIA)
         if path == "/openid/v1/jwks":
-            return respond(orjson.dumps(self._tokens.public_keys()), 200, "application/jwk-set+json")
+            return _kept(http, self._tokens.public_keys(), _KEYS)
         if path == "/.well-known/openid-configuration":
-            return respond(orjson.dumps(self._tokens.configuration()))
+            return _kept(http, self._tokens.configuration(), JSON)
         if path == "/":
             return respond(orjson.dumps({"paths": self._discovery.paths()}))
         raise errors.page_not_found()
@@ -53,9 +65,23 @@ class Outside:
         if document is None:
             raise errors.no_such_resource() if path.startswith("/api/") else errors.page_not_found()
         _must_read(http)
-        if found := self._discovery.aggregated(path, http.headers.get("Accept", "")):
-            return await respond_tagged(http, *found)
-        return await respond_tagged(http, document)
+        accept = http.headers.get("Accept", "")
+        if found := self._discovery.aggregated(path, accept):
+            response = await respond_tagged(http, *found)
+            response.headers["Cache-Control"] = "public"
+            return response
+        if accept and self._discovery.routed(path):
+            check_accepted(accept)
+        media = form_of_document(accept)
+        return await respond_tagged(http, encode(media, document, self._schema), media)
+
+
+def _kept(http: web.BaseRequest, document: Object, media: str) -> web.Response:
+    """A document that clients may keep for an hour. Raises 406."""
+    check_accepted(http.headers.get("Accept") or media, media)
+    response = respond(orjson.dumps(document), 200, media)
+    response.headers["Cache-Control"] = "public, max-age=3600"
+    return response
 
 
 def _must_read(http: web.BaseRequest) -> None:

@@ -46,9 +46,9 @@ def decode(call: Call, patch: Patch, old: Object, kind: str, api_version: str, o
         problem = conversion.convert(definition, patched)
     else:
         try:
-            check_kind(patched, kind, api_version)
+            check_kind(call.parts.schema, patched, kind, api_version)
         except ApiError as error:
-            problem = error.message.partition(": ")[2]
+            problem = error.message.partition(": ")[2] or error.message
     unknown: list[str] = []
     obj: Object = {}
     if problem is None:

@@ -18,6 +18,7 @@ from shim.server.responses import respond, respond_pieces
 async def get(call: Call, facet: Facet | None = None) -> web.Response:
     """One object, or one facet of it (its scale, say)."""
     parts, resource = call.parts, call.resource
+    shape = call.rendering  # what cannot be written is refused before it is looked for
     if call.query and (asked := ListOptions.of(call.query).revision):
         await catch_up(call, asked)
     entry = parts.cache.get(call.key)
@@ -34,7 +35,7 @@ async def get(call: Call, facet: Facet | None = None) -> web.Response:
         body, media = render_one(call, shown, own_kind=False)
         return respond(body, 200, media)
     data = parts.registry.shown(resource, entry)
-    if call.rendering is AS_STORED or call.rendering.plain:
+    if shape is AS_STORED or shape.plain:
         return respond(data)
     body, media = render_one(call, data)
     return respond(body, 200, media)

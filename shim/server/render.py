@@ -17,7 +17,7 @@ from shim.codec import media
 from shim.resources.columns.common import AGE, NAME, description
 from shim.resources.strategy import Column, Resource
 from shim.server import errors
-from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, YAML, Rendering, streamed
+from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, Rendering, streamed
 from shim.server.parts import Call
 from shim.store.cache import Entry, Event
 from shim.store.entry import EventType
@@ -41,21 +41,26 @@ def render_one(call: Call, obj: bytes | Object, *, own_kind: bool = True) -> tup
         elif rendering.form == PARTIAL:
             document = partial(document, rendering.version)
         else:
-            raise errors.no_such_rendering(ACCEPTED)
+            raise errors.only_for_lists(go_type(call.resource))
     return _encode(rendering.media, document, call.parts.schema), rendering.media
+
+
+def go_type(resource: Resource) -> str:
+    """What upstream calls one of these inside."""
+    return "unstructured.Unstructured" if resource.custom else errors.internal_type(resource.group, resource.kind)
 
 
 def check_protobuf(call: Call, api_version: str, kind: str) -> None:
     """Custom resources have no protobuf form. Raises 406."""
     if not media.protobuf(call.parts.schema).supports(api_version, kind):
-        raise errors.not_acceptable(f"{JSON}, {YAML}")
+        raise errors.no_such_rendering(ACCEPTED)
 
 
 def _encode(wanted: str, document: Object, schema: Schema) -> bytes:
     try:
         return media.encode(wanted, document, schema)
     except media.NoSuchForm:  # custom resources have no protobuf form
-        raise errors.not_acceptable(f"{JSON}, {YAML}") from None
+        raise errors.no_such_rendering(ACCEPTED) from None
 
 
 def join(resource: Resource, items: Sequence[bytes], meta: Object) -> bytes:

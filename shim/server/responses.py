@@ -12,9 +12,11 @@ from aiohttp import web
 from isal import igzip, isal_zlib
 from multidict import CIMultiDict
 
+from shim.api.schema import Schema
 from shim.api.status import ApiError
+from shim.codec.media import encode
 from shim.server import errors
-from shim.server.negotiation import JSON
+from shim.server.negotiation import JSON, form_of_status
 
 GZIP_FROM = 128 * 1024  # upstream's threshold
 GZIP_LEVEL = 1
@@ -133,9 +135,12 @@ def _takes_gzip(request: web.BaseRequest) -> bool:
     return "gzip" in request.headers.get("Accept-Encoding", "")
 
 
-def refuse(error: ApiError) -> web.Response:
-    """The answer to a refused request: always JSON, which every client reads."""
-    response = respond(errors.status_bytes(error), error.code, warnings=error.warnings)
+def refuse(error: ApiError, accept: str, schema: Schema) -> web.Response:
+    """The answer to a refused request, in a form the client takes."""
+    body, form = errors.status_bytes(error), form_of_status(accept) if accept else JSON
+    if form != JSON:
+        body = encode(form, body, schema)
+    response = respond(body, error.code, form, warnings=error.warnings)
     if error.retry_after:
         response.headers["Retry-After"] = str(error.retry_after)
     return response

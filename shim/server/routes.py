@@ -119,9 +119,10 @@ class Routes:
         versions = self._groups.get(info.group)
         if versions is None:
             raise errors.page_not_found()
-        row = versions.get(info.version, {}).get(info.resource)
+        rows = versions.get(info.version, {})
+        row = rows.get(info.resource)
         if row is None:
-            if info.group and info.version not in versions:
+            if info.group and (not rows or next(iter(rows.values())).custom):
                 raise errors.page_not_found()
             raise errors.no_such_resource()
         if info.namespace and not row.namespaced and row.name != "namespaces":

@@ -91,3 +91,63 @@ async def _first_event(full, path, form):
             type, obj = media.protobuf(SCHEMA).decode_event(await answer.content.readexactly(size))
         assert type == "ADDED"
         return obj
+
+
+@pytest.mark.parametrize("form", [*FORMATS, "application/cbor", f"{media.PROTOBUF};as=Table;v=v1;g=meta.k8s.io"])
+@pytest.mark.parametrize("path", ["/api", "/apis", "/api/v1", "/apis/apps", "/apis/apps/v1"])
+async def test_discovery_speaks_every_format(full, path, form):
+    answer = await full.get(path, accept=form)
+    if form in FORMATS:
+        assert (answer.status, answer.headers["Content-Type"]) == (200, form)
+        same = [media.decode(one, (await full.get(path, accept=one)).data, SCHEMA) for one in (media.JSON, form)]
+        assert same[0]["kind"] == same[1]["kind"]
+        assert same[0].get("groupVersion") == same[1].get("groupVersion")
+    else:
+        said = "406: Not Acceptable" if form.endswith("cbor") and path.endswith("v1") else "only the following media"
+        assert (answer.status, answer.message.startswith(said)) == (406, True)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+async def test_refusals_are_told_in_the_clients_format(full, form):
+    for path, code in (("/api/v1/namespaces/nope", 404), ("/api/v1/nopes", 404), ("/api/v1/pods?limit=x", 400)):
+        answer = await full.get(path, accept=form)
+        refusal = media.decode(form, answer.data, SCHEMA)
+        assert (answer.status, answer.headers["Content-Type"]) == (code, form)
+        assert (refusal["kind"], refusal["apiVersion"], refusal["code"]) == ("Status", "v1", code)
+
+
+async def test_what_no_format_fits_is_refused_before_it_is_looked_for(full):
+    offered = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    streams = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+    for path, more in (("/api/v1/namespaces/nope", ""), ("/api/v1/namespaces", streams)):
+        refused = await full.get(path, accept="application/cbor")
+        assert (refused.status, refused.json["reason"]) == (406, "NotAcceptable")
+        assert refused.message == f"406: Not Acceptable\n\nAvailable representations: {offered}{more}"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"gracePeriodSeconds": "x"}, "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriod"),
+        ({"kind": "Pod", "apiVersion": "v1"}, 'no kind "Pod" is registered for version "v1" in scheme "k8s.io/apim'),
+        (b"{", "couldn't get version/kind; json parse error: unexpected end of JSON input"),
+    ],
+)
+async def test_delete_options_are_read_as_any_body(full, body, said):
+    refused = await full.delete("/api/v1/namespaces/default/configmaps/nope", body)
+    assert (refused.status, refused.message[: len(said)]) == (400, said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "api_version", "said"),
+    [
+        ("Deployment", "apps/v1", "converting (v1.Deployment) to (core.ConfigMap): unknown conversion"),
+        ("Nope", "v1", 'no kind "Nope" is registered for version "v1" in scheme "pkg/api/legacyscheme/scheme.go:30"'),
+        ("CustomResourceDefinition", "apiextensions.k8s.io/v1", 'no kind "CustomResourceDefinition" is registered'),
+    ],
+)
+async def test_a_body_of_another_kind_is_refused_by_what_is_known_of_it(full, kind, api_version, said):
+    sent = {"kind": kind, "apiVersion": api_version, "metadata": {"name": "x"}}
+    refused = await full.post("/api/v1/namespaces/default/configmaps", sent)
+    assert refused.status == 400
+    assert said in refused.message
