@@ -24,13 +24,14 @@ def path_segment(name: str) -> list[str]:
     return [f"may not contain '{char}'" for char in "/%" if char in name]
 
 
-def validate(obj: Object, rule: NameRule, *, any_finalizer: bool = False) -> list[FieldError]:
+def validate(obj: Object, rule: NameRule, *, any_finalizer: bool = False, any_prefix: bool = False) -> list[FieldError]:
     """The metadata of an object about to be created, its name already generated.
 
     ``any_finalizer``: of custom resources, their definitions and a few kinds more, whose finalizers need no domain.
+    ``any_prefix``: of the few kinds that look only at the name that came of it.
     """
     metadata = obj["metadata"]
-    causes = _whole(metadata, rule, _common(metadata))
+    causes = _whole(metadata, rule, _common(metadata), any_prefix=any_prefix)
     return causes if any_finalizer else [*causes, *_known_finalizers(metadata)]
 
 
@@ -63,10 +64,10 @@ def may_still_be_wrong(new: Object, old: Object) -> bool:
     return any(now.get(field) != before.get(field) for field in ("generateName", "finalizers"))
 
 
-def _whole(metadata: Object, rule: NameRule, common: list[FieldError]) -> list[FieldError]:
+def _whole(metadata: Object, rule: NameRule, common: list[FieldError], *, any_prefix: bool = False) -> list[FieldError]:
     causes: list[FieldError] = []
     generate = metadata.get("generateName")
-    if generate:
+    if generate and not any_prefix:
         causes += [
             invalid("metadata.generateName", generate, text) for text in rule(names.mask_trailing_dash(generate))
         ]

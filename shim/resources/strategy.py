@@ -75,6 +75,8 @@ class Strategy:
     """What upstream asks of an update of this kind, in its order; what it asks of every update is the server's."""
     any_finalizer = False
     """Whether a finalizer may be one that is neither the cluster's own nor has a domain; a few kinds never asked."""
+    any_prefix = False
+    """Whether ``generateName`` is not looked at, only the name that comes of it."""
     trusts_metadata = False
     """Whether an update of the metadata may be wrong although the kind's own rules found nothing."""
 
@@ -135,7 +137,7 @@ class Strategy:
 
     def validate_metadata(self, obj: Object) -> list[FieldError]:
         """The reasons that lie in the metadata."""
-        return metadata.validate(obj, self.name_rule, any_finalizer=self.any_finalizer)
+        return metadata.validate(obj, self.name_rule, any_finalizer=self.any_finalizer, any_prefix=self.any_prefix)
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         """The reasons that lie outside the metadata; most kinds ask the same of a created and of a changed object."""

@@ -33,6 +33,8 @@ def pod(obj: Object) -> None:
     """A pod's own defaults, beyond those it shares with templates."""
     spec = obj.setdefault("spec", {})
     pod_spec(spec)
+    if spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = 1  # upstream's conversion does the same, silently
     host_network = spec.get("hostNetwork")
     for field in ("containers", "initContainers"):
         for container in spec.get(field) or ():
@@ -68,8 +70,6 @@ def pod_spec(spec: Object) -> None:
         spec["securityContext"] = {}
     if spec.get("terminationGracePeriodSeconds") is None:
         spec["terminationGracePeriodSeconds"] = GRACE_PERIOD
-    elif spec["terminationGracePeriodSeconds"] < 0:
-        spec["terminationGracePeriodSeconds"] = 1  # upstream's conversion does the same, silently
     spec.pop("schedulingGroup", None)  # alpha in v1.36, and not built
     if not spec.get("schedulerName"):
         spec["schedulerName"] = "default-scheduler"
