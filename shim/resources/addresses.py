@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from shim.api.status import FieldError
 from shim.resources.causes import NOT_A_CIDR, NOT_AN_IP, invalid, shown
@@ -141,6 +142,16 @@ def ip_warnings(at: str, text: str) -> list[str]:
     if found.version == 6 and str(found) != text:
         return [f"{at}: IPv6 address {shown(text)} should be in RFC 5952 canonical format ({shown(str(found))})"]
     return []
+
+
+def balancer_warnings(obj: Mapping[str, Any]) -> list[str]:
+    """Addresses that a load balancer gave a Service or an Ingress."""
+    found = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    return [
+        warning
+        for index, each in enumerate(found)
+        for warning in ip_warnings(f"status.loadBalancer.ingress[{index}]", each.get("ip") or "")
+    ]
 
 
 def cidr_warnings(at: str, text: str) -> list[str]:

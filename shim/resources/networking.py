@@ -5,7 +5,7 @@ from __future__ import annotations
 from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources import metadata, network_rules
-from shim.resources.addresses import cidr_warnings
+from shim.resources.addresses import balancer_warnings, cidr_warnings
 from shim.resources.causes import IMMUTABLE, invalid
 from shim.resources.strategy import Check, Strategy
 
@@ -39,6 +39,9 @@ class IngressStrategy(Strategy):
 
     def update_warnings(self, new: Object, old: Object) -> list[str]:
         return []
+
+    def status_warnings(self, new: Object) -> list[str]:
+        return balancer_warnings(new)
 
 
 class IngressClassStrategy(Strategy):

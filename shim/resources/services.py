@@ -8,6 +8,7 @@ from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources import service_changes, service_rules
+from shim.resources.addresses import balancer_warnings
 from shim.resources.service_rules import externally_accessible
 from shim.resources.strategy import Check, Strategy
 
@@ -72,6 +73,9 @@ class ServiceStrategy(Strategy):
 
     def warnings(self, obj: Object) -> list[str]:
         return service_changes.warnings(obj)
+
+    def status_warnings(self, new: Object) -> list[str]:
+        return balancer_warnings(new)
 
     def initial_status(self, obj: Object) -> Object:
         return {"loadBalancer": {}}

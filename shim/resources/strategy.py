@@ -183,6 +183,10 @@ class Strategy:
         """The same for an update."""
         return self.warnings(new)
 
+    def status_warnings(self, new: Object) -> list[str]:
+        """The same for an update of the status."""
+        return []
+
     def shown_in_table(self, metadata: Object) -> Object:
         """The metadata that goes with a row of a Table: what the server itself keeps, without a version's additions."""
         return metadata

@@ -250,6 +250,8 @@ class Registry:
         self._accept(write, causes)
         if not write.subresource:
             write.warnings += strategy.update_warnings(new, old)
+        elif write.subresource == "status":
+            write.warnings += strategy.status_warnings(new)
         allocation = allocator.allocate(new, old, dry_run=write.dry_run) if allocator else Allocation()
         if not write.admitted:
             if write.side is not None:

@@ -9,6 +9,7 @@ from shim.api.meta import Object, now
 from shim.api.qos import qos_class
 from shim.api.status import FieldError
 from shim.resources import metadata
+from shim.resources.addresses import ip_warnings
 from shim.resources.pods import annotated, defaults, label_keys, resize, status_rules, update, validation, warnings
 from shim.resources.strategy import Check, Strategy, keep_all_but_spec
 
@@ -72,6 +73,19 @@ class PodStrategy(Strategy):
         text = "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; "
         own = [f"{text}a DNS label is recommended: [{' '.join(found)}]"] if found else []
         return own + warnings.pod("", obj)
+
+    def update_warnings(self, new: Object, old: Object) -> list[str]:
+        """None: hardly any person changes pods, and kubelets do all the time."""
+        return []
+
+    def status_warnings(self, new: Object) -> list[str]:
+        status = new.get("status") or {}
+        return [
+            warning
+            for field in ("podIPs", "hostIPs")
+            for index, each in enumerate(status.get(field) or ())
+            for warning in ip_warnings(f"status.{field}[{index}].ip", each.get("ip") or "")
+        ]
 
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}

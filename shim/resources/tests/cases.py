@@ -69,6 +69,13 @@ def refusals(obj: Object) -> list[str]:
     return _texts(row_of(obj).strategy.validate(created(obj)))
 
 
+def warnings(obj: Object) -> list[str]:
+    """What is said of a new object in Warning headers."""
+    whole = created(obj)
+    assert not row_of(obj).strategy.validate(whole)
+    return row_of(obj).strategy.warnings(whole)
+
+
 def update_refusals(new: Object, old: Object) -> list[str]:
     before, strategy = created(old), row_of(old).strategy
     before["metadata"]["resourceVersion"] = "1"
