@@ -27,12 +27,17 @@ class KernelRules:
     def apply(self, wanted: Ruleset) -> bool:
         """Make the kernel's rules these. Returns whether anything had to change. Raises FirewallError."""
         known = self._known if self._known is not None else self._read(wanted)
-        text = render.script(self._family, known, wanted, self._jumps)
-        if text:
-            self._known = None  # unknown while it may have failed in one of the tables
-            firewall.restore(text)
+        changed = False
+        for step in render.steps(known, wanted):
+            # the jumps come with the wanted rules: before them nothing leads to what is new
+            text = render.script(self._family, known, step, self._jumps if step is wanted else {})
+            if text:
+                self._known = None  # unknown while it may have failed in one of the tables
+                firewall.restore(text)
+                changed = True
+            known = step
         self._known, self._jumps = wanted, {}
-        return bool(text)
+        return changed
 
     def check(self, wanted: Ruleset) -> bool:
         """Put right what others have changed. Returns whether anything had to be."""

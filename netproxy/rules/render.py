@@ -2,11 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from netproxy.rules.family import ChainFamily, Rules, Ruleset
 
+BATCH = 1000  # chains in one restore: what iptables-nft takes for one grows with the square of their number
 FEW = 16  # changes to a shared chain are made rule by rule up to this many; more, and it is written anew
+
+
+def steps(current: Mapping[str, Mapping[str, Rules]], wanted: Ruleset) -> Iterator[Ruleset]:
+    """The rulesets to write one after another, the last of them ``wanted``.
+
+    Most often that is all. Where many chains are new they are made and filled before anything leads to them, and where
+    many are to go they are emptied and removed when nothing does any more; what packets meet changes in one step.
+    """
+    new, old = _only_in(wanted, current), _only_in(current, wanted)
+    if len(new) > BATCH:
+        yield from _growing(current, wanted, new)
+    if len(old) > BATCH:
+        for begin in range(0, len(old), BATCH):
+            yield _with(wanted, old[begin:])
+    yield wanted
+
+
+def _growing(
+    current: Mapping[str, Mapping[str, Rules]], wanted: Ruleset, new: Sequence[tuple[str, str]]
+) -> Iterator[Ruleset]:
+    """All new chains empty, for they jump to each other; then so many at a time as they are to be."""
+    step = _with(current, new)
+    yield step
+    for begin in range(0, len(new), BATCH):
+        step = {table: dict(chains) for table, chains in step.items()}
+        for table, chain in new[begin : begin + BATCH]:
+            step[table][chain] = wanted[table][chain]
+        yield step
+
+
+def _only_in(one: Mapping[str, Mapping[str, Rules]], other: Mapping[str, Mapping[str, Rules]]) -> list[tuple[str, str]]:
+    return [(table, chain) for table in one for chain in one[table] if chain not in other.get(table, {})]
+
+
+def _with(rules: Mapping[str, Mapping[str, Rules]], empty: Iterable[tuple[str, str]]) -> Ruleset:
+    """The rules and, besides, these chains without any."""
+    made = {table: dict(chains) for table, chains in rules.items()}
+    for table, chain in empty:
+        made.setdefault(table, {})[chain] = ()
+    return made
 
 
 def script(

@@ -8,9 +8,11 @@ import pytest
 
 from netproxy import firewall
 from netproxy.links import namespaces
+from netproxy.rules import render
 from netproxy.rules.kernel import KernelRules
 from netproxy.services import chains
 from netproxy.services.tests.builders import endpoint, ruleset, service, slice_of
+from netproxy.services.tests.test_render import many
 from netproxy.tests.kernel import namespace, needs_root, run
 
 pytestmark = needs_root
@@ -48,6 +50,17 @@ def test_the_kernel_says_what_was_written_word_for_word() -> None:
     assert kernel.apply(wanted)
     assert not kernel.apply(wanted)
     assert not kernel.check(wanted)
+
+
+def test_many_services_come_and_go_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "BATCH", 10)
+    wanted = ruleset(*EVERYTHING, *many(30))
+    kernel = KernelRules(chains.FAMILY)
+    assert kernel.apply(wanted)
+    assert not kernel.check(wanted)
+    assert kernel.apply(ruleset())
+    assert not kernel.check(ruleset())
+    assert "KUBE-SEP" not in firewall.save("nat")
 
 
 def test_a_restart_adopts_the_rules() -> None:

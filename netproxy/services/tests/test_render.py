@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from netproxy.rules import render
 from netproxy.services import chains
 from netproxy.services.tests.builders import endpoint, ruleset, service, slice_of
@@ -53,6 +55,27 @@ def test_a_service_more_comes_before_the_node_ports() -> None:
         '-I KUBE-SERVICES -d 10.96.2.29/32 -p tcp -m comment --comment "shop/s29 cluster IP" '
         f"-m tcp --dport 80 -j {chains.service_chain('shop/s29', 'tcp')}"
     ]
+
+
+def test_few_chains_are_written_at_once() -> None:
+    before, after = ruleset(*many(3)), ruleset(*many(30))
+    assert list(render.steps(before, after)) == [after]
+    assert list(render.steps(after, before)) == [before]
+
+
+def test_many_chains_come_before_what_leads_to_them_and_go_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "BATCH", 10)
+    one, other = many(1), ruleset(*many(30))
+    for before, after in ((ruleset(*one), other), (other, ruleset(*one))):
+        now, steps = before, list(render.steps(before, after))
+        assert len(steps) > 3
+        assert steps[-1] == after
+        for step in steps:
+            text = render.script(chains.FAMILY, now, step, NO_JUMPS)
+            assert step["nat"]["KUBE-SERVICES"] in (before["nat"]["KUBE-SERVICES"], after["nat"]["KUBE-SERVICES"])
+            named = {line.split()[1] for line in text.splitlines() if line[0] == "-"}
+            assert len(named - {"KUBE-SERVICES"}) <= 10
+            now = step
 
 
 def test_what_was_saved_is_read_as_it_was_written() -> None:
