@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import os
 import re
 import signal
 import socket
@@ -94,13 +96,26 @@ def _api_server(data: Path, ranges: virtual.Ranges) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _netproxy(arguments: list[str], netns: Path, log: Path) -> Iterator[tuple[Path, int]]:
-    with log.open("wb") as file, namespaces.inside(netns):
-        part = subprocess.Popen([sys.executable, "-m", "netproxy", *arguments], stderr=file)
+    """As ``shim up`` starts it: forked from a process that has imported everything."""
+    import netproxy.__main__
+
+    log.touch()
+    gc.freeze()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.dup2(os.open(log, os.O_WRONLY), 2)
+            sys.argv = ["netproxy", *arguments]
+            with namespaces.inside(netns):
+                netproxy.__main__.main()
+        finally:
+            os._exit(0)
+    gc.unfreeze()
     try:
-        yield log, part.pid
+        yield log, pid
     finally:
-        part.send_signal(signal.SIGTERM)
-        part.wait()
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
 
 
 async def _fill(kubeconfig: Path) -> None:

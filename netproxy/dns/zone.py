@@ -176,7 +176,9 @@ def records_of(service: Object, slices: Iterable[Object], domain: str) -> Iterat
 
 def reverse(address: str) -> str:
     """``10.96.0.1`` -> ``1.0.96.10.in-addr.arpa``."""
-    return ipaddress.ip_address(address).reverse_pointer
+    if ":" in address:
+        return ipaddress.ip_address(address).reverse_pointer
+    return ".".join(reversed(address.split("."))) + ".in-addr.arpa"
 
 
 def _service_of(piece: Object) -> Service | None:
