@@ -54,6 +54,37 @@ def test_an_api_server_alone_serves_kubectl(alone: Cluster, tmp_path: Path) -> N
     assert "already in use" in refused.stderr.lower()
 
 
+def test_tokens_for_other_machines_are_made_listed_and_ended(alone: Cluster) -> None:
+    def token(*args: str) -> subprocess.CompletedProcess[str]:
+        return run([sys.executable, "-m", "shim", "token", *args, "--data-dir", str(alone.data_dir)], check=False)
+
+    assert token("list").stdout == ""
+    assert token("create", "abcdef.0123456789abcdef", "--ttl", "2h").stdout == "abcdef.0123456789abcdef\n"
+    lines = token("list").stdout.splitlines()
+    assert lines[0].split() == ["TOKEN", "TTL", "EXPIRES", "USAGES", "DESCRIPTION", "EXTRA", "GROUPS"]
+    group = "system:bootstrappers:kubeadm:default-node-token"
+    assert [lines[1].split()[i] for i in (0, 1, 3, 4, 5)] == [
+        "abcdef.0123456789abcdef",
+        "1h",
+        "signing,authentication",
+        "<none>",
+        group,
+    ]
+    for args, said in (
+        (("create", "abcdef.0123456789abcdef"), 'a token with id "abcdef" already exists'),
+        (("create", "abc"), 'the bootstrap token "abc" was not of the form '),
+        (("create", "--ttl", "1day"), 'time: unknown unit "day" in duration "1day"'),
+        (("create", "--groups", "system:masters"), 'bootstrap group "system:masters" is invalid (must match '),
+        (("delete", "ABCDEF"), "given token didn't match pattern "),
+        (("create", "--print-join-command"), "the cluster publishes no address to join it at"),
+    ):
+        refused = token(*args)
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
+        assert refused.stderr.startswith(f"shim token: {said}"), refused.stderr
+    assert token("delete", "abcdef").stdout == 'bootstrap token "abcdef" deleted\n'
+    assert 'secrets "bootstrap-token-abcdef" not found' in token("delete", "abcdef").stderr
+
+
 def test_controllers_and_scheduler_work_beside_it(alone: Cluster) -> None:
     kubeconfig = str(alone.kubeconfig)
     with part("controllers", "--kubeconfig", kubeconfig), part("scheduler", "--kubeconfig", kubeconfig):

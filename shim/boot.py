@@ -108,6 +108,8 @@ def controller_settings(cluster: Cluster) -> ControllerSettings:
         kubeconfig=cluster.data_dir / "controllers.kubeconfig",
         cluster_cidr=cluster.pod_cidr,
         cluster_dns=cluster.dns_ip,
+        service_cidr=cluster.service_cidr,
+        public_url=cluster.url,
         root_ca_file=cluster.data_dir / "pki" / "ca.crt",
         cluster_signing_cert_file=cluster.data_dir / "pki" / "ca.crt",
         cluster_signing_key_file=cluster.data_dir / "pki" / "ca.key",

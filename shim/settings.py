@@ -49,6 +49,8 @@ class ControllerSettings:
     leader_elect: str = flag("name of this one among several, of which one works by a Lease; empty: it is alone", "")
     cluster_cidr: str = flag("addresses for pods; each node is given a /24 of it", "10.244.0.0/16")
     cluster_dns: str = flag("address for the Service kube-dns; empty: there is none", "")
+    service_cidr: str = flag("addresses for Services, told to machines that join", "10.96.0.0/16")
+    public_url: str = flag("where other machines reach the API server; published, so that they can join", "")
     root_ca_file: Path | None = flag("certificate published to every namespace as kube-root-ca.crt", None)
     local_path: Path = flag("folder on each node for volumes made on demand", Path("/var/lib/shim-volumes"))
     cluster_signing_cert_file: Path | None = flag("CA that signs what CertificateSigningRequests ask for", None)

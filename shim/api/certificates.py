@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 KUBE_CLIENT = "kubernetes.io/kube-apiserver-client"
 KUBELET_CLIENT = "kubernetes.io/kube-apiserver-client-kubelet"
@@ -32,3 +34,10 @@ def parse_request(encoded: str) -> x509.CertificateSigningRequest:
     if not blocks or blocks[0][0] != "CERTIFICATE REQUEST":
         raise ValueError("PEM block type must be CERTIFICATE REQUEST")
     return x509.load_pem_x509_csr(blocks[0][1])
+
+
+def key_pin(encoded: str) -> str:
+    """``sha256:HEX`` of the public key of a certificate in base64 of PEM: how kubeadm pins a CA (RFC 7469)."""
+    certificate = x509.load_pem_x509_certificate(base64.b64decode(encoded))
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return f"sha256:{hashlib.sha256(key).hexdigest()}"

@@ -28,6 +28,7 @@ COMMANDS = (
     Command("logs", "shim.cli.access", "print what a part logged"),
     Command("explain", "shim.cli.explain", "show a packet's way to a Service, with its rules and counters"),
     Command("fault", "shim.cli.fault", "cut a node off, lose or delay its packets, heal it"),
+    Command("token", "shim.cli.token", "make, list and end the tokens other machines join with"),
     Command("image", "shim.cli.image", "list, import and remove images"),
     Command("server", "shim.cli.parts", "run the control plane alone: API server, controllers, scheduler"),
     Command("agent", "shim.cli.parts", "run a node alone, on this machine: nodeagent and netproxy"),

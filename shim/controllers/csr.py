@@ -1,7 +1,7 @@
-"""How do clients and nodes get certificates? Requests are approved, signed, and cleaned away.
+"""How do clients and nodes get certificates? Requests that were approved are signed, and all are cleaned away.
 
-People approve; what a node asks for itself is approved here when the API server says that it may. The signing CA is
-the cluster's own. What is done with, or was never answered, is deleted after a while.
+People approve, and :mod:`shim.controllers.csr_approval` what nodes ask for themselves. The signing CA is the
+cluster's own. What is done with, or was never answered, is deleted after a while.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ import logging
 
 from cryptography import x509
 
-from shim.api.certificates import KUBELET_CLIENT, parse_request
+from shim.api.certificates import parse_request
 from shim.api.conditions import find
 from shim.api.meta import Object, now, parse_time
 from shim.api.status import ApiError
 from shim.client import resource as r
-from shim.controllers.csr_signing import SIGNERS, Authority, kubelet_client, names_of, sign
+from shim.controllers.csr_signing import SIGNERS, Authority, sign
 from shim.controllers.loop import Context, Controller
 
 log = logging.getLogger(__name__)
 
 DONE_AFTER = datetime.timedelta(hours=1)
 UNANSWERED_AFTER = datetime.timedelta(hours=24)
-_DECISIONS = ("Approved", "Denied")
 
 
-class _RequestController(Controller):
+class RequestController(Controller):
     """Follows CertificateSigningRequests."""
 
     def __init__(self, ctx: Context) -> None:
@@ -40,54 +39,7 @@ class _RequestController(Controller):
             self.queue.add(new["metadata"]["name"])
 
 
-class CsrApprover(_RequestController):
-    """Approves the client certificates of nodes, where whoever asks has the right to have that done."""
-
-    name = "csrapproving"
-
-    async def reconcile(self, key: str) -> None:
-        request = self.requests.get(key)
-        if request is None or is_signed(request) or any(find(request, each) for each in _DECISIONS):
-            return
-        spec = request["spec"]
-        parsed = parse_request(spec["request"])
-        if spec["signerName"] != KUBELET_CLIENT or kubelet_client(parsed, spec["usages"]):
-            return
-        ways = [("nodeclient", "Auto approving kubelet client certificate after SubjectAccessReview.")]
-        if spec.get("username") == names_of(parsed)[0]:
-            text = "Auto approving self kubelet client certificate after SubjectAccessReview."
-            ways.insert(0, ("selfnodeclient", text))
-        for subresource, message in ways:
-            if await self._may(spec, subresource):
-                approval = {"type": "Approved", "status": "True", "reason": "AutoApproved", "message": message}
-                await self._approve(request, approval)
-                return
-
-    async def _may(self, spec: Object, subresource: str) -> bool:
-        attributes = {
-            "group": r.CERTIFICATESIGNINGREQUESTS.group,
-            "resource": r.CERTIFICATESIGNINGREQUESTS.resource,
-            "version": "*",
-            "verb": "create",
-            "subresource": subresource,
-        }
-        asking = {name: spec[name] for name in ("uid", "groups", "extra") if name in spec}
-        review: Object = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SubjectAccessReview",
-            "spec": {"user": spec.get("username", ""), **asking, "resourceAttributes": attributes},
-        }
-        answer = await self.ctx.client.create(r.SUBJECTACCESSREVIEWS, review)
-        return bool(answer["status"].get("allowed"))
-
-    async def _approve(self, request: Object, approval: Object) -> None:
-        status = request.get("status") or {}
-        conditions = [*(status.get("conditions") or ()), approval]
-        approved = {**request, "status": {**status, "conditions": conditions}}
-        await self.ctx.client.update(r.CERTIFICATESIGNINGREQUESTS, approved, subresource="approval")
-
-
-class CsrSigner(_RequestController):
+class CsrSigner(RequestController):
     """Signs what was approved, for the four signers of the cluster; a request its signer cannot take has failed."""
 
     name = "csrsigning"
@@ -117,7 +69,7 @@ class CsrSigner(_RequestController):
         await self.ctx.client.update(r.CERTIFICATESIGNINGREQUESTS, signed, subresource="status")
 
 
-class CsrCleaner(_RequestController):
+class CsrCleaner(RequestController):
     """Deletes requests that are done with, and those nobody answered."""
 
     name = "csrcleaner"

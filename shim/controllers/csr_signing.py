@@ -78,7 +78,8 @@ def names_of(request: x509.CertificateSigningRequest) -> tuple[str, list[str]]:
     return (values(NameOID.COMMON_NAME) or [""])[-1], values(NameOID.ORGANIZATION_NAME)
 
 
-def _alternatives(request: x509.CertificateSigningRequest) -> list[x509.GeneralName]:
+def alternatives_of(request: x509.CertificateSigningRequest) -> list[x509.GeneralName]:
+    """The DNS names, addresses and others a request is for."""
     try:
         return list(request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
@@ -92,7 +93,7 @@ def _kubelet(
     name, organizations = names_of(request)
     if organizations != _NODES:
         return "subject organization is not system:nodes"
-    alternatives = _alternatives(request)
+    alternatives = alternatives_of(request)
     if purpose == "server auth" and not any(isinstance(each, x509.DNSName | x509.IPAddress) for each in alternatives):
         return "DNS or IP subjectAltName is required"
     for kind, text in allowed.items():
@@ -169,6 +170,6 @@ def sign(
         builder = builder.add_extension(x509.KeyUsage(**{name: name in wanted for name in _KEY_USAGES}), critical=True)
     if purposes := [oid for usage, oid in _PURPOSES.items() if usage in usages]:
         builder = builder.add_extension(x509.ExtendedKeyUsage(list(dict.fromkeys(purposes))), critical=False)
-    if alternatives := _alternatives(request):
+    if alternatives := alternatives_of(request):
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
     return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -24,20 +24,21 @@ QUIET = 4  # a key's first failures are the everyday races with other writers: s
 
 
 class Context:
-    """What controllers have in common: the client, the settings, one informer per resource."""
+    """What controllers have in common: the client, the settings, one informer per resource and selection of it."""
 
     def __init__(self, client: Client, settings: ControllerSettings) -> None:
         self.client = client
         self.settings = settings
-        self._informers: dict[GVR, Informer] = {}
+        self._informers: dict[tuple[GVR, str | None, str], Informer] = {}
         self._recorders: dict[str, EventRecorder] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
-    def informer(self, gvr: GVR) -> Informer:
+    def informer(self, gvr: GVR, namespace: str | None = None, *, field_selector: str = "") -> Informer:
         """The shared copy of a resource; it runs from :meth:`run` on, or at once when that has begun."""
-        informer = self._informers.get(gvr)
+        key = (gvr, namespace, field_selector)
+        informer = self._informers.get(key)
         if informer is None:
-            informer = self._informers[gvr] = Informer(self.client, gvr)
+            informer = self._informers[key] = Informer(self.client, gvr, namespace, field_selector=field_selector)
             if self._tasks is not None:
                 self._tasks.create_task(informer.run(), name=f"informer {gvr.group_resource}")
         return informer
@@ -50,7 +51,7 @@ class Context:
     def run(self, tasks: asyncio.TaskGroup) -> None:
         """Begin every informer as a task of this group."""
         self._tasks = tasks
-        for gvr, informer in self._informers.items():
+        for (gvr, *_), informer in self._informers.items():
             tasks.create_task(informer.run(), name=f"informer {gvr.group_resource}")
 
     async def synced(self) -> None:

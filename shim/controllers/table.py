@@ -6,13 +6,16 @@ from collections.abc import Callable
 
 from shim.client import Client
 from shim.client.leader import one_of_several
+from shim.controllers.bootstrap_tokens import BootstrapSigner, TokenCleaner
 from shim.controllers.cluster_dns import ClusterDnsController
 from shim.controllers.cluster_roles import ClusterRoleAggregation
-from shim.controllers.csr import CsrApprover, CsrCleaner, CsrSigner
+from shim.controllers.csr import CsrCleaner, CsrSigner
+from shim.controllers.csr_approval import CsrApprover
 from shim.controllers.disruption import DisruptionController
 from shim.controllers.disruption_stale import StaleDisruptions
 from shim.controllers.ephemeral_volume import EphemeralVolumeController
 from shim.controllers.garbage_collector import GarbageCollector
+from shim.controllers.joining import JoiningController
 from shim.controllers.load_balancer import LoadBalancerController
 from shim.controllers.local_path import LocalPathProvisioner
 from shim.controllers.loop import Controller, run_controllers
@@ -54,6 +57,9 @@ CLUSTER: list[type[Controller]] = [
     CsrApprover,
     CsrSigner,
     CsrCleaner,
+    JoiningController,
+    BootstrapSigner,
+    TokenCleaner,
     PolicyTypes,
 ]
 """What keeps the cluster itself in order."""

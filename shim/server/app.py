@@ -23,6 +23,7 @@ from shim.server.aggregation import Aggregator
 from shim.server.allocation_repair import AllocationRepair
 from shim.server.authn import Authenticator
 from shim.server.authz import Authorizer
+from shim.server.bearers import Bearers
 from shim.server.bodies import LIMIT
 from shim.server.bootstrap import bootstrap
 from shim.server.connection import HttpServer
@@ -89,7 +90,8 @@ async def run(
         registry = Registry(cache, chain, schema, {("", "services"): services})
         tokens = Tokens(cache, settings.data_dir / "pki" / "sa.key")
         removal = Removal(registry)
-        parts = Parts(settings, cache, routes, schema, tokens, authorizer, registry, removal)
+        bearers = Bearers(cache, tokens)
+        parts = Parts(settings, cache, routes, schema, tokens, bearers, authorizer, registry, removal)
         listening = list(sockets) if sockets else [_listen(address, settings.port) for address in settings.bind]
         port = listening[0].getsockname()[1]
         address = f"{settings.advertise_address or settings.bind[0]}:{port}"
@@ -106,7 +108,7 @@ async def run(
 
         discovery = Discovery(routes, aggregator.all, address)
         openapi = OpenApi(routes, schema, aggregator.all)
-        dispatcher = Dispatcher(parts, Authenticator(tokens, authorizer.require), discovery, openapi, aggregator)
+        dispatcher = Dispatcher(parts, Authenticator(bearers, authorizer.require), discovery, openapi, aggregator)
         custom = CustomResources(cache, routes, schema, registry, removal, reader, redefined)
         aggregator.load()
         custom.load()

@@ -12,9 +12,9 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from shim.api.status import ApiError, bad_request, unauthorized
+from shim.server.bearers import Bearers
 from shim.server.connection import Connection
 from shim.server.routes import RequestInfo
-from shim.server.tokens import Tokens
 from shim.server.users import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User, account_groups, split_account
 
 _EXTRA = "impersonate-extra-"
@@ -23,8 +23,8 @@ _EXTRA = "impersonate-extra-"
 class Authenticator:
     """Finds the user of a request. Raises 401 for credentials that are not good."""
 
-    def __init__(self, tokens: Tokens, authorize: Callable[[User, RequestInfo], None]) -> None:
-        self._tokens = tokens
+    def __init__(self, bearers: Bearers, authorize: Callable[[User, RequestInfo], None]) -> None:
+        self._bearers = bearers
         self._authorize = authorize
 
     def user_of(self, request: web.BaseRequest) -> User:
@@ -45,7 +45,7 @@ class Authenticator:
         scheme, _, token = header.strip().partition(" ")
         if not header.strip() or scheme.lower() != "bearer" or not token.strip():
             return ANONYMOUS  # upstream too ignores schemes it does not know
-        found = self._tokens.check(token.strip())
+        found = self._bearers.check(token.strip())
         if found is None:
             raise unauthorized()
         return found[0]

@@ -34,7 +34,7 @@ Headers = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Where a request goes on to. ``tls`` is None for plain HTTP."""
+    """Where a request goes on to. Without ``tls`` it is plain HTTP; a certificate is for ``name``, else ``host``."""
 
     host: str
     port: int
@@ -84,7 +84,7 @@ def node_backend(parts: Parts, name: str) -> Backend:
     if not address:
         raise internal(f"node {name} has no address")
     port = status.get("daemonEndpoints", {}).get("kubeletEndpoint", {}).get("Port") or KUBELET_PORT
-    return Backend(str(address), int(port), node_tls(parts.settings))
+    return Backend(str(address), int(port), node_tls(parts.settings), name)
 
 
 _CONTEXTS: dict[str, ssl.SSLContext] = {}

@@ -22,6 +22,7 @@ from shim.store.cache import Cache
 
 if TYPE_CHECKING:  # these in turn need the names above
     from shim.server.authz import Authorizer
+    from shim.server.bearers import Bearers
     from shim.server.registry import Registry
     from shim.server.removal import Removal
     from shim.server.tokens import Tokens
@@ -36,6 +37,7 @@ class Parts:
     routes: Routes
     schema: Schema
     tokens: Tokens
+    bearers: Bearers
     authorizer: Authorizer
     registry: Registry
     removal: Removal

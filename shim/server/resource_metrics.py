@@ -177,7 +177,7 @@ class ResourceMetrics:
         try:
             backend = node_backend(self._parts, node)
             url = f"{backend.scheme}://{backend.authority}/metrics/resource"
-            async with session.get(url, ssl=backend.tls or False) as answer:
+            async with session.get(url, ssl=backend.tls or False, server_hostname=backend.name or None) as answer:
                 answer.raise_for_status()
                 return read(await answer.text())
         except (ApiError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:

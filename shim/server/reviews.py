@@ -168,7 +168,7 @@ def _token(call: Call, question: Object) -> Object:
     if not token:
         raise bad_request("token is required for TokenReview in authentication")
     audiences = spec.get("audiences") or list(AUDIENCES)
-    found = call.parts.tokens.check(token, audiences)
+    found = call.parts.bearers.check(token, audiences)
     status: dict[str, Any]
     if found is None:
         status = {"user": {}, "error": "invalid bearer token"}

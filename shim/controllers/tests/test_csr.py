@@ -14,7 +14,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from shim.api.meta import Object
 from shim.client import resource as r
-from shim.controllers.csr import CsrApprover, CsrSigner, seconds_to_live
+from shim.controllers.csr import CsrSigner, seconds_to_live
+from shim.controllers.csr_approval import CsrApprover
 from shim.controllers.csr_signing import SIGNERS, Authority, sign
 from shim.controllers.tests.cluster import cluster
 
