@@ -12,10 +12,7 @@ from pathlib import Path
 import pytest
 
 from e2e.bench.api import free_port
-from e2e.cluster import KUBECTL, ROOT, Cluster, deployment, eventually, pod, run
-from netproxy.links import virtual
-from shim import cluster as clusters
-from shim import pki
+from e2e.cluster import KUBECTL, ROOT, Cluster, deployment, eventually, run
 
 POWERLESS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
 
@@ -106,48 +103,6 @@ def test_a_server_is_the_control_plane_in_one_command(tmp_path: Path) -> None:
         made.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=20s")
         made.apply(deployment("web", replicas=1))
         eventually(lambda: len(made.get("pods")["items"]) == 1, "the controllers work")
-
-
-def test_an_agent_makes_a_machine_a_node(own_cluster: Cluster) -> None:
-    """The machine is a network namespace beside the cluster's own nodes; it comes with its certificates, and joins."""
-    own_cluster.up(nodes=1)
-    made = clusters.load(own_cluster.name, own_cluster.data_dir)
-    assert made is not None
-    node, address = "node-9", made.node_ip("node-9")
-    virtual.create_node(made.name, node, address)
-    pki.ensure_serving(made.data_dir, node, f"system:node:{node}", [node, address])
-    kubeconfig = made.node_dir(node) / "kubelet.kubeconfig"
-    pki.ensure_kubeconfig(made.data_dir, kubeconfig, made.url, pki.node_identity(node), made.name)
-    flags = {
-        "kubeconfig": kubeconfig,
-        "proxy-kubeconfig": made.data_dir / "netproxy.kubeconfig",
-        "node-name": node,
-        "node-ip": address,
-        "data-dir": made.node_dir(node),
-        "image-dir": made.image_dir,
-        "run-dir": made.run_dir / node,
-        "cgroup-root": f"{made.run_dir.name}/{node}",
-        "client-ca": made.data_dir / "pki/ca.crt",
-        "tls-cert": made.data_dir / f"pki/{node}.crt",
-        "tls-key": made.data_dir / f"pki/{node}.key",
-        "cluster-dns": made.dns_ip,
-        "cluster-cidr": made.pod_cidr,
-        "service-cidr": made.service_cidr,
-    }
-    arguments = [f"--{name}={value}" for name, value in flags.items()]
-    inside = ["nsenter", f"--net={virtual.netns_path(made.name, node)}"]
-    agent = subprocess.Popen([*inside, sys.executable, "-m", "shim", "agent", *arguments], cwd=ROOT)
-    try:
-        own_cluster.kubectl("wait", "--for=create", f"node/{node}", "--timeout=30s")
-        own_cluster.kubectl("wait", "--for=condition=Ready", f"node/{node}", "--timeout=30s")
-        guest = pod("guest", "sleep", "1000")
-        guest["spec"]["nodeName"] = node
-        own_cluster.apply(guest)
-        own_cluster.kubectl("wait", "--for=condition=Ready", "pod/guest", "--timeout=30s")
-        assert own_cluster.kubectl("exec", "guest", "--", "hostname") == "guest\n"
-    finally:
-        agent.terminate()
-        assert agent.wait(20) == 0
 
 
 def test_what_needs_root_says_so() -> None:

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import netproxy.boot
 import nodeagent.boot
 import shim.controllers
 import shim.scheduler
 import shim.server
-from netproxy.links import virtual
+from netproxy.links import machine, virtual
 from netproxy.settings import NetProxySettings
 from nodeagent.images import Images, build_busybox
 from nodeagent.linux import namespaces
 from nodeagent.settings import NodeAgentSettings
 from shim import pki
 from shim.cluster import Cluster
+from shim.joining import node as node_joining
+from shim.joining.node import NodeFiles
 from shim.settings import ApiServerSettings, ControllerSettings, SchedulerSettings
 from shim.supervisor import Part, Ready
 
@@ -72,6 +75,40 @@ def virtual_node_parts(cluster: Cluster, node: str) -> list[Part]:
         namespaces.enter(str(virtual.netns_path(cluster.name, node)), namespaces.NET)
 
     return node_parts(agent_settings(cluster, node), proxy_settings(cluster, node), prepare)
+
+
+def joined_node_parts(files: NodeFiles, agent: NodeAgentSettings, proxy: NetProxySettings) -> list[Part]:
+    """A node that is a machine of its own: its parts start again when their certificates have been made anew."""
+
+    async def node(ready: Ready) -> None:
+        changed = node_joining.until_changed(files.kubelet, files.certificate)
+        await first(nodeagent.boot.run(agent, ready), changed)
+
+    async def network(ready: Ready) -> None:
+        await first(netproxy.boot.run(proxy, ready), node_joining.until_changed(files.netproxy))
+
+    async def certificates(ready: Ready) -> None:
+        ready()
+        await node_joining.keep_current(files)
+
+    return [
+        Part("nodeagent", node),
+        Part("netproxy", network, lambda: machine.prepare(proxy.cluster_cidr)),
+        Part("certificates", certificates),
+    ]
+
+
+async def first(*runs: Coroutine[Any, Any, None]) -> None:
+    """Run several coroutines until one of them ends, and with it the others. Raises what it raised."""
+    tasks = [asyncio.ensure_future(each) for each in runs]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in ended:
+        task.result()
 
 
 async def together(ready: Ready, *runs: Callable[[Ready], object]) -> None:

@@ -64,7 +64,7 @@ class Cluster:
     @property
     def dns_ip(self) -> str:
         """The cluster DNS's address: the tenth, as everywhere."""
-        return str(ipaddress.ip_network(self.service_cidr)[10])
+        return dns_address(self.service_cidr)
 
     @property
     def url(self) -> str:
@@ -89,6 +89,11 @@ class Cluster:
         draft = self.data_dir / "cluster.json.new"
         draft.write_text(json.dumps(content, indent=1) + "\n")
         draft.replace(self.data_dir / "cluster.json")
+
+
+def dns_address(service_cidr: str) -> str:
+    """Where the cluster DNS answers."""
+    return str(ipaddress.ip_network(service_cidr)[10])
 
 
 def run_dir(name: str) -> Path:

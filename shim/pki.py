@@ -88,21 +88,28 @@ def ensure_kubeconfig(data_dir: Path, path: Path, server: str, identity: Identit
         return path
     key = ec.generate_private_key(ec.SECP256R1())
     cert = _sign(pki, identity.user, identity.groups, key, [], ExtendedKeyUsageOID.CLIENT_AUTH)
-    user = {
-        "client-certificate-data": base64.b64encode(_pem(cert)).decode(),
-        "client-key-data": base64.b64encode(_key_pem(key)).decode(),
+    text = kubeconfig_text(server, (pki / "ca.crt").read_bytes(), identity.user, _pem(cert), _key_pem(key), cluster)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_private(path, text)
+    return path
+
+
+def kubeconfig_text(server: str, ca: bytes, user: str, certificate: bytes, key: bytes, cluster: str = "shim") -> bytes:
+    """A kubeconfig with everything inlined; what is given is PEM."""
+    keys = {
+        "client-certificate-data": base64.b64encode(certificate).decode(),
+        "client-key-data": base64.b64encode(key).decode(),
     }
+    trusted = {"server": server, "certificate-authority-data": base64.b64encode(ca).decode()}
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": cluster, "cluster": {"server": server, "certificate-authority-data": ca}}],
-        "users": [{"name": identity.user, "user": user}],
-        "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": identity.user}}],
+        "clusters": [{"name": cluster, "cluster": trusted}],
+        "users": [{"name": user, "user": keys}],
+        "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": user}}],
         "current-context": cluster,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_private(path, yaml.safe_dump(config, sort_keys=False).encode())
-    return path
+    return yaml.safe_dump(config, sort_keys=False).encode()
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -13,7 +13,7 @@ import contextlib
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 NAMED = Path("/run/netns")
@@ -84,6 +84,12 @@ def sysctl(name: str, value: str | None = None) -> str | None:
     except FileNotFoundError:
         return None
     return before
+
+
+def sysctls(settings: Mapping[str, str]) -> None:
+    """Set several; those this kernel does not have are left out."""
+    for name, value in settings.items():
+        sysctl(name, value)
 
 
 def _share(folder: Path) -> None:

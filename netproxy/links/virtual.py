@@ -26,6 +26,7 @@ from typing import Any
 
 from netproxy import firewall
 from netproxy.links import namespaces, netlink
+from netproxy.links.machine import FORWARDING, SYSCTLS
 from netproxy.links.ranges import NoFreeRange, Ranges, choose, taken_on_machine
 
 __all__ = [
@@ -40,18 +41,6 @@ __all__ = [
 ]
 
 RECORDS = Path("/run/kubeshim")
-FORWARDING = "net/ipv4/ip_forward"
-
-NODE_SYSCTLS = {
-    FORWARDING: "1",
-    "net/ipv4/conf/all/rp_filter": "0",
-    "net/ipv4/conf/default/rp_filter": "0",
-    # pods route through the node even to their neighbours (see links.pods); do not tell them the shorter way
-    "net/ipv4/conf/all/send_redirects": "0",
-    "net/ipv4/conf/default/send_redirects": "0",
-    # routed pods pass the rules as it is; bridged frames need not pass them a second time
-    "net/bridge/bridge-nf-call-iptables": "0",
-}
 UPLINK_SYSCTLS = {
     "net/ipv4/conf/eth0/rp_filter": "0",
     "net/ipv4/conf/eth0/send_redirects": "0",
@@ -110,7 +99,7 @@ def create_node(name: str, node: str, ip: str) -> Path:
         _save(name, record)
         namespaces.create(path)
         with namespaces.inside(path):
-            _apply(NODE_SYSCTLS)
+            namespaces.sysctls(SYSCTLS)
         with netlink.connect() as kernel:
             bridge = netlink.find(kernel, bridge_name(name))
             link = interface_name(name, node)
@@ -121,7 +110,7 @@ def create_node(name: str, node: str, ip: str) -> Path:
                 kernel.link("set", index=netlink.find(kernel, link), master=bridge, state="up")
                 _node_addresses(inner, ip, record.ranges)
             with namespaces.inside(path):
-                _apply(UPLINK_SYSCTLS)
+                namespaces.sysctls(UPLINK_SYSCTLS)
             first = next(iter(record.nodes.values()))
             if first == ip:
                 kernel.route("replace", dst=record.ranges.service_cidr, gateway=ip)
@@ -226,11 +215,6 @@ def _remove_node(kernel: netlink.Netlink, name: str, node: str) -> None:
     # the link first: a process that is still in the namespace would keep it, and the bridge's port, alive
     netlink.delete(kernel, interface_name(name, node))
     namespaces.remove(netns_path(name, node))
-
-
-def _apply(settings: dict[str, str]) -> None:
-    for key, value in settings.items():
-        namespaces.sysctl(key, value)
 
 
 def _filters() -> bool:

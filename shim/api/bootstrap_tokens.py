@@ -27,6 +27,7 @@ PREFIX = "bootstrap-token-"
 USER_PREFIX = "system:bootstrap:"
 GROUP = "system:bootstrappers"
 NODES_GROUP = "system:bootstrappers:kubeadm:default-node-token"
+MASTERS_GROUP = "system:bootstrappers:shim:masters"
 USAGES = ("signing", "authentication")
 ID_PATTERN = r"\A([a-z0-9]{6})\z"
 PATTERN = r"\A([a-z0-9]{6})\.([a-z0-9]{16})\z"

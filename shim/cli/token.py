@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import dataclasses
 import datetime
 import json
 import sys
@@ -17,12 +19,14 @@ from shim.api import bootstrap_tokens
 from shim.api.bootstrap_tokens import BootstrapToken
 from shim.api.certificates import key_pin
 from shim.api.duration import parse_duration
+from shim.api.meta import Object
 from shim.api.status import ApiError
 from shim.cli.common import absolute, cluster_flags
 from shim.client import Client
 from shim.client import resource as r
 from shim.client.kubeconfig import KubeconfigError
 from shim.cluster import ClusterError
+from shim.joining import master
 
 
 def token_flags(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +42,9 @@ def token_flags(parser: argparse.ArgumentParser) -> None:
     )
     create.add_argument("--groups", default=bootstrap_tokens.NODES_GROUP, metavar="A,B", help="groups of its bearer")
     create.add_argument("--description", default="", metavar="TEXT", help="who it is for")
+    create.add_argument(
+        "--master", action="store_true", help="for a further master: also share this one's keys with it"
+    )
     create.add_argument("--print-join-command", action="store_true", help="print what to type on the new machine")
     listing = actions.add_parser("list", help="print the tokens there are")
     delete = actions.add_parser("delete", help="end tokens, named by themselves or their ids")
@@ -56,11 +63,12 @@ def token(args: argparse.Namespace) -> int:
         print(".".join(bootstrap_tokens.generate()))
         return 0
     data_dir = absolute(args.data_dir) or clusters.default_data_dir(args.name)
+    args.pki = data_dir / "pki"
     kubeconfig = args.kubeconfig or data_dir / "admin.kubeconfig"
     try:
         asyncio.run(_do(kubeconfig, args))
-    except FileNotFoundError:
-        raise ClusterError(f"{kubeconfig} does not exist; name a cluster with --data-dir or --kubeconfig") from None
+    except FileNotFoundError as error:
+        raise ClusterError(f"{error.filename} does not exist; name a cluster with --data-dir or --kubeconfig") from None
     except PermissionError:
         raise ClusterError(f"{kubeconfig} is only for its owner; try sudo") from None
     except (ApiError, ValueError, KubeconfigError) as error:
@@ -80,14 +88,31 @@ async def _do(kubeconfig: Path, args: argparse.Namespace) -> None:
 
 async def _create(client: Client, args: argparse.Namespace) -> None:
     made = _wanted(args, datetime.datetime.now(datetime.UTC))
-    said = await join_command(client, made) if args.print_join_command else str(made)
+    command = await join_command(client, made) if args.print_join_command or args.master else ""
+    if args.master:
+        made = dataclasses.replace(made, groups=(bootstrap_tokens.MASTERS_GROUP,))
     try:
-        await client.create(r.SECRETS, made.stored())
+        stored = await client.create(r.SECRETS, made.stored())
     except ApiError as error:
         if error.reason != "AlreadyExists":
             raise
         raise ClusterError(f"a token with id {json.dumps(made.id)} already exists") from None
-    print(said)
+    if args.master:
+        command = await _share_keys(client, args.pki, made, stored, command)
+    print(command or made)
+
+
+async def _share_keys(client: Client, pki_dir: Path, made: BootstrapToken, stored: Object, command: str) -> str:
+    """Store what masters share, for as long as the token lasts; what to type on the new one. Raises ValueError."""
+    key = master.new_key()
+    shared = master.encrypted(pki_dir, key)
+    owner = {"apiVersion": "v1", "kind": "Secret", "name": stored["metadata"]["name"], "uid": stored["metadata"]["uid"]}
+    shared["metadata"]["ownerReferences"] = [owner]
+    with contextlib.suppress(ApiError):
+        await client.delete(r.SECRETS, master.NAME, master.NAMESPACE)
+    await client.create(r.SECRETS, shared)
+    joining = command.replace("shim agent --server", "shim server --join")
+    return f"{joining} --certificate-key {key} --store etcd://…"
 
 
 def _wanted(args: argparse.Namespace, present: datetime.datetime) -> BootstrapToken:

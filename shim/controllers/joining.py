@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from shim.api.bootstrap_tokens import INFO_KEY, INFO_NAME, INFO_NAMESPACE, NODES_GROUP
+from shim.api.bootstrap_tokens import INFO_KEY, INFO_NAME, INFO_NAMESPACE, MASTERS_GROUP, NODES_GROUP
 from shim.api.meta import GVR, Object
 from shim.api.status import ApiError
 from shim.client import resource as r
@@ -83,6 +83,9 @@ def _roles() -> Iterator[tuple[GVR, Object]]:
     yield _binding("kubeadm:bootstrap-signer-clusterinfo", "", ("User", ANONYMOUS), namespace=INFO_NAMESPACE)
     reads_config = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [CONFIG_NAME], "verbs": ["get"]}
     yield from _role("shim:nodes-config", reads_config, CONFIG_NAMESPACE)
+    reads_keys = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["shim-certs"], "verbs": ["get"]}
+    yield from _role("shim:masters", reads_keys, CONFIG_NAMESPACE)
+    yield _binding("shim:masters", "", ("Group", MASTERS_GROUP), namespace=CONFIG_NAMESPACE)
     both = ("Group", NODES_GROUP), ("Group", NODES)
     yield _binding("shim:nodes-config", "", *both, namespace=CONFIG_NAMESPACE)
     yield from _role("kubeadm:get-nodes", {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]})

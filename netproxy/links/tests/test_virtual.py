@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from netproxy.links import namespaces, netlink, virtual
+from netproxy.links import machine, namespaces, netlink, virtual
 from netproxy.tests.kernel import HTTP_SERVER, http_get, interfaces, needs_root, run, running, snapshot
 
 pytestmark = needs_root
@@ -20,7 +20,7 @@ CHAIN = f"SHIM-{NAME.upper()}"
 @pytest.fixture
 def ranges() -> Iterator[virtual.Ranges]:
     before = snapshot(NAME)
-    forwarding = namespaces.sysctl(virtual.FORWARDING)
+    forwarding = namespaces.sysctl(machine.FORWARDING)
     chosen = virtual.pick_ranges(NAME)
     virtual.create_cluster_network(NAME, **chosen._asdict())
     try:
@@ -31,7 +31,7 @@ def ranges() -> Iterator[virtual.Ranges]:
     assert snapshot(NAME)["links"] == before["links"] == []
     assert snapshot(NAME) | {"routes": []} == before | {"routes": []}
     assert not {chosen.pod_cidr, chosen.service_cidr} & set(snapshot(NAME)["routes"])
-    assert others or namespaces.sysctl(virtual.FORWARDING) == forwarding
+    assert others or namespaces.sysctl(machine.FORWARDING) == forwarding
 
 
 def node(ranges: virtual.Ranges, number: int) -> tuple[Path, str]:
