@@ -150,6 +150,7 @@ def controller_settings(cluster: Cluster) -> ControllerSettings:
         root_ca_file=cluster.data_dir / "pki" / "ca.crt",
         cluster_signing_cert_file=cluster.data_dir / "pki" / "ca.crt",
         cluster_signing_key_file=cluster.data_dir / "pki" / "ca.key",
+        service_account_private_key_file=cluster.data_dir / "pki" / "sa.key",
         local_path=cluster.data_dir / "volumes",
     )
 

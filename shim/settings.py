@@ -37,6 +37,15 @@ class ApiServerSettings:
         "admission plugins to run beside those of upstream's default; a node writes what is its own, as kubeadm has it",
         ("NodeRestriction",),
     )
+    service_account_issuer: tuple[str, ...] = flag(
+        "who tokens are from; the first signs, the others are believed", ("https://kubernetes.default.svc",)
+    )
+    service_account_key_file: tuple[str, ...] = flag("keys that tokens may be signed with; empty: pki/sa.pub", ())
+    service_account_signing_key_file: Path | None = flag("key that signs tokens; empty: pki/sa.key", None)
+    service_account_jwks_uri: str = flag("where others find these keys; empty: below the issuer", "")
+    service_account_max_token_expiration: float = flag("seconds a token may be asked for; 0: no limit", 0.0)
+    service_account_extend_token_expiration: bool = flag("let tokens of pods live a year, as upstream does", True)
+    api_audiences: tuple[str, ...] = flag("whom tokens for this server name; empty: the issuers", ())
     metric_resolution: float = flag("seconds between looks at kubelets for metrics.k8s.io; 0 does not serve it", 0.0)
     disable_admission_plugins: tuple[str, ...] = flag("admission plugins of upstream's default not to run", ())
 
@@ -52,6 +61,7 @@ class ControllerSettings:
     service_cidr: str = flag("addresses for Services, told to machines that join", "10.96.0.0/16")
     public_url: str = flag("where other machines reach the API server; published, so that they can join", "")
     root_ca_file: Path | None = flag("certificate published to every namespace as kube-root-ca.crt", None)
+    service_account_private_key_file: Path | None = flag("signs the tokens that lie in Secrets; empty: none are", None)
     local_path: Path = flag("folder on each node for volumes made on demand", Path("/var/lib/shim-volumes"))
     cluster_signing_cert_file: Path | None = flag("CA that signs what CertificateSigningRequests ask for", None)
     cluster_signing_key_file: Path | None = flag("its private key; without both, nothing is signed", None)

@@ -37,8 +37,7 @@ def add_flags(parser: argparse.ArgumentParser, settings: type[Any], *, skip: Seq
         default = None if required else item.default
         text = item.metadata["help"].replace("%", "%%")
         if not required and default not in (None, "", ()):
-            shown = ",".join(default) if isinstance(default, tuple) else default
-            text += f" (default: {shown})"
+            text += f" (default: {_shown(default)})"
         parser.add_argument(
             f"--{item.name.replace('_', '-')}",
             dest=item.name,
@@ -64,6 +63,8 @@ def parse(settings: type[S], prog: str, description: str, argv: Sequence[str] | 
 
 
 def _converter(kind: Any) -> Any:
+    if kind is bool:
+        return _boolean
     if kind is int or kind is float or kind is str or kind is Path:
         return kind
     if typing.get_origin(kind) is tuple:
@@ -71,7 +72,21 @@ def _converter(kind: Any) -> Any:
     return next(option for option in typing.get_args(kind) if option is not type(None))
 
 
+def _shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    return ",".join(default) if isinstance(default, tuple) else str(default)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"
+
+
 def _metavar(kind: Any) -> str:
+    if kind is bool:
+        return "true|false"
     if kind is int or kind is float:
         return "N"
     if typing.get_origin(kind) is tuple:

@@ -111,6 +111,7 @@ def managers(args: argparse.Namespace, settings: ApiServerSettings) -> tuple[Con
         root_ca_file=data / "pki" / "ca.crt",
         cluster_signing_cert_file=data / "pki" / "ca.crt",
         cluster_signing_key_file=data / "pki" / "ca.key",
+        service_account_private_key_file=settings.service_account_signing_key_file or data / "pki" / "sa.key",
     )
     kubeconfig = pki.ensure_kubeconfig(data, data / "scheduler.kubeconfig", url, pki.SCHEDULER)
     return controllers, SchedulerSettings(kubeconfig=kubeconfig, leader_elect=elected)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from shim.client import Client
 from shim.client.leader import one_of_several
+from shim.controllers.account_tokens import AccountTokens
 from shim.controllers.bootstrap_tokens import BootstrapSigner, TokenCleaner
 from shim.controllers.cluster_dns import ClusterDnsController
 from shim.controllers.cluster_roles import ClusterRoleAggregation
@@ -37,6 +38,7 @@ from shim.settings import ControllerSettings
 CLUSTER: list[type[Controller]] = [
     NodeIpamController,
     ServiceAccountController,
+    AccountTokens,
     RootCaController,
     NodeLifecycleController,
     TaintEvictionController,

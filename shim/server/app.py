@@ -13,9 +13,11 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from shim import pki
 from shim.admission.chain import Chain, chosen
+from shim.api.token_keys import SigningKey, verification_keys
 from shim.codec.definitions import load_schema
 from shim.resources.metrics import METRICS
 from shim.resources.table import RESOURCES
@@ -88,7 +90,7 @@ async def run(
     try:
         services = ServiceAllocator(cache, schema, settings.node_port_range)
         registry = Registry(cache, chain, schema, {("", "services"): services})
-        tokens = Tokens(cache, settings.data_dir / "pki" / "sa.key")
+        tokens = _tokens(cache, settings)
         removal = Removal(registry)
         bearers = Bearers(cache, tokens)
         parts = Parts(settings, cache, routes, schema, tokens, bearers, authorizer, registry, removal)
@@ -136,6 +138,16 @@ async def run(
         await asyncio.gather(*tasks, return_exceptions=True)
         await chain.close()
         await cache.close()
+
+
+def _tokens(cache: Cache, settings: ApiServerSettings) -> Tokens:
+    """Raises OSError and ValueError for key files that cannot be used."""
+    own = settings.data_dir / "pki"
+    signing = SigningKey((settings.service_account_signing_key_file or own / "sa.key").read_bytes())
+    files = settings.service_account_key_file
+    believed = [key for file in files for key in verification_keys(Path(file).read_bytes())]
+    issuers, audiences = settings.service_account_issuer, settings.api_audiences
+    return Tokens(cache, signing, believed, issuers, audiences, settings.service_account_jwks_uri)
 
 
 async def _open_store(settings: ApiServerSettings) -> Store:

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from shim.api.status import ApiError, bad_request, unauthorized
+from shim.server.accounts import Refused
 from shim.server.bearers import Bearers
 from shim.server.connection import Connection
 from shim.server.routes import RequestInfo
@@ -45,10 +46,10 @@ class Authenticator:
         scheme, _, token = header.strip().partition(" ")
         if not header.strip() or scheme.lower() != "bearer" or not token.strip():
             return ANONYMOUS  # upstream too ignores schemes it does not know
-        found = self._bearers.check(token.strip())
-        if found is None:
-            raise unauthorized()
-        return found[0]
+        try:
+            return self._bearers.check(token.strip())[0]
+        except Refused:
+            raise unauthorized() from None
 
     def _impersonated(self, user: User, headers: Mapping[str, str]) -> User:
         """The user named by Impersonate-* headers, when ``user`` may speak for it."""

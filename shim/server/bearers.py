@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shim.server import bootstrap_tokens
-from shim.server.tokens import AUDIENCES, Tokens
+from shim.server.accounts import Refused
+from shim.server.tokens import Tokens
 from shim.server.users import User
 from shim.store.cache import Cache
+
+Found = tuple[User, list[str]]
+INVALID = "invalid bearer token"
 
 
 class Bearers:
@@ -16,10 +20,25 @@ class Bearers:
     def __init__(self, cache: Cache, tokens: Tokens) -> None:
         self._cache, self._tokens = cache, tokens
 
-    def check(self, token: str, audiences: Sequence[str] = AUDIENCES) -> tuple[User, list[str]] | None:
-        """The user, and for which of these audiences the token is; None when it is not (or no longer) good."""
-        if (found := self._tokens.check(token, audiences)) is not None:
-            return found
-        user = bootstrap_tokens.bearer(self._cache, token)
-        common = [audience for audience in audiences if audience in AUDIENCES]  # it names none: it is for this server
-        return (user, common) if user is not None and common else None
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Whom a token must be meant for, so that it is meant for this server."""
+        return self._tokens.audiences
+
+    def check(self, token: str, audiences: Sequence[str] = ()) -> Found:
+        """The user, and for which of these audiences (else this server's) the token is.
+
+        Raises Refused, with what each kind of token had to say.
+        """
+        wanted = audiences or self.audiences
+        said = [INVALID]
+        try:
+            if (found := self._tokens.check(token, wanted)) is not None:
+                return found
+        except Refused as refusal:
+            said.append(str(refusal))
+        common = [audience for audience in wanted if audience in self.audiences]  # others name none: they are for us
+        user = bootstrap_tokens.bearer(self._cache, token) if common else None
+        if user is None:
+            raise Refused(said[0] if len(said) == 1 else f"[{', '.join(said)}]")
+        return user, common

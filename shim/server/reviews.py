@@ -11,6 +11,7 @@ from aiohttp import web
 from shim.api.apply import manager_of, update_managed_fields
 from shim.api.meta import Object, now
 from shim.api.status import FieldError, bad_request, invalid
+from shim.server.accounts import Refused
 from shim.server.authz import Authorizer, Decision
 from shim.server.bodies import definition_of, read_body
 from shim.server.node_access import UNLISTED
@@ -20,7 +21,6 @@ from shim.server.render import render_one
 from shim.server.responses import respond
 from shim.server.routes import RequestInfo
 from shim.server.selection import equalities
-from shim.server.tokens import AUDIENCES
 from shim.server.users import MASTERS, User
 
 AUTHORIZATION, AUTHENTICATION = "authorization.k8s.io", "authentication.k8s.io"
@@ -167,14 +167,12 @@ def _token(call: Call, question: Object) -> Object:
     token = spec.get("token", "")
     if not token:
         raise bad_request("token is required for TokenReview in authentication")
-    audiences = spec.get("audiences") or list(AUDIENCES)
-    found = call.parts.bearers.check(token, audiences)
     status: dict[str, Any]
-    if found is None:
-        status = {"user": {}, "error": "invalid bearer token"}
-    else:
-        user, common = found
+    try:
+        user, common = call.parts.bearers.check(token, spec.get("audiences") or ())
         status = {"authenticated": True, "user": user.info(), "audiences": common}
+    except Refused as refusal:
+        status = {"user": {}, "error": str(refusal)}
     return {"spec": spec, "status": status}
 
 

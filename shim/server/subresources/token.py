@@ -16,7 +16,6 @@ from shim.server.render import render_one
 from shim.server.responses import respond
 from shim.server.reviews import managed
 from shim.server.subresources.admit import admit_order
-from shim.server.tokens import AUDIENCES
 
 GROUP = "authentication.k8s.io"
 LEAST, MOST, DEFAULT = 600, 1 << 32, 3600
@@ -48,18 +47,24 @@ async def issue_token(call: Call) -> web.Response:
     if metadata.get("uid") and metadata["uid"] != uid:
         why = f"the UID in the token request ({metadata['uid']}) does not match the UID of the service account ({uid})"
         raise conflict(GROUP, "TokenRequest", name, why)
-    spec["audiences"] = spec.get("audiences") or list(AUDIENCES)
+    spec["audiences"] = spec.get("audiences") or list(call.parts.tokens.audiences)
     if spec.get("expirationSeconds") is None:
         spec["expirationSeconds"] = DEFAULT
     seconds: int = spec["expirationSeconds"]
     _check_seconds(seconds)
     reference = spec.setdefault("boundObjectRef", None)
     bound = _bound(call, reference) if reference else None
-    lifetime = seconds
+    settings = call.parts.settings
+    if settings.service_account_max_token_expiration:
+        seconds = spec["expirationSeconds"] = min(seconds, int(settings.service_account_max_token_expiration))
+    lifetime, warn_after = seconds, 0
     for_pod = bound is not None and bound["kind"] == "Pod"
-    if for_pod and seconds == WARN_ONLY and set(spec["audiences"]) <= set(AUDIENCES):
-        lifetime = EXTENDED
-    token, _ = call.parts.tokens.sign(account, audiences=spec["audiences"], seconds=lifetime, bound=bound)
+    ours = set(spec["audiences"]) <= set(call.parts.tokens.audiences)
+    if for_pod and ours and seconds == WARN_ONLY and settings.service_account_extend_token_expiration:
+        lifetime, warn_after = EXTENDED, WARN_ONLY
+    token = call.parts.tokens.sign(
+        account, audiences=spec["audiences"], seconds=lifetime, bound=bound, warn_after=warn_after
+    )
     expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
     answer: Object = {
         "kind": "TokenRequest",
