@@ -27,7 +27,7 @@ needs=(
     iptables:iptables
     /bin/busybox:busybox-static      # becomes the busybox image
 )
-[ "$want" = dev ] && needs+=(curl:curl openssl:openssl)
+[ "$want" = dev ] && needs+=(curl:curl openssl:openssl skopeo:skopeo) # skopeo reads and writes images in the tests
 
 missing=()
 for need in "${needs[@]}"; do
@@ -131,22 +131,22 @@ if [ "$want" = dev ]; then
     [ -x $venv/kubectl-1.32/kubectl ] || { say "fetching kubectl 1.32, which the tests try as well"; unpack_kubectl e2e/kubectl-old.lock $venv/kubectl-1.32 kubectl; }
 fi
 
-# -- etcd, of which the tests make clusters; unpacked only, because the package would start a server on this machine
-unpack_etcd() (
-    command -v apt-get >/dev/null || fail "etcd is missing and there is no apt-get to fetch it: put one at $PWD/$venv/etcd/etcd"
+# -- servers that the tests start; unpacked only, because their packages would start one on this machine
+unpack_server() ( # PACKAGE PATH-IN-IT NAME
+    command -v apt-get >/dev/null || fail "$3 is missing and there is no apt-get to fetch it: put one at $PWD/$venv/$3/$3"
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     chmod 755 "$work"
     cd "$work"
-    fetch() { apt-get -o APT::Sandbox::User=root download -qq etcd-server >&2; }
-    fetch || { as_root apt-get update -qq >&2 && fetch; } || fail "etcd could not be fetched"
-    dpkg-deb -x etcd-server_*.deb .
-    mkdir -p "$OLDPWD/$venv/etcd"
-    mv usr/bin/etcd "$OLDPWD/$venv/etcd/etcd"
+    fetch() { apt-get -o APT::Sandbox::User=root download -qq "$1" >&2; }
+    fetch "$1" || { as_root apt-get update -qq >&2 && fetch "$1"; } || fail "$1 could not be fetched"
+    dpkg-deb -x "$1"_*.deb .
+    mkdir -p "$OLDPWD/$venv/$3"
+    mv "$2" "$OLDPWD/$venv/$3/$3"
 )
-if [ "$want" = dev ] && [ ! -x $venv/etcd/etcd ]; then
-    say "fetching etcd"
-    unpack_etcd
+if [ "$want" = dev ]; then
+    [ -x $venv/etcd/etcd ] || { say "fetching etcd"; unpack_server etcd-server usr/bin/etcd etcd; }
+    [ -x $venv/registry/registry ] || { say "fetching docker-registry"; unpack_server docker-registry usr/bin/docker-registry registry; }
 fi
 if ! command -v kubectl >/dev/null 2>&1 && [ ! -x $venv/bin/kubectl ]; then
     say "fetching kubectl, which this machine lacks"

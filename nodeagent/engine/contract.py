@@ -47,9 +47,10 @@ class Mount:
     source: str
     target: str
     readonly: bool = False
-    kind: Literal["bind", "tmpfs"] = "bind"
+    kind: Literal["bind", "tmpfs", "image"] = "bind"  # image: ``source`` is an image's id; always read-only
     options: str = ""  # tmpfs only: "size=64m,mode=1777"
     propagation: Literal["private", "rslave", "rshared"] = "private"
+    sub: str = ""  # image only: the folder or file in it that is meant
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from nodeagent.engine.contract import (
     ImageConfig,
     ImageMissing,
     ImageStore,
+    Mount,
     Process,
     Resources,
     SandboxSpec,
@@ -206,6 +207,10 @@ class Engine:
         (directory / "rootfs").mkdir(parents=True, exist_ok=True)
         try:
             self._images.use(record["image"], str(directory))
+            for mount in _images_in(spec):
+                scratch = requests.scratch_of(mount, directory)
+                scratch.mkdir(exist_ok=True)
+                self._images.use(mount.source, str(scratch))
             self._make_cgroup(record["cgroup"], spec.resources)
             if not spec.privileged:
                 self._cgroups.restrict_devices(record["cgroup"])
@@ -232,6 +237,7 @@ class Engine:
                 socket=found.socket,
                 cgroups=self._cgroups,
                 cgroup=found.cgroup,
+                volumes={each.source: self._images.root(each.source) for each in _images_in(found.spec)},
                 beside=beside,
             )
             channel = await self._zygote()
@@ -454,3 +460,8 @@ class Engine:
         if image is None:
             raise ImageMissing(f"no such image: {reference}")
         return image
+
+
+def _images_in(spec: ContainerSpec) -> list[Mount]:
+    """The images it mounts besides its own."""
+    return [mount for mount in spec.mounts if mount.kind == "image"]

@@ -66,6 +66,7 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
     shm = mounts.take(request["shm"], harmless=True)
     namespaces.unshare(namespaces.MOUNT | namespaces.CGROUP)
     libc.mount("", "/", "", mounts.REC | mounts.PRIVATE)  # nothing mounted from here on is seen by the node
+    taken = [(mount, _take_image(mount["image"]) if mount["image"] else fd) for mount, fd in taken]
     host_devices = _host_devices() if request["privileged"] else {}
     trees = _mount_root(request["root"])
     _pivot(os.path.join(request["root"]["directory"], "rootfs"))
@@ -109,9 +110,27 @@ def join(files: list[str]) -> None:
 
 
 def _take(mount: wire.MountRequest) -> int:
-    if mount["kind"] == "tmpfs":
+    if mount["kind"] != "bind":
         return -1
     return mounts.take(mount["source"], readonly=mount["readonly"], propagation=mount["propagation"])
+
+
+def _take_image(image: wire.ImageRequest) -> int:
+    """Another image, as the container sees it: its layers as one. They are mounted where nobody else sees it."""
+    scratch, lower = image["scratch"], image["lower"]
+    os.chdir(image["layers"])
+    if len(lower) > 1:
+        mounts.overlay_readonly(scratch, lower)
+    else:  # an overlay of one layer is refused
+        libc.mount(lower[0], scratch, "", mounts.BIND)
+    for place, source in image["trees"].items():
+        libc.mount(source, scratch + place, "", mounts.BIND)
+    root = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        part = libc.open_in_root(root, image["sub"] or ".", os.O_PATH | os.O_CLOEXEC)  # a link in it leads not outside
+    except OSError as error:
+        raise wire.Failure(f"failed to mount image volume: {image['sub']}: {os.strerror(error.errno or 0)}", 128) from None
+    return mounts.take(f"/proc/self/fd/{part}", readonly=True)
 
 
 def _mount_root(root: wire.RootRequest) -> list[str]:

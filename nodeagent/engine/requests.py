@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nodeagent.engine import wire
-from nodeagent.engine.contract import ContainerSpec, ImageConfig, ImageRoot, SandboxSpec
+from nodeagent.engine.contract import ContainerSpec, ImageConfig, ImageRoot, Mount, SandboxSpec
 from nodeagent.linux import capabilities
 from nodeagent.linux.cgroups import Cgroups
 
@@ -78,9 +78,13 @@ def container_request(
     socket: Path,
     cgroups: Cgroups,
     cgroup: str,
+    volumes: Mapping[str, ImageRoot],
     beside: int = 0,
 ) -> wire.ContainerRequest:
-    """``beside``: a process in whose pid namespace it starts, unless all of the sandbox share one anyway."""
+    """``volumes``: the roots of images it mounts, by id.
+
+    ``beside``: a process in whose pid namespace it starts, unless all of the sandbox share one anyway.
+    """
     held = new_namespaces(sandbox)
     namespaces = {kind: str(sandbox_dir / kind) for kind in held}
     if "pid" not in held and not sandbox.host_pid:
@@ -93,6 +97,7 @@ def container_request(
             "readonly": mount.readonly,
             "options": mount.options,
             "propagation": mount.propagation,
+            "image": _image_request(mount, volumes[mount.source], directory) if mount.kind == "image" else None,
         }
         for mount in sorted(spec.mounts, key=lambda mount: mount.target.rstrip("/").count("/"))  # outer before inner
     ]
@@ -123,6 +128,21 @@ def container_request(
         "privileged": spec.privileged,
         "process": process_request(spec, image, sandbox.hostname, spec.argv, tty=spec.tty),
     }
+
+
+def _image_request(mount: Mount, root: ImageRoot, directory: Path) -> wire.ImageRequest:
+    return {
+        "scratch": str(scratch_of(mount, directory)),
+        "layers": root.layers,
+        "lower": list(root.lower),
+        "trees": dict(root.trees),
+        "sub": mount.sub,
+    }
+
+
+def scratch_of(mount: Mount, directory: Path) -> Path:
+    """Where a container's ``directory`` has room for an image that it mounts."""
+    return directory / f"image-{mount.source.removeprefix('sha256:')[:20]}"
 
 
 def exec_request(

@@ -28,6 +28,16 @@ class ProcessRequest(TypedDict):
     size: list[int]  # rows and columns of the terminal; empty leaves them unknown
 
 
+class ImageRequest(TypedDict):
+    """Another image's root, to be stacked at ``scratch`` (a folder of the container's own); ``sub`` of it is meant."""
+
+    scratch: str
+    layers: str
+    lower: list[str]
+    trees: dict[str, str]
+    sub: str
+
+
 class MountRequest(TypedDict):
     kind: str
     source: str
@@ -35,6 +45,7 @@ class MountRequest(TypedDict):
     readonly: bool
     options: str
     propagation: str
+    image: ImageRequest | None
 
 
 class RootRequest(TypedDict):

@@ -21,7 +21,7 @@ from isal import igzip
 
 from nodeagent.engine.contract import EngineError
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
 _INDEXES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -150,8 +150,7 @@ def for_this_machine(entry: dict[str, Any]) -> bool:
     if (entry.get("annotations") or {}).get("vnd.docker.reference.type") == "attestation-manifest":
         return False
     platform = entry.get("platform") or {}
-    wanted = _ARCHITECTURES.get(os.uname().machine, os.uname().machine)
-    return bool(platform.get("architecture", wanted) == wanted and platform.get("os", "linux") == "linux")
+    return bool(platform.get("architecture", ARCHITECTURE) == ARCHITECTURE and platform.get("os", "linux") == "linux")
 
 
 def hex_of(digest: str) -> str:

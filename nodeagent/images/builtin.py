@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOST_CONFIG: dict[str, Any] = {"Cmd": ["/bin/sh"], "Env": [_PATH]}
+NAMES = frozenset({"localhost/host:latest", "docker.io/library/busybox:latest", "docker.io/library/busybox:1.36"})
 _PROGRAMS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr")  # links into usr, on most machines
 _FOLDERS = {
     **dict.fromkeys(("dev", "home", "media", "mnt", "opt", "proc", "run", "srv", "sys"), 0o755),

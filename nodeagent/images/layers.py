@@ -20,8 +20,8 @@ from nodeagent.engine.contract import EngineError
 from nodeagent.linux import libc
 
 NAME_LENGTH = 20  # hex digits of a layer's folder: 128 of them must fit in one page of mount options
-_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
-_PAX_XATTR = "SCHILY.xattr."
+WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
+PAX_XATTR = "SCHILY.xattr."
 
 
 class _Hashing:
@@ -46,6 +46,11 @@ class _Hashing:
 def folder_name(diff_id: str) -> str:
     """The folder of the layer whose uncompressed tar has this digest."""
     return diff_id.removeprefix("sha256:")[:NAME_LENGTH]
+
+
+def keeps_xattr(name: str) -> bool:
+    """Whether an extended attribute is the image's own; never trusted.*: overlayfs obeys those."""
+    return name == "security.capability" or name.startswith("user.")
 
 
 def unpacked_size(diff_id: str, layers: Path) -> int | None:
@@ -133,14 +138,14 @@ def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str, root: i
     parent = _parent(name, root)
     base = os.path.basename(name)
     try:
-        if base == _OPAQUE:
+        if base == OPAQUE:
             os.setxattr(f"/proc/self/fd/{parent}", "trusted.overlay.opaque", b"y")
             return
-        if base.startswith(_WHITEOUT + _WHITEOUT):
+        if base.startswith(WHITEOUT + WHITEOUT):
             return  # aufs' own bookkeeping
-        if base.startswith(_WHITEOUT):
-            _replace(base[len(_WHITEOUT) :], parent)
-            os.mknod(base[len(_WHITEOUT) :], stat.S_IFCHR, os.makedev(0, 0), dir_fd=parent)  # "deleted", to overlayfs
+        if base.startswith(WHITEOUT):
+            _replace(base[len(WHITEOUT) :], parent)
+            os.mknod(base[len(WHITEOUT) :], stat.S_IFCHR, os.makedev(0, 0), dir_fd=parent)  # "deleted", to overlayfs
             return
         _make(archive, member, base, parent, root)
         if not member.islnk():
@@ -200,9 +205,9 @@ def _attributes(member: tarfile.TarInfo, base: str, parent: int) -> None:
     if not member.issym():
         os.chmod(base, member.mode & 0o7777, dir_fd=parent)  # after chown, which takes setuid away
     for key, value in member.pax_headers.items():
-        if key.startswith(_PAX_XATTR):
-            name = key[len(_PAX_XATTR) :]
-            if name == "security.capability" or name.startswith("user."):  # never trusted.*: overlayfs obeys those
+        if key.startswith(PAX_XATTR):
+            name = key[len(PAX_XATTR) :]
+            if keeps_xattr(name):
                 data = value.encode("utf-8", "surrogateescape")
                 os.setxattr(f"/proc/self/fd/{parent}/{base}", name, data, follow_symlinks=False)
     if not member.isdir():

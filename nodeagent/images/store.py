@@ -16,13 +16,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from nodeagent.engine.contract import EngineError, Image, ImageConfig, ImageMissing, ImageRoot
-from nodeagent.images import archive, builtin, layers, pull, reference
+from nodeagent.images import archive, builtin, export, layers, pack, pull, reference
 from nodeagent.images.credentials import Credential
+
+
+class ImageInUse(EngineError):
+    """Some container is made of it."""
 
 
 class Images:
@@ -160,19 +165,80 @@ class Images:
             self._put(index, image_id, record, ["localhost/host:latest"])
         return self._image(index, image_id)
 
-    def tag(self, reference_: str, tag: str) -> None:
-        """Give an image one more name. Raises ImageMissing."""
+    def tag(self, reference_: str, tag: str) -> str:
+        """Give an image one more name; the name in full. Raises ImageMissing, EngineError."""
+        try:
+            name = reference.parse(tag).tagged
+        except reference.InvalidReference as error:
+            raise EngineError(str(error)) from None
         with self._changing() as index:
-            image_id = self._resolve(index, reference_)
-            if image_id is None:
-                raise ImageMissing(f"no such image: {reference_}")
-            index["tags"][reference.parse(tag).tagged] = image_id
+            index["tags"][name] = self._known(index, reference_)
+        return name
+
+    def export(self, reference_: str, target: Path) -> str:
+        """Write an image to one file, see ``export.py``; its manifest's digest. Raises ImageMissing, EngineError."""
+        with self._locked(fcntl.LOCK_SH):  # nothing is collected meanwhile
+            index = self._read()
+            image_id = self._known(index, reference_)
+            tags = [tag for tag, image in index["tags"].items() if image == image_id]
+            config, folders = self._parts(index, image_id)
+            return export.export(config, folders, tags, target)
+
+    def build(self, folder: Path, tag: str, says: Mapping[str, Any], base: str = "") -> Image:
+        """An image of what stands in ``folder``, on top of ``base``. Raises ImageMissing, EngineError.
+
+        ``says``: what an image says of its process (``{"Cmd": [...]}``); what it leaves out is the base's.
+        """
+        index = self._read()
+        config, below = self._parts(index, self._known(index, base)) if base else ({}, [])
+        with tempfile.TemporaryDirectory(prefix=".build-", dir=self._dir) as scratch:
+            tar = Path(scratch) / "layer.tar"
+            with tar.open("wb") as stream:
+                diff_id = pack.pack(folder, stream).digest
+            diff_ids = [*(config.get("rootfs") or {}).get("diff_ids", ()), diff_id]
+            body = {
+                "architecture": archive.ARCHITECTURE,
+                "os": "linux",
+                **config,
+                "config": {**(config.get("config") or {}), **says},
+                "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            }
+            # the base's layers are here already: nothing is read of them
+            openers = [*[_here] * len(below), archive.opener(tar)]
+            return self._import(archive.Found(json.dumps(body).encode(), [tag], "", openers), "")
+
+    def prune(self, *, kept: Callable[[Image], bool]) -> list[str]:
+        """Remove every image that no container uses and nobody wants ``kept``; what went, as ``remove`` tells it."""
+        gone: list[str] = []
+        for image in self.images():
+            if kept(image):
+                continue
+            with contextlib.suppress(ImageMissing, ImageInUse):
+                gone += self.remove(image.id)
+        return gone
+
+    def used_at(self, image: str) -> float:
+        """When a container was last made of it, or it came here."""
+        return (self._dir / "configs" / image.removeprefix("sha256:")).stat().st_mtime
+
+    def _known(self, index: dict[str, Any], reference_: str) -> str:
+        """Its id. Raises ImageMissing."""
+        image_id = self._resolve(index, reference_)
+        if image_id is None:
+            raise ImageMissing(f"no such image: {reference_}")
+        return image_id
+
+    def _parts(self, index: dict[str, Any], image_id: str) -> tuple[dict[str, Any], list[Path]]:
+        """The whole configuration, and the folders of the layers, the lowest first. Raises EngineError."""
+        record = index["images"][image_id]
+        if record["trees"]:
+            raise EngineError("localhost/host is made of this machine's own folders: it can go nowhere else")
+        config = json.loads((self._dir / "configs" / image_id.removeprefix("sha256:")).read_bytes())
+        return config, [self._layers / name for name in record["layers"]]
 
     def remove(self, reference_: str) -> list[str]:
         with self._changing() as index:
-            image_id = self._resolve(index, reference_)
-            if image_id is None:
-                raise ImageMissing(f"no such image: {reference_}")
+            image_id = self._known(index, reference_)
             tags = [tag for tag, target in index["tags"].items() if target == image_id]
             try:
                 named = reference.parse(reference_).tagged
@@ -195,6 +261,7 @@ class Images:
             if image not in self._read()["images"]:
                 raise ImageMissing(f"no such image: {image}")
             (self._dir / "uses" / name).write_text(f"{image}\n{container_dir}\n")
+            os.utime(self._dir / "configs" / image.removeprefix("sha256:"))  # see used_at
 
     def _refuse_used(self, image_id: str) -> None:
         for path in (self._dir / "uses").iterdir():
@@ -202,7 +269,7 @@ class Images:
             if not os.path.exists(container_dir):
                 path.unlink()  # the container has gone
             elif used == image_id:
-                raise EngineError(f"image is in use by container {os.path.basename(container_dir)}")
+                raise ImageInUse(f"image is in use by container {os.path.basename(container_dir)}")
 
     def _put_config(self, config: bytes) -> str:
         digest = hashlib.sha256(config).hexdigest()
@@ -248,3 +315,7 @@ class Images:
             for path in (self._dir / "configs").iterdir():
                 if f"sha256:{path.name}" not in index["images"]:
                     path.unlink()
+
+
+def _here() -> IO[bytes]:
+    raise EngineError("a layer of the base image was removed meanwhile")

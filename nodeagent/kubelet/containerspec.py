@@ -28,6 +28,7 @@ class Surroundings:
     files: Mapping[str, Path]  # of the pod, by where containers see them: /etc/hosts ...
     volumes: Mapping[str, Path]
     memory_capacity: int
+    images: Mapping[str, str] = field(default_factory=dict)  # ids, by the name of the volume that is an image
     running: Mapping[str, str] = field(default_factory=dict)  # ids of the pod's running containers, by name
 
 
@@ -118,6 +119,9 @@ def _mounts(
     found[told] = Mount(str(message), told)
     for mount in container.get("volumeMounts") or ():
         target = str(PurePosixPath("/", mount["mountPath"]))
+        if (image := around.images.get(mount["name"])) is not None:
+            found[target] = Mount(image, target, readonly=True, kind="image", sub=_sub_path(mount, values))
+            continue
         found[target] = Mount(
             source=str(_source(mount, around.volumes, values)),
             target=target,
@@ -133,15 +137,9 @@ def _source(mount: Object, volumes: Mapping[str, Path], values: Mapping[str, str
     volume = volumes.get(mount["name"])
     if volume is None:
         raise ConfigError(f'cannot find volume "{mount["name"]}" to mount into container')
-    below = mount.get("subPath") or ""
-    if mount.get("subPathExpr"):
-        below = expand(mount["subPathExpr"], values)
-        if "$(" in below:
-            raise ConfigError(f'missing value for expression "{mount["subPathExpr"]}"')
+    below = _sub_path(mount, values)
     if not below:
         return volume
-    if below.startswith("/") or ".." in PurePosixPath(below).parts:
-        raise ConfigError(f'subPath "{below}" must be a relative path within the volume')
     root = os.path.realpath(volume)
     path = os.path.realpath(volume / below)  # a link in the volume must not lead out of it
     if path != root and not path.startswith(root + "/"):
@@ -149,3 +147,14 @@ def _source(mount: Object, volumes: Mapping[str, Path], values: Mapping[str, str
     if not os.path.exists(path):
         os.makedirs(path, mode=0o750, exist_ok=True)
     return Path(path)
+
+
+def _sub_path(mount: Object, values: Mapping[str, str]) -> str:
+    below = str(mount.get("subPath") or "")
+    if mount.get("subPathExpr"):
+        below = expand(mount["subPathExpr"], values)
+        if "$(" in below:
+            raise ConfigError(f'missing value for expression "{mount["subPathExpr"]}"')
+    if below.startswith("/") or ".." in PurePosixPath(below).parts:
+        raise ConfigError(f'subPath "{below}" must be a relative path within the volume')
+    return below

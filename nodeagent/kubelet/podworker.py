@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 
 from nodeagent.engine.contract import EngineError
-from nodeagent.kubelet import actions, names
+from nodeagent.kubelet import actions, names, starting
 from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.phase import TERMINAL
 from nodeagent.kubelet.plan import (
@@ -167,7 +167,7 @@ class PodWorker:
             case CreateSandbox(attempt):
                 await actions.create_sandbox(state, attempt)
             case StartContainer():
-                await actions.start_container(state, step, sandbox)
+                await starting.start_container(state, step, sandbox)
             case KillContainer(run, name, grace, message):
                 found = next((life for life in state.observe().running if life.id == run), None)
                 if found is not None:

@@ -69,6 +69,11 @@ def overlay(target: str, lower: list[str], upper: str, work: str) -> None:
     libc.mount("overlay", target, "overlay", 0, options)
 
 
+def overlay_readonly(target: str, lower: list[str]) -> None:
+    """At least two layers as one, which nobody can change."""
+    libc.mount("overlay", target, "overlay", RDONLY, f"lowerdir={':'.join(escape(path) for path in lower)}")
+
+
 def detach(target: str) -> None:
     """Unmount all that is mounted at ``target``, however often; nothing happens when nothing is."""
     while True:

@@ -47,3 +47,14 @@ def test_a_debug_container_is_put_among_the_processes_of_its_target(tmp_path):
     assert spec_of(story, debug, tmp_path, running={"app": "run-7"}).pid_of == "run-7"
     with pytest.raises(ConfigError, match="unable to find target container app"):
         spec_of(story, debug, tmp_path)
+
+
+def test_a_volume_may_be_an_image_or_a_part_of_one(tmp_path):
+    mounts = [{"name": "m", "mountPath": "/m"}, {"name": "m", "mountPath": "/part", "subPath": "data"}]
+    one = container(volumeMounts=mounts)
+    story = pod(one, volumes=[{"name": "m", "image": {"reference": "model:1"}}])
+    found = [mount for mount in spec_of(story, one, tmp_path, images={"m": "sha256:2"}).mounts if mount.kind == "image"]
+    assert [(mount.source, mount.target, mount.sub) for mount in found] == [
+        ("sha256:2", "/m", ""),
+        ("sha256:2", "/part", "data"),
+    ]

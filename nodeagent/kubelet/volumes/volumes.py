@@ -31,11 +31,11 @@ class Volumes:
         self._memory = run_dir / "volumes"
 
     async def mount(self, pod: Object, source: Source) -> tuple[dict[str, Path], float]:
-        """Make or refresh every volume: paths by name, and when some must be refreshed.
+        """Make or refresh every volume: paths by name, and when some must be refreshed. Images have no path here.
 
         Raises an ExceptionGroup with a MountError for each volume that cannot be made.
         """
-        volumes = pod["spec"].get("volumes") or ()
+        volumes = [volume for volume in pod["spec"].get("volumes") or () if volume.get("image") is None]
         making = (self._mount_one(pod, volume, source) for volume in volumes)
         results = await asyncio.gather(*making, return_exceptions=True)
         if failures := [result for result in results if isinstance(result, Exception)]:

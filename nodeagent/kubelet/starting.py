@@ -1,0 +1,208 @@
+"""From a step of the plan to a running container: image, configuration, creation, start, postStart.
+
+The first that fails is what the container waits for, in the words its status shows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from nodeagent.engine.contract import ContainerState, EngineError, Image, StartFailed
+from nodeagent.engine.contract import ImageMissing as EngineImageMissing
+from nodeagent.kubelet import names
+from nodeagent.kubelet.actions import kill_container, source_of, whole
+from nodeagent.kubelet.containerspec import Surroundings, container_spec
+from nodeagent.kubelet.environment import environment, service_variables
+from nodeagent.kubelet.errors import ConfigError, HookError
+from nodeagent.kubelet.hooks import run_hook
+from nodeagent.kubelet.images import ImageMissing
+from nodeagent.kubelet.observed import Waiting, last_exited
+from nodeagent.kubelet.plan import StartContainer
+from nodeagent.kubelet.podstate import PodState
+from nodeagent.kubelet.restarts import next_delay
+from shim.api.meta import Object
+
+CONFIG_RETRY = 10.0
+
+
+async def start_container(state: PodState, step: StartContainer, sandbox: str) -> None:
+    """Image, configuration, creation, start, postStart; the first that fails is what the container waits for."""
+    node, name = state.node, step.name
+    found = names.find_container(state.pod, name)
+    assert found is not None
+    try:
+        volumes = await _image_volumes(state, found[1])
+        image = await _image(state, found[1])
+        await node.network.filtered(sandbox)
+        async with node.starting:
+            around = _surroundings(state, sandbox, volumes)
+            run = await _create_and_start(state, step, found[1], image, around)
+        state.waiting.pop(name, None)
+        if handler := (found[1].get("lifecycle") or {}).get("postStart"):
+            await _post_start(state, found[1], run, handler)
+    except _CannotStart as error:
+        state.waiting[name] = error.waiting
+
+
+class _CannotStart(Exception):
+    def __init__(self, reason: str, message: str, retry_in: float = 0.0) -> None:
+        super().__init__(message)
+        self.waiting = Waiting(reason, message, time.time() + retry_in if retry_in else 0.0)
+
+
+async def _image(state: PodState, container: Object) -> Image:
+    """Raises _CannotStart."""
+
+    def tell(type_: str, reason: str, message: str) -> None:
+        state.tell(type_, reason, message, container["name"])
+
+    try:
+        return await state.images.ensure(container, tell)
+    except ImageMissing as missing:
+        raise _waits_for(missing) from missing
+
+
+def _waits_for(missing: ImageMissing) -> _CannotStart:
+    waiting = missing.waiting
+    return _CannotStart(waiting.reason, waiting.message, waiting.retry_at - time.time())
+
+
+async def _image_volumes(state: PodState, container: Object) -> dict[str, str]:
+    """The images the container mounts, as ids by the name of the volume. Raises _CannotStart."""
+    mounted = {mount["name"] for mount in container.get("volumeMounts") or ()}
+    found = {}
+    for volume in state.pod["spec"].get("volumes") or ():
+        told = volume.get("image")
+        if told is None or volume["name"] not in mounted:
+            continue
+        try:
+            policy = told.get("pullPolicy") or "IfNotPresent"
+            found[volume["name"]] = (await state.images.fetch(told["reference"], policy, state.tell)).id
+        except ImageMissing as missing:
+            state.tell("Warning", "Failed", f"Error: {missing.waiting.reason}", container["name"])
+            raise _waits_for(missing) from missing
+    return found
+
+
+async def _create_and_start(
+    state: PodState, step: StartContainer, container: Object, image: Image, around: Surroundings
+) -> str:
+    """The id of the run. Raises _CannotStart."""
+    node, name = state.node, step.name
+
+    def tell(type_: str, reason: str, message: str) -> None:
+        state.tell(type_, reason, message, name)
+
+    def refused(reason: str, error: Exception, retry_in: float = CONFIG_RETRY) -> _CannotStart:
+        tell("Warning", "Failed", f"Error: {error}")
+        return _CannotStart(reason, str(error), retry_in)
+
+    lives = node.inventory.runs(state.uid).get(name, ())
+    try:
+        spec = container_spec(
+            state.pod,
+            container,
+            id=names.new_id(),
+            attempt=step.attempt if lives else max(step.attempt, _attempts_logged(state, name)),
+            image=image,
+            values=await _environment(state, container),
+            around=around,
+            paths=node.paths,
+        )
+        _make_files(spec.log_path, spec.labels[names.CONTAINER_MESSAGE_PATH])
+    except (ConfigError, OSError) as error:
+        raise refused("CreateContainerConfigError", error) from error
+    if before := last_exited(lives, step.replaces):
+        delay = state.delays.get(name)
+        state.delays[name] = next_delay(delay, event_at=before.finished_at, now=time.time())
+    try:
+        made = await whole(node.engine.create_container(spec))
+    except EngineImageMissing as error:
+        raise refused("ErrImagePull", error) from error
+    except (EngineError, OSError) as error:
+        raise refused("CreateContainerError", error) from error
+    node.inventory.put_container(made)
+    state.started_here.add(made.id)
+    tell("Normal", "Created", "Container created")
+    try:
+        node.inventory.put_container(await whole(node.engine.start_container(made.id)))
+    except (StartFailed, EngineError) as error:
+        node.inventory.put_container(_never_ran(made, error))
+        raise refused("RunContainerError", error, 0.0) from error
+    tell("Normal", "Started", "Container started")
+    return made.id
+
+
+async def _post_start(state: PodState, container: Object, run: str, handler: Object) -> None:
+    """A container whose postStart fails is killed, and its restart policy tells what then. Raises _CannotStart."""
+    node, name = state.node, container["name"]
+    try:
+        await run_hook(node.engine, node.http, container, run, handler, state.address)
+    except HookError as error:
+        state.tell("Warning", "FailedPostStartHook", "PostStartHook failed", name)
+        life = next(life for life in node.inventory.runs(state.uid)[name] if life.id == run)
+        if life.phase == "running":
+            await kill_container(state, life, float(names.grace_of(state.pod)), "FailedPostStartHook")
+        raise _CannotStart("PostStartHookError", str(error)) from error
+
+
+def _never_ran(made: ContainerState, error: EngineError) -> ContainerState:
+    code = error.code if isinstance(error, StartFailed) else 128
+    return replace(made, phase="exited", exit_code=code, message=str(error), finished_at=time.time())
+
+
+def _attempts_logged(state: PodState, name: str) -> int:
+    """How often the container ran before all else was forgotten: its logs remember."""
+    folder = state.node.paths.pod_logs(state.pod) / name
+    logged = [int(path.stem) for path in folder.glob("*.log") if path.stem.isdigit()] if folder.is_dir() else []
+    return max(logged) + 1 if logged else 0
+
+
+def _make_files(log_path: str, message_path: str) -> None:
+    Path(log_path).parent.mkdir(parents=True, exist_ok=True)
+    message = Path(message_path)
+    message.parent.mkdir(parents=True, exist_ok=True)
+    message.touch()
+    message.chmod(0o666)
+
+
+async def _environment(state: PodState, container: Object) -> dict[str, str]:
+    node, spec = state.node, state.pod["spec"]
+    await node.services.synced()
+    links = spec.get("enableServiceLinks") is not False
+    services = service_variables(node.services.list(), state.pod["metadata"]["namespace"], links=links)
+    source = source_of(state)
+    return await environment(
+        state.pod,
+        container,
+        services=services,
+        lookup=source.lookup,
+        ip=source.ip,
+        host_ip=source.host_ip,
+        allocatable=node.allocatable,
+    )
+
+
+def _surroundings(state: PodState, sandbox: str, images: Mapping[str, str]) -> Surroundings:
+    node = state.node
+    folder = node.paths.pod(state.uid)
+    return Surroundings(
+        sandbox=sandbox,
+        files={
+            "/etc/hosts": folder / "etc-hosts",
+            "/etc/hostname": folder / "hostname",
+            "/etc/resolv.conf": folder / "resolv.conf",
+        },
+        volumes=state.volumes or {},
+        images=images,
+        memory_capacity=node.memory_capacity,
+        running={
+            name: run.id
+            for name, runs in node.inventory.runs(state.uid).items()
+            for run in runs
+            if run.phase == "running"
+        },
+    )
