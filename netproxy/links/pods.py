@@ -61,6 +61,11 @@ class PodLinks:
         """Wire the namespace up and return the pod's address. Repeating it returns the same address."""
         return await self._do(self._attach, sandbox, netns, tuple(ports))
 
+    def commands(self, sandbox: str, netns: str) -> list[str]:
+        """What one would type to do what ``attach`` did."""
+        lease = self._leases.held[sandbox]
+        return veth.commands(sandbox, netns, bridge.NAME, lease.address, str(self._leases.gateway), self._mtu)
+
     async def filtered(self, sandbox: str) -> None:
         """Return once network policies are in force for a pod; at once where there are none.
 

@@ -46,6 +46,21 @@ def attach(
         inner.route("replace", dst="default", gateway=gateway, oif=eth0)
 
 
+def commands(sandbox: str, netns: str, bridge: str, address: str, gateway: str, mtu: int) -> list[str]:
+    """What one would type to do what ``attach`` does. Pure."""
+    outer = name_of(sandbox)
+    inside = f"nsenter --net={netns} ip"
+    return [
+        f"ip link add {outer} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {netns}",
+        f"ip link set {outer} master {bridge} up",
+        f"bridge link set dev {outer} hairpin on",
+        f"{inside} addr add {address}/32 dev eth0",
+        f"{inside} link set eth0 up",
+        f"{inside} route add {gateway} dev eth0 scope link",
+        f"{inside} route add default via {gateway} dev eth0",
+    ]
+
+
 def remove(kernel: netlink.Netlink, sandboxes: Iterable[str]) -> None:
     """Remove the links of pods; those that are gone already do not matter.
 

@@ -80,3 +80,24 @@ def behind(step: Step, nat: Table) -> Iterator[Step]:
             share = left * float(rule.option("--probability") or 1)
             left -= share
         yield Step(step.rule.target, rule, share)
+
+
+def leading_to(address: str, nat: Table) -> Iterator[list[Step]]:
+    """Every way to a pod, from where packets come in to the rule that sends them there."""
+    above: dict[str, list[Step]] = {}
+    for chain, rules in nat.items():
+        for rule in rules:
+            above.setdefault(rule.target, []).append(Step(chain, rule))
+    for last in above.get("DNAT", ()):
+        if last.rule.option("--to-destination").rpartition(":")[0] == address:
+            yield from _upwards([last], above)
+
+
+def _upwards(way: list[Step], above: Mapping[str, Sequence[Step]]) -> Iterator[list[Step]]:
+    chain = way[0].chain
+    if chain in (chains.SERVICES, chains.NODE_PORTS) or chain not in above:
+        yield way
+        return
+    for step in above[chain]:
+        if step.chain not in {each.chain for each in way}:  # the same client again: another rule of the same chain
+            yield from _upwards([step, *way], above)

@@ -80,6 +80,7 @@ class Container:
     def take_up(self) -> None:
         """Find out from the files what became of a container that an earlier agent made."""
         self.started = records.read(self.directory / monitor.STARTED)
+        (self.started or {}).pop("steps", None)  # of no use here
         exit_ = records.read(self.directory / monitor.EXIT)
         if exit_ is None and (self.directory / monitor.BEGUN).exists():
             try:

@@ -36,6 +36,7 @@ from nodeagent.engine.contract import (
 )
 from nodeagent.engine.teardown import teardown_node
 from nodeagent.linux import cgroups, namespaces, procfs
+from nodeagent.linux.steps import Steps
 
 __all__ = ["Engine", "teardown_node"]
 
@@ -100,23 +101,25 @@ class Engine:
             return self._sandbox_state(spec.id)
         run, record = self._sandbox_run(spec.id), self._data / "sandboxes" / spec.id / "spec.json"
         self._sandboxes[spec.id], self._made[spec.id] = spec, {}
+        step = Steps()
         try:
-            await asyncio.to_thread(self._prepare_sandbox, spec, run, record)
+            await asyncio.to_thread(self._prepare_sandbox, spec, run, record, step)
             join = self._cgroups.join_files(self._pause_cgroup(spec)) if spec.share_pid else []
             answer = await self._ask(requests.sandbox_request(spec, run, join))
             if "failed" in answer:
                 raise EngineError(f"sandbox {spec.id}: {answer['failed']}")
-            self._made[spec.id] = {"created_at": time.time(), **answer["made"]}
-            records.write(record, {"spec": records.spec_json(spec), "made": self._made[spec.id]})
+            step.taken += answer["made"].pop("steps")
+            made = self._made[spec.id] = {"created_at": time.time(), **answer["made"]}
+            records.write(record, {"spec": records.spec_json(spec), "made": made, "steps": step.taken})
         except BaseException:
             await asyncio.shield(self.remove_sandbox(spec.id))
             raise
         return self._sandbox_state(spec.id)
 
-    def _prepare_sandbox(self, spec: SandboxSpec, run: Path, record: Path) -> None:
+    def _prepare_sandbox(self, spec: SandboxSpec, run: Path, record: Path, step: Steps) -> None:
         record.parent.mkdir(exist_ok=True, mode=0o700)
         records.write(record, {"spec": records.spec_json(spec), "made": {}})  # first: what follows can be found by it
-        self._make_cgroup(self._cgroup(spec.cgroup), spec.resources)
+        self._make_cgroup(self._cgroup(spec.cgroup), spec.resources, step)
         if spec.share_pid:
             self._cgroups.create(self._pause_cgroup(spec))
         run.mkdir(exist_ok=True, mode=0o700)
@@ -128,8 +131,8 @@ class Engine:
         spec = replace(self._sandbox(sandbox), resources=resources)
         await asyncio.to_thread(self._relimit, self._cgroup(spec.cgroup), resources)
         self._sandboxes[sandbox] = spec
-        record = {"spec": records.spec_json(spec), "made": self._made[sandbox]}
-        records.write(self._data / "sandboxes" / sandbox / "spec.json", record)
+        path = self._data / "sandboxes" / sandbox / "spec.json"
+        records.write(path, {**records.read(path), "spec": records.spec_json(spec)})
         return self._sandbox_state(sandbox)
 
     async def stop_sandbox(self, sandbox: str) -> None:
@@ -206,15 +209,18 @@ class Engine:
         directory = self._data / "containers" / spec.id
         (directory / "rootfs").mkdir(parents=True, exist_ok=True)
         try:
-            self._images.use(record["image"], str(directory))
+            step = Steps()
+            with step("hold the image, so that it stays"):
+                self._images.use(record["image"], str(directory))
             for mount in _images_in(spec):
                 scratch = requests.scratch_of(mount, directory)
                 scratch.mkdir(exist_ok=True)
                 self._images.use(mount.source, str(scratch))
-            self._make_cgroup(record["cgroup"], spec.resources)
+            self._make_cgroup(record["cgroup"], spec.resources, step)
             if not spec.privileged:
-                self._cgroups.restrict_devices(record["cgroup"])
-            records.write(directory / "spec.json", record)
+                with step("let it use no devices but the harmless ones"):
+                    self._cgroups.restrict_devices(record["cgroup"])
+            records.write(directory / "spec.json", {**record, "steps": step.taken})
         except BaseException:
             self._cgroups.remove(record["cgroup"])
             shutil.rmtree(directory, ignore_errors=True)
@@ -418,10 +424,12 @@ class Engine:
         """Of the first process of a shared pid namespace; version 2 wants processes in leaves only."""
         return self._cgroup(spec.cgroup, f"pause-{spec.id}")
 
-    def _make_cgroup(self, path: str, resources: Resources) -> None:
-        self._cgroups.create(path)
+    def _make_cgroup(self, path: str, resources: Resources, step: Steps) -> None:
+        limits = asdict(resources)
         try:
-            self._cgroups.limit(path, **asdict(resources))
+            with step("a cgroup with limits", *self._cgroups.commands(path, **limits)):
+                self._cgroups.create(path)
+                self._cgroups.limit(path, **limits)
         except OSError as error:
             raise EngineError(f"limits of cgroup {path}: {error}") from None
 

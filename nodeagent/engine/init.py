@@ -13,8 +13,9 @@ import stat
 from collections.abc import Callable
 from typing import NoReturn
 
-from nodeagent.engine import become, wire
+from nodeagent.engine import become, shell, wire
 from nodeagent.linux import libc, mounts, namespaces
+from nodeagent.linux.steps import Steps
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _NO_EXEC = mounts.NOSUID | mounts.NODEV | mounts.NOEXEC
@@ -58,27 +59,41 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     set_oom_score(request["oom_score_adj"])
-    join(request["join"])  # before unsharing the cgroup namespace: where we are becomes its root
-    for kind, path in request["namespaces"].items():
-        if path and kind != "pid":  # the monitor has entered that one for us
+    step = Steps()
+    with step("join its cgroups", *(f"echo $$ > {path}" for path in request["join"])):
+        join(request["join"])  # before unsharing the cgroup namespace: where we are becomes its root
+    shared = {kind: path for kind, path in request["namespaces"].items() if path and kind != "pid"}
+    with step("enter the pod's namespaces", "nsenter " + " ".join(f"--{kind}={path}" for kind, path in shared.items())):
+        for kind, path in shared.items():  # the monitor has entered that of pids for us
             namespaces.enter(path, namespaces.FILES[kind])
-    taken = [(mount, _take(mount)) for mount in request["mounts"]]  # in the node's mount namespace: see mounts.take
-    shm = mounts.take(request["shm"], harmless=True)
-    namespaces.unshare(namespaces.MOUNT | namespaces.CGROUP)
-    libc.mount("", "/", "", mounts.REC | mounts.PRIVATE)  # nothing mounted from here on is seen by the node
+    with step("take hold of what is to be mounted"):
+        taken = [(mount, _take(mount)) for mount in request["mounts"]]  # in the node's mount namespace: see mounts.take
+        shm = mounts.take(request["shm"], harmless=True)
+    with step("mount and cgroup namespaces of its own", "unshare --mount --cgroup", "mount --make-rprivate /"):
+        namespaces.unshare(namespaces.MOUNT | namespaces.CGROUP)
+        libc.mount("", "/", "", mounts.REC | mounts.PRIVATE)  # nothing mounted from here on is seen by the node
     taken = [(mount, _take_image(mount["image"]) if mount["image"] else fd) for mount, fd in taken]
     host_devices = _host_devices() if request["privileged"] else {}
-    trees = _mount_root(request["root"])
-    _pivot(os.path.join(request["root"]["directory"], "rootfs"))
-    _mount_proc_and_sys(request)
-    _mount_dev(shm, host_devices)
+    rootfs = os.path.join(request["root"]["directory"], "rootfs")
+    with step("stack the image's layers", *shell.overlay(request["root"])):
+        trees = _mount_root(request["root"])
+    with step("make that the root", f"cd {rootfs}", "pivot_root . .", "umount --lazy ."):
+        _pivot(rootfs)
+    with step("mount /proc and /sys", *shell.kernel_files(request)):
+        _mount_proc_and_sys(request)
+    with step("fill /dev", *shell.devices(DEVICES, request["shm"])):
+        _mount_dev(shm, host_devices)
     for mount, fd in taken:
-        _attach(mount, fd)
-    for path in request["readonly_paths"]:
-        if os.path.lexists(path):
-            mounts.attach(mounts.take(path, readonly=True), path)
-    for path in request["masked_paths"]:
-        _mask(path)
+        with step(f"mount {mount['target']}", *shell.mount(mount)):
+            _attach(mount, fd)
+    hidden = [*request["readonly_paths"], *request["masked_paths"]]
+    if hidden:
+        with step("protect the node's /proc and /sys", *shell.protect(request)):
+            for path in request["readonly_paths"]:
+                if os.path.lexists(path):
+                    mounts.attach(mounts.take(path, readonly=True), path)
+            for path in request["masked_paths"]:
+                _mask(path)
     if request["process"]["tty"]:
         master, terminal = become.open_terminal()
         _terminal_as_console(terminal)
@@ -90,6 +105,9 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
             mounts.remount_readonly(path)
     assert streams is not None
     become.use_streams(*streams)
+    # the last step ends in another program: what it will do is told before
+    step.happened("run the program", *shell.run(request["process"]))
+    wire.send(channel, {"steps": step.taken})
     become.become(request["process"])
 
 
@@ -129,7 +147,9 @@ def _take_image(image: wire.ImageRequest) -> int:
     try:
         part = libc.open_in_root(root, image["sub"] or ".", os.O_PATH | os.O_CLOEXEC)  # a link in it leads not outside
     except OSError as error:
-        raise wire.Failure(f"failed to mount image volume: {image['sub']}: {os.strerror(error.errno or 0)}", 128) from None
+        raise wire.Failure(
+            f"failed to mount image volume: {image['sub']}: {os.strerror(error.errno or 0)}", 128
+        ) from None
     return mounts.take(f"/proc/self/fd/{part}", readonly=True)
 
 

@@ -139,9 +139,12 @@ class Monitor:
             os.close(fd)
         self.pidfd = os.pidfd_open(self.pid)
         failed = None
+        steps: list[object] = []
         while packet := wire.receive(ours):
             if "terminal" in packet.body:
                 (self.terminal,) = packet.fds
+            elif "steps" in packet.body:
+                steps = packet.body["steps"]
             else:
                 failed = packet.body
         ours.close()
@@ -157,7 +160,7 @@ class Monitor:
             )
             return False
         self.started = {"pid": self.pid, "start_time": procfs.start_time(self.pid), "started_at": self.started_at}
-        wire.write_atomically(os.path.join(self.directory, STARTED), self.started)
+        wire.write_atomically(os.path.join(self.directory, STARTED), {**self.started, "steps": steps})
         self._tell({"started": self.started})
         return True
 

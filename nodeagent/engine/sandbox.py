@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from nodeagent.engine import init, wire
 from nodeagent.linux import capabilities, libc, mounts, namespaces, procfs
+from nodeagent.linux.steps import Steps, quote
 
 
 def run(request: wire.SandboxRequest, report: socket.socket) -> NoReturn:
@@ -23,23 +24,33 @@ def run(request: wire.SandboxRequest, report: socket.socket) -> NoReturn:
         os._exit(0)
 
 
-def _make(request: wire.SandboxRequest) -> dict[str, int]:
+def _make(request: wire.SandboxRequest) -> dict[str, object]:
+    step = Steps()
     kinds = [kind for kind in request["new"] if kind != "pid"]
     flags = 0
     for kind in kinds:
         flags |= namespaces.FILES[kind]
-    namespaces.unshare(flags)
+    with step("namespaces for the pod", "unshare " + " ".join(f"--{kind}" for kind in kinds)):
+        namespaces.unshare(flags)
     if "uts" in kinds:
-        socket.sethostname(request["hostname"])
+        with step("host name", f"hostname {request['hostname']}"):
+            socket.sethostname(request["hostname"])
     if "net" in kinds:
-        namespaces.loopback_up()
+        with step("loopback", "ip link set lo up"):
+            namespaces.loopback_up()
     for name, value in request["sysctls"]:  # /proc/sys shows the namespaces of who opens it: ours
         path = "/proc/sys/" + name.replace(".", "/")
-        with open(path, "w", encoding="ascii") as file:
+        with step("kernel parameter", f"echo {quote(value)} > {path}"), open(path, "w", encoding="ascii") as file:
             file.write(value)
-    for kind in kinds:
-        namespaces.hold(kind, os.path.join(request["directory"], kind))
-    return _share_pids(request) if "pid" in request["new"] else {}
+    held = {kind: os.path.join(request["directory"], kind) for kind in kinds}
+    with step("keep the namespaces", *(f"mount --bind /proc/$$/ns/{kind} {path}" for kind, path in held.items())):
+        for kind, path in held.items():
+            namespaces.hold(kind, path)
+    made: dict[str, object] = {}
+    if "pid" in request["new"]:
+        with step("a first process for all of the pod's", "unshare --pid --fork pause"):
+            made.update(_share_pids(request))
+    return {**made, "steps": step.taken}
 
 
 def _share_pids(request: wire.SandboxRequest) -> dict[str, int]:

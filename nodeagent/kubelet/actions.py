@@ -67,7 +67,8 @@ def source_of(state: PodState) -> Source:
 async def mount_volumes(state: PodState) -> None:
     """Make the pod's volumes, or say of each why not, and wait longer each time."""
     try:
-        state.volumes, state.refresh_at = await state.node.volumes.mount(state.pod, source_of(state))
+        with state.steps("make the volumes"):
+            state.volumes, state.refresh_at = await state.node.volumes.mount(state.pod, source_of(state))
         state.waiting.pop("", None)
     except* MountError as errors:
         for error in errors.exceptions:
@@ -93,7 +94,8 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
                 node.inventory.put_sandbox(replace(old, ready=False))
                 await refresh(state)
             state.ip = ""
-            made = await whole(_made_known(state, node.engine.run_sandbox(_sandbox_spec(state, attempt))))
+            with state.steps("make the sandbox: namespaces and a cgroup"):
+                made = await whole(_made_known(state, node.engine.run_sandbox(_sandbox_spec(state, attempt))))
             await whole(attach(state, made.id, made.netns))
         state.waiting.pop("", None)
     except Exception as error:  # whatever the engine or the network met: users see it, and it is tried again
@@ -142,7 +144,10 @@ async def attach(state: PodState, sandbox: str, netns: str) -> None:
             for port in container.get("ports") or ()
             if port.get("hostPort")
         )
-        state.ip = await node.network.attach(sandbox, netns, ports)
+        wire = state.steps("connect it to the pod network")
+        with wire:
+            state.ip = await node.network.attach(sandbox, netns, ports)
+            wire.commands(node.network.commands(sandbox, netns))
     settings = node.settings
     hostname, domain = identity.hostname_of(pod, settings.cluster_domain, settings.node_name)
     resolv = identity.node_resolv()

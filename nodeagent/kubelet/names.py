@@ -99,6 +99,9 @@ class Paths:
     def pod(self, uid: str) -> Path:
         return self.pods / uid
 
+    def steps(self, uid: str) -> Path:
+        return self.pod(uid) / "steps.json"
+
     def volume(self, uid: str, name: str) -> Path:
         return self.pod(uid) / "volumes" / name
 

@@ -29,6 +29,9 @@ class PodNetwork(Protocol):
     async def attach(self, sandbox: str, netns: str, ports: tuple[HostPort, ...] = ()) -> str:
         """Wire the namespace up and return the pod's address. Repeating it returns the same address."""
 
+    def commands(self, sandbox: str, netns: str) -> list[str]:
+        """What one would type to do what ``attach`` did."""
+
     async def filtered(self, sandbox: str) -> None:
         """Return once network policies are in force for the pod, whose status with its address is on its way."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,8 +16,13 @@ from nodeagent.kubelet.images import PodImages
 from nodeagent.kubelet.observed import Delay, Health, Observed, Run, Waiting
 from nodeagent.kubelet.plan import verdict_of
 from nodeagent.kubelet.status import Verdict, pod_status
+from nodeagent.linux.steps import Steps
 from shim.api import pod_sum
 from shim.api.meta import Object
+
+log = logging.getLogger(__name__)
+
+STEPS_KEPT = 100  # a pod that restarts for ever must not fill the disk with its story
 
 
 class PodState:
@@ -41,6 +48,8 @@ class PodState:
         self.images = PodImages(node.images, self._keys)
         self.started_here: set[str] = set()
         self.told: set[tuple[str, str]] = set()
+        self.steps = Steps()
+        self._steps_kept = 0
 
     async def _keys(self, image: str) -> Sequence[Credential]:
         async def secret(name: str) -> Object:
@@ -200,11 +209,30 @@ class PodState:
             resizing=self.resizing,
         )
         if status != self.status:
+            if _is_ready(status) and not _is_ready(self.status):
+                self.steps.happened("all is ready")
             self.status = status
             self.node.statuses.submit(self.pod, status)
+
+    def keep_steps(self) -> None:
+        """Write down what was done for the pod, beside its other files; ``shim explain`` shows it."""
+        if len(self.steps.taken) == self._steps_kept or self.ended:
+            return
+        del self.steps.taken[:-STEPS_KEPT]
+        self._steps_kept = len(self.steps.taken)
+        path = self.node.paths.steps(self.uid)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(self.steps.taken))
+        except OSError as error:  # a full disk, say: nothing else needs it
+            log.info("steps of pod %s not kept: %s", self.uid, error)
 
     def retry_now(self) -> None:
         """Something the pod waits for has changed: forget when to try again, except back-offs."""
         for name, waiting in self.waiting.items():
             if waiting.reason in ("", "CreateContainerConfigError"):
                 self.waiting[name] = replace(waiting, retry_at=0.0)
+
+
+def _is_ready(status: Object) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())

@@ -48,6 +48,7 @@ class PodWorker:
     def __init__(self, node: Node, pod: Object) -> None:
         self.node = node
         self.state = PodState(node, pod, self.wake)
+        self.state.steps.happened("this node hears of the pod")
         self.finished = False
         self._wake = asyncio.Event()
         self._wake_at: float | None = None
@@ -134,6 +135,7 @@ class PodWorker:
                 self._refresh_volumes = False
                 state.refresh_at = 0.0
                 await actions.mount_volumes(state)
+            state.keep_steps()
             progressed = False
             for step in plan(state.pod, observed, previous=state.status, now=time.time()):
                 progressed |= await self._perform(step, observed.sandbox.id if observed.sandbox else "")

@@ -34,15 +34,17 @@ async def start_container(state: PodState, step: StartContainer, sandbox: str) -
     found = names.find_container(state.pod, name)
     assert found is not None
     try:
-        volumes = await _image_volumes(state, found[1])
-        image = await _image(state, found[1])
+        with state.steps(f"have the images of container {name}"):
+            volumes = await _image_volumes(state, found[1])
+            image = await _image(state, found[1])
         await node.network.filtered(sandbox)
         async with node.starting:
             around = _surroundings(state, sandbox, volumes)
             run = await _create_and_start(state, step, found[1], image, around)
         state.waiting.pop(name, None)
         if handler := (found[1].get("lifecycle") or {}).get("postStart"):
-            await _post_start(state, found[1], run, handler)
+            with state.steps(f"postStart of container {name}"):
+                await _post_start(state, found[1], run, handler)
     except _CannotStart as error:
         state.waiting[name] = error.waiting
 
@@ -119,7 +121,8 @@ async def _create_and_start(
         delay = state.delays.get(name)
         state.delays[name] = next_delay(delay, event_at=before.finished_at, now=time.time())
     try:
-        made = await whole(node.engine.create_container(spec))
+        with state.steps(f"create container {name}: a folder for its changes, a cgroup"):
+            made = await whole(node.engine.create_container(spec))
     except EngineImageMissing as error:
         raise refused("ErrImagePull", error) from error
     except (EngineError, OSError) as error:
@@ -128,7 +131,8 @@ async def _create_and_start(
     state.started_here.add(made.id)
     tell("Normal", "Created", "Container created")
     try:
-        node.inventory.put_container(await whole(node.engine.start_container(made.id)))
+        with state.steps(f"start container {name}"):
+            node.inventory.put_container(await whole(node.engine.start_container(made.id)))
     except (StartFailed, EngineError) as error:
         node.inventory.put_container(_never_ran(made, error))
         raise refused("RunContainerError", error, 0.0) from error

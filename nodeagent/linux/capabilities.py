@@ -34,6 +34,11 @@ def normal(name: str) -> str:
     return upper if upper.startswith("CAP_") else f"CAP_{upper}"
 
 
+def of_mask(bits: int) -> list[str]:
+    """The names in a bit mask."""
+    return [name for number, name in enumerate(NAMES) if bits >> number & 1]
+
+
 def mask(names: Iterable[str]) -> int:
     """The bit mask of ``names``; a name this table does not know is a ValueError."""
     bits = 0

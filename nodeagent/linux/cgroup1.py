@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from cgroupspy.controllers import Controller, CpuAcctController, CpuController, DevicesController, MemoryController
+from cgroupspy.controllers import Controller, CpuAcctController, DevicesController, MemoryController
 from cgroupspy.interfaces import BaseFileInterface, IntegerFile
 from cgroupspy.nodes import Node
 
 from nodeagent.linux.cgroups import ALLOWED_DEVICES, UNLIMITED, CgroupMount, remove_if_empty, remove_tree, tree
 
 CONTROLLERS = ("cpu", "cpuacct", "memory", "pids", "freezer", "devices")
+
+
+_SHOWN = (
+    *(("cpu", "cpu.shares"), ("cpu", "cpu.cfs_quota_us"), ("cpu", "cpu.cfs_period_us"), ("cpuacct", "cpuacct.usage")),
+    *(("memory", "memory.limit_in_bytes"), ("memory", "memory.usage_in_bytes"), ("memory", "memory.failcnt")),
+    *(("pids", "pids.max"), ("pids", "pids.current")),
+)
 
 
 class PidsController(Controller):  # type: ignore[misc]  # cgroupspy has no types
@@ -46,18 +53,21 @@ class Version1:
         memory_limit: int | None = None,
         pids_limit: int | None = None,
     ) -> None:
-        if (node := self._node("cpu", path)) is not None:
-            cpu = CpuController(node)
-            if cpu_shares is not None:
-                cpu.shares = max(2, cpu_shares)
-            if cpu_quota_us is not None:
-                cpu.cfs_period_us = cpu_period_us
-                least = 1000  # the kernel's
-                cpu.cfs_quota_us = UNLIMITED if cpu_quota_us == UNLIMITED else max(least, cpu_quota_us)
-        if memory_limit is not None and (node := self._node("memory", path)) is not None:
-            MemoryController(node).limit_in_bytes = memory_limit
-        if pids_limit is not None and (node := self._node("pids", path)) is not None:
-            PidsController(node).max = pids_limit
+        for controller, file, value in _writes(cpu_shares, cpu_quota_us, cpu_period_us, memory_limit, pids_limit):
+            if (node := self._node(controller, path)) is not None:
+                Controller(node).set_property(file.encode(), value)
+
+    def commands(self, path: str, **limits: int | None) -> list[str]:
+        writes = [(self._points[name], file, value) for name, file, value in _writes(**limits) if name in self._points]
+        folders = " ".join(os.path.join(top, path) for top in self._trees)
+        return [
+            f"mkdir -p {folders}",
+            *(f"echo {value} > {os.path.join(top, path, file)}" for top, file, value in writes),
+        ]
+
+    def files(self, path: str) -> list[str]:
+        found = [os.path.join(self._points.get(name, ""), path, file) for name, file in _SHOWN]
+        return [file for file in found if os.path.exists(file)]
 
     def restrict_devices(self, path: str) -> None:
         if (node := self._node("devices", path)) is not None:
@@ -103,3 +113,25 @@ class Version1:
         for name, point in self._points.items():
             names.setdefault(point, []).append(name)
         return [CgroupMount(os.path.basename(point), "cgroup", ",".join(names[point])) for point in self._trees]
+
+
+def _writes(
+    cpu_shares: int | None = None,
+    cpu_quota_us: int | None = None,
+    cpu_period_us: int | None = None,
+    memory_limit: int | None = None,
+    pids_limit: int | None = None,
+) -> list[tuple[str, str, int]]:
+    """Which controller's file gets which number."""
+    found = []
+    if cpu_shares is not None:
+        found.append(("cpu", "cpu.shares", max(2, cpu_shares)))
+    if cpu_quota_us is not None:
+        found.append(("cpu", "cpu.cfs_period_us", cpu_period_us or 100_000))
+        least = 1000  # the kernel's
+        found.append(("cpu", "cpu.cfs_quota_us", UNLIMITED if cpu_quota_us == UNLIMITED else max(least, cpu_quota_us)))
+    if memory_limit is not None:
+        found.append(("memory", "memory.limit_in_bytes", memory_limit))
+    if pids_limit is not None:
+        found.append(("pids", "pids.max", pids_limit))
+    return found

@@ -12,6 +12,12 @@ from nodeagent.linux.cgroups import UNLIMITED, CgroupMount, remove_if_empty, rem
 CONTROLLERS = ("cpu", "memory", "pids")
 
 
+_SHOWN = (
+    *("cpu.weight", "cpu.max", "cpu.stat", "memory.max", "memory.current", "memory.events"),
+    *("pids.max", "pids.current"),
+)
+
+
 class Version2:
     """Cgroups of version 2. What each method does is said, and their signatures are fixed, in ``cgroups.Cgroups``."""
 
@@ -67,17 +73,16 @@ class Version2:
         memory_limit: int | None = None,
         pids_limit: int | None = None,
     ) -> None:
-        if cpu_shares is not None:
-            shares = min(max(2, cpu_shares), 262_144)
-            self._write(path, "cpu.weight", str(1 + (shares - 2) * 9999 // 262_142))  # 2..262144 onto 1..10000
-        if cpu_quota_us is not None:
-            quota = "max" if cpu_quota_us == UNLIMITED else max(1000, cpu_quota_us)
-            self._write(path, "cpu.max", f"{quota} {cpu_period_us}")
-        if memory_limit is not None:
-            self._write(path, "memory.max", "max" if memory_limit == UNLIMITED else str(memory_limit))
-            self._write(path, "memory.oom.group", "1")  # half a container is of no use
-        if pids_limit is not None:
-            self._write(path, "pids.max", str(pids_limit))
+        for file, value in _writes(cpu_shares, cpu_quota_us, cpu_period_us, memory_limit, pids_limit):
+            self._write(path, file, value)
+
+    def commands(self, path: str, **limits: int | None) -> list[str]:
+        folder = self._file(path, "").rstrip("/")
+        return [f"mkdir -p {folder}", *(f"echo {value} > {folder}/{file}" for file, value in _writes(**limits))]
+
+    def files(self, path: str) -> list[str]:
+        found = [self._file(path, name) for name in _SHOWN]
+        return [file for file in found if os.path.exists(file)]
 
     def restrict_devices(self, path: str) -> None:
         device_filter.attach(self._file(path, ""))
@@ -109,3 +114,26 @@ class Version2:
 
     def mounts(self) -> list[CgroupMount]:
         return [CgroupMount("", "cgroup2", "")]
+
+
+def _writes(
+    cpu_shares: int | None = None,
+    cpu_quota_us: int | None = None,
+    cpu_period_us: int | None = None,
+    memory_limit: int | None = None,
+    pids_limit: int | None = None,
+) -> list[tuple[str, str]]:
+    """Which file gets what."""
+    found = []
+    if cpu_shares is not None:
+        shares = min(max(2, cpu_shares), 262_144)
+        found.append(("cpu.weight", str(1 + (shares - 2) * 9999 // 262_142)))  # 2..262144 onto 1..10000
+    if cpu_quota_us is not None:
+        quota = "max" if cpu_quota_us == UNLIMITED else max(1000, cpu_quota_us)
+        found.append(("cpu.max", f"{quota} {cpu_period_us or 100_000}"))
+    if memory_limit is not None:
+        found.append(("memory.max", "max" if memory_limit == UNLIMITED else str(memory_limit)))
+        found.append(("memory.oom.group", "1"))  # half a container is of no use
+    if pids_limit is not None:
+        found.append(("pids.max", str(pids_limit)))
+    return found

@@ -49,6 +49,12 @@ class Cgroups(Protocol):
     ) -> None:
         """What is None stays as it is; UNLIMITED takes a quota or a limit away."""
 
+    def commands(self, path: str, **limits: int | None) -> list[str]:
+        """What one would type to create and limit ``path``."""
+
+    def files(self, path: str) -> list[str]:
+        """The files that tell limits and use, of those there are."""
+
     def restrict_devices(self, path: str) -> None:
         """Let the processes in ``path`` open ALLOWED_DEVICES only."""
 

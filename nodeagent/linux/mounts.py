@@ -91,13 +91,13 @@ def below(path: str) -> list[str]:
     found = []
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
         for line in table:
-            point = _unescape(line.split(" ", 5)[4])
+            point = unescape(line.split(" ", 5)[4])
             if point == path or point.startswith(path.rstrip("/") + "/"):
                 found.append(point)
     return sorted(found, key=lambda point: point.count("/"), reverse=True)
 
 
-def _unescape(field: str) -> str:
+def unescape(field: str) -> str:
     """mountinfo writes space, tab, newline and backslash as octal."""
     for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         field = field.replace(code, character)

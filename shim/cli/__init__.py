@@ -26,7 +26,11 @@ COMMANDS = (
     Command("status", "shim.cli.status", "parts, nodes, pods and addresses"),
     Command("kubeconfig", "shim.cli.access", "print the admin kubeconfig"),
     Command("logs", "shim.cli.access", "print what a part logged"),
-    Command("explain", "shim.cli.explain", "show a packet's way to a Service, with its rules and counters"),
+    Command(
+        "explain",
+        "shim.cli.explain",
+        "show what a pod is made of, or a packet's way to a Service",
+    ),
     Command("fault", "shim.cli.fault", "cut a node off, lose or delay its packets, heal it"),
     Command("token", "shim.cli.token", "make, list and end the tokens other machines join with"),
     Command("image", "shim.cli.image", "list, import and remove images"),

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shim import cluster as clusters
 from shim.cluster import Cluster, ClusterError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def cluster_flags(parser: argparse.ArgumentParser) -> None:
@@ -48,3 +53,10 @@ def supervisor_pid(run_dir: Path) -> int | None:
     except (OSError, ValueError):
         return None
     return pid if b"shim" in command else None  # not a stranger that was given the same number after a reboot
+
+
+def wide_console() -> Console:
+    """Where to print what has colours. A line that is cut tells nothing: a pipe has room, a terminal its own width."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)

@@ -37,6 +37,17 @@ def test_each_endpoint_has_its_share_and_the_kernels_count() -> None:
     assert all(rule.packets == len(rule.text) for rule in ends)
 
 
+def test_the_ways_to_a_pod_are_found_backwards() -> None:
+    nat, _ = printed(WEB, FOUR)
+    ways = list(walk.leading_to("10.244.1.3", nat))
+    assert ways
+    for way in ways:
+        assert way[0].chain in ("KUBE-SERVICES", "KUBE-NODEPORTS")
+        assert [step.rule.target for step in way[:-1]] == [step.chain for step in way[1:]]
+        assert way[-1].rule.option("--to-destination").startswith("10.244.1.3:")
+    assert list(walk.leading_to("203.0.113.9", nat)) == []
+
+
 def test_without_endpoints_the_way_ends_at_the_door() -> None:
     nat, filters = printed(WEB)
     (port,) = service_ports(WEB)
