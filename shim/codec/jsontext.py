@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import orjson
@@ -16,6 +17,10 @@ import orjson
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = " \t\r\n"
 _HEX = "0123456789abcdefABCDEF"
+
+
+Complaint = tuple[str, str]
+"""``duplicate`` or ``unknown``, and the path of the field."""
 
 
 class JSONError(ValueError):
@@ -38,6 +43,23 @@ def loads(data: bytes | str) -> Any:
 
 def duplicates(data: bytes | str) -> list[str]:
     """Paths of keys that stand twice in one object, in the order of their second appearance: ``metadata.name``."""
+    if not _has_duplicates(data):
+        return []
+    found: dict[Complaint, None] = {}
+    _walk(json.loads(data, object_pairs_hook=_Pairs), "", found, frozenset())
+    return [path for _, path in found]
+
+
+def complaints(data: bytes | str, unknown: Sequence[str]) -> list[str]:
+    """What a strict decoder says of keys that stand twice and of these that it does not know, in the text's order."""
+    found: dict[Complaint, None] = {}
+    if _has_duplicates(data):
+        _walk(json.loads(data, object_pairs_hook=_Pairs), "", found, frozenset(unknown))
+    found.update(dict.fromkeys(("unknown", path) for path in unknown))
+    return [f'{what} field "{path}"' for what, path in found]
+
+
+def _has_duplicates(data: bytes | str) -> bool:
     seen = False
 
     def look(pairs: list[tuple[str, Any]]) -> None:
@@ -47,30 +69,28 @@ def duplicates(data: bytes | str) -> list[str]:
     try:
         json.loads(data, object_pairs_hook=look)
     except (ValueError, RecursionError):
-        return []
-    if not seen:
-        return []
-    found: dict[str, None] = {}
-    _walk(json.loads(data, object_pairs_hook=_Pairs), "", found)
-    return list(found)
+        return False
+    return seen
 
 
 class _Pairs(list[tuple[str, Any]]):
     """An object with all its keys."""
 
 
-def _walk(value: Any, path: str, found: dict[str, None]) -> None:
+def _walk(value: Any, path: str, found: dict[Complaint, None], unknown: frozenset[str]) -> None:
     if isinstance(value, _Pairs):
         keys: set[str] = set()
         for key, item in value:
             below = f"{path}.{key}" if path else key
             if key in keys:
-                found[below] = None
+                found["duplicate", below] = None
+            elif below in unknown:
+                found["unknown", below] = None
             keys.add(key)
-            _walk(item, below, found)
+            _walk(item, below, found, unknown)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _walk(item, f"{path}[{index}]", found)
+            _walk(item, f"{path}[{index}]", found, unknown)
 
 
 class _Scanner:

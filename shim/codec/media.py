@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -50,11 +51,17 @@ def decode(media: str, data: bytes, schema: Schema) -> Object:
     return found
 
 
-def strict_errors(media: str, data: bytes) -> list[str]:
-    """What a strict decoder says of the text itself: ``duplicate field "metadata.name"``. Costs a second reading."""
-    if media == JSON:
-        return [f'duplicate field "{path}"' for path in jsontext.duplicates(data)]
-    return yamltext.strict_errors(data) if media == YAML else []
+def strict_errors(media: str, data: bytes, unknown: Sequence[str] = (), *, in_order: bool = True) -> list[str]:
+    """What a strict decoder says: ``duplicate field "metadata.name"``, ``unknown field "spec.x"``.
+
+    Costs a second reading. Unknown fields are told of in the order of the text where whoever decodes knows them then
+    (``in_order``), otherwise after all that is wrong with the text itself.
+    """
+    if media == JSON and in_order:
+        return jsontext.complaints(data, unknown)
+    found = [f'duplicate field "{path}"' for path in jsontext.duplicates(data)] if media == JSON else []
+    found += yamltext.strict_errors(data) if media == YAML else []
+    return found + [f'unknown field "{path}"' for path in unknown]
 
 
 def encode(media: str, obj: Object | bytes, schema: Schema) -> bytes:

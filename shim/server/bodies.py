@@ -66,8 +66,8 @@ class Body:
             if problem:
                 raise bad_request(f"{what}: {problem}")
         if options.validation != "Ignore":
-            complaints = media.strict_errors(self.media, self.data)
-            complaints += [f'unknown field "{path}"' for path in unknown]
+            in_order = not call.resource.custom  # of those, unknown fields are noticed later than what the text has
+            complaints = media.strict_errors(self.media, self.data, unknown, in_order=in_order)
             if complaints and options.validation == "Strict":
                 raise bad_request(f"{what}: strict decoding error: {', '.join(complaints)}")
             call.warnings += complaints

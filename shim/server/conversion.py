@@ -1,8 +1,8 @@
 """Versions of custom resources that a webhook converts: asked ahead for many objects at once, and remembered.
 
 Reading is from memory and does not wait, so that whoever is about to show stored objects asks for their conversion
-first (:meth:`Converter.ready`); what is then shown is looked up. An object is known by its uid and revision: it
-never changes under them. https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/
+first (:meth:`Converter.ready`); what is then shown is looked up. An object is known by its content: a watcher whose
+selector it no longer matches is shown its last state, under the revision of the change. https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/
 custom-resource-definition-versioning/ says what a conversion may change of an object's metadata.
 """
 
@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+import orjson
 
 from shim.admission.request import Reader
 from shim.admission.webhooks.call import Caller, CallError
@@ -24,7 +26,7 @@ AT_ONCE = 500  # objects in one question
 _KNOWN_REVIEWS = ("v1", "v1beta1")
 _MAY_CHANGE = ("labels", "annotations")
 
-_Key = tuple[str, str, str]  # uid, revision, version
+_Key = tuple[str, int, str]  # uid, hash of the content, version
 
 
 class Converter:
@@ -73,7 +75,7 @@ class Converter:
 
 def _key(obj: Object, api_version: str) -> _Key:
     metadata = obj["metadata"]
-    return metadata.get("uid", ""), metadata.get("resourceVersion", ""), api_version
+    return metadata.get("uid", ""), hash(orjson.dumps(obj)), api_version
 
 
 def _failed(obj: Object, why: str, how: str = "failed") -> ApiError:

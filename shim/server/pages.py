@@ -18,7 +18,7 @@ from shim.api.status import ApiError, bad_request, expired
 from shim.server import errors
 from shim.server.options import EXACT, ListOptions
 from shim.server.parts import Call
-from shim.server.selection import Test, test_of
+from shim.server.selection import Test, reads_objects, test_of
 from shim.store.cache import Entry
 from shim.store.contract import Compacted
 
@@ -33,7 +33,7 @@ _INVALID = "invalid continue token: continue key is not valid"
 async def select(call: Call, options: ListOptions) -> tuple[list[Entry], Object]:
     """The entries a list means, and the list's metadata. Raises 400, 410 and 504."""
     cache, prefix = call.parts.cache, call.prefix
-    test = test_of(call.resource, options)
+    test = test_of(call, options)
     after, revision = "", 0
     if options.token:
         after, revision = _read_token(options.token, prefix)
@@ -52,7 +52,7 @@ async def select(call: Call, options: ListOptions) -> tuple[list[Entry], Object]
     if test is None:
         found = cache.range(prefix, after=after, limit=limit + 1 if limit else 0)
     else:
-        found = await _matching(cache.range(prefix, after=after), test, limit + 1 if limit else 0)
+        found = await _matching(call, options, cache.range(prefix, after=after), test, limit + 1 if limit else 0)
     meta: Object = {"resourceVersion": str(revision)}
     if limit and len(found) > limit:
         del found[limit:]
@@ -62,13 +62,17 @@ async def select(call: Call, options: ListOptions) -> tuple[list[Entry], Object]
     return found, meta
 
 
-async def _matching(entries: Sequence[Entry], test: Test, wanted: int) -> list[Entry]:
+async def _matching(call: Call, options: ListOptions, entries: Sequence[Entry], test: Test, wanted: int) -> list[Entry]:
     """Those that pass the test, at most ``wanted`` (0: all); between slices others have their turn."""
+    converted = reads_objects(call.resource, options)
     found: list[Entry] = []
     for start in range(0, len(entries), TEST_AT_ONCE):
         if start:
             await asyncio.sleep(0)
-        found += filter(test, entries[start : start + TEST_AT_ONCE])
+        some = entries[start : start + TEST_AT_ONCE]
+        if converted:
+            await call.parts.registry.ready(call.resource, some)
+        found += filter(test, some)
         if wanted and len(found) >= wanted:
             return found[:wanted]
     return found
@@ -87,7 +91,7 @@ async def _select_at(
     try:
         while more:
             page, more = await cache.range_at(prefix, revision=revision, after=after, limit=at_once)
-            found += page if test is None else await _matching(page, test, 0)
+            found += page if test is None else await _matching(call, options, page, test, 0)
             after = page[-1].key if page else after
             if limit and len(found) > limit:
                 more = True

@@ -46,6 +46,7 @@ def applier(call: Call, body: Body, options: WriteOptions) -> Callable[[Object |
     kind, api_version = kind_of(call)
     definition = definition_of(call.parts.schema, kind, api_version)
     configuration = _configuration(body.data)
+    _check_text(call, body.data, options)
     ignored = call.resource.strategy.resets(call.info.subresource)
 
     def merge(live: Object | None) -> Object:
@@ -82,6 +83,17 @@ def _configuration(data: bytes) -> Object:
         text = f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
         raise bad_request(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {text}")
     return found
+
+
+def _check_text(call: Call, data: bytes, options: WriteOptions) -> None:
+    """Keys that stand twice in a configuration, as ``fieldValidation`` asks. Raises 400."""
+    if options.validation == "Ignore":
+        return
+    for complaint in yamltext.strict_errors(data):
+        said = f"error converting YAML to JSON: {complaint}"
+        if options.validation == "Strict":
+            raise bad_request(f"error strict decoding YAML: {said}")
+        call.warnings.append(said)
 
 
 def read(call: Call, way: str, body: Body) -> Patch:

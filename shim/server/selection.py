@@ -9,16 +9,21 @@ from shim.api import selectors
 from shim.api.status import bad_request
 from shim.resources.strategy import Resource
 from shim.server.options import ListOptions
+from shim.server.parts import Call
 from shim.store.cache import Entry
 
 Test = Callable[[Entry], bool]
 _GENERIC = ("metadata.name", "metadata.namespace")
 
 
-def test_of(resource: Resource, options: ListOptions) -> Test | None:
-    """A test for entries, or None when everything is meant. Raises 400."""
+def test_of(call: Call, options: ListOptions) -> Test | None:
+    """A test for entries, or None when everything is meant. Raises 400.
+
+    Where :func:`reads_objects` says so, the test asks of objects that must be ready in the version asked for.
+    """
     if not options.label_selector and not options.field_selector:
         return None
+    resource = call.resource
     try:
         labels = selectors.parse(options.label_selector)
         fields = selectors.parse_fields(options.field_selector)
@@ -33,9 +38,23 @@ def test_of(resource: Resource, options: ListOptions) -> Test | None:
     by_label, by_field = labels.matches, fields.matches
     if fields.empty:
         return lambda entry: by_label(entry.labels)
+    if reads_objects(resource, options):
+        read, selectable = call.parts.registry.read, resource.strategy.selectable_fields
+        return lambda entry: by_label(entry.labels) and by_field({**entry.fields, **selectable(read(resource, entry))})
     if labels.empty:
         return lambda entry: by_field(entry.fields)
     return lambda entry: by_field(entry.fields) and by_label(entry.labels)
+
+
+def reads_objects(resource: Resource, options: ListOptions) -> bool:
+    """Whether fields are asked for that the cache does not keep: those of a custom resource in another version.
+
+    It keeps those of the stored version, whose fields may be others; and only conversion tells their values.
+    """
+    if not options.field_selector or (resource.storage is None and resource.converter is None):
+        return False
+    wanted = selectors.parse_fields(options.field_selector).requirements
+    return resource.custom and any(requirement.key not in _GENERIC for requirement in wanted)
 
 
 def equalities(field_selector: str) -> tuple[tuple[str, str], ...]:

@@ -21,7 +21,7 @@ from shim.server.options import ListOptions
 from shim.server.pages import TEST_AT_ONCE, catch_up
 from shim.server.parts import Call
 from shim.server.render import EventWriter
-from shim.server.selection import Test, test_of
+from shim.server.selection import Test, reads_objects, test_of
 from shim.store.cache import Cache, Entry, Event, Watch
 from shim.store.contract import Compacted, StoreError
 from shim.store.entry import EventType, resplice
@@ -55,7 +55,7 @@ class Watchers:
     async def serve(self, call: Call) -> web.StreamResponse:
         """Answer a watch request."""
         options = ListOptions.of(call.query, watch=True)
-        test = test_of(call.resource, options)
+        test = test_of(call, options)
         if call.info.name:  # the old path /watch/.../NAME means one object
             test = _only(call.key, test)
         writer = EventWriter(call)
@@ -103,6 +103,8 @@ class Watchers:
                     events = [event for event in events if event.revision > since]
                 if ready is not None:
                     await ready(call.resource, _shown_by(events))
+                    if reads_objects(call.resource, options):
+                        await ready(call.resource, [event.previous for event in events if event.previous is not None])
                 self._sent[kind] += await _send(response, _lines(events, test, writer))
             await response.write_eof()
         except ApiError as error:  # a webhook that converts custom resources has failed

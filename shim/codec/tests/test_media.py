@@ -41,7 +41,16 @@ def test_duplicate_keys_are_found_with_their_paths() -> None:
     ]
     assert media.strict_errors(media.JSON, b'{"a":{"b":1},"b":1}') == []
     yaml = b"a: 1\nb:\n  c: 1\n  c: 2\n"
+    assert media.strict_errors(media.YAML, yaml, ["x"])[1:] == ['unknown field "x"']
     assert media.strict_errors(media.YAML, yaml) == ['yaml: unmarshal errors:\n  line 4: key "c" already set in map']
+
+
+def test_complaints_stand_in_the_order_of_the_text_or_of_who_notices() -> None:
+    text = b'{"spec":{"odd":1,"replicas":2,"replicas":3},"last":{}}'
+    unknown = ["spec.odd", "last"]
+    odd, twice, last = 'unknown field "spec.odd"', 'duplicate field "spec.replicas"', 'unknown field "last"'
+    assert media.strict_errors(media.JSON, text, unknown) == [odd, twice, last]
+    assert media.strict_errors(media.JSON, text, unknown, in_order=False) == [twice, odd, last]
 
 
 @pytest.mark.parametrize(

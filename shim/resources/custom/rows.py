@@ -76,14 +76,15 @@ def _kind(
     root = Node({**raw, "x-kubernetes-preserve-unknown-fields": True} if spec.get("preserveUnknownFields") else raw)
     subresources = version.get("subresources") or {}
     scale = subresources.get("scale")
+    selectable = tuple(each["jsonPath"] for each in version.get("selectableFields") or ())
     strategy = CustomStrategy(
         root,
         has_status="status" in subresources,
         scale=_scale_paths(scale) if scale else None,
-        selectable=tuple(each["jsonPath"] for each in version.get("selectableFields") or ()),
+        selectable=selectable,
     )
     list_kind = accepted.get("listKind") or f"{kind}List"
-    published = publish(group, name, kind, list_kind, raw)
+    published = publish(group, name, kind, list_kind, raw, selectable)
     definition_name = next(iter(published))
     definition = schema.compile(definition_name, published[definition_name])
     meta = schema.named(_OBJECT_META)

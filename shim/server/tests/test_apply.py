@@ -132,3 +132,16 @@ async def test_owners_are_forgotten_on_demand(api):
     assert "managedFields" not in forgotten.json["metadata"]
     changed = await api.patch(f"{CONFIGMAPS}/a", {"data": {"a": "2"}})
     assert "managedFields" not in changed.json["metadata"]
+
+
+async def test_keys_that_stand_twice_in_a_configuration_are_told_of(api):
+    text = b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\ndata:\n  a: one\n  a: two\n"
+    path = "/api/v1/namespaces/{ns}/configmaps/c?fieldManager=m&fieldValidation="
+    said = 'error converting YAML to JSON: yaml: unmarshal errors:\n  line 7: key "a" already set in map'
+    refused = await api.ask("PATCH", path + "Strict", text, content="application/apply-patch+yaml")
+    assert (refused.status, refused.message) == (400, f"error strict decoding YAML: {said}")
+    warned = await api.ask("PATCH", path + "Warn", text, content="application/apply-patch+yaml")
+    assert warned.status == 201
+    assert 'key \\"a\\" already set in map' in warned.headers["Warning"]
+    ignored = await api.ask("PATCH", path + "Ignore", text, content="application/apply-patch+yaml")
+    assert "Warning" not in ignored.headers

@@ -61,7 +61,8 @@ async def webhook(api: Api) -> AsyncIterator[Webhook]:
     await runner.cleanup()
 
 
-async def defined(api: Api, webhook: Webhook) -> Widgets:
+async def defined(api: Api, webhook: Webhook, *selectable: tuple[str, ...]) -> Widgets:
+    """Widgets in two versions; ``selectable`` are the fields that each of them can be selected by."""
     widgets = Widgets(api, versions=2)
     text, number = {"type": "string"}, {"type": "integer", "maximum": 65535}
     for version, fields in zip(
@@ -71,6 +72,8 @@ async def defined(api: Api, webhook: Webhook) -> Widgets:
         version["schema"] = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}
         for name in ("subresources", "selectableFields", "additionalPrinterColumns"):
             version.pop(name)
+    for version, paths in zip(widgets.crd["spec"]["versions"], selectable, strict=False):
+        version["selectableFields"] = [{"jsonPath": path} for path in paths]
     client = {"url": webhook.url, "caBundle": webhook.bundle}
     widgets.crd["spec"]["conversion"] = {
         "strategy": "Webhook",
@@ -101,6 +104,33 @@ async def test_each_version_has_its_shape(api: Api, webhook: Webhook) -> None:
     events = await api.watch(widgets.path("", "v2"))
     assert [event["object"]["spec"]["port"] for event in events] == [81, 80, 99]
     assert (await api.delete(widgets.path("b", "v2"))).status == 200
+
+
+async def test_each_version_is_selected_by_its_own_fields(api: Api, webhook: Webhook) -> None:
+    widgets = await defined(api, webhook, (".spec.hostPort",), (".spec.host", ".spec.port"))
+
+    async def names(version: str, selector: str) -> list[str]:
+        answer = await api.get(f"{widgets.path('', version)}?fieldSelector={selector}")
+        return [item["metadata"]["name"] for item in answer.json["items"]]
+
+    for name, where in (("a", "here:80"), ("b", "here:81"), ("c", "there:80")):
+        await widgets.create(name, hostPort=where)
+    assert await names("v2", "spec.host=here") == ["a", "b"]
+    assert await names("v2", "spec.host=here,spec.port!=80") == ["b"]
+    assert await names("v1", "spec.hostPort=there:80") == ["c"]
+    revision = (await api.get(widgets.path("", "v2"))).json["metadata"]["resourceVersion"]
+    watched = f"{widgets.path('', 'v2')}?fieldSelector=spec.host=here&resourceVersion={revision}"
+    await api.patch(widgets.path("b", "v2"), {"spec": {"host": "there"}})
+    await api.delete(f"{widgets.path('', 'v2')}?fieldSelector=spec.host=here")
+    events = await api.watch(watched)
+    assert [(event["type"], event["object"]["metadata"]["name"]) for event in events] == [
+        ("DELETED", "b"),
+        ("DELETED", "a"),
+    ]
+    assert [event["object"]["spec"] for event in events] == [
+        {"host": "here", "port": 81},  # as it last matched
+        {"host": "here", "port": 80},
+    ]
 
 
 async def test_a_webhook_that_fails(api: Api, webhook: Webhook) -> None:
