@@ -70,7 +70,7 @@ def believing(bundle: str) -> ssl.SSLContext:
 def why(error: BaseException, connected: str, name: str) -> str:
     """Why a request failed that went to ``connected`` (host and port), whose certificate had to be ``name``'s."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return _mistrust(error.certificate_error, name)
+        return mistrust(error.certificate_error, name)
     if isinstance(error, aiohttp.ClientConnectorSSLError):
         return f"tls: {error.os_error.strerror or error}"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -82,7 +82,8 @@ def why(error: BaseException, connected: str, name: str) -> str:
     return str(error) or type(error).__name__
 
 
-def _mistrust(error: Exception, name: str) -> str:
+def mistrust(error: Exception, name: str) -> str:
+    """Why a certificate is not believed that had to be ``name``'s."""
     code = getattr(error, "verify_code", 0)
     if code == _OF_ANOTHER:
         return f"tls: failed to verify certificate: x509: certificate is not valid for {name}"

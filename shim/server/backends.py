@@ -20,7 +20,7 @@ from aiohttp import web
 
 from shim.api.meta import Object
 from shim.api.status import ApiError, bad_request, internal, not_found
-from shim.client.reach import authority
+from shim.client.reach import authority, mistrust
 from shim.codec.upgrade import Upgraded, switch
 from shim.server.parts import Parts
 from shim.settings import ApiServerSettings
@@ -40,7 +40,6 @@ class Backend:
     port: int
     tls: ssl.SSLContext | None = None
     name: str = ""
-    """Whose certificate it must have, where that is not the host."""
 
     @property
     def scheme(self) -> str:
@@ -124,6 +123,8 @@ _BROADCAST = "255.255.255.255"
 
 def dial_error(backend: Backend, error: BaseException) -> str:
     """Why no connection came about, in the words of a Go client."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return mistrust(error, backend.name or backend.host)
     number = getattr(error, "errno", None)
     if isinstance(error, TimeoutError) and number is None:
         why = "i/o timeout"

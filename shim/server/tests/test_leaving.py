@@ -8,6 +8,8 @@ import ssl
 
 from aiohttp import web
 
+from shim import pki
+
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
 
 
@@ -48,15 +50,14 @@ async def test_a_reader_of_a_log_that_leaves_ends_quietly(api, caplog):
             left.set()
             raise
 
-    pki = api.directory / "pki"
+    name = f"node-of-{api.namespace}"
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(pki / "apiserver.crt", pki / "apiserver.key")
+    tls.load_cert_chain(*pki.ensure_serving(api.directory, name, f"system:node:{name}", [name]))
     server = web.Server(talk, access_log=None, logger=logging.getLogger("kubelet.of.test"))
     runner = web.ServerRunner(server, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
-    name = f"node-of-{api.namespace}"
     status = {
         "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": runner.addresses[0][1]}},
