@@ -37,6 +37,17 @@ class ApiServerSettings:
         "admission plugins to run beside those of upstream's default; a node writes what is its own, as kubeadm has it",
         ("NodeRestriction",),
     )
+    requestheader_client_ca_file: Path | None = flag("CA of proxies that name users in headers; empty: none may", None)
+    requestheader_allowed_names: tuple[str, ...] = flag("common names of such proxies; empty: any of that CA", ())
+    requestheader_username_headers: tuple[str, ...] = flag("headers that name the user", ("X-Remote-User",))
+    requestheader_uid_headers: tuple[str, ...] = flag("headers that name its uid", ("X-Remote-Uid",))
+    requestheader_group_headers: tuple[str, ...] = flag("headers that name its groups", ("X-Remote-Group",))
+    requestheader_extra_headers_prefix: tuple[str, ...] = flag("begins of headers with more", ("X-Remote-Extra-",))
+    audit_policy_file: Path | None = flag("of which requests the audit log tells; empty: there is none", None)
+    audit_log_path: str = flag("file of the audit log; - is standard output", "")
+    audit_log_maxsize: int = flag("megabytes until the file is put aside; 0: 100", 0)
+    audit_log_maxage: int = flag("days such files are kept; 0: for ever", 0)
+    audit_log_maxbackup: int = flag("how many of them are kept; 0: all", 0)
     service_account_issuer: tuple[str, ...] = flag(
         "who tokens are from; the first signs, the others are believed", ("https://kubernetes.default.svc",)
     )

@@ -17,12 +17,16 @@ from pathlib import Path
 
 from shim import pki
 from shim.admission.chain import Chain, chosen
+from shim.api.schema import Schema
 from shim.api.token_keys import SigningKey, verification_keys
 from shim.codec.definitions import load_schema
 from shim.resources.metrics import METRICS
 from shim.resources.table import RESOURCES
 from shim.server.aggregation import Aggregator
 from shim.server.allocation_repair import AllocationRepair
+from shim.server.audit import policy as audit_policy
+from shim.server.audit.log import AuditLog
+from shim.server.audit.record import Auditor
 from shim.server.authn import Authenticator
 from shim.server.authz import Authorizer
 from shim.server.bearers import Bearers
@@ -41,6 +45,7 @@ from shim.server.parts import Parts, index
 from shim.server.reader import CacheReader
 from shim.server.registry import Registry
 from shim.server.removal import Removal
+from shim.server.request_headers import RequestHeaders
 from shim.server.routes import Routes
 from shim.server.service_addresses import first_address
 from shim.server.service_allocator import ServiceAllocator
@@ -87,6 +92,7 @@ async def run(
     plugins = chosen(settings.enable_admission_plugins, settings.disable_admission_plugins)
     reader = CacheReader(cache, routes, authorizer, schema)
     chain = Chain(reader, plugins)
+    auditor = _auditor(settings, schema)
     try:
         services = ServiceAllocator(cache, schema, settings.node_port_range)
         registry = Registry(cache, chain, schema, {("", "services"): services})
@@ -110,7 +116,8 @@ async def run(
 
         discovery = Discovery(routes, aggregator.all, address)
         openapi = OpenApi(routes, schema, aggregator.all)
-        dispatcher = Dispatcher(parts, Authenticator(bearers, authorizer.require), discovery, openapi, aggregator)
+        authenticator = Authenticator(bearers, authorizer.require, _proxies(settings))
+        dispatcher = Dispatcher(parts, authenticator, discovery, openapi, aggregator, auditor)
         custom = CustomResources(cache, routes, schema, registry, removal, reader, redefined)
         aggregator.load()
         custom.load()
@@ -138,6 +145,8 @@ async def run(
         await asyncio.gather(*tasks, return_exceptions=True)
         await chain.close()
         await cache.close()
+        if auditor is not None:
+            auditor.close()
 
 
 def _tokens(cache: Cache, settings: ApiServerSettings) -> Tokens:
@@ -148,6 +157,26 @@ def _tokens(cache: Cache, settings: ApiServerSettings) -> Tokens:
     believed = [key for file in files for key in verification_keys(Path(file).read_bytes())]
     issuers, audiences = settings.service_account_issuer, settings.api_audiences
     return Tokens(cache, signing, believed, issuers, audiences, settings.service_account_jwks_uri)
+
+
+def _proxies(settings: ApiServerSettings) -> RequestHeaders | None:
+    """Raises OSError and ValueError."""
+    authority = settings.requestheader_client_ca_file
+    if authority is None:
+        return None
+    return RequestHeaders(authority.read_bytes(), (settings.data_dir / "pki" / "ca.crt").read_bytes(), settings)
+
+
+def _auditor(settings: ApiServerSettings, schema: Schema) -> Auditor | None:
+    """Raises OSError, and PolicyError for a policy that is none."""
+    if settings.audit_policy_file is None or not settings.audit_log_path:
+        return None
+    try:
+        policy = audit_policy.read(settings.audit_policy_file.read_text())
+    except audit_policy.PolicyError as error:
+        raise audit_policy.PolicyError(f"{settings.audit_policy_file}: {error}") from None
+    sizes = {"max_size": settings.audit_log_maxsize, "max_age": settings.audit_log_maxage}
+    return Auditor(policy, AuditLog(settings.audit_log_path, **sizes, max_backup=settings.audit_log_maxbackup), schema)
 
 
 async def _open_store(settings: ApiServerSettings) -> Store:
@@ -164,7 +193,7 @@ async def _open_store(settings: ApiServerSettings) -> Store:
 async def _serve(
     settings: ApiServerSettings, dispatcher: Dispatcher, listening: list[socket.socket], ready: Callable[[], None]
 ) -> None:
-    http = HttpServer(dispatcher.handle, LIMIT)
+    http = HttpServer(dispatcher.handle, LIMIT, audited=settings.audit_policy_file is not None)
     context = _tls(settings)
     loop = asyncio.get_running_loop()
     servers = [await loop.create_server(http, sock=sock, ssl=context, backlog=BACKLOG) for sock in listening]
@@ -187,6 +216,8 @@ def _tls(settings: ApiServerSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "apiserver.crt", directory / "apiserver.key")
     context.load_verify_locations(directory / "ca.crt")
+    if settings.requestheader_client_ca_file is not None:
+        context.load_verify_locations(settings.requestheader_client_ca_file)
     context.verify_mode = ssl.CERT_OPTIONAL  # who brings no certificate may have a token
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -1,46 +1,72 @@
-"""Who is asking? A client certificate, a bearer token, or nobody (anonymous), in this order; then impersonation.
+"""Who is asking? A proxy that vouches for somebody, a client certificate, a bearer token, or nobody, in this order.
 
 A connection's certificate cannot change, so what it says is read once and kept with the connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-from urllib.parse import unquote
+import hashlib
 
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
-from shim.api.status import ApiError, bad_request, unauthorized
+from shim.api.status import unauthorized
 from shim.server.accounts import Refused
+from shim.server.audit.record import RECORD
 from shim.server.bearers import Bearers
 from shim.server.connection import Connection
+from shim.server.impersonation import Authorize, impersonated, is_asked
+from shim.server.request_headers import RequestHeaders
 from shim.server.routes import RequestInfo
-from shim.server.users import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User, account_groups, split_account
+from shim.server.users import ANONYMOUS, AUTHENTICATED, User
 
-_EXTRA = "impersonate-extra-"
+_CREDENTIAL = "authentication.kubernetes.io/credential-id"
+_UID = x509.ObjectIdentifier("1.3.6.1.4.1.57683.2")  # of a certificate's subject: KEP-4871
 
 
 class Authenticator:
     """Finds the user of a request. Raises 401 for credentials that are not good."""
 
-    def __init__(self, bearers: Bearers, authorize: Callable[[User, RequestInfo], None]) -> None:
-        self._bearers = bearers
-        self._authorize = authorize
+    def __init__(self, bearers: Bearers, authorize: Authorize, proxies: RequestHeaders | None = None) -> None:
+        self._bearers, self._authorize, self._proxies = bearers, authorize, proxies
 
     def user_of(self, request: web.BaseRequest) -> User:
-        """The user a request is made as."""
+        """Who sends a request."""
         connection = request.protocol
         assert isinstance(connection, Connection)
         user = connection.user
         if user is None:
-            user = connection.user = certificate_user(connection.transport)
+            user = self._identify(connection)
         headers = request.headers
-        if "Authorization" in headers and user is ANONYMOUS:
-            user = self._bearer(headers["Authorization"])
-        if "Impersonate-User" in headers or "Impersonate-Group" in headers:
-            return self._impersonated(user, headers)
+        if connection.is_proxy and self._proxies is not None and (meant := self._proxies.user(headers)):
+            return meant
+        if user is ANONYMOUS and "Authorization" in headers:
+            return self._bearer(headers["Authorization"])
         return user
+
+    def acting_as(self, user: User, request: web.BaseRequest, info: RequestInfo) -> User:
+        """The user a request is made as. Raises 400 and 403."""
+        headers = request.headers
+        if not is_asked(headers):
+            return user
+        made, way = impersonated(user, headers, info, self._authorize)
+        if made is not user and (record := request.get(RECORD)) is not None:
+            record.impersonates(made, way)
+        return made
+
+    def _identify(self, connection: Connection) -> User:
+        peer = connection.transport.get_extra_info("ssl_object") if connection.transport is not None else None
+        raw = peer.getpeercert(True) if peer is not None else None
+        connection.user = ANONYMOUS
+        if raw:
+            certificate = x509.load_der_x509_certificate(raw)
+            proxies = self._proxies
+            connection.is_proxy = proxies is not None and proxies.vouches(certificate)
+            if proxies is None or proxies.is_client(certificate):
+                connection.user = certificate_user(certificate) or ANONYMOUS
+        return connection.user
 
     def _bearer(self, header: str) -> User:
         scheme, _, token = header.strip().partition(" ")
@@ -51,67 +77,17 @@ class Authenticator:
         except Refused:
             raise unauthorized() from None
 
-    def _impersonated(self, user: User, headers: Mapping[str, str]) -> User:
-        """The user named by Impersonate-* headers, when ``user`` may speak for it."""
-        name, uid = "", ""
-        groups: list[str] = []
-        extra: dict[str, list[str]] = {}
-        for header, value in headers.items():
-            lowered = header.lower()
-            if lowered == "impersonate-user":
-                name = value
-            elif lowered == "impersonate-group":
-                groups.append(value)
-            elif lowered == "impersonate-uid":
-                uid = value
-            elif lowered.startswith(_EXTRA):
-                extra.setdefault(unquote(lowered[len(_EXTRA) :]), []).append(value)
-        if not name:
-            if groups or extra or uid:
-                raise ApiError(500, "", "Internal Server Error: requested impersonation without impersonating a user")
-            return user
-        account = split_account(name)
-        if name.startswith("system:serviceaccount:") and account is None:
-            raise bad_request(f"invalid service account name: {name}")
-        if account:
-            self._may(user, "serviceaccounts", account[1], namespace=account[0])
-        else:
-            self._may(user, "users", name)
-        for group in groups:
-            self._may(user, "groups", group)
-        for key, values in extra.items():
-            for value in values:
-                self._may(user, "userextras", value, subresource=key, group="authentication.k8s.io")
-        if uid:
-            self._may(user, "uids", uid, group="authentication.k8s.io")
-        if account and not groups:
-            groups = list(account_groups(account[0])[:2])
-        if name == ANONYMOUS.name:
-            groups += [UNAUTHENTICATED] * (UNAUTHENTICATED not in groups)
-        elif AUTHENTICATED not in groups and UNAUTHENTICATED not in groups:
-            groups.append(AUTHENTICATED)
-        return User(name, tuple(groups), uid, {key: tuple(values) for key, values in extra.items()})
 
-    def _may(
-        self, user: User, resource: str, name: str, *, namespace: str = "", subresource: str = "", group: str = ""
-    ) -> None:
-        version = "v1" if group else ""
-        info = RequestInfo("impersonate", "", group, version, namespace, resource, name, subresource)
-        self._authorize(user, info)
+def certificate_user(certificate: x509.Certificate) -> User | None:
+    """The user a verified client certificate names; None when it names none."""
 
+    def values(oid: x509.ObjectIdentifier) -> list[str]:
+        return [str(each.value) for each in certificate.subject.get_attributes_for_oid(oid)]
 
-def certificate_user(transport: Any) -> User:
-    """The user a connection's verified client certificate names; anonymous without one."""
-    peer = transport.get_extra_info("peercert") if transport is not None else None
-    if not peer:
-        return ANONYMOUS
-    name, groups = "", []
-    for attributes in peer.get("subject", ()):
-        for key, value in attributes:
-            if key == "commonName":
-                name = value
-            elif key == "organizationName":
-                groups.append(value)
-    if not name:
-        return ANONYMOUS
-    return User(name, (*groups, AUTHENTICATED))
+    names = values(NameOID.COMMON_NAME)
+    if not names or not names[-1]:
+        return None
+    groups, uids = values(NameOID.ORGANIZATION_NAME), values(_UID)
+    digest = hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
+    extra = {_CREDENTIAL: (f"X509SHA256={digest}",)}
+    return User(names[-1], (*groups, AUTHENTICATED), uids[0] if uids else "", extra)

@@ -113,7 +113,7 @@ class Authorizer:
         """Raise upstream's 403 when the user may not."""
         decision = self.decide(user, asked)
         if not decision.allowed:
-            raise _forbidden(user, asked, decision.why)
+            raise forbidden(user, asked, decision.why)
 
     def decide(self, user: User, asked: RequestInfo) -> Decision:
         """The answer, remembered until a role or binding changes."""
@@ -235,7 +235,8 @@ def _url_matches(pattern: str, path: str) -> bool:
     return pattern in ("*", path) or (pattern.endswith("*") and path.startswith(pattern[:-1].rstrip("*")))
 
 
-def _forbidden(user: User, asked: RequestInfo, why: str) -> ApiError:
+def forbidden(user: User, asked: RequestInfo, why: str) -> ApiError:
+    """Upstream's 403."""
     shown = f'User "{user.name}" cannot {asked.verb} '
     if not asked.resource:
         text, details = f'forbidden: {shown}path "{asked.path}"', {}

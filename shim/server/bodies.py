@@ -71,7 +71,10 @@ class Body:
             if complaints and options.validation == "Strict":
                 raise bad_request(f"{what}: strict decoding error: {', '.join(complaints)}")
             call.warnings += complaints
-        return typed(obj, given, kind, api_version)
+        obj = typed(obj, given, kind, api_version)
+        if call.record is not None:
+            call.record.asks(obj)
+        return obj
 
     def _check_custom(self, given: Object, kind: str, api_version: str) -> None:
         """Of custom resources, which are decoded without knowing them, a body must say what it is. Raises 400, 422."""
@@ -119,6 +122,8 @@ async def read_delete_options(call: Call) -> Object:
     options, _, problem = decoding.decode(call.parts.schema.named(_DELETE_OPTIONS), given)
     if problem:
         raise bad_request(problem)
+    if call.record is not None:
+        call.record.asks({**options, "kind": kind, "apiVersion": "meta.k8s.io/__internal"})
     return options
 
 

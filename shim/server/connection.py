@@ -16,17 +16,21 @@ from shim.server.users import User
 
 MAX_LINE = 1 << 20  # as Go's: exec commands and selectors travel in the address
 
+STARTED: web.RequestKey[Callable[[web.StreamResponse], None]] = web.RequestKey("started")
+"""Of a request: what to call when its answer begins."""
+
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Connection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("on_lost", "user")
+    __slots__ = ("is_proxy", "on_lost", "user")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.user: User | None = None
+        self.is_proxy = False
         self.on_lost: set[Callable[[], None]] = set()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -36,10 +40,18 @@ class Connection(RequestHandler):
             callback()
 
 
+class AuditedRequest(web.BaseRequest):
+    """A request whose answer's first byte is told to the audit log, where that wants to know."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        if started := self.get(STARTED):
+            started(response)
+
+
 class HttpServer(web.Server):
     """aiohttp's low-level server: one handler for every request, no router and no middleware in between."""
 
-    def __init__(self, handler: Handler, max_body: int) -> None:
+    def __init__(self, handler: Handler, max_body: int, *, audited: bool = False) -> None:
         super().__init__(
             handler,
             request_factory=self._request,
@@ -49,9 +61,10 @@ class HttpServer(web.Server):
             max_field_size=MAX_LINE,
         )
         self._max_body = max_body
+        self._kind: type[web.BaseRequest] = AuditedRequest if audited else web.BaseRequest
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)
 
     def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-        return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=self._max_body)
+        return self._kind(message, payload, protocol, writer, task, self._loop, client_max_size=self._max_body)

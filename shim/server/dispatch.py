@@ -18,8 +18,10 @@ from shim.resources.strategy import Resource
 from shim.server import errors, read, reviews, subresources, write
 from shim.server.aggregation import Aggregator
 from shim.server.aggregation.relay import relay
+from shim.server.audit.record import RECORD, Auditor
 from shim.server.authn import Authenticator
 from shim.server.bodies import content_type
+from shim.server.connection import STARTED
 from shim.server.discovery import Discovery
 from shim.server.facets import FACETS, Facet
 from shim.server.health import Health
@@ -67,8 +69,10 @@ class Dispatcher:
         discovery: Discovery,
         openapi: OpenApi,
         aggregator: Aggregator,
+        auditor: Auditor | None = None,
     ) -> None:
         settings = parts.settings
+        self._auditor = auditor
         self._parts = parts
         self._authenticator, self._aggregator = authenticator, aggregator
         self._inflight = Inflight(settings.max_requests_inflight, settings.max_mutating_requests_inflight)
@@ -101,6 +105,8 @@ class Dispatcher:
         except Exception as error:
             refusal = errors.translate(error, f"{http.method} {http.raw_path}")
             response = refuse(refusal, http.headers.get("Accept", ""), self._parts.schema)
+        if self._auditor is not None:
+            self._audited(http, info, response)
         if http.writer.output_size and not response.prepared:
             _cut_off(http)  # it was halfway through another answer
             return response
@@ -115,6 +121,11 @@ class Dispatcher:
     async def _admit(self, http: web.BaseRequest, info: RequestInfo, query: Query) -> web.StreamResponse:
         """Answer when it is this request's turn, and in time. Raises 401, 429 and 504."""
         user = self._authenticator.user_of(http)
+        if self._auditor is not None and (record := self._auditor.begin(http, info, user)) is not None:
+            http[RECORD] = record
+            if is_long_running(info):
+                http[STARTED] = record.started
+        user = self._authenticator.acting_as(user, http, info)
         if is_long_running(info):
             labels = self.metrics.labels(info)
             self.metrics.long_running[labels] += 1
@@ -134,6 +145,21 @@ class Dispatcher:
         finally:
             seats.leave()
 
+    def _audited(self, http: web.BaseRequest, info: RequestInfo, response: web.StreamResponse) -> None:
+        """Tell the audit log how a request ended."""
+        record = http.get(RECORD)
+        if record is not None:
+            record.complete(response)
+        elif response.status == 401 and self._auditor is not None:
+            self._auditor.unknown(http, info, response)
+
+    def _permit(self, http: web.BaseRequest, user: User, asked: RequestInfo) -> None:
+        """Raises 403."""
+        authorizer = self._parts.authorizer
+        if self._auditor is not None and (record := http.get(RECORD)) is not None:
+            record.decided(*authorizer.decide(user, asked))
+        authorizer.require(user, asked)
+
     async def _in_time(
         self, limit: float, http: web.BaseRequest, user: User, info: RequestInfo, query: Query
     ) -> web.StreamResponse:
@@ -151,7 +177,7 @@ class Dispatcher:
         parts = self._parts
         if not info.resource:
             if info.path.lstrip("/").partition("/")[0] not in OPEN:
-                parts.authorizer.require(user, info)
+                self._permit(http, user, info)
             if extension := self._aggregator.serving(info):
                 return await relay(http, info.path, user, extension)
             return await self._outside.answer(http, info.path, query)
@@ -159,15 +185,17 @@ class Dispatcher:
             # a list of one name is judged as that one, and is a list all the same
             fields = equalities(selector)
             named = replace(info, name=dict(fields).get("metadata.name", ""), fields=fields)
-            parts.authorizer.require(user, named)
+            self._permit(http, user, named)
         else:
-            parts.authorizer.require(user, info)
+            self._permit(http, user, info)
         if extension := self._aggregator.serving(info):
             return await relay(http, info.path, user, extension)
         resource, subresource = parts.routes.find(info)
         if accept := http.headers.get("Accept"):
             _check_accepted(accept, info, resource)
         call = Call(http, parts, user, info, query, resource, subresource)
+        if self._auditor is not None:
+            call.record = http.get(RECORD)
         try:
             response = await self._act(call)
         except ApiError as refusal:

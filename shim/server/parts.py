@@ -21,6 +21,7 @@ from shim.settings import ApiServerSettings
 from shim.store.cache import Cache
 
 if TYPE_CHECKING:  # these in turn need the names above
+    from shim.server.audit.record import Record
     from shim.server.authz import Authorizer
     from shim.server.bearers import Bearers
     from shim.server.registry import Registry
@@ -55,6 +56,8 @@ class Call:
     resource: Resource
     subresource: Subresource | None = None
     warnings: list[str] = field(default_factory=list)
+    record: Record | None = None
+    """What the audit log tells of it, if anything."""
 
     @property
     def rendering(self) -> Rendering:

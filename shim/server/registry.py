@@ -74,6 +74,8 @@ class Write:
     manager: str = ""
     """Who is recorded in ``metadata.managedFields`` as having set what this write changes; "": nobody."""
     warnings: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+    """What admission tells the audit log."""
 
     @property
     def key(self) -> str:
@@ -92,6 +94,7 @@ class Write:
             self.dry_run,
             self.options,
             warnings=self.warnings,
+            annotations=self.annotations,
         )
 
 

@@ -61,8 +61,8 @@ class Tokens:
         seconds: int,
         bound: Object | None = None,
         warn_after: int = 0,
-    ) -> str:
-        """A token for an account, good for so many seconds."""
+    ) -> tuple[str, str]:
+        """A token for an account, good for so many seconds; and its own id."""
         meta, now = account["metadata"], int(time.time())
         kubernetes: Claims = {
             "namespace": meta["namespace"],
@@ -85,7 +85,7 @@ class Tokens:
             "nbf": now,
             "sub": f"{ACCOUNT_PREFIX}{meta['namespace']}:{meta['name']}",
         }
-        return self._signing.sign(claims)
+        return self._signing.sign(claims), str(claims["jti"])
 
     def check(self, token: str, audiences: Sequence[str]) -> tuple[User, list[str]] | None:
         """Whose token this is and for which of these audiences; None when it is of another kind. Raises Refused."""

@@ -34,6 +34,8 @@ def write_of(call: Call, options: WriteOptions | None = None, kind: str = "") ->
         write.dry_run = options.dry_run
         write.options = options.wire(kind)
         write.manager = manager_of(options.manager, call.http.headers.get("User-Agent", ""))
+    if call.record is not None:
+        write.annotations = call.record.annotations
     return write
 
 
@@ -45,6 +47,8 @@ async def create(call: Call) -> web.Response:
     body = await read_body(call)
     obj = body.decode(call, call.resource.kind, call.resource.api_version, options)
     obj = _stored(call.resource, obj)
+    if call.record is not None:
+        call.record.asks(obj)
     data = await call.parts.registry.create(write_of(call, options, "CreateOptions"), obj)
     return answer(call, data, 201)
 
@@ -63,6 +67,8 @@ async def update(call: Call, facet: Facet | None = None) -> web.Response:
     wanted = _stored(call.resource, wanted)
     write.uid = (wanted.get("metadata") or {}).get("uid") or ""
     encoded = orjson.dumps(wanted)
+    if call.record is not None:
+        call.record.asks(wanted)
     create = (lambda: wanted) if strategy.allow_create_on_update and facet is None else None
     return await _apply(call, write, facet, lambda _: orjson.loads(encoded), create)
 
@@ -72,6 +78,8 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
     way = patches.way_of(call)
     options = WriteOptions.of(call.query, "PatchOptions", apply=way == patches.APPLY)
     body = await read_body(call, ", ".join(patches.WAYS))
+    if call.record is not None:
+        call.record.asks(body.data)
     write = write_of(call, options, "PatchOptions")
     kind, api_version = patches.kind_of(call)
     resource = call.resource

@@ -64,4 +64,5 @@ def _request(call: Call, operation: str, obj: Object) -> Request:
         obj,
         subresource=info.subresource,
         warnings=call.warnings,
+        annotations=call.record.annotations if call.record is not None else {},
     )

@@ -62,9 +62,11 @@ async def issue_token(call: Call) -> web.Response:
     ours = set(spec["audiences"]) <= set(call.parts.tokens.audiences)
     if for_pod and ours and seconds == WARN_ONLY and settings.service_account_extend_token_expiration:
         lifetime, warn_after = EXTENDED, WARN_ONLY
-    token = call.parts.tokens.sign(
+    token, token_id = call.parts.tokens.sign(
         account, audiences=spec["audiences"], seconds=lifetime, bound=bound, warn_after=warn_after
     )
+    if call.record is not None:
+        call.record.annotations["authentication.kubernetes.io/issued-credential-id"] = f"JTI={token_id}"
     expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
     answer: Object = {
         "kind": "TokenRequest",

@@ -1,0 +1,206 @@
+"""One request as the audit log tells it: an event for each stage it comes to.
+
+The event is upstream's (https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/#audit-k8s-io-v1-Event).
+"""
+
+from __future__ import annotations
+
+import gzip
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from shim.api.meta import Object, new_uid
+from shim.api.schema import Schema
+from shim.codec import media
+from shim.server.audit.log import AuditLog
+from shim.server.audit.policy import NAMES, Choice, Level, Policy
+from shim.server.routes import RequestInfo
+from shim.server.users import User
+
+ID_HEADER = "Audit-Id"
+RECEIVED, STARTED, COMPLETE = "RequestReceived", "ResponseStarted", "ResponseComplete"
+_DECISION = "authorization.k8s.io/"
+
+
+class Record:
+    """Follows one request."""
+
+    def __init__(self, log: AuditLog, schema: Schema, choice: Choice, http: web.BaseRequest, info: RequestInfo) -> None:
+        self._log, self._schema, self._choice = log, schema, choice
+        self._received = _now()
+        self._id = http.headers.get("Audit-Id") or new_uid()
+        self._event: Object = {
+            "requestURI": http.raw_path,
+            "verb": info.verb,
+            "user": {},
+            "sourceIPs": _sources(http),
+            "userAgent": http.headers.get("User-Agent", ""),
+        }
+        if info.resource:
+            reference = {
+                "resource": info.resource,
+                "namespace": info.namespace,
+                "name": info.name,
+                "uid": "",
+                "apiGroup": info.group,
+                "apiVersion": info.version,
+                "resourceVersion": "",
+                "subresource": info.subresource,
+            }
+            self._event["objectRef"] = reference
+        self._request: bytes | None = None
+        self.annotations: dict[str, str] = {}
+        """What authentication, authorisation and admission have to say beside."""
+
+    def begin(self, user: User) -> None:
+        """Who asks is known now."""
+        self._event["user"] = user.info()
+        self._tell(RECEIVED)
+
+    def impersonates(self, user: User, constraint: str) -> None:
+        self._event["impersonatedUser"] = user.info()
+        if constraint:
+            self._event["authenticationMetadata"] = {"impersonationConstraint": constraint}
+
+    def decided(self, allowed: bool, why: str) -> None:
+        self.annotations[f"{_DECISION}decision"] = "allow" if allowed else "forbid"
+        self.annotations[f"{_DECISION}reason"] = why
+
+    def asks(self, obj: Object | bytes) -> None:
+        """What the request's body says: an object as it is decoded, a patch as it came."""
+        if isinstance(obj, dict) and (reference := self._event.get("objectRef")):
+            metadata = obj.get("metadata") or {}
+            reference["name"] = reference["name"] or metadata.get("name") or ""
+            for name in ("uid", "resourceVersion"):
+                reference[name] = metadata.get(name) or reference[name]
+        if self._choice.level >= Level.REQUEST:
+            self._request = obj if isinstance(obj, bytes) else orjson.dumps(obj)
+
+    def started(self, response: web.StreamResponse) -> None:
+        """The first byte of an answer that may take long."""
+        self._event["responseStatus"] = {"metadata": {}, "code": response.status}
+        self._tell(STARTED)
+
+    def complete(self, response: web.StreamResponse) -> None:
+        self._answered(response)
+        self._tell(COMPLETE)
+
+    def failed(self, response: web.StreamResponse) -> None:
+        """Nobody knows who asked."""
+        self._answered(response)
+        self._tell(STARTED)
+
+    def _answered(self, response: web.StreamResponse) -> None:
+        body = response.body if isinstance(response, web.Response) else None
+        said: Any = None
+        wanted = self._choice.level == Level.REQUEST_RESPONSE
+        if isinstance(body, bytes) and body and (wanted or response.status >= 400 or b'"Status"' in body[:64]):
+            said = self._decoded(response, body)
+        status: Object = {"metadata": {}, "code": response.status}
+        if isinstance(said, dict) and said.get("kind") == "Status":
+            shown = {name: said[name] for name in ("status", "message", "reason", "details") if name in said}
+            status = {"metadata": {}, **shown, "code": response.status}
+        self._event["responseStatus"] = status
+        if wanted and isinstance(said, dict):
+            self._event["responseObject"] = self._shown(said)
+
+    def _decoded(self, response: web.StreamResponse, body: bytes) -> Any:
+        if response.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        try:
+            return media.decode(response.headers.get("Content-Type", "").partition(";")[0], body, self._schema)
+        except (media.MediaError, ValueError, KeyError):
+            return None  # a table in protobuf, text
+
+    def _shown(self, obj: Object) -> Object:
+        if self._choice.without_managed_fields:
+            for each in (obj, *(obj.get("items") or ())):
+                if isinstance(each, dict) and isinstance(each.get("metadata"), dict):
+                    each["metadata"].pop("managedFields", None)
+        return obj
+
+    def _tell(self, stage: str) -> None:
+        if stage in self._choice.omitted:
+            return
+        event = self._event
+        line: Object = {
+            "kind": "Event",
+            "apiVersion": "audit.k8s.io/v1",
+            "level": NAMES[self._choice.level],
+            "auditID": self._id,
+            "stage": stage,
+        }
+        for name in (
+            "requestURI",
+            "verb",
+            "user",
+            "impersonatedUser",
+            "authenticationMetadata",
+            "sourceIPs",
+            "userAgent",
+        ):
+            if name in event:
+                line[name] = event[name]
+        if reference := event.get("objectRef"):
+            line["objectRef"] = {name: value for name, value in reference.items() if value}
+        if "responseStatus" in event:
+            line["responseStatus"] = event["responseStatus"]
+        if self._request is not None and stage != RECEIVED:
+            try:
+                asked = orjson.loads(self._request)
+                line["requestObject"] = self._shown(asked) if isinstance(asked, dict) else asked
+            except orjson.JSONDecodeError:
+                pass  # an applied configuration in YAML
+        if "responseObject" in event:
+            line["responseObject"] = event["responseObject"]
+        line["requestReceivedTimestamp"] = self._received
+        line["stageTimestamp"] = self._received if stage == RECEIVED else _now()
+        if self.annotations and stage != RECEIVED:
+            line["annotations"] = dict(sorted(self.annotations.items()))
+        self._log.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+
+RECORD = web.RequestKey("record", Record)
+"""Of a request: what is told of it."""
+
+
+class Auditor:
+    """Begins records, by a policy."""
+
+    def __init__(self, policy: Policy, log: AuditLog, schema: Schema) -> None:
+        self._policy, self._log, self._schema = policy, log, schema
+
+    def begin(self, http: web.BaseRequest, info: RequestInfo, user: User) -> Record | None:
+        """None: nothing is told of this request."""
+        choice = self._policy.choose(user, info)
+        if choice.level is Level.NONE:
+            return None
+        record = Record(self._log, self._schema, choice, http, info)
+        record.begin(user)
+        return record
+
+    def unknown(self, http: web.BaseRequest, info: RequestInfo, response: web.StreamResponse) -> None:
+        """A request whose credentials were not good."""
+        choice = self._policy.choose(User(""), info)
+        if choice.level is not Level.NONE:
+            Record(self._log, self._schema, choice, http, info).failed(response)
+
+    def close(self) -> None:
+        self._log.close()
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _sources(http: web.BaseRequest) -> list[str]:
+    """Where the request came from, as far as those it came through say; the nearest last."""
+    found = [each.strip() for each in http.headers.get("X-Forwarded-For", "").split(",") if each.strip()]
+    if (real := http.headers.get("X-Real-Ip", "")) and real not in found:
+        found.append(real)
+    if http.remote and http.remote not in found[-1:]:
+        found.append(http.remote)
+    return found

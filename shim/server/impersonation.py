@@ -1,0 +1,199 @@
+"""Who may act as whom? The Impersonate-* headers name a user; some way of impersonating must be open to who asks.
+
+The narrow ways come first: each asks for the right to ``impersonate:WAY`` that user, and for the right to do the very
+request on its behalf, ``impersonate-on:WAY:VERB`` (KEP-5284). The wide one, ``impersonate``, lets everything be done.
+What is said to who may do nothing of this is about the first way that fits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import unquote
+
+from shim.api.names import dns1123_subdomain
+from shim.api.status import ApiError, bad_request
+from shim.server.authz import forbidden
+from shim.server.routes import RequestInfo
+from shim.server.users import (
+    ANONYMOUS,
+    AUTHENTICATED,
+    MASTERS,
+    NODE_PREFIX,
+    NODES,
+    UNAUTHENTICATED,
+    User,
+    account_groups,
+    split_account,
+)
+
+_EXTRA = "impersonate-extra-"
+_NODE_NAME = "authentication.kubernetes.io/node-name"
+GROUP = "authentication.k8s.io"
+
+Authorize = Callable[[User, RequestInfo], None]
+"""Raises 403."""
+
+
+@dataclass(slots=True)
+class Wanted:
+    """The user the headers name."""
+
+    name: str = ""
+    uid: str = ""
+    groups: list[str] = field(default_factory=list)
+    extra: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Wanted:
+        """Raises 400 for one without a name."""
+        wanted = cls()
+        for header, value in headers.items():
+            lowered = header.lower()
+            if lowered == "impersonate-user":
+                wanted.name = wanted.name or value
+            elif lowered == "impersonate-uid":
+                wanted.uid = wanted.uid or value
+            elif lowered == "impersonate-group":
+                wanted.groups.append(value)
+            elif lowered.startswith(_EXTRA):
+                wanted.extra.setdefault(unquote(lowered[len(_EXTRA) :]), []).append(value)
+        if not wanted.name and (wanted.uid or wanted.groups or wanted.extra):
+            raise bad_request(f"requested {wanted._shown()} without impersonating a user name")
+        return wanted
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it has a name and nothing else."""
+        return not (self.uid or self.groups or self.extra)
+
+    @property
+    def node(self) -> str:
+        """The node this is the identity of; "" for other users."""
+        node = self.name.removeprefix(NODE_PREFIX)
+        return node if self.name.startswith(NODE_PREFIX) and not dns1123_subdomain(node) else ""
+
+    @property
+    def account(self) -> tuple[str, str] | None:
+        return split_account(self.name)
+
+    def _shown(self) -> str:
+        """As Go prints it."""
+        groups = "[]string" + ("{" + ", ".join(map(json.dumps, self.groups)) + "}" if self.groups else "(nil)")
+        entries = [
+            f"{json.dumps(key)}:[]string{{{', '.join(map(json.dumps, self.extra[key]))}}}" for key in sorted(self.extra)
+        ]
+        extra = "map[string][]string" + ("{" + ", ".join(entries) + "}" if entries else "(nil)")
+        uid = json.dumps(self.uid)
+        return f'&user.DefaultInfo{{Name:"", UID:{uid}, Groups:{groups}, Extra:{extra}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A narrow way of impersonating."""
+
+    name: str
+    fits: Callable[[Wanted, User], bool]
+
+
+def _is_own_node(wanted: Wanted, user: User) -> bool:
+    """Pods may act as the node they are on, when they are let: their tokens say which it is."""
+    names = user.extra.get(_NODE_NAME, ())
+    return wanted.is_bare and bool(wanted.node) and bool(split_account(user.name)) and names == (wanted.node,)
+
+
+WAYS = (
+    Way("associated-node", _is_own_node),
+    Way("arbitrary-node", lambda wanted, user: wanted.is_bare and bool(wanted.node)),
+    Way("serviceaccount", lambda wanted, user: wanted.is_bare and wanted.account is not None),
+    Way("user-info", lambda wanted, user: not wanted.node and wanted.account is None),
+)
+
+
+def is_asked(headers: Mapping[str, str]) -> bool:
+    """Whether any of the headers is there."""
+    return any(name[:12].lower() == "impersonate-" for name in headers)
+
+
+def impersonated(
+    user: User, headers: Mapping[str, str], request: RequestInfo, authorize: Authorize
+) -> tuple[User, str]:
+    """The user the request is made as, and what it was let by ("" for the wide way). Raises 400 and 403."""
+    wanted = Wanted.of(headers)
+    if not wanted.name:
+        return user, ""
+    refusal: ApiError | None = None
+    for way in WAYS:
+        if not way.fits(wanted, user):
+            continue
+        try:
+            return _by_way(way, wanted, user, request, authorize), f"impersonate:{way.name}"
+        except ApiError as error:
+            refusal = refusal or error
+    try:
+        return _widely(wanted, user, authorize), ""
+    except ApiError as error:
+        raise refusal or error from None
+
+
+def _by_way(way: Way, wanted: Wanted, user: User, request: RequestInfo, authorize: Authorize) -> User:
+    asking = user
+    if way.name == "associated-node":  # judged alike on every node
+        asking = replace(user, extra={"authentication.kubernetes.io/associated-node-keys": tuple(sorted(user.extra))})
+    authorize(asking, replace(request, verb=f"impersonate-on:{way.name}:{request.verb}"))
+    verb = f"impersonate:{way.name}"
+
+    def may(resource: str, name: str, namespace: str = "", subresource: str = "") -> None:
+        authorize(asking, RequestInfo(verb, "", GROUP, "v1", namespace, resource, name, subresource))
+
+    groups = list(wanted.groups)
+    if wanted.node:
+        may("nodes", "*" if way.name == "associated-node" else wanted.node)
+        groups = [NODES]
+    elif wanted.account:
+        may("serviceaccounts", wanted.account[1], wanted.account[0])
+        groups = list(account_groups(wanted.account[0])[:2])
+    else:
+        may("users", wanted.name)
+    if wanted.uid:
+        may("uids", wanted.uid)
+    for group in wanted.groups:
+        if group in ("", MASTERS):
+            asked = RequestInfo(verb, "", GROUP, "v1", "", "groups", group)
+            what = "the system:masters group" if group else "the empty string group"
+            raise forbidden(user, asked, f"impersonating {what} is not allowed")
+        may("groups", group)
+    for key, values in wanted.extra.items():
+        for value in values:
+            may("userextras", value, subresource=key)
+    return _made(wanted, groups)
+
+
+def _widely(wanted: Wanted, user: User, authorize: Authorize) -> User:
+    def may(resource: str, name: str, namespace: str = "", subresource: str = "", group: str = "") -> None:
+        version = "v1"
+        authorize(user, RequestInfo("impersonate", "", group, version, namespace, resource, name, subresource))
+
+    groups = list(wanted.groups)
+    if wanted.account:
+        may("serviceaccounts", wanted.account[1], wanted.account[0])
+        groups = groups or list(account_groups(wanted.account[0])[:2])
+    else:
+        may("users", wanted.name)
+    if wanted.uid:
+        may("uids", wanted.uid, group=GROUP)
+    for group in wanted.groups:
+        may("groups", group)
+    for key, values in wanted.extra.items():
+        for value in values:
+            may("userextras", value, subresource=key, group=GROUP)
+    return _made(wanted, groups)
+
+
+def _made(wanted: Wanted, groups: list[str]) -> User:
+    if wanted.name == ANONYMOUS.name:
+        groups += [UNAUTHENTICATED] * (UNAUTHENTICATED not in groups)
+    elif not {AUTHENTICATED, UNAUTHENTICATED} & set(groups):
+        groups.append(AUTHENTICATED)
+    return User(wanted.name, tuple(groups), wanted.uid, {key: tuple(each) for key, each in wanted.extra.items()})

@@ -1,0 +1,112 @@
+"""What the audit log tells of requests, stage by stage, as upstream's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from shim.server.tests.conftest import serving
+
+POLICY = """
+apiVersion: audit.k8s.io/v1
+kind: Policy
+rules:
+- {level: None, users: ["system:apiserver"]}
+- level: RequestResponse
+  resources: [{group: "", resources: [configmaps]}]
+  omitManagedFields: true
+- level: Request
+  resources: [{group: "", resources: [secrets]}]
+- level: Metadata
+  omitStages: [RequestReceived]
+"""
+MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+class _Log:
+    def __init__(self, path: Path) -> None:
+        self._path, self._seen = path, 0
+
+    def new(self):
+        """Events since the last time, without what differs each time."""
+        lines = self._path.read_text().splitlines()
+        events = [json.loads(line) for line in lines[self._seen :]]
+        self._seen = len(lines)
+        for event in events:
+            assert event.pop("kind") == "Event"
+            assert event.pop("requestReceivedTimestamp") <= event.pop("stageTimestamp")
+            assert event.pop("sourceIPs") == ["127.0.0.1"]
+        return events
+
+
+async def test_the_audit_log_follows_requests(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    flags = {"audit_policy_file": tmp_path / "policy.yaml", "audit_log_path": str(tmp_path / "audit.log")}
+    async with serving(tmp_path / "data", **flags) as api:
+        log = _Log(tmp_path / "audit.log")
+        log.new()
+        await api.post(f"{MAPS}?fieldManager=me", api.configmap("a", data={"k": "v"}))
+        received, complete = log.new()
+        assert received["stage"] == "RequestReceived"
+        assert "annotations" not in received
+        assert received["auditID"] == complete["auditID"]
+        assert (complete["stage"], complete["level"], complete["verb"]) == (
+            "ResponseComplete",
+            "RequestResponse",
+            "create",
+        )
+        assert complete["requestURI"] == f"{MAPS}?fieldManager=me"
+        assert complete["user"]["username"] == "kubernetes-admin"
+        assert complete["objectRef"] == {
+            "resource": "configmaps",
+            "namespace": "default",
+            "name": "a",
+            "apiVersion": "v1",
+        }
+        assert complete["responseStatus"] == {"metadata": {}, "code": 201}
+        assert complete["requestObject"] == {**api.configmap("a"), "data": {"k": "v"}}
+        assert complete["responseObject"]["metadata"]["uid"]
+        assert "managedFields" not in complete["responseObject"]["metadata"]
+        assert complete["annotations"] == {"authorization.k8s.io/decision": "allow", "authorization.k8s.io/reason": ""}
+
+        await api.patch(f"{MAPS}/a", {"data": {"k": "w"}})
+        assert log.new()[-1]["requestObject"] == {"data": {"k": "w"}}
+        await api.delete(f"{MAPS}/a", {"gracePeriodSeconds": 0})
+        complete = log.new()[-1]
+        assert complete["requestObject"] == {
+            "kind": "DeleteOptions",
+            "apiVersion": "meta.k8s.io/__internal",
+            "gracePeriodSeconds": 0,
+        }
+        assert complete["responseStatus"]["status"] == "Success"
+        await api.get(f"{MAPS}/a")
+        status = log.new()[-1]["responseStatus"]
+        assert (status["code"], status["reason"], status["message"]) == (404, "NotFound", 'configmaps "a" not found')
+
+        await api.post("/api/v1/namespaces/default/secrets", {"metadata": {"name": "s"}, "stringData": {"k": "v"}})
+        complete = log.new()[-1]
+        assert complete["requestObject"]["type"] == "Opaque"
+        assert "responseObject" not in complete
+
+        await api.get("/api/v1/nodes", headers={"Impersonate-User": "bob"})
+        (complete,) = log.new()
+        assert complete["impersonatedUser"] == {"username": "bob", "groups": ["system:authenticated"]}
+        assert complete["authenticationMetadata"] == {"impersonationConstraint": "impersonate:user-info"}
+        assert complete["annotations"]["authorization.k8s.io/decision"] == "forbid"
+        await api.get("/api/v1/nodes", anonymous=True, headers={"Authorization": "Bearer bogus"})
+        (failed,) = log.new()
+        assert (failed["stage"], failed["user"], failed["responseStatus"]["code"]) == ("ResponseStarted", {}, 401)
+
+        watching = asyncio.create_task(api.watch(MAPS))
+        await watching
+        assert [event["stage"] for event in log.new()] == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
+        await api.get("/metrics")
+        assert "objectRef" not in log.new()[0]
+
+        level = {"pod-security.kubernetes.io/enforce": "baseline"}
+        await api.post("/api/v1/namespaces", {"metadata": {"name": "strict", "labels": level}})
+        account = {"metadata": {"name": "default"}}
+        await api.post("/api/v1/namespaces/strict/serviceaccounts", account)
+        await api.post("/api/v1/namespaces/strict/pods", api.pod("p"))
+        assert log.new()[-1]["annotations"]["pod-security.kubernetes.io/enforce-policy"] == "baseline:latest"
