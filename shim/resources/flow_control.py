@@ -51,7 +51,13 @@ class _FlowStrategy(Strategy):
         return _conditions(new)
 
 
+def _first_asked(obj: Object) -> tuple[int, str]:
+    return obj["spec"]["matchingPrecedence"], obj["metadata"]["name"]
+
+
 class FlowSchemaStrategy(_FlowStrategy):
+    table_order = staticmethod(_first_asked)
+
     def default(self, obj: Object) -> None:
         _fill(obj.setdefault("spec", {}), matchingPrecedence=1000)
 

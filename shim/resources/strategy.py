@@ -187,6 +187,9 @@ class Strategy:
         """The same for an update of the status."""
         return []
 
+    table_order: Callable[[Object], Any] | None = None
+    """The key by which the rows of a Table are sorted; by name when None, as every list."""
+
     def shown_in_table(self, metadata: Object) -> Object:
         """The metadata that goes with a row of a Table: what the server itself keeps, without a version's additions."""
         return metadata

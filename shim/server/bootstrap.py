@@ -28,6 +28,8 @@ async def bootstrap(cache: Cache, routes: Routes) -> None:
             continue
         key = row.key(namespace, obj["metadata"]["name"])
         if cache.get(key) is None:
+            if row.strategy.counts_generation:
+                obj = {**obj, "metadata": {**obj["metadata"], "generation": row.strategy.first_generation}}
             missing.append(create(cache, key, born(obj, namespace)))
     await asyncio.gather(*missing)
 

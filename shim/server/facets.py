@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from shim.api import selectors
 from shim.api.meta import Object
 from shim.api.status import FieldError, conflict, invalid
-from shim.resources.strategy import Resource, ScalePaths, Strategy
+from shim.resources.columns.workloads import SCALES
+from shim.resources.strategy import Column, Resource, ScalePaths, Strategy
 from shim.server.registry import Prepare, Validate, check_name
 
 
@@ -26,6 +27,8 @@ class Facet:
     show: Callable[[Resource, Object], Object] | None = None
     take: Callable[[Resource, Object, Object], None] | None = None
     """Puts what was written (second) into the whole object (third)."""
+    columns: tuple[Column, ...] = ()
+    """Of what is shown, where that is a kind of its own."""
 
 
 def _keep(keep: Callable[[Object, Object], None]) -> Callable[[Strategy], Prepare]:
@@ -114,7 +117,7 @@ def _selector_text(selector: Object | None) -> str:
 
 FACETS: dict[str, Facet] = {
     "status": Facet(lambda strategy: strategy.prepare_for_status_update, _status_rules),
-    "scale": Facet(lambda strategy: strategy.prepare_for_update, _full_rules, _show_scale, _take_scale),
+    "scale": Facet(lambda strategy: strategy.prepare_for_update, _full_rules, _show_scale, _take_scale, SCALES),
     "ephemeralcontainers": _own("ephemeralcontainers"),
     "resize": _own("resize"),
     "finalize": Facet(_keep(_keep_status), lambda strategy: strategy.validate_finalize),

@@ -54,6 +54,9 @@ class ListWriter:
         """The list's bytes in order, some at a time. Raises 406."""
         if self._rendering.form == PARTIAL:
             raise errors.not_for_lists(go_type(self._call.resource))
+        order = self._call.resource.strategy.table_order
+        if order is not None and self._rendering.form == "Table":
+            entries = sorted(entries, key=lambda entry: order(entry.decode()))
         if self.media == PROTOBUF:
             return self._protobuf(entries, meta)
         if self.media == YAML:

@@ -43,6 +43,7 @@ _PATCH_TYPES = (
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 )
+_TEXTS = (JSON, "application/yaml")
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _ONE_TYPE = {  # what version 3 has as a choice of types, which version 2 cannot say
     "io.k8s.apimachinery.pkg.api.resource.Quantity": {"type": "string"},
@@ -245,7 +246,8 @@ class OpenApi:
             if on_all:
                 paths[collection] = on_all | {"parameters": _path_parameters(row, named=False)}
                 if row.namespaced and "get" in on_all:
-                    everywhere = {**on_all["get"], "operationId": on_all["get"]["operationId"] + "ForAllNamespaces"}
+                    listing = on_all["get"]["operationId"].replace("Namespaced", "", 1) + "ForAllNamespaces"
+                    everywhere = {**on_all["get"], "operationId": listing}
                     paths[f"{base}/{row.name}"] = {"get": everywhere}
             if on_one:
                 paths[one] = on_one | {"parameters": _path_parameters(row, named=True)}
@@ -289,14 +291,15 @@ def _operation(
 ) -> Document:
     """One operation in the form of version 3."""
     action = {"get": "read", "update": "replace"}.get(verb, verb)
-    group = row.group.partition(".")[0] or "core"
-    scope = "Namespaced" if row.namespaced else ""
-    name = f"{action}{group.capitalize()}{row.version.upper()}{'Collection' if collection else ''}{scope}{row.kind}"
+    first, *others = (row.group or "core").removesuffix(".k8s.io").split(".")
+    group = first + "".join(each.capitalize() for each in others)
+    scope = ("Collection" if collection else "") + ("Namespaced" if row.namespaced else "")
+    name = f"{action}{group[0].upper()}{group[1:]}{row.version.capitalize()}{scope}{row.kind}"
     action = "put" if verb == "update" else "post" if verb == "create" else verb
     operation: Document = {
         "operationId": name + subresource.capitalize(),
         "tags": [f"{group}_{row.version}"],
-        "responses": {"200": {"description": "OK", "content": _content(answer, (JSON, "application/yaml"))}},
+        "responses": {"200": {"description": "OK", "content": _content(answer, _TEXTS)}},
         _GVK: gvk,
         "x-kubernetes-action": "deletecollection" if collection else action,
     }
@@ -305,7 +308,9 @@ def _operation(
             {"name": name, "in": "query", "schema": {"type": type, "uniqueItems": True}} for name, type in parameters
         ]
     if body:
-        media = _PATCH_TYPES if verb == "patch" else ("*/*",)
+        media: tuple[str, ...] = _TEXTS if row.custom else ("*/*",)
+        if verb == "patch":  # kubectl merges strategically wherever that is on offer
+            media = tuple(each for each in _PATCH_TYPES if not (row.custom and "strategic" in each))
         operation["requestBody"] = {"required": verb != "delete", "content": _content(body, media)}
     return operation
 

@@ -32,7 +32,7 @@ async def get(call: Call, facet: Facet | None = None) -> web.Response:
         if paths and paths.at(obj, paths.replicas) is None:
             raise internal(f'the spec replicas field ".{".".join(paths.replicas)}" does not exist')
         shown = facet.show(resource, obj)
-        body, media = render_one(call, shown, own_kind=False)
+        body, media = render_one(call, shown, own_kind=False, columns=facet.columns)
         return respond(body, 200, media)
     data = parts.registry.shown(resource, entry)
     if shape is AS_STORED or shape.plain:

@@ -29,15 +29,21 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 PARTIAL = "PartialObjectMetadata"
 
 
-def render_one(call: Call, obj: bytes | Object, *, own_kind: bool = True) -> tuple[bytes, str]:
-    """One object, stored or just made, and its content type. ``own_kind``: it is of the resource's own kind."""
+def render_one(
+    call: Call, obj: bytes | Object, *, own_kind: bool = True, columns: Sequence[Column] = ()
+) -> tuple[bytes, str]:
+    """One object, stored or just made, and its content type.
+
+    ``own_kind``: it is of the resource's own kind; ``columns``: of the kind that it is of instead.
+    """
     rendering = call.rendering
     if rendering.plain:
         return (obj if isinstance(obj, bytes) else orjson.dumps(obj)), JSON
     document: Object = orjson.loads(obj) if isinstance(obj, bytes) else obj
-    if rendering.form and own_kind:
+    if rendering.form and (own_kind or columns):
         if rendering.form == "Table":
-            document = table(call, [document], _list_meta(document["metadata"].get("resourceVersion", "")))
+            meta = _list_meta(document["metadata"].get("resourceVersion", ""))
+            document = table(call, [document], meta, shape=columns)
         elif rendering.form == PARTIAL:
             document = partial(document, rendering.version)
         else:
@@ -92,21 +98,23 @@ def partial(obj: Object, version: str) -> Object:
     return {"kind": PARTIAL, "apiVersion": f"{META_GROUP}/{version}", "metadata": obj["metadata"]}
 
 
-def table(call: Call, objects: Iterable[Object], meta: Object, *, columns: bool = True) -> Object:
-    """Objects as rows of the columns their kind is printed with. Raises 400."""
-    shape = call.resource.columns or BY_NAME_AND_AGE
+def table(
+    call: Call, objects: Iterable[Object], meta: Object, *, columns: bool = True, shape: Sequence[Column] = ()
+) -> Object:
+    """Objects as rows of the columns their kind is printed with, ``shape`` if it is not the resource's. Raises 400."""
+    shape = shape or call.resource.columns or BY_NAME_AND_AGE
     return {
         "kind": "Table",
         "apiVersion": f"{META_GROUP}/{call.rendering.version}",
         "metadata": meta,
         "columnDefinitions": [_definition(column, call.parts.schema) for column in shape] if columns else None,
-        "rows": rows(call, objects),
+        "rows": rows(call, objects, shape),
     }
 
 
-def rows(call: Call, objects: Iterable[Object]) -> list[Object]:
+def rows(call: Call, objects: Iterable[Object], shape: Sequence[Column] = ()) -> list[Object]:
     """The rows of a Table, each with as much of its object as ``includeObject`` asks for. Raises 400."""
-    shape = call.resource.columns or BY_NAME_AND_AGE
+    shape = shape or call.resource.columns or BY_NAME_AND_AGE
     include = call.value("includeObject") or "Metadata"
     if include not in _SHOWN:
         raise errors.no_such_include(include)

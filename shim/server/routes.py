@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from shim.api.meta import Object
+from shim.api.status import not_found
 from shim.resources.strategy import Resource
 from shim.resources.subresources import Subresource, describe
 from shim.server import errors
@@ -130,7 +131,7 @@ class Routes:
         if info.subresource:
             proxied = info.subresource == "proxy"
             if info.subresource not in row.subresources or (info.rest.strip("/") and not proxied):
-                raise errors.no_such_resource()
+                raise not_found(row.group, row.name, info.name) if row.custom else errors.no_such_resource()
             subresource = describe(row, info.subresource)
             taken = info.verb in subresource.verbs or (proxied and not info.verb)  # OPTIONS has no verb of its own
             if not taken or (row.namespaced and not info.namespace):

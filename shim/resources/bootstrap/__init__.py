@@ -62,7 +62,7 @@ def _priority_classes() -> list[tuple[GVR, str | None, Object]]:
             gvr,
             None,
             {
-                "metadata": {"name": name, "generation": 1},
+                "metadata": {"name": name},
                 "value": value,
                 "description": description,
                 "preemptionPolicy": "PreemptLowerPriority",

@@ -183,7 +183,7 @@ def _parent(obj: Object) -> str:
     return f"{resource.lower()}{namespace}/{found.get('name')}"
 
 
-IP_ADDRESSES = (NAME, text("ParentRef", doc("networking.v1.IPAddressSpec", "parentRef"), _parent), AGE)
+IP_ADDRESSES = (NAME, text("ParentRef", doc("networking.v1.IPAddressSpec", "parentRef"), _parent))
 SERVICE_CIDRS = (
     NAME,
     text("CIDRs", doc("networking.v1.ServiceCIDRSpec", "cidrs"), lambda obj: ",".join(dig(obj, "spec.cidrs") or ())),

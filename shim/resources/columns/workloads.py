@@ -73,6 +73,13 @@ REPLICATION_CONTROLLERS = (
     ),
 )
 
+SCALES = (
+    NAME,
+    integer("Desired", doc("autoscaling.v1.ScaleSpec", "replicas"), number("spec.replicas")),
+    integer("Available", doc("autoscaling.v1.ScaleStatus", "replicas"), number("status.replicas")),
+    AGE,
+)
+
 _DAEMON = "apps.v1.DaemonSetStatus"
 
 DAEMON_SETS = (

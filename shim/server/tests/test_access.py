@@ -89,3 +89,16 @@ async def test_access_reviews(api):
     assert (await api.post(f"{path}/subjectaccessreviews", other)).json["status"] == {"allowed": False}
     rules = await api.post(f"{path}/selfsubjectrulesreviews", {"spec": {"namespace": api.namespace}}, headers=ALICE)
     assert {"verbs": ["get"], "apiGroups": [""], "resources": ["configmaps"]} in rules.json["status"]["resourceRules"]
+
+
+async def test_a_master_is_told_also_what_everyone_may(api):
+    question = {"spec": {"namespace": api.namespace}}
+    rules = (await api.post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", question)).json["status"]
+    assert rules["resourceRules"][0] == {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+    assert [each["resources"] for each in rules["resourceRules"][1:]] == [
+        ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+        ["selfsubjectreviews"],
+    ]
+    assert ["/healthz", "/livez", "/readyz", "/version", "/version/"] in [
+        each["nonResourceURLs"] for each in rules["nonResourceRules"]
+    ]

@@ -161,6 +161,12 @@ async def test_status_and_scale_are_subresources(api: Api) -> None:
     assert (found["spec"]["replicas"], found["metadata"]["generation"]) == (4, 2)
 
 
+async def test_a_subresource_that_a_version_lacks_is_not_found_by_name(api: Api) -> None:
+    widgets = await Widgets(api).define()
+    absent = await api.get(widgets.path("w/bogus"))
+    assert (absent.status, absent.message) == (404, f'widgets.{widgets.group} "w" not found')
+
+
 async def test_values_are_judged_in_upstreams_words(api: Api) -> None:
     widgets = await Widgets(api).define()
     unchecked = (
@@ -248,6 +254,13 @@ async def test_discovery_and_openapi_follow_the_definition(api: Api) -> None:
     document = (await api.get(f"/openapi/v3/apis/{widgets.group}/v1")).json
     assert document["components"]["schemas"][name]["properties"]["spec"]["properties"]["size"]["maximum"] == 10
     assert name in (await api.get("/openapi/v2")).json["definitions"]
+    operations = document["paths"][f"/apis/{widgets.group}/v1/namespaces/{{namespace}}/widgets/{{name}}"]
+    assert [each.partition("/")[2] for each in operations["patch"]["requestBody"]["content"]] == [
+        *("apply-patch+yaml", "json-patch+json", "merge-patch+json")
+    ]
+    everywhere = document["paths"][f"/apis/{widgets.group}/v1/widgets"]["get"]["operationId"]
+    assert everywhere.startswith("list")
+    assert everywhere.endswith("V1WidgetForAllNamespaces")
     index = (await api.get("/openapi/v3")).json["paths"]
 
     def stop(spec: dict[str, Any]) -> None:

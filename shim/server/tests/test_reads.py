@@ -253,3 +253,16 @@ async def test_events_are_served_in_two_groups(api):
     assert other["kind"] == "EventList"
     assert other["items"][0]["note"] == "hello"
     assert other["items"][0]["regarding"]["name"] == "p"
+
+
+async def test_flow_schemas_are_shown_in_the_order_they_are_asked(api):
+    path = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas"
+    await api.post(path, {"metadata": {"name": "aa"}, "spec": {"priorityLevelConfiguration": {"name": "exempt"}}})
+    shown = [row["cells"] for row in (await api.get(path, accept=TABLE)).json["rows"]]
+    assert [int(cells[2]) for cells in shown] == sorted(int(cells[2]) for cells in shown)
+    assert [cells[0] for cells in shown[:2]] == ["exempt", "probes"]
+    assert shown[-1][0] == "catch-all"
+    names = [item["metadata"]["name"] for item in (await api.get(path)).json["items"]]
+    assert names == sorted(names)
+    assert (await api.get(f"{path}/probes")).json["metadata"]["generation"] == 1
+    await api.delete(f"{path}/aa")

@@ -27,6 +27,9 @@ async def test_every_workload_is_scaled(api, path):
     scale = (await api.get(f"{path}/w/scale")).json
     assert (scale["kind"], scale["apiVersion"], scale["spec"]) == ("Scale", "autoscaling/v1", {"replicas": 2})
     assert scale["status"]["selector"] == ("app=web,app in (api,web)" if "replicasets" in path else "app=web")
+    table = (await api.get(f"{path}/w/scale", accept="application/json;as=Table;v=v1;g=meta.k8s.io")).json
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert table["rows"][0]["cells"][:3] == ["w", 2, 0]
     scale["spec"]["replicas"] = 3
     changed = await api.put(f"{path}/w/scale", scale)
     assert (changed.status, changed.json["spec"]) == (200, {"replicas": 3})
