@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -43,6 +44,8 @@ _PATCH_TYPES = (
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 )
+_MAKER = GIT_VERSION + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+"""Who makes the documents: clients keep them for good, and should not keep those of an older program."""
 _TEXTS = (JSON, "application/yaml")
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _ONE_TYPE = {  # what version 3 has as a choice of types, which version 2 cannot say
@@ -167,7 +170,7 @@ class OpenApi:
             if row.custom:  # the others' definitions never change
                 definition = self._name(row.group, row.version, row.kind)
                 what += orjson.dumps(self._schema.definitions.get(definition, {})).decode()
-        return hashlib.sha256(f"{GIT_VERSION}{name}{what}".encode()).hexdigest().upper()
+        return hashlib.sha256(f"{_MAKER}{name}{what}".encode()).hexdigest().upper()
 
     def _v3(self, name: str) -> Document:
         """One document of version 3. Raises 404."""
