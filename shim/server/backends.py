@@ -128,6 +128,8 @@ def dial_error(backend: Backend, error: BaseException) -> str:
     number = getattr(error, "errno", None)
     if isinstance(error, TimeoutError) and number is None:
         why = "i/o timeout"
+    elif isinstance(error, ssl.SSLCertVerificationError):  # its number is OpenSSL's, not the kernel's
+        return f"tls: failed to verify certificate: x509: {error.verify_message.rstrip('.')}"
     elif number is not None and number > 0:
         why = f"connect: {os.strerror(number).lower()}"
     else:
