@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,7 +114,7 @@ def test_what_needs_root_says_so() -> None:
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_wrong_use_is_one_clear_line() -> None:
+def test_wrong_use_is_one_clear_line(tmp_path: Path) -> None:
     wrong = [
         (["frobnicate"], 2),
         (["up", "--nodes", "many"], 2),
@@ -122,6 +123,8 @@ def test_wrong_use_is_one_clear_line() -> None:
         (["status", "--name", "absent"], 1),
         (["scheduler", "--kubeconfig", "/nonexistent"], 1),
         (["logs", "apiserver", "--name", "absent"], 1),
+        (["apiserver", "--data-dir", "/proc/no/such/place"], 1),
+        (["apiserver", "--data-dir", str(tmp_path), "--store", "bogus://x"], 1),
     ]
     for arguments, code in wrong:
         done = run([sys.executable, "-m", "shim", *arguments], check=False)
@@ -142,3 +145,25 @@ def test_up_names_what_is_missing_and_tells_a_sudoer_how_to_go_on(own_cluster: C
     done = run([*up, "--nodes", "1"], env={"PATH": "/usr/bin:/bin", "SUDO_USER": "alice"})
     assert "1 node Ready" in done.stdout
     assert f"kubeconfig --name {own_cluster.name} > ~/.kube/{own_cluster.name}.config" in done.stdout
+
+
+def test_up_refuses_a_port_that_is_taken_and_what_it_cannot_change(cluster: Cluster, own_cluster: Cluster) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = own_cluster.shim("up", "--nodes", "1", "--port", port, check=False)
+    assert refused.stderr == f"shim up: port {port} is in use by another program; try another --port\n"
+    assert not own_cluster.data_dir.exists()
+    other = cluster.shim("up", "--nodes", "5", check=False)
+    assert other.returncode == 1
+    assert "is running with --nodes 3; to change that, `shim down` it first" in other.stderr
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "shim", "apiserver", "--data-dir", str(tmp_path / "small" / "data")]
+    small = f'mount -t tmpfs -o size=8k none {tmp_path}/small && exec "$@"'
+    (tmp_path / "small").mkdir()
+    full = run(["unshare", "--mount", "sh", "-c", small, "sh", *command, "--port", "0"], check=False)
+    assert full.returncode == 1
+    assert full.stderr.startswith("shim apiserver: ")
+    assert "No space left on device" in full.stderr
+    assert len(full.stderr.splitlines()) == 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shim.api.flags import Parser
+from shim.api.version import RELEASE
 from shim.settings import VERSION
 
 
@@ -47,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 1 when it failed, 2 when it was used wrongly."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = Parser(prog="shim", description="A Kubernetes you can read.")
-    parser.add_argument("--version", action="version", version=f"shim, serving Kubernetes {VERSION}")
+    parser.add_argument("--version", action="version", version=f"shim {RELEASE}, serving Kubernetes {VERSION}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     for command in COMMANDS:
         sub = subparsers.add_parser(command.name, help=command.help, description=command.help)
@@ -66,7 +69,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from shim.cluster import ClusterError
 
-        if isinstance(error, ClusterError):
-            print(f"shim {args.command}: {error}", file=sys.stderr)
-            return 1
-        raise
+        told = str(error) if isinstance(error, ClusterError) else _machine_says(error)
+        if told is None:
+            raise
+        print(f"shim {args.command}: {told}", file=sys.stderr)
+        return 1
+
+
+def _machine_says(error: Exception) -> str | None:
+    """What is wrong with the machine rather than with this program: a file that is not ours, a disk that is full."""
+    if not isinstance(error, OSError) or not (error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        return None
+    told = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    ours = error.errno not in (errno.EACCES, errno.EPERM) or os.geteuid() == 0
+    return told if ours else f"{told}; try sudo"

@@ -10,10 +10,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from shim.cli.common import cluster_flags, find_cluster, supervisor_pid
+from shim.cli.common import cluster_flags, find_cluster, supervisor_pid, wide_console
 from shim.cluster import Cluster
 
 
@@ -24,12 +23,13 @@ def status_flags(parser: argparse.ArgumentParser) -> None:
 def status(args: argparse.Namespace) -> int:
     """Print the tables; exits 3 when the cluster is not running, as service managers do."""
     cluster = find_cluster(args)
-    console = Console(highlight=False)
-    console.print(f"[bold]cluster {cluster.name}[/]  data {cluster.data_dir}  kubeconfig {cluster.admin_kubeconfig}")
-    console.print(
+    console = wide_console()
+    for line in (  # not broken where a terminal is narrow: paths and addresses are copied from here
+        f"[bold]cluster {cluster.name}[/]  data {cluster.data_dir}  kubeconfig {cluster.admin_kubeconfig}",
         f"API server https://127.0.0.1:{cluster.port} and {cluster.url}"
-        f"  pods {cluster.pod_cidr}  Services {cluster.service_cidr}  DNS {cluster.dns_ip}"
-    )
+        f"  pods {cluster.pod_cidr}  Services {cluster.service_cidr}  DNS {cluster.dns_ip}",
+    ):
+        console.print(line, soft_wrap=True)
     if supervisor_pid(cluster.run_dir) is None:
         console.print("[red]not running[/]; `shim up` starts it")
         return 3

@@ -37,11 +37,13 @@ def up(args: argparse.Namespace) -> int:
     began = time.monotonic()
     need_root("it makes network namespaces, cgroups and mounts")
     clusters.check_name(args.name)
+    _check_numbers(args)
     _need_programs()
     run_dir = clusters.run_dir(args.name)
     if supervisor_pid(run_dir) is not None:
         running = clusters.load(args.name, absolute(args.data_dir))
         assert running is not None
+        _check_unchanged(args, running)
         print(f"cluster {args.name!r} is running already")
         return _wait_until_ready(running, began)
     say("loading")
@@ -53,10 +55,12 @@ def up(args: argparse.Namespace) -> int:
     say(f"making the network of {_nodes(cluster)}, {cluster.node_cidr}")
     try:
         prepare(cluster)
-    except (EngineError, FirewallError) as error:
+    except (EngineError, FirewallError, OSError) as error:
         from shim.cli.down import clean_up
 
         clean_up(cluster)
+        if isinstance(error, OSError):
+            raise
         raise ClusterError(str(error)) from error
     sockets = _listen(cluster, boot.listen)
     from shim.supervisor import Supervisor
@@ -101,15 +105,13 @@ def choose(args: argparse.Namespace) -> Cluster:
     data_dir = absolute(args.data_dir) or clusters.default_data_dir(args.name)
     before = clusters.load(args.name, data_dir)
     nodes = args.nodes if args.nodes is not None else before.nodes if before else 3
-    if not 1 <= nodes <= MAX_NODES:
-        raise ClusterError(f"--nodes {nodes}: from 1 to {MAX_NODES}")
     kept = (before.node_cidr, before.pod_cidr, before.service_cidr) if before else None
     ranges = virtual.pick_ranges(args.name, kept)
     if kept and tuple(ranges) != kept:
         raise ClusterError(f"the cluster's addresses {', '.join(kept)} are in use by something else on this machine")
     port = args.port if args.port is not None else before.port if before else _free_port()
-    if not 0 < port < 65536:
-        raise ClusterError(f"--port {port}: from 1 to 65535")
+    if not _is_free(port):  # asked before anything is written, so that a cluster that never was leaves nothing
+        raise ClusterError(f"port {port} is in use by another program; try another --port")
     cluster = Cluster(args.name, data_dir, port, nodes, *ranges)
     cluster.save()
     return cluster
@@ -134,17 +136,39 @@ def prepare(cluster: Cluster) -> None:
     boot.make_images(cluster.image_dir)
 
 
+def _check_numbers(args: argparse.Namespace) -> None:
+    for name, most in (("nodes", MAX_NODES), ("port", 65535)):
+        value = getattr(args, name)
+        if value is not None and not 1 <= value <= most:
+            raise ClusterError(f"--{name} {value}: from 1 to {most}")
+
+
+def _check_unchanged(args: argparse.Namespace, running: Cluster) -> None:
+    """Raises ClusterError when something else is asked of a cluster than what it runs with."""
+    for name in ("nodes", "port"):
+        asked, found = getattr(args, name), getattr(running, name)
+        if asked not in (None, found):
+            raise ClusterError(
+                f"cluster {running.name!r} is running with --{name} {found}; to change that, `shim down` it first"
+            )
+
+
 def _free_port() -> int:
     """6443, or the next one that nothing listens on."""
     for port in range(6443, 6643):
-        with socket.socket() as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                trial.bind(("0.0.0.0", port))
-            except OSError:
-                continue
+        if _is_free(port):
             return port
     raise ClusterError("no port from 6443 to 6642 is free")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+        return True
 
 
 def _listen(cluster: Cluster, listen: Callable[[Cluster], list[socket.socket]]) -> list[socket.socket]:
@@ -154,7 +178,8 @@ def _listen(cluster: Cluster, listen: Callable[[Cluster], list[socket.socket]]) 
         from shim.cli.down import clean_up
 
         clean_up(cluster)
-        raise ClusterError(f"cannot listen on port {cluster.port}: {error.strerror}; try another --port") from error
+        why = os.strerror(error.errno) if error.errno else str(error)  # asyncio's own words name its call
+        raise ClusterError(f"cannot listen on port {cluster.port}: {why}; try another --port") from error
 
 
 def _become_daemon(cluster: Cluster) -> None:

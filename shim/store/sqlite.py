@@ -384,8 +384,14 @@ class SQLiteStore:
 
 
 def open_sqlite(path: str | Path) -> SQLiteStore:
-    """Open the store in this file, made if it is not there. Raises StoreError when another process has it open."""
-    return SQLiteStore(Path(path))
+    """Open the store in this file, made if it is not there.
+
+    Raises StoreError when another process has it open, when the disk is full, and when the file is no store.
+    """
+    try:
+        return SQLiteStore(Path(path))
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
 
 
 def _lock(path: Path) -> int:

@@ -125,3 +125,9 @@ async def test_kill_9_loses_no_acknowledged_write(tmp_path: Path) -> None:
             assert found[key] == int(revision)
         await store.close()
         assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_text("something else, long enough to be taken for a header " * 10)
+    with pytest.raises(StoreError, match=r"store\.db: file is not a database"):
+        open_sqlite(tmp_path / "store.db")
