@@ -171,8 +171,8 @@ class WrongType(CompileError):
 
 def _located(text: str, issue: Issue) -> str:
     """A mistake as upstream shows it: where, what, the line, and a mark below it."""
-    if issue.offset < 0:
-        return f"ERROR: <input>:-1:0: {issue.message}"
+    if issue.offset < 0 or not text:
+        return f"ERROR: <input>:{1 if not text else -1}:0: {issue.message}"
     before = text[: issue.offset]
     line = before.count("\n")
     column = issue.offset - (before.rfind("\n") + 1)

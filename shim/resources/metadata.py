@@ -8,7 +8,7 @@ from typing import Any
 from shim.api import names
 from shim.api.meta import Object, split_api_version
 from shim.api.status import FieldError
-from shim.resources.causes import IMMUTABLE, forbidden, invalid, named, not_negative, required, too_long
+from shim.resources.causes import IMMUTABLE, forbidden, invalid, labels, named, not_negative, required, too_long
 
 NameRule = Callable[[str], list[str]]
 
@@ -40,6 +40,26 @@ def validate_update(new: Object, old: Object, *, any_finalizer: bool = False) ->
     metadata = new["metadata"]
     causes = _change(metadata, old["metadata"], _common(metadata))
     return causes if any_finalizer else [*causes, *_known_finalizers(metadata)]
+
+
+_IN_NO_TEMPLATE = {
+    # what the server itself gives to what is made of a template, by the names upstream's complaints have
+    **{field: field for field in ("name", "generateName", "namespace", "selfLink")},
+    "uid": "uID",
+    **{field: field for field in ("resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")},
+    **{field: field for field in ("deletionGracePeriodSeconds", "ownerReferences", "finalizers", "managedFields")},
+}
+
+
+def validate_template(at: str, metadata: Object) -> list[FieldError]:
+    """The metadata of a template of claims, which gives them labels and annotations and nothing else."""
+    causes: list[FieldError] = []
+    for key in metadata.get("annotations") or ():
+        causes += [invalid(f"{at}.annotations", key, text) for text in names.label_key(key.lower())]
+    causes += labels(f"{at}.labels", metadata.get("labels"))
+    return causes + [
+        forbidden(f"{at}.{told}", "cannot be set") for field, told in _IN_NO_TEMPLATE.items() if metadata.get(field)
+    ]
 
 
 def validate_any(obj: Object) -> list[FieldError]:

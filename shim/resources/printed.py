@@ -159,6 +159,9 @@ def _struct(definition: Definition, value: Mapping[str, Any]) -> Object:
     for facts in schema.flat(definition.name):
         field = definition.fields[facts.name]
         found = value.get(facts.name)
+        if facts.name == "metadata":  # embedded there, and so one with the struct
+            printed |= found or {}
+            continue
         printed[_go_name(facts.name, definition.struct)] = (
             None if field.pointer and found is None else _value(field.type, found)
         )

@@ -22,13 +22,19 @@ from shim.resources.columns import core as core_columns
 from shim.resources.columns import storage as storage_columns
 from shim.resources.columns.common import NAME_AND_AGE
 from shim.resources.custom.definition import DefinitionStrategy
+from shim.resources.devices.strategy import (
+    DeviceClassStrategy,
+    ResourceClaimStrategy,
+    ResourceClaimTemplateStrategy,
+    ResourceSliceStrategy,
+)
 from shim.resources.endpoint_slices import EndpointSliceStrategy
 from shim.resources.leases import LeaseStrategy
 from shim.resources.priority_classes import PriorityClassStrategy
 from shim.resources.rows import CREATE_ONLY, EXTENSIONS, cluster, served
 from shim.resources.rows_core import APPS, AUTOSCALING, BATCH, CORE, EVENTS
 from shim.resources.runtime_classes import RuntimeClassStrategy
-from shim.resources.strategy import Resource, Uncounted, UncountedWithStatus
+from shim.resources.strategy import Resource
 
 _APIREGISTRATION = served(
     "apiregistration.k8s.io",
@@ -265,16 +271,21 @@ _DISCOVERY = served(
 _RESOURCE = served(
     "resource.k8s.io",
     "v1",
-    cluster("deviceclasses", "DeviceClass", columns=NAME_AND_AGE),
+    cluster("deviceclasses", "DeviceClass", columns=NAME_AND_AGE, strategy=DeviceClassStrategy()),
     Resource(
         "resourceclaims",
         "ResourceClaim",
         columns=control.RESOURCE_CLAIMS,
-        strategy=UncountedWithStatus(),
+        strategy=ResourceClaimStrategy(),
         subresources=("status",),
     ),
-    Resource("resourceclaimtemplates", "ResourceClaimTemplate", columns=NAME_AND_AGE, strategy=Uncounted()),
-    cluster("resourceslices", "ResourceSlice", columns=control.RESOURCE_SLICES),
+    Resource(
+        "resourceclaimtemplates",
+        "ResourceClaimTemplate",
+        columns=NAME_AND_AGE,
+        strategy=ResourceClaimTemplateStrategy(),
+    ),
+    cluster("resourceslices", "ResourceSlice", columns=control.RESOURCE_SLICES, strategy=ResourceSliceStrategy()),
 )
 
 _FLOWCONTROL = served(

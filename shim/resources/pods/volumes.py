@@ -9,8 +9,9 @@ from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.amounts import amount
-from shim.resources.causes import duplicate, forbidden, invalid, labels, named, one_of, required, shown
+from shim.resources.causes import duplicate, forbidden, invalid, named, one_of, required, shown
 from shim.resources.claim_rules import claim_spec
+from shim.resources.metadata import validate_template
 from shim.resources.pods import projected, sources
 from shim.resources.pods.projected import downward_file, items, mode
 from shim.resources.pods.sources import descending_path, with_fields
@@ -57,10 +58,7 @@ def _ephemeral(at: str, source: Object) -> list[FieldError]:
     here, template = f"{at}.volumeClaimTemplate", source.get("volumeClaimTemplate")
     if template is None:
         return [required(here)]
-    metadata = template.get("metadata") or {}
-    causes = labels(f"{here}.metadata.labels", metadata.get("labels"))
-    for key in metadata.get("annotations") or ():
-        causes += [invalid(f"{here}.metadata.annotations", key, text) for text in names.label_key(key.lower())]
+    causes = validate_template(f"{here}.metadata", template.get("metadata") or {})
     return causes + claim_spec(f"{here}.spec", template.get("spec") or {})
 
 
