@@ -51,12 +51,14 @@ class ServiceStrategy(Strategy):
             for ingress in ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ():
                 if ingress.get("ip") and ingress.get("ipMode") is None:
                     ingress["ipMode"] = "VIP"
-        # one address under two names: who knows only the older field need not know of the other
-        if spec.get("clusterIP") and not spec.get("clusterIPs"):
-            spec["clusterIPs"] = [spec["clusterIP"]]
+
+    def prepare_for_create(self, obj: Object) -> None:
+        super().prepare_for_create(obj)
+        _name_addresses(obj["spec"])
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
         super().prepare_for_update(new, old)
+        _name_addresses(new["spec"])
         service_changes.follow_cluster_ip(new["spec"], old["spec"])
         service_changes.drop_what_the_type_had(new["spec"], old["spec"])
         if new["spec"].get("type") != "LoadBalancer":
@@ -83,3 +85,9 @@ class ServiceStrategy(Strategy):
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         spec = obj.get("spec") or {}
         return {"spec.clusterIP": spec.get("clusterIP") or "", "spec.type": spec.get("type") or ""}
+
+
+def _name_addresses(spec: Object) -> None:
+    """One address has two names: who knows only the older field need not know of the other, nor own it."""
+    if spec.get("clusterIP") and not spec.get("clusterIPs"):
+        spec["clusterIPs"] = [spec["clusterIP"]]
