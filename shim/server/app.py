@@ -38,6 +38,7 @@ from shim.server.default_range import DefaultRange
 from shim.server.discovery import Discovery
 from shim.server.dispatch import Dispatcher
 from shim.server.expiry import Expiry
+from shim.server.flow_references import FlowReferences
 from shim.server.masters import Masters
 from shim.server.openapi import OpenApi
 from shim.server.own_events import OwnEvents
@@ -134,6 +135,7 @@ async def run(
         tasks.append(asyncio.create_task(masters.run(), name="keep the kubernetes Service"))
         tasks.append(asyncio.create_task(default_range.run(), name="keep the default ServiceCIDR"))
         tasks.append(asyncio.create_task(repair.run(), name="repair of allocations"))
+        tasks.append(asyncio.create_task(FlowReferences(cache, schema).run(), name="conditions of FlowSchemas"))
         tasks.append(asyncio.create_task(custom.follow(), name="custom resources"))
         tasks.append(asyncio.create_task(aggregator.run(), name="extension servers"))
         tasks.append(asyncio.create_task(Compactor(store, lambda: cache.revision).run(), name="compaction"))

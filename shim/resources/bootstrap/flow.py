@@ -11,7 +11,6 @@ FLOW_SCHEMAS = GVR(_GROUP, "v1", "flowschemas", namespaced=False)
 PRIORITY_LEVELS = GVR(_GROUP, "v1", "prioritylevelconfigurations", namespaced=False)
 _ANNOTATIONS = {"apf.kubernetes.io/autoupdate-spec": "true"}
 
-_FOUND = "This FlowSchema references the PriorityLevelConfiguration object"
 
 LEVELS = (
     # name, shares, lendable percent, queues and hand size (none: what does not fit is refused)
@@ -89,14 +88,19 @@ def objects(now: str) -> Iterator[tuple[GVR, str | None, Object]]:
         spec = {"priorityLevelConfiguration": {"name": level}, "matchingPrecedence": precedence, "rules": [rule]}
         if distinguisher:
             spec["distinguisherMethod"] = {"type": distinguisher}
-        condition = {
-            "type": "Dangling",
-            "status": "False",
-            "lastTransitionTime": now,
-            "reason": "Found",
-            "message": f'{_FOUND} named "{level}" and it exists',
-        }
+        condition = {**dangling(level, True), "lastTransitionTime": now}
         yield FLOW_SCHEMAS, None, {"metadata": _metadata(name), "spec": spec, "status": {"conditions": [condition]}}
+
+
+def dangling(level: str, exists: bool) -> Object:
+    """The condition of a FlowSchema that names this level."""
+    found = "and it exists" if exists else "but there is no such object"
+    return {
+        "type": "Dangling",
+        "status": "False" if exists else "True",
+        "reason": "Found" if exists else "NotFound",
+        "message": f'This FlowSchema references the PriorityLevelConfiguration object named "{level}" {found}',
+    }
 
 
 def _metadata(name: str) -> Object:
