@@ -20,7 +20,7 @@ from shim.api.meta import Object
 from shim.api.schema import Schema
 from shim.api.status import ApiError
 from shim.resources.custom.naming import accept_names
-from shim.resources.custom.rows import CustomKind, kinds
+from shim.resources.custom.rows import CustomKind, kinds, stored_version
 from shim.resources.strategy import Resource
 from shim.server.conversion import Converter
 from shim.server.following import follow
@@ -138,6 +138,8 @@ class CustomResources:
         webhook = (crd["spec"].get("conversion") or {}).get("strategy") == "Webhook"
         converter = Converter(crd, self._caller, self._reader) if webhook else None
         found = kinds(crd, self._schema, since, converter)
+        if stored_version(crd) is None:
+            log.warning("%s names no version to keep its objects in: it is not served", name)
         if going:
             found = [replace(kind, row=replace(kind.row, closed=True)) for kind in found]
         return self._replace(name, found)
@@ -232,7 +234,9 @@ class CustomResources:
 
     def _row_of(self, crd: Object) -> Resource:
         """The stored version, served or not: whoever deletes instances needs no conversion."""
-        versions = [{**version, "served": version.get("storage")} for version in crd["spec"]["versions"]]
+        versions = crd["spec"]["versions"]
+        stored = stored_version(crd) or versions[0]["name"]
+        versions = [{**each, **dict.fromkeys(("served", "storage"), each["name"] == stored)} for each in versions]
         return kinds({**crd, "spec": {**crd["spec"], "versions": versions}}, self._schema, 0, None)[0].row
 
     async def _tell_end(self, name: str, status: str, reason: str, message: str) -> None:

@@ -46,6 +46,11 @@ def version_order(name: str) -> tuple[Any, ...]:
     return (0, stage, -int(match[1]), -int(match[3] or 0))
 
 
+def stored_version(crd: Object) -> str | None:
+    """The version objects are kept in; None of a definition that names none, which no server accepts any more."""
+    return next((version["name"] for version in crd["spec"]["versions"] if version.get("storage")), None)
+
+
 def kinds(crd: Object, schema: Schema, since: int, converter: Converter | None) -> list[CustomKind]:
     """What a definition makes the server serve. ``since``: stored objects are complete from this revision on.
 
@@ -53,7 +58,9 @@ def kinds(crd: Object, schema: Schema, since: int, converter: Converter | None) 
     """
     spec = crd["spec"]
     accepted = (crd.get("status") or {}).get("acceptedNames") or spec["names"]
-    storage = next(version["name"] for version in spec["versions"] if version.get("storage"))
+    storage = stored_version(crd)
+    if storage is None:
+        return []
     found = []
     for version in sorted(spec["versions"], key=lambda each: version_order(each["name"])):
         if version.get("served"):

@@ -7,7 +7,10 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from shim.server.tests.conftest import Answer, Api
+import orjson
+
+from shim.server.tests.conftest import Answer, Api, serving
+from shim.store.sqlite import open_sqlite
 
 _numbers = itertools.count()
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -407,3 +410,21 @@ async def test_wrong_bodies_never_break_the_server(api: Api) -> None:
         properties = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
         properties["list"] = {"type": "array", "items": items}
         assert (await api.post(CRDS, crd)).status in (400, 422), items
+
+
+async def test_a_definition_that_names_no_stored_version_does_not_keep_a_server_from_starting(tmp_path):
+    crd = Widgets(Api("", None, None, tmp_path)).crd  # type: ignore[arg-type]  # only its text is needed
+    del crd["spec"]["versions"][0]["storage"]
+    crd["metadata"]["uid"] = "an-old-server-made-it"
+    crd["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
+    store = open_sqlite(tmp_path / "store.db")
+    key = f"/registry/apiextensions.k8s.io/customresourcedefinitions/{crd['metadata']['name']}"
+    await store.put(key, orjson.dumps(crd))
+    await store.close()
+    async with serving(tmp_path) as api:
+        name = crd["metadata"]["name"]
+        assert (await api.get(f"{CRDS}/{name}")).status == 200
+        assert (await api.get(f"/apis/{crd['spec']['group']}/v1/widgets")).status == 404
+        await api.delete(f"{CRDS}/{name}")
+        while (await api.get(f"{CRDS}/{name}")).status != 404:  # noqa: ASYNC110  # its finalizer is taken off in time
+            await asyncio.sleep(0.01)
