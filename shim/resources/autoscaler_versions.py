@@ -182,6 +182,8 @@ def _metric_to_v1(table: Mapping[str, _Fields], metric: Object) -> Object:
             value: Any = source
             for step in path:
                 value = (value or {}).get(step)
+            if name == "target" and value is not None:  # in v1's own order, since the text is compared
+                value = {field: value[field] for field in ("kind", "name", "apiVersion") if field in value}
             if value is not None or missing is not None:
                 found[name] = missing if value is None else value
         converted[kind] = found

@@ -68,6 +68,8 @@ class Strategy:
     """What a write of the status cannot change, whatever it says: fields, dotted."""
     default_propagation = "Background"
     """What becomes of dependents when a delete request does not say: Background, or Orphan."""
+    default_propagation_warning = ""
+    """What is said of a delete request that leaves it at that."""
     scale_paths: ScalePaths | None = None
     """Where the numbers of the subresource scale are; only custom resources say."""
     name_rule: metadata.NameRule = staticmethod(names.dns1123_subdomain)

@@ -153,7 +153,6 @@ _STORAGE = served(
     Resource(
         "csistoragecapacities",
         "CSIStorageCapacity",
-        columns=storage_columns.CSI_CAPACITIES,
         strategy=storage.CapacityStrategy(),
     ),
     cluster(

@@ -199,7 +199,8 @@ class Dispatcher:
         try:
             response = await self._act(call)
         except ApiError as refusal:
-            refusal.warnings = call.warnings  # what was noticed before the refusal is still worth knowing
+            # what was noticed before the refusal is still worth knowing
+            refusal.warnings = [*call.warnings, resource.deprecated] if resource.deprecated else call.warnings
             raise
         if resource.deprecated and not response.prepared:
             response.headers.add("Warning", warning(resource.deprecated))

@@ -48,9 +48,11 @@ def warning(text: str) -> str:
     return f'299 - "{_escape(text)}"'
 
 
-async def respond_large(request: web.BaseRequest, body: bytes, media: str = JSON) -> web.Response:
+async def respond_large(
+    request: web.BaseRequest, body: bytes, media: str = JSON, warnings: Iterable[str] = ()
+) -> web.Response:
     """An answer that may be long: compressed when the client takes gzip."""
-    response = respond(body, 200, media)
+    response = respond(body, 200, media, warnings)
     if len(body) >= GZIP_FROM and _takes_gzip(request):
         if len(body) >= IN_THREAD_FROM:
             response.body = await asyncio.to_thread(igzip.compress, body, GZIP_LEVEL)

@@ -104,7 +104,7 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
 
 async def delete(call: Call) -> web.Response:
     """DELETE of one object."""
-    options = DeleteOptions.of(call.query, await read_delete_options(call))
+    options = await _delete_options(call)
     removed = await call.parts.removal.delete(write_of(call), options)
     resource = call.resource
     if not removed.gone or (resource.group, resource.name) in SHOWS_OBJECT:
@@ -118,11 +118,19 @@ async def delete(call: Call) -> web.Response:
 
 async def delete_collection(call: Call) -> web.Response:
     """DELETE of every object that the selectors mean."""
-    options = DeleteOptions.of(call.query, await read_delete_options(call))
+    options = await _delete_options(call)
     entries, meta = await select(call, ListOptions.of(call.query))
     items = await call.parts.removal.delete_all(write_of(call), entries, options)
     meta["resourceVersion"] = str(call.parts.cache.revision)
-    return await respond_large(call.http, join(call.resource, items, meta))
+    return await respond_large(call.http, join(call.resource, items, meta), warnings=call.warnings)
+
+
+async def _delete_options(call: Call) -> DeleteOptions:
+    options = DeleteOptions.of(call.query, await read_delete_options(call))
+    told = call.resource.strategy.default_propagation_warning
+    if told and not options.policy:
+        call.warnings.append(told)
+    return options
 
 
 def _stored(resource: Resource, obj: Object) -> Object:

@@ -154,9 +154,3 @@ CSI_DRIVERS = (
     ),
     AGE,
 )
-
-CSI_CAPACITIES = (
-    NAME,
-    text("StorageClassName", doc("storage.v1.CSIStorageCapacity", "storageClassName"), at("storageClassName")),
-    text("Capacity", doc("storage.v1.CSIStorageCapacity", "capacity"), at("capacity", UNSET)),
-)

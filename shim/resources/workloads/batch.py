@@ -15,6 +15,10 @@ from shim.resources.workloads.strategy import TemplateStrategy, hostname_warning
 
 class JobStrategy(TemplateStrategy):
     default_propagation = "Orphan"  # batch/v1 keeps the oldest rule
+    default_propagation_warning = (
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or "
+        "set propagationPolicy=Orphan to suppress this warning"
+    )
 
     def default(self, obj: Object) -> None:
         defaults.job(obj)

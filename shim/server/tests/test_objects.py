@@ -186,3 +186,21 @@ async def test_nothing_is_made_in_a_namespace_that_is_missing_or_going(api):
     assert late.status == 403
     await api.put(f"{namespace}/finalize", {"metadata": {"name": api.namespace}, "spec": {"finalizers": []}})
     assert (await api.get(namespace)).status == 404
+
+
+async def test_a_warning_comes_with_a_refusal_too(api):
+    missing = await api.get("/api/v1/namespaces/{ns}/endpoints/none")
+    assert missing.status == 404
+    told = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+    assert missing.headers["Warning"] == f'299 - "{told}"'
+
+
+async def test_who_deletes_a_job_is_told_what_becomes_of_its_pods(api):
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}
+    jobs = "/apis/batch/v1/namespaces/{ns}/jobs"
+    for name in ("a", "b"):
+        await api.post(jobs, {"metadata": {"name": name}, "spec": {"template": template}})
+    said = await api.delete(f"{jobs}/a", {"propagationPolicy": "Background"})
+    assert (said.status, "Warning" in said.headers) == (200, False)
+    unsaid = await api.delete(f"{jobs}/b")
+    assert unsaid.headers["Warning"].startswith('299 - "child pods are preserved by default')
