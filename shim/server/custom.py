@@ -181,7 +181,7 @@ class CustomResources:
     def _write(self, name: str, subresource: str = "") -> Write:
         row = self._routes.get(GROUP, "v1", PLURAL)
         assert row is not None
-        return Write(row, "", name, SERVER, subresource)
+        return Write(row, "", name, SERVER, subresource, manager="kube-apiserver")
 
     async def _change(self, write: Write, change: Callable[[Object], Object]) -> bool:
         strategy = write.resource.strategy
