@@ -29,6 +29,7 @@ from shim.store.entry import EventType, resplice
 log = logging.getLogger(__name__)
 
 BOOKMARK_EVERY = 60.0  # upstream: about once a minute
+_EMPTY = 1  # the revision of a store before a server writes what every cluster has, and then answers
 LAST_BOOKMARK = 2.0  # seconds before a watch's time is up, as upstream's
 LEAST_TIMEOUT = 1800.0  # where the client names none; upstream picks between this and twice this, so do we
 PATIENCE = 30.0  # seconds for a client to take what was written; by then its queue has long overflowed
@@ -62,8 +63,8 @@ class Watchers:
         cache = call.parts.cache
         if options.initial_events and options.revision:
             await catch_up(call, options.revision)
-        since, initial = _begin(cache, call.prefix, options)
         try:
+            since, initial = _begin(cache, call.prefix, options)
             watch = cache.watch(call.prefix, since=since)
         except Compacted as error:
             # a watch that cannot begin is answered 200 with one ERROR event: that is what clients look for
@@ -132,8 +133,10 @@ def _begin(cache: Cache, prefix: str, options: ListOptions) -> tuple[int, list[E
     """The revision to watch from, and the objects to show first, where they match.
 
     Without a version, or with "0", the present state comes as ADDED events; ``sendInitialEvents`` says so (or not)
-    explicitly.
+    explicitly. Raises Compacted for what was never read by anybody.
     """
+    if options.revision == _EMPTY:
+        raise Compacted(_EMPTY, _EMPTY + 1)
     if not options.initial_events:
         return options.revision or cache.revision, []
     return cache.revision, cache.range(prefix)

@@ -122,3 +122,8 @@ async def test_options_that_contradict_are_refused(api):
     answer = await api.get(f"{CONFIGMAPS}?watch=1&sendInitialEvents=true")
     assert answer.status == 422
     assert "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan" in answer.message
+
+
+async def test_nobody_watches_from_before_the_cluster_was_born(api):
+    [event] = await api.watch(f"{CONFIGMAPS}?resourceVersion=1")
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
