@@ -87,32 +87,13 @@ _ORDER: dict[str, tuple[str, ...]] = {
         "HostnameOverride",
         "SchedulingGroup",
     ),
-    "core.v1.PersistentVolumeSource": (
-        "GCEPersistentDisk",
-        "AWSElasticBlockStore",
-        "HostPath",
-        "Glusterfs",
-        "NFS",
-        "RBD",
-        "Quobyte",
-        "ISCSI",
-        "FlexVolume",
-        "Cinder",
-        "CephFS",
-        "FC",
-        "Flocker",
-        "AzureFile",
-        "VsphereVolume",
-        "AzureDisk",
-        "PhotonPersistentDisk",
-        "PortworxVolume",
-        "ScaleIO",
-        "Local",
-        "StorageOS",
-        "CSI",
-    ),
 }
-_MOVED = {"Volume": ("Quobyte", "RBD")}  # one field that stands behind another one there
+_MOVED = {
+    # fields that stand behind others there
+    "Volume": (("Quobyte", "RBD"),),
+    "PersistentVolumeSource": (("Quobyte", "RBD"), ("FlexVolume", "ISCSI")),
+    "PersistentVolumeSpec": (("Quobyte", "RBD"), ("FlexVolume", "ISCSI")),
+}
 _OF_THE_HOST = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers")
 _EMPTY: dict[str, Any] = {"string": "", "int32": 0, "int64": 0, "float64": 0, "bool": False}
 
@@ -165,12 +146,11 @@ def _struct(definition: Definition, value: Mapping[str, Any]) -> Object:
         printed[_go_name(facts.name, definition.struct)] = (
             None if field.pointer and found is None else _value(field.type, found)
         )
-    if definition.struct in _MOVED:
-        moved, before = _MOVED[definition.struct]
+    for moved, before in _MOVED.get(definition.struct, ()):
         value_of_moved = printed.pop(moved)
         items = list(printed.items())
         place = list(printed).index(before) + 1
-        return dict([*items[:place], (moved, value_of_moved), *items[place:]])
+        printed = dict([*items[:place], (moved, value_of_moved), *items[place:]])
     return printed
 
 
