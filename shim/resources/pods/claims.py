@@ -63,3 +63,51 @@ def of_container(at: str, found: list[Object], known: Collection[str]) -> list[F
             text = f"{cause.message}: must be one of the names in pod.spec.resourceClaims{listed}"
             causes.append(FieldError(cause.reason, here, text))
     return causes
+
+
+def statuses(at: str, found: list[Object], claims: list[Object]) -> list[FieldError]:
+    """``status.resourceClaimStatuses``: what became of claims that are made from templates."""
+    known = {claim.get("name") for claim in claims}
+    causes: list[FieldError] = []
+    seen: set[str] = set()
+    for index, each in enumerate(found):
+        here, name = f"{at}[{index}]", each.get("name") or ""
+        if name not in known:
+            causes.append(invalid(f"{here}.name", name, "must match the name of an entry in `spec.resourceClaims`"))
+        if name in seen:
+            causes.append(duplicate(f"{here}.name", name))
+        seen.add(name)
+        if each.get("resourceClaimName") is not None:
+            causes += named(f"{here}.resourceClaimName", each["resourceClaimName"], names.dns1123_subdomain)
+    return causes
+
+
+def extended_status(at: str, found: Object, spec: Object) -> list[FieldError]:
+    """``status.extendedResourceClaimStatus``: the claim that stands for extended resources (KEP-5004)."""
+    containers = {
+        each.get("name"): each for field in ("initContainers", "containers") for each in spec.get(field) or ()
+    }
+    causes: list[FieldError] = []
+    mappings = found.get("requestMappings") or []
+    if not mappings:
+        causes.append(required(f"{at}.requestMappings", "at least one request mapping is required"))
+    seen: set[tuple[str, ...]] = set()
+    for index, mapping in enumerate(mappings):
+        here = f"{at}.requestMappings[{index}]"
+        fields = ("containerName", "resourceName", "requestName")
+        key = tuple(mapping.get(field) or "" for field in fields)
+        container, resource, request = key
+        if container not in containers:
+            text = "must match the name of an entry in spec.initContainers.name or spec.containers.name"
+            causes.append(invalid(f"{here}.containerName", container, text))
+        elif resource not in ((containers[container].get("resources") or {}).get("requests") or {}):
+            entry = "an entry in spec.initContainers.resources.requests or spec.containers.resources.requests"
+            text = f"must match the extended resource name of {entry}"
+            causes.append(invalid(f"{here}.resourceName", resource, text))
+        causes += named(f"{at}.requestName", request, names.dns1123_label)
+        if key in seen:
+            causes += [duplicate(f"{here}.{field}", value) for field, value in zip(fields, key, strict=True)]
+        seen.add(key)
+    name = found.get("resourceClaimName") or ""
+    at = f"{at}.resourceClaimName"
+    return causes + (named(at, name, names.dns1123_subdomain) if name else [required(at)])

@@ -51,6 +51,17 @@ def pod(obj: Object) -> None:
         _pod_requests(spec)
     if spec.get("enableServiceLinks") is None:
         spec["enableServiceLinks"] = True
+    if obj.get("status"):
+        _addresses(obj["status"])
+
+
+def _addresses(status: Object) -> None:
+    """One address under two names: the older one is believed where both differ, as old kubelets write that alone."""
+    one, several = status.get("podIP"), status.get("podIPs")
+    if one and (not several or several[0].get("ip") != one):
+        status["podIPs"] = [{"ip": one}]
+    elif several and not one:
+        status["podIP"] = several[0].get("ip") or ""
 
 
 def template(obj: Object) -> None:

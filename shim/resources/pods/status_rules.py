@@ -7,7 +7,7 @@ from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.addresses import ip_address, parse
 from shim.resources.causes import IMMUTABLE, forbidden, invalid, named
-from shim.resources.pods import annotated
+from shim.resources.pods import annotated, claims
 
 
 def status(new: Object, old: Object) -> list[FieldError]:
@@ -35,8 +35,14 @@ def status(new: Object, old: Object) -> list[FieldError]:
         causes.append(invalid("status.qosClass", found.get("qosClass") or "", IMMUTABLE))
     for field, of in (("containerStatuses", "containers"), ("initContainerStatuses", "initContainers")):
         causes += _revived(field, spec.get(of) or [], spec, found, before)
-    for field in ("podIPs", "hostIPs"):
-        causes += _addresses(f"status.{field}", found.get(field) or [], before.get(field) or [])
+    told = found.get("resourceClaimStatuses") or []
+    causes += claims.statuses("status.resourceClaimStatuses", told, spec.get("resourceClaims") or [])
+    if found.get("extendedResourceClaimStatus") is not None:
+        at = "status.extendedResourceClaimStatus"
+        causes += claims.extended_status(at, found["extendedResourceClaimStatus"], spec)
+    causes += _addresses("status.podIPs", found.get("podIPs") or [], before.get("podIPs") or [])
+    host = found.get("hostIP") or ""
+    causes += _addresses("status.hostIPs", found.get("hostIPs") or [], before.get("hostIPs") or [], host)
     return causes
 
 
@@ -71,9 +77,12 @@ def _may_restart(container: Object, spec: Object, code: int) -> bool:
     return policy == "Always" or (policy == "OnFailure" and code != 0)
 
 
-def _addresses(at: str, found: list[Object], had: list[Object]) -> list[FieldError]:
+def _addresses(at: str, found: list[Object], had: list[Object], first: str | None = None) -> list[FieldError]:
+    """``first``: what the first of them must be."""
     known = {each.get("ip") or "" for each in had}
     causes: list[FieldError] = []
+    if first is not None and found and (found[0].get("ip") or "") != first:
+        causes.append(invalid(f"{at}[0].ip", found[0].get("ip") or "", "must be equal to `hostIP`"))
     for index, each in enumerate(found):
         causes += ip_address(f"{at}[{index}]", each.get("ip") or "", known)
     families = [address.version for each in found if (address := parse(each.get("ip") or ""))]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shim.resources.tests.asked import edited, made
+from shim.resources.tests.asked import edited, made, row
 
 ENDED = {"name": "c", "state": {"terminated": {"exitCode": 3}}}
 RUNS = {"name": "c", "state": {"running": {}}}
@@ -46,8 +46,22 @@ def _told(pod: dict[str, Any], status: dict[str, Any]) -> list[str]:
             ],
         ),
         (
-            {"hostIPs": [{"ip": "here"}]},
+            {"hostIP": "here", "hostIPs": [{"ip": "here"}]},
             ['status.hostIPs[0]: Invalid value: "here": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'],
+        ),
+        (
+            {"hostIP": "10.0.0.1", "hostIPs": [{"ip": "10.0.0.2"}]},
+            ['status.hostIPs[0].ip: Invalid value: "10.0.0.2": must be equal to `hostIP`'],
+        ),
+        (
+            {"resourceClaimStatuses": [{"name": "a"}], "extendedResourceClaimStatus": {}},
+            [
+                'status.resourceClaimStatuses[0].name: Invalid value: "a": '
+                "must match the name of an entry in `spec.resourceClaims`",
+                "status.extendedResourceClaimStatus.requestMappings: Required value: "
+                "at least one request mapping is required",
+                "status.extendedResourceClaimStatus.resourceClaimName: Required value",
+            ],
         ),
     ],
 )
@@ -96,3 +110,15 @@ def test_an_app_armor_annotation_becomes_its_containers_field() -> None:
     pod["metadata"]["annotations"] = {"container.apparmor.security.beta.kubernetes.io/c": "localhost/mine"}
     profile = made("pods", pod)["spec"]["containers"][0]["securityContext"]["appArmorProfile"]
     assert profile == {"type": "Localhost", "localhostProfile": "mine"}
+
+
+def test_a_pods_address_stands_under_both_its_names() -> None:
+    strategy = row("pods").strategy
+    for told in (
+        {"podIP": "10.0.0.1"},
+        {"podIPs": [{"ip": "10.0.0.1"}]},
+        {"podIP": "10.0.0.1", "podIPs": [{"ip": "no"}]},
+    ):
+        pod = _pod(told)
+        strategy.default(pod)
+        assert (pod["status"]["podIP"], pod["status"]["podIPs"]) == ("10.0.0.1", [{"ip": "10.0.0.1"}])
