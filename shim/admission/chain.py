@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from shim.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
 from shim.admission.limit_ranger import LimitRanger
@@ -58,6 +58,9 @@ PLUGINS: tuple[type[Plugin], ...] = (
     ValidatingAdmissionWebhook,
     ResourceQuota,  # last: it must count only what everyone else has let through
 )
+Act = Callable[[Request, Reader], Awaitable[None]]
+MUTATE, VALIDATE = "admit", "validate"
+"""The steps, as upstream's metrics call them."""
 _SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
 OFF: tuple[type[Plugin], ...] = (NodeRestriction, ExtendedResourceToleration)
 """What must be asked for, as upstream."""
@@ -92,7 +95,7 @@ class Chain:
         self._reader = reader
         self._plugins = chosen() if plugins is None else tuple(plugins)
         self._charging = [plugin for plugin in self._plugins if type(plugin).charge is not Plugin.charge]
-        self._concerned: dict[tuple[str, str], tuple[list[Plugin], list[Plugin]]] = {}
+        self._concerned: dict[tuple[str, str], dict[str, list[tuple[str, Act]]]] = {}
         self.timings: dict[tuple[str, ...], Histogram] = {}
         """How long plugins took, by name, step, operation and whether they refused."""
 
@@ -101,22 +104,15 @@ class Chain:
 
         When a webhook changed it, all have a second look, once (KEP "admission webhooks to GA", reinvocation).
         """
-        await self._mutate(request)
+        await self._each(MUTATE, request)
         if (again := request.reinvocation) is not None and again.wanted:
             again.round = 1
-            await self._mutate(request)
+            await self._each(MUTATE, request)
         return request.warnings
 
     async def validate(self, request: Request) -> list[str]:
         """Let every plugin refuse the object as it will be stored; returns texts for Warning headers."""
-        for plugin in self._for(request)[1]:
-            began = time.perf_counter()
-            refused = True
-            try:
-                await plugin.validate(request, self._reader)
-                refused = False
-            finally:
-                self._time(plugin, "validate", request, refused, began)
+        await self._each(VALIDATE, request)
         return request.warnings
 
     async def charge(self, request: Request) -> None:
@@ -134,31 +130,34 @@ class Chain:
         for plugin in self._plugins:
             await plugin.close()
 
-    async def _mutate(self, request: Request) -> None:
-        for plugin in self._for(request)[0]:
+    async def _each(self, step: str, request: Request) -> None:
+        for name, act in self._for(request)[step]:
             began = time.perf_counter()
-            refused = True
+            refused = "true"
             try:
-                await plugin.mutate(request, self._reader)
-                refused = False
+                await act(request, self._reader)
+                refused = "false"
             finally:
-                self._time(plugin, "admit", request, refused, began)
+                self._time((name, step, request.operation, refused), time.perf_counter() - began)
 
-    def _for(self, request: Request) -> tuple[list[Plugin], list[Plugin]]:
-        """Those that may change an object of this resource, and those that may refuse it."""
+    def _for(self, request: Request) -> dict[str, list[tuple[str, Act]]]:
+        """Step -> what plugins do in it to an object of this resource, with their names."""
         key = (request.resource.group, request.resource.name)
         found = self._concerned.get(key)
         if found is None:
             plugins = [plugin for plugin in self._plugins if not plugin.resources or key in plugin.resources]
-            found = self._concerned[key] = (
-                [plugin for plugin in plugins if type(plugin).mutate is not Plugin.mutate],
-                [plugin for plugin in plugins if type(plugin).validate is not Plugin.validate],
-            )
+            found = self._concerned[key] = {
+                MUTATE: [_of(each, each.mutate) for each in plugins if type(each).mutate is not Plugin.mutate],
+                VALIDATE: [_of(each, each.validate) for each in plugins if type(each).validate is not Plugin.validate],
+            }
         return found
 
-    def _time(self, plugin: Plugin, step: str, request: Request, refused: bool, began: float) -> None:
-        key = type(plugin).__name__, step, request.operation, "true" if refused else "false"
+    def _time(self, key: tuple[str, ...], seconds: float) -> None:
         timing = self.timings.get(key)
         if timing is None:
             timing = self.timings[key] = Histogram(_SECONDS)
-        timing.add(time.perf_counter() - began)
+        timing.add(seconds)
+
+
+def _of(plugin: Plugin, act: Act) -> tuple[str, Act]:
+    return type(plugin).__name__, act

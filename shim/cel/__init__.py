@@ -36,8 +36,11 @@ from shim.cel.checker import Checked, Checker
 from shim.cel.cost import Range, estimate
 from shim.cel.functions import Functions, Library
 from shim.cel.patterns import pattern
-from shim.cel.program import CALL_LIMIT, OverBudget, Program, Result, Struct, compile
-from shim.cel.syntax import Issue, Literal, SyntaxIssue, parse
+from shim.cel.program import CALL_LIMIT, Program, Result, Struct, compile
+from shim.cel.running import OverBudget
+from shim.cel.syntax import parse
+from shim.cel.tokens import Issue, SyntaxIssue
+from shim.cel.tree import Literal
 from shim.cel.types import (
     BOOL,
     BYTES,
@@ -157,7 +160,7 @@ class Environment:
         checked = self.check(text)
         if wanted and checked.type.name != "dyn" and checked.type not in wanted:
             raise WrongType(wanted)
-        return compile(text, checked, self._functions)
+        return compile(text, checked)
 
 
 class WrongType(CompileError):

@@ -11,19 +11,8 @@ from dataclasses import dataclass, field
 
 from shim.cel import types as t
 from shim.cel.functions import Function, Functions, Overload
-from shim.cel.syntax import (
-    Call,
-    Fold,
-    Ident,
-    Issue,
-    ListNode,
-    Literal,
-    MapNode,
-    Node,
-    Select,
-    StructNode,
-    dotted,
-)
+from shim.cel.tokens import Issue
+from shim.cel.tree import Call, Fold, Ident, ListNode, Literal, MapNode, Node, Select, StructNode, dotted
 from shim.cel.types import Type
 from shim.cel.values import name_of
 

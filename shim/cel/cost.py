@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from shim.cel.checker import Checked
 from shim.cel.program import LIST_COST, MAP_COST, STRUCT_COST
-from shim.cel.syntax import Call, Fold, Ident, ListNode, Literal, MapNode, Node, Select, StructNode
+from shim.cel.tree import Call, Fold, Ident, ListNode, Literal, MapNode, Node, Select, StructNode
 from shim.cel.types import Type
 from shim.cel.values import size as size_of_value
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shim.cel.syntax import Call, Fold, Ident, ListNode, Literal, MapNode, Node, Select, SyntaxIssue
+from shim.cel.tokens import SyntaxIssue
+from shim.cel.tree import Call, Fold, Ident, ListNode, Literal, MapNode, Node, Select
 
 ACCU = "@result"
 

@@ -6,25 +6,19 @@ for a variable and a field, for calls what their declaration says. A run that co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from shim.cel.calls import SPECIAL, call_of
 from shim.cel.checker import Checked
-from shim.cel.functions import Functions, Overload
-from shim.cel.syntax import Call, Fold, Ident, ListNode, Literal, MapNode, Node, Select, StructNode
+from shim.cel.running import Code, Frame, OverBudget, field_of, has, maybe, variable_of
+from shim.cel.tree import Call, Fold, Ident, ListNode, Literal, MapNode, Node, Select, StructNode
 from shim.cel.types import Type
-from shim.cel.values import NONE, CelError, Optional, TypeValue, name_of, size
+from shim.cel.values import CelError, TypeValue, name_of
 
 CALL_LIMIT = 1_000_000  # of one evaluation, upstream's PerCallLimit
 LIST_COST, MAP_COST, STRUCT_COST = 10, 30, 40
-
-
-class OverBudget(CelError):
-    """The evaluation cost more than it may."""
-
-    def __init__(self) -> None:
-        super().__init__("operation cancelled: actual cost limit exceeded")
 
 
 class Struct(dict[str, Any]):
@@ -38,23 +32,6 @@ class Struct(dict[str, Any]):
 class Result(NamedTuple):
     value: Any
     cost: float
-
-
-class Frame:
-    """One run: its variables, and what it has cost."""
-
-    __slots__ = ("cost", "limit", "variables")
-
-    def __init__(self, variables: dict[str, Any], limit: float) -> None:
-        self.variables, self.limit, self.cost = variables, limit, 0.0
-
-    def spend(self, cost: float) -> None:
-        self.cost += cost
-        if self.cost > self.limit:
-            raise OverBudget
-
-
-Code = Callable[[Frame], Any]
 
 
 @dataclass(slots=True)
@@ -79,22 +56,21 @@ class Program:
         return Result(value, frame.cost)
 
 
-def compile(text: str, checked: Checked, functions: Functions) -> Program:
+def compile(text: str, checked: Checked) -> Program:
     """The program of a tree without issues."""
-    return Program(text, checked.type, checked, _Compiler(checked, functions).code(checked.root))
+    return Program(text, checked.type, checked, _Compiler(checked).code(checked.root))
 
 
 class _Compiler:
-    def __init__(self, checked: Checked, functions: Functions) -> None:
+    def __init__(self, checked: Checked) -> None:
         self._checked = checked
-        self._functions = functions
 
     def code(self, node: Node) -> Code:
         if node in self._checked.constants:
             value = TypeValue(self._checked.constants[node].name)
             return lambda frame: value
         if node in self._checked.names:
-            return _variable(self._checked.names[node])
+            return variable_of(self._checked.names[node])
         if isinstance(node, Literal):
             literal = node.value
             return lambda frame: literal
@@ -111,17 +87,17 @@ class _Compiler:
         if isinstance(node, Fold):
             return self._fold(node)
         assert isinstance(node, Ident)
-        return _variable(node.name)
+        return variable_of(node.name)
 
     def _select(self, node: Select) -> Code:
         operand, key = self.code(node.operand), self._checked.keys.get(node, node.field)
         if node.test:
-            return lambda frame: _has(operand(frame), key)
+            return lambda frame: has(operand(frame), key)
         if node.optional:
 
             def optional(frame: Frame) -> Any:
                 frame.spend(1)
-                return _maybe(operand(frame), key)
+                return maybe(operand(frame), key)
 
             return optional
 
@@ -133,19 +109,14 @@ class _Compiler:
                     return target[key]
                 except KeyError:
                     raise CelError(f"no such key: {key}") from None
-            return _field(target, key)
+            return field_of(target, key)
 
         return select
 
     def _call(self, node: Call) -> Code:
         args = [self.code(arg) for arg in ([node.target] if node.target else []) + node.args]
-        special = _SPECIAL.get(node.function)
-        if special is not None:
-            return special(*args)
-        candidates = self._checked.overloads.get(node) or ()
-        if len(candidates) == 1:
-            return _direct(candidates[0], args)
-        return _dispatching(node, candidates, args)
+        special = SPECIAL.get(node.function)
+        return special(*args) if special is not None else call_of(self._checked.overloads.get(node) or (), args)
 
     def _list(self, node: ListNode) -> Code:
         items, optional = [self.code(item) for item in node.items], node.optional
@@ -237,201 +208,3 @@ class _Compiler:
                 variables.update(outer)
 
         return fold
-
-
-def _variable(name: str) -> Code:
-    def variable(frame: Frame) -> Any:
-        frame.spend(1)
-        try:
-            value = frame.variables[name]
-        except KeyError:
-            raise CelError(f"no such attribute(s): {name}") from None
-        if isinstance(value, CelError):
-            raise value
-        return value
-
-    return variable
-
-
-def _has(target: Any, key: str) -> bool:
-    if target.__class__ is Optional:
-        return target.present and _has(target.held, key)
-    if isinstance(target, dict):
-        return key in target
-    raise CelError(f"unsupported type for field selection: {name_of(target)}")
-
-
-def _field(target: Any, key: Any) -> Any:
-    if target.__class__ is Optional:
-        return _maybe(target, key)
-    if isinstance(target, dict):
-        if key in target:
-            return target[key]
-        raise CelError(f"no such key: {key}")
-    raise CelError(f"unsupported field selection target: ({name_of(target)}){target}")
-
-
-def _maybe(target: Any, key: Any) -> Optional:
-    if target.__class__ is Optional:
-        return _maybe(target.held, key) if target.present else NONE
-    if isinstance(target, dict):
-        return Optional(True, target[key]) if key in target else NONE
-    if isinstance(target, list):
-        if key.__class__ is float and key.is_integer():
-            key = int(key)
-        return Optional(True, target[key]) if isinstance(key, int) and 0 <= key < len(target) else NONE
-    raise CelError("no such overload")
-
-
-# --- calls ------------------------------------------------------------------------------------------------------------
-
-
-def _direct(overload: Overload, args: list[Code]) -> Code:
-    """A call whose form the checker could tell."""
-    body, cost = overload.body, overload.cost
-    if cost is None and len(args) == 2:
-        left, right = args
-
-        def binary(frame: Frame) -> Any:
-            one, other = left(frame), right(frame)
-            frame.spend(1)
-            return _run(body, (one, other))
-
-        return binary
-
-    def call(frame: Frame) -> Any:
-        values = [arg(frame) for arg in args]
-        return _finish(frame, overload, values)
-
-    return call
-
-
-def _finish(frame: Frame, overload: Overload, values: list[Any]) -> Any:
-    cost = overload.cost
-    if cost is None:
-        frame.spend(1)
-        return _run(overload.body, values)
-    sizes = [size(value) for value in values]
-    frame.spend(cost(sizes, 0))  # before the work is done: it may be too much
-    result = _run(overload.body, values)
-    frame.cost += max(0, cost(sizes, size(result)) - cost(sizes, 0))
-    return result
-
-
-def _run(body: Callable[..., Any], values: Any) -> Any:
-    try:
-        return body(*values)
-    except CelError:
-        raise
-    except (TypeError, AttributeError, KeyError, ValueError, OverflowError):
-        raise CelError("no such overload") from None
-
-
-def _dispatching(node: Call, candidates: tuple[Overload, ...], args: list[Code]) -> Code:
-    """A call whose form depends on what its arguments turn out to be."""
-    known: dict[tuple[type, ...], Overload | None] = {}
-
-    def call(frame: Frame) -> Any:
-        values = [arg(frame) for arg in args]
-        classes = tuple(value.__class__ for value in values)
-        if classes not in known:
-            known[classes] = next((each for each in candidates if _takes(each, values)), None)
-        overload = known[classes]
-        if overload is None:
-            raise CelError("no such overload")
-        return _finish(frame, overload, values)
-
-    return call
-
-
-def _takes(overload: Overload, values: list[Any]) -> bool:
-    return all(
-        param.is_parameter
-        or param.name in ("dyn", name_of(value))
-        or (param.fields is not None and isinstance(value, dict))
-        for param, value in zip(overload.params, values, strict=True)
-    )
-
-
-# --- what decides without all its arguments ---------------------------------------------------------------------------
-
-
-def _logical(left: Code, right: Code, decides: bool) -> Code:
-    """``&&`` and ``||``: what decides wins over an error on the other side."""
-
-    def run(frame: Frame) -> Any:
-        failed: CelError | None = None
-        for side in (left, right):
-            try:
-                value = side(frame)
-            except OverBudget:
-                raise
-            except CelError as error:
-                failed = failed or error
-                continue
-            if value is decides:
-                return decides
-            if value.__class__ is not bool:
-                failed = failed or CelError("no such overload")
-        if failed is not None:
-            raise failed
-        return not decides
-
-    return run
-
-
-def _conditional(test: Code, then: Code, otherwise: Code) -> Code:
-    def run(frame: Frame) -> Any:
-        value = test(frame)
-        if value is True:
-            return then(frame)
-        if value is False:
-            return otherwise(frame)
-        raise CelError("no such overload")
-
-    return run
-
-
-def _not_strictly_false(operand: Code) -> Code:
-    def run(frame: Frame) -> Any:
-        frame.spend(1)
-        try:
-            return operand(frame) is not False
-        except OverBudget:
-            raise
-        except CelError:
-            return True
-
-    return run
-
-
-def _or_value(target: Code, other: Code) -> Code:
-    def run(frame: Frame) -> Any:
-        value = target(frame)
-        frame.spend(1)
-        if value.__class__ is not Optional:
-            raise CelError("no such overload")
-        return value.held if value.present else other(frame)
-
-    return run
-
-
-def _or(target: Code, other: Code) -> Code:
-    def run(frame: Frame) -> Any:
-        value = target(frame)
-        frame.spend(1)
-        if value.__class__ is not Optional:
-            raise CelError("no such overload")
-        return value if value.present else other(frame)
-
-    return run
-
-
-_SPECIAL: dict[str, Callable[..., Code]] = {
-    "_&&_": lambda left, right: _logical(left, right, False),
-    "_||_": lambda left, right: _logical(left, right, True),
-    "_?_:_": _conditional,
-    "@not_strictly_false": _not_strictly_false,
-    "orValue": _or_value,
-    "or": _or,
-}

@@ -6,208 +6,15 @@ of the reference implementation where its parser generator's wording can be told
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+from shim.cel import macros
+from shim.cel.tokens import RESERVED, SyntaxIssue, Token, tokens
+from shim.cel.tree import Call, Ident, ListNode, Literal, MapNode, Node, Select, StructNode, dotted
 from shim.cel.values import UInt
 
 MAX_DEPTH = 250  # of nesting; upstream's limit on recursion
 MAX_LENGTH = 100_000  # characters
-
-
-class Issue(NamedTuple):
-    """Something wrong at a place of the text."""
-
-    offset: int
-    message: str
-
-
-class SyntaxIssue(Exception):
-    """The text is no expression."""
-
-    def __init__(self, offset: int, message: str) -> None:
-        super().__init__(message)
-        self.issue = Issue(offset, message)
-
-
-@dataclass(slots=True, eq=False)
-class Node:
-    """Part of an expression; ``at`` is where errors point to."""
-
-    at: int
-
-
-@dataclass(slots=True, eq=False)
-class Literal(Node):
-    value: Any
-
-
-@dataclass(slots=True, eq=False)
-class Ident(Node):
-    name: str
-
-
-@dataclass(slots=True, eq=False)
-class Select(Node):
-    """``operand.field``; ``test``: ``has()`` of it; ``optional``: ``operand.?field``."""
-
-    operand: Node
-    field: str
-    test: bool = False
-    optional: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Call(Node):
-    """A function, an operator (``_+_``) or a method (with a target)."""
-
-    function: str
-    target: Node | None
-    args: list[Node]
-
-
-@dataclass(slots=True, eq=False)
-class ListNode(Node):
-    items: list[Node]
-    optional: frozenset[int]
-
-
-@dataclass(slots=True, eq=False)
-class MapNode(Node):
-    entries: list[tuple[Node, Node, bool]]  # key, value, optional
-
-
-@dataclass(slots=True, eq=False)
-class StructNode(Node):
-    name: str
-    fields: list[tuple[str, Node, bool, int]]  # name, value, optional, where
-
-
-@dataclass(slots=True, eq=False)
-class Fold(Node):
-    """A comprehension, what macros become: ``step`` for every item while ``condition``, then ``result``."""
-
-    range: Node
-    item: str
-    item2: str  # "" but in comprehensions of two variables
-    accu: str
-    init: Node
-    condition: Node
-    step: Node
-    result: Node
-
-
-class Token(NamedTuple):
-    kind: str  # int, uint, double, string, bytes, ident, op, end
-    text: str
-    at: int
-    value: Any = None
-
-
-_SPACE = re.compile(r"(?:[\t\n\f\r ]|//[^\n]*)+")
-_NUMBER = re.compile(
-    r"0[xX][0-9a-fA-F]+[uU]?|(?:\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\.\d+(?:[eE][+-]?\d+)?)|\d+[uU]?"
-)
-_IDENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_QUOTED_IDENT = re.compile(r"`[a-zA-Z0-9_.\-/ ]+`")
-_STRING = re.compile(
-    r"(?P<prefix>(?:[bB][rR]?|[rR][bB]?)?)"
-    r"(?:\"\"\"(?P<a>(?:\\.|[^\\])*?)\"\"\"|'''(?P<b>(?:\\.|[^\\])*?)'''"
-    r"|\"(?P<c>(?:\\.|[^\\\"\n\r])*)\"|'(?P<d>(?:\\.|[^\\'\n\r])*)')",
-    re.DOTALL,
-)
-_RAW = re.compile(
-    r"(?P<prefix>[bB]?[rR][bB]?)"
-    r"(?:\"\"\"(?P<a>.*?)\"\"\"|'''(?P<b>.*?)'''|\"(?P<c>[^\"\n\r]*)\"|'(?P<d>[^'\n\r]*)')",
-    re.DOTALL,
-)
-_OPS = re.compile(r"==|!=|<=|>=|&&|\|\||\[|\]|\{|\}|\(|\)|\.|,|-|!|\?|:|\+|\*|/|%|<|>")
-_RESERVED = frozenset(
-    "as break const continue else for function if import let loop package namespace return var void while".split()
-)
-_BAD_ESCAPE = "Syntax error: token recognition error at: "
-
-
-def tokens(text: str) -> list[Token]:
-    """The words of a text. Raises SyntaxIssue."""
-    found: list[Token] = []
-    at, size = 0, len(text)
-    while at < size:
-        if match := _SPACE.match(text, at):
-            at = match.end()
-            continue
-        start = at
-        if match := _RAW.match(text, at) or _STRING.match(text, at):
-            prefix = match["prefix"].lower()
-            body = next(match[name] for name in "abcd" if match[name] is not None)
-            value: Any = body if "r" in prefix else _unescape(body, start, text, is_bytes="b" in prefix)
-            if "b" in prefix:
-                value = value.encode() if isinstance(value, str) else value
-            found.append(Token("bytes" if "b" in prefix else "string", match[0], start, value))
-        elif match := _NUMBER.match(text, at):
-            found.append(_number(match[0], start))
-        elif match := _IDENT.match(text, at):
-            found.append(Token("ident", match[0], start))
-        elif match := _QUOTED_IDENT.match(text, at):
-            found.append(Token("quoted", match[0], start, match[0][1:-1]))
-        elif match := _OPS.match(text, at):
-            found.append(Token("op", match[0], start))
-        else:
-            rest = text[at:].split("\n")[0] if text[at] in "'\"" else text[at]
-            raise SyntaxIssue(start, f"{_BAD_ESCAPE}'{rest}'")
-        at = match.end()
-    found.append(Token("end", "<EOF>", size))
-    return found
-
-
-def _number(text: str, at: int) -> Token:
-    if text[-1] in "uU":
-        unsigned = int(text[:-1], 0) if text[:2].lower() == "0x" else int(text[:-1])
-        return Token("uint", text, at, unsigned)
-    if text[:2].lower() == "0x":
-        return Token("int", text, at, int(text, 16))
-    if any(char in text for char in ".eE"):
-        return Token("double", text, at, float(text))
-    return Token("int", text, at, int(text))
-
-
-_SIMPLE = {
-    "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
-    "\\": "\\", "'": "'", '"': '"', "`": "`", "?": "?",
-}  # fmt: skip
-_ESCAPE = re.compile(
-    r"\\(?:x([0-9a-fA-F]{2})|X([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.))", re.DOTALL
-)
-
-
-def _unescape(body: str, at: int, text: str, *, is_bytes: bool) -> str | bytes:
-    if "\\" not in body:
-        return body
-    out: list[bytes] = []
-    last = 0
-    for match in _ESCAPE.finditer(body):
-        out.append(body[last : match.start()].encode())
-        last = match.end()
-        hexadecimal = match[1] or match[2]
-        octal, plain = match[5], match[6]
-        if hexadecimal or octal:
-            code = int(hexadecimal, 16) if hexadecimal else int(octal, 8)
-            out.append(bytes([code]) if is_bytes else chr(code).encode())
-        elif match[3] or match[4]:
-            code = int(match[3] or match[4], 16)
-            if code > 0x10FFFF or 0xD800 <= code < 0xE000:
-                raise SyntaxIssue(at, "invalid unicode code point")
-            out.append(chr(code).encode())
-        elif plain in _SIMPLE:
-            out.append(_SIMPLE[plain].encode())
-        else:
-            raise SyntaxIssue(at, f"{_BAD_ESCAPE}'{text[at : at + match.end() + 1]}'")
-    out.append(body[last:].encode())
-    joined = b"".join(out)
-    return joined if is_bytes else joined.decode()
-
-
 _RELATIONS = {"==": "_==_", "!=": "_!=_", "<": "_<_", "<=": "_<=_", ">": "_>_", ">=": "_>=_"}
 _SUMS = {"+": "_+_", "-": "_-_"}
 _PRODUCTS = {"*": "_*_", "/": "_/_", "%": "_%_"}
@@ -220,8 +27,6 @@ class Parser:
     """Reads one expression. ``expand`` makes macros of calls, or says None."""
 
     def __init__(self, text: str) -> None:
-        from shim.cel import macros  # they build trees with this module's words
-
         if len(text) > MAX_LENGTH:
             raise SyntaxIssue(0, f"expression code point size exceeds limit: size: {len(text)}, limit {MAX_LENGTH}")
         self._expand = macros.expand
@@ -355,7 +160,7 @@ class Parser:
                 index = self._expression()
                 self._need("]")
                 node = Call(bracket.at, function, None, [node, index])
-            elif isinstance(node, Ident | Select) and self._peek().text == "{" and (name_of := _dotted(node)):
+            elif isinstance(node, Ident | Select) and self._peek().text == "{" and (name_of := dotted(node)):
                 brace = self._need("{")
                 node = StructNode(brace.at, name_of, self._fields())
             else:
@@ -396,7 +201,7 @@ class Parser:
             return Literal(token.at, token.text == "true")
         if token.text == "null":
             return Literal(token.at, None)
-        if token.text in _RESERVED:
+        if token.text in RESERVED:
             raise SyntaxIssue(token.at, f"reserved identifier: {token.text}")
         if paren := self._take("("):
             args = self._arguments(")")
@@ -454,19 +259,6 @@ class Parser:
             field = name.value if name.kind == "quoted" else name.text
             fields.append((field, self._expression(), optional, colon.at))
         return fields
-
-
-def _dotted(node: Node) -> str:
-    """``a.b.c`` as a name, or "" where it is none."""
-    if isinstance(node, Ident):
-        return node.name
-    if isinstance(node, Select) and not node.test and not node.optional:
-        before = _dotted(node.operand)
-        return f"{before}.{node.field}" if before else ""
-    return ""
-
-
-dotted = _dotted
 
 
 def parse(text: str) -> Node:

@@ -7,7 +7,7 @@ import binascii
 import datetime
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import parseaddr
 from typing import Any
 
@@ -97,3 +97,25 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "k8s-short-name": lambda text: not names.dns1123_label(text),
     "k8s-long-name": lambda text: not names.dns1123_subdomain(text),
 }
+
+
+def unrecognized(raw: Any) -> set[str]:
+    """Formats that a schema names and nobody knows: they are ignored, and warned of."""
+    found: set[str] = set()
+    if not isinstance(raw, Mapping):
+        return found
+    format, type = raw.get("format"), raw.get("type") or ""
+    known = {"integer": ("int32", "int64"), "number": ("float", "double")}.get(type)
+    if isinstance(format, str) and format:
+        if type in ("", "string"):
+            known = (*FORMATS, "password", *((format,) if format.replace("-", "") in FORMATS else ()))
+        if known is not None and format not in known:
+            found.add(format)
+    for name in ("items", "additionalProperties", "not"):
+        found |= unrecognized(raw.get(name))
+    for each in (raw.get("properties") or {}).values():
+        found |= unrecognized(each)
+    for name in ("allOf", "anyOf", "oneOf"):
+        for each in raw.get(name) or ():
+            found |= unrecognized(each)
+    return found

@@ -14,7 +14,7 @@ from typing import Any
 
 from shim import cel
 from shim.api.status import FieldError
-from shim.cel.syntax import Ident
+from shim.cel.tree import Ident
 from shim.cel.values import MapList, SetList
 from shim.resources.causes import shown
 from shim.resources.custom.declare import declare
