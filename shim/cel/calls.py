@@ -137,24 +137,17 @@ def _not_strictly_false(operand: Code) -> Code:
     return run
 
 
-def _or_value(target: Code, other: Code) -> Code:
+def _otherwise(target: Code, other: Code, *, held: bool) -> Code:
+    """What an optional has, or itself unless ``held``; where it has nothing, the other."""
+
     def run(frame: Frame) -> Any:
         value = target(frame)
         frame.spend(1)
         if value.__class__ is not Optional:
             raise CelError("no such overload")
-        return value.held if value.present else other(frame)
-
-    return run
-
-
-def _or(target: Code, other: Code) -> Code:
-    def run(frame: Frame) -> Any:
-        value = target(frame)
-        frame.spend(1)
-        if value.__class__ is not Optional:
-            raise CelError("no such overload")
-        return value if value.present else other(frame)
+        if not value.present:
+            return other(frame)
+        return value.held if held else value
 
     return run
 
@@ -164,7 +157,7 @@ SPECIAL: dict[str, Callable[..., Code]] = {
     "_||_": lambda left, right: _logical(left, right, True),
     "_?_:_": _conditional,
     "@not_strictly_false": _not_strictly_false,
-    "orValue": _or_value,
-    "or": _or,
+    "orValue": lambda target, other: _otherwise(target, other, held=True),
+    "or": lambda target, other: _otherwise(target, other, held=False),
 }
 """Those, by the function's name."""

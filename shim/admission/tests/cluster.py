@@ -104,3 +104,14 @@ async def refusal(cluster: Cluster, request: Request) -> ApiError:
     with pytest.raises(ApiError) as caught:
         await Chain(cluster).admit(request)
     return caught.value
+
+
+def container(**fields: Any) -> list[Object]:
+    """The containers of a pod that has one."""
+    return [{"name": "c", "image": "i", **fields}]
+
+
+def claim(size: str, storage_class: str = "fast", phase: str = "Bound") -> Object:
+    """A claim of this size."""
+    spec = {"storageClassName": storage_class, "resources": {"requests": {"storage": size}}}
+    return {"metadata": {"name": "c"}, "spec": spec, "status": {"phase": phase}}

@@ -146,6 +146,14 @@ async def api(server: Api) -> Api:
     return made
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def hooks(api: Api) -> AsyncIterator[Any]:
+    from shim.server.tests.hooks import at_work  # which needs the names above
+
+    async with at_work(api) as made:
+        yield made
+
+
 def tls(kubeconfig: Path) -> ssl.SSLContext:
     config = yaml.safe_load(kubeconfig.read_text())
     user = config["users"][0]["user"]
