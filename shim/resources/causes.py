@@ -86,11 +86,15 @@ def unsupported(field: str, value: Any, supported: Iterable[str]) -> FieldError:
 
 
 def too_long(field: str, limit: int) -> FieldError:
-    return _cause("FieldValueTooLong", field, "Too long", f"may not be more than {limit} bytes")
+    return _cause("FieldValueTooLong", field, "Too long", f"may not be more than {_counted(limit, 'byte')}")
 
 
 def too_many(field: str, count: int, limit: int) -> FieldError:
-    return _cause("FieldValueTooMany", field, f"Too many: {count}", f"must have at most {limit} items")
+    return _cause("FieldValueTooMany", field, f"Too many: {count}", f"must have at most {_counted(limit, 'item')}")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def named(field: str, value: str, rule: Callable[[str], list[str]]) -> list[FieldError]:

@@ -102,11 +102,19 @@ class DefinitionStrategy(Strategy):
         return [*metadata.validate_update(new, old, any_finalizer=True), *check_names(accepted, "status.acceptedNames")]
 
     def warnings(self, obj: Object) -> list[str]:
-        found: list[str] = []
-        for version in obj["spec"].get("versions") or ():
-            raw = (version.get("schema") or {}).get("openAPIV3Schema") or {}
-            found += [f'unrecognized format "{format}"' for format in sorted(unrecognized(raw))]
-        return list(dict.fromkeys(found))
+        return [f'unrecognized format "{format}"' for format in _unrecognized(obj)]
+
+    def update_warnings(self, new: Object, old: Object) -> list[str]:
+        """Of what was there before nobody is warned again."""
+        known = _unrecognized(old)
+        return [f'unrecognized format "{format}"' for format in _unrecognized(new) if format not in known]
+
+
+def _unrecognized(obj: Object) -> list[str]:
+    found: dict[str, None] = {}
+    for version in obj["spec"].get("versions") or ():
+        found |= dict.fromkeys(sorted(unrecognized((version.get("schema") or {}).get("openAPIV3Schema") or {})))
+    return list(found)
 
 
 def _approval(obj: Object, old: Object | None) -> list[FieldError]:

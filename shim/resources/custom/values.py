@@ -11,7 +11,7 @@ from typing import Any
 
 from shim.api.status import FieldError
 from shim.cel.patterns import pattern
-from shim.resources.causes import shown
+from shim.resources.causes import shown, too_long, too_many
 from shim.resources.custom.formats import FORMATS
 from shim.resources.custom.structure import Node, key_of
 
@@ -108,7 +108,7 @@ def _check_string(node: Node, value: str, path: str, found: list[FieldError]) ->
     raw = node.raw
     longest, shortest, expression = raw.get("maxLength"), raw.get("minLength"), raw.get("pattern")
     if longest is not None and len(value) > longest:
-        found.append(_cause("FieldValueTooLong", path, f"Too long: may not be more than {longest} bytes"))
+        found.append(too_long(path or "<nil>", longest))
     if shortest is not None and len(value) < shortest:
         found.append(_invalid(path, value, f"should be at least {shortest} chars long"))
     if expression and not pattern(expression).search(value):
@@ -164,7 +164,7 @@ def _check_list(node: Node, value: list[Any], old: Any, path: str, found: list[F
     if fewest is not None and len(value) < fewest:
         found.append(_invalid(path, len(value), f"should have at least {fewest} items"))
     if most is not None and len(value) > most:
-        found.append(_cause("FieldValueTooMany", path, f"Too many: {len(value)}: must have at most {most} items"))
+        found.append(too_many(path or "<nil>", len(value), most))
 
 
 def _check_map(node: Node, value: dict[str, Any], old: Any, path: str, found: list[FieldError]) -> None:
@@ -173,7 +173,7 @@ def _check_map(node: Node, value: dict[str, Any], old: Any, path: str, found: li
     if fewest is not None and len(value) < fewest:
         found.append(_invalid(path, len(value), f"should have at least {fewest} properties"))
     if most is not None and len(value) > most:
-        found.append(_cause("FieldValueTooMany", path, f"Too many: {len(value)}: must have at most {most} items"))
+        found.append(too_many(path or "<nil>", len(value), most))
     before = old if isinstance(old, dict) and node.map_type != "atomic" else {}
     properties, additional = node.properties, node.additional
     for name, item in value.items():
