@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from nodeagent.kubelet.eviction import thresholds
+from nodeagent.kubelet.eviction.thresholds import Threshold
 from shim.api.flags import flag
 
 
@@ -26,4 +28,24 @@ class NodeAgentSettings:
     cluster_dns: str = flag("address of the cluster DNS in pods' resolv.conf", "10.96.0.10")
     cluster_domain: str = flag("domain of Services", "cluster.local")
     max_pods: int = flag("pods this node takes", 110)
+    eviction_hard: str = flag(
+        "pods go at once when the node has less than this; nothing is watched that is not named",
+        "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%,imagefs.inodesFree<5%",
+    )
+    eviction_soft: str = flag("the same, for pods that are given time: memory.available<300Mi", "")
+    eviction_soft_grace_period: str = flag("how long a soft threshold must be crossed: memory.available=1m30s", "")
+    eviction_minimum_reclaim: str = flag("how much more must be free until it is over: memory.available=50Mi", "")
+    eviction_max_pod_grace_period: int = flag("seconds pods have at most to end, at a soft threshold", 0)
+    eviction_pressure_transition_seconds: int = flag("how long the node says that it was short of something", 300)
+    kube_reserved: str = flag("what pods cannot have, because Kubernetes needs it: cpu=100m,memory=200Mi", "")
+    system_reserved: str = flag("likewise, because the rest of the machine does", "")
+    image_gc_high_threshold: int = flag("percent of the images' disk in use from which on unused ones go", 85)
+    image_gc_low_threshold: int = flag("percent until which they go", 80)
+    image_minimum_gc_age: int = flag("seconds an image must have been unused", 120)
     provider: str = flag("prefix of the Node's providerID", "shim")
+
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """Raises ValueError."""
+        return thresholds.parse(
+            self.eviction_hard, self.eviction_soft, self.eviction_soft_grace_period, self.eviction_minimum_reclaim
+        )

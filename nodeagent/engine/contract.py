@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from nodeagent.linux.diskuse import DiskUse
+
 
 class EngineError(Exception):
     """The engine could not do what was asked; the message is for the user."""
@@ -235,6 +237,9 @@ class Engine(Protocol):
     async def usage(self, container: str) -> Mapping[str, int]:
         """``cpu_ns``, ``memory_bytes`` (working set), ``pids`` now. Raises EngineError."""
 
+    async def disk_usage(self, container: str) -> DiskUse:
+        """Of what it changed in its root file system. Raises EngineError."""
+
     async def node_usage(self) -> Mapping[str, int]:
         """The same of everything on the node, what has ended since it started included. Raises EngineError."""
 
@@ -252,6 +257,9 @@ class ImageStore(Protocol):
         """By id, tag (``busybox`` means ``docker.io/library/busybox:latest``) or digest."""
 
     def images(self) -> list[Image]: ...
+
+    def used_at(self, image: str) -> float:
+        """When a container was last made of it, or it came here. Raises OSError when it is gone."""
 
     def remove(self, reference: str) -> list[str]:
         """Remove a tag, and the image with its last one; returns what went. Raises ImageMissing."""

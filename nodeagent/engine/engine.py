@@ -35,7 +35,7 @@ from nodeagent.engine.contract import (
     SandboxState,
 )
 from nodeagent.engine.teardown import teardown_node
-from nodeagent.linux import cgroups, namespaces, procfs
+from nodeagent.linux import cgroups, diskuse, namespaces, procfs
 from nodeagent.linux.steps import Steps
 
 __all__ = ["Engine", "teardown_node"]
@@ -361,6 +361,9 @@ class Engine:
             return self._cgroups.usage(self._container(container).cgroup)
         except OSError as error:
             raise EngineError(f"usage of container {container}: {error}") from None
+
+    async def disk_usage(self, container: str) -> diskuse.DiskUse:
+        return await asyncio.to_thread(diskuse.of, str(self._container(container).directory / "upper"))
 
     async def node_usage(self) -> Mapping[str, int]:
         try:

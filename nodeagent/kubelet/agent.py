@@ -12,17 +12,21 @@ from collections.abc import Callable
 import aiohttp
 
 from nodeagent.engine.contract import Engine, ImageStore
-from nodeagent.kubelet import logrotate, names, nodeinfo
+from nodeagent.kubelet import imagegc, logrotate, names, nodeinfo
 from nodeagent.kubelet.context import STARTS_AT_ONCE, Node
 from nodeagent.kubelet.directory import Directory
+from nodeagent.kubelet.eviction import ranking
+from nodeagent.kubelet.eviction.evictions import Evictions
 from nodeagent.kubelet.inventory import Inventory
 from nodeagent.kubelet.names import Paths
 from nodeagent.kubelet.network import PodNetwork
 from nodeagent.kubelet.node import NodeObject
+from nodeagent.kubelet.phase import TERMINAL
 from nodeagent.kubelet.podworker import PodWorker
 from nodeagent.kubelet.probes import Prober
 from nodeagent.kubelet.references import References, Tokens
 from nodeagent.kubelet.source import PodSource
+from nodeagent.kubelet.status import Verdict
 from nodeagent.kubelet.statuswriter import StatusWriter
 from nodeagent.kubelet.volumes import Volumes
 from nodeagent.settings import NodeAgentSettings
@@ -63,13 +67,14 @@ class Kubelet:
             volumes=Volumes(client, paths, settings.run_dir),
             prober=Prober(engine, http),
             statuses=StatusWriter(client),
-            allocatable=nodeinfo.allocatable(has),
+            allocatable=nodeinfo.allocatable(has, settings),
             memory_capacity=int(has["memory"].removesuffix("Ki")) * 1024,
             requested={},
             starting=asyncio.Semaphore(STARTS_AT_ONCE),
             network_up=asyncio.Event(),
         )
-        self._object = NodeObject(settings, client, images, self._connect)
+        self._object = NodeObject(settings, client, images, self._connect, lambda: self.evictions.conditions)
+        self.evictions = Evictions(self.node, self._workers.values, self._object.look)
         self._bound = Informer(client, r.PODS, field_selector=f"spec.nodeName={settings.node_name}")
         self.pods: PodSource = Directory(self.node, self._workers.values())
 
@@ -83,6 +88,8 @@ class Kubelet:
             async with asyncio.TaskGroup() as group:
                 group.create_task(node.inventory.follow(events, self._pod_moved))
                 group.create_task(node.services.run())
+                group.create_task(self.evictions.run())
+                group.create_task(imagegc.keep_room(node))
                 group.create_task(logrotate.keep_small(node.inventory, node.engine))
                 group.create_task(self._object.run())
                 await self._object.registered.wait()
@@ -132,9 +139,18 @@ class Kubelet:
     def _start(self, uid: str, pod: Object, *, gone: bool = False) -> None:
         worker = self._workers[uid] = PodWorker(self.node, pod)
         worker.update(pod, gone=gone)
+        new = not self.node.inventory.sandboxes(uid) and (pod.get("status") or {}).get("phase") not in TERMINAL
+        if new and not gone:
+            self._admit(worker)
         task = asyncio.get_running_loop().create_task(worker.run())
         self._tasks[uid] = task
         task.add_done_callback(lambda _: self._worker_done(uid))
+
+    def _admit(self, worker: PodWorker) -> None:
+        """A node that is short of something takes no more pods that make it worse."""
+        if why := ranking.refusal(worker.state.pod, self.evictions.conditions):
+            worker.state.tell("Warning", "Evicted", why)
+            worker.evict(Verdict("Evicted", f"Pod was rejected: {why}", grace=0))
 
     def _worker_done(self, uid: str) -> None:
         self._tasks.pop(uid, None)

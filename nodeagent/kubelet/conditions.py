@@ -14,6 +14,8 @@ NOTHING_RESIZED = Resizing()
 
 OWNED = (*resize.CONDITIONS, "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 """The types only the kubelet writes, in the order it writes them."""
+DISRUPTION = "DisruptionTarget"
+"""Written by whoever sends a pod away: the kubelet, when its node runs short."""
 
 
 def pod_conditions(

@@ -18,6 +18,7 @@ from nodeagent.kubelet.resources import Amounts
 from nodeagent.kubelet.statuswriter import StatusWriter
 from nodeagent.kubelet.volumes import Volumes
 from nodeagent.settings import NodeAgentSettings
+from shim.api.meta import Object
 from shim.client import Client, EventRecorder, Informer
 
 STARTS_AT_ONCE = 8  # sandboxes and containers being made; more only wait for each other in the kernel
@@ -47,3 +48,9 @@ class Node:
     requested: dict[str, Amounts]  # what is allocated to each pod, by uid
     starting: asyncio.Semaphore
     network_up: asyncio.Event  # pods can be attached
+
+    @property
+    def reference(self) -> Object:
+        """The Node, as events point at it."""
+        name = self.settings.node_name
+        return {"kind": "Node", "apiVersion": "v1", "metadata": {"name": name, "uid": name}}

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from nodeagent.engine.contract import ImageStore
 from nodeagent.kubelet import nodeinfo
@@ -40,8 +40,13 @@ class NodeObject:
         client: Client,
         images: ImageStore,
         connect: Callable[[str], Awaitable[None]],
+        short: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """``connect`` is called with the pod CIDR; the node is Ready once it has returned."""
+        """``connect`` is called with the pod CIDR; the node is Ready once it has returned.
+
+        ``short`` tells the pressures there are; ``look`` makes them known.
+        """
+        self._short = short
         self._settings = settings
         self._client = client
         self._connect = connect
@@ -55,6 +60,10 @@ class NodeObject:
         self._informer = Informer(client, r.NODES, field_selector=f"metadata.name={settings.node_name}")
         self.registered = asyncio.Event()
         self.ready = asyncio.Event()
+
+    def look(self) -> None:
+        """Something about the node has changed."""
+        self._look.set()
 
     async def run(self) -> None:
         """Register, then keep all of it current until cancelled."""
@@ -99,7 +108,12 @@ class NodeObject:
 
     def _status(self, previous: Object) -> Object:
         return nodeinfo.status(
-            self._settings, ready=self._network_ready, known=self._images.images(), previous=previous, now=now()
+            self._settings,
+            ready=self._network_ready,
+            known=self._images.images(),
+            previous=previous,
+            now=now(),
+            short=self._short(),
         )
 
     async def _keep_status(self) -> None:

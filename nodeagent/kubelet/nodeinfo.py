@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from nodeagent.engine.contract import Image
+from nodeagent.kubelet.eviction import thresholds
 from nodeagent.kubelet.names import RUNTIME
+from nodeagent.kubelet.resources import Amounts
 from nodeagent.settings import NodeAgentSettings
+from shim.api import pod_sum, quantity
 from shim.api.meta import Object
 from shim.api.version import GIT_VERSION, RELEASE
 
-RESERVED_KI = 100 * 1024  # memory that pods must leave free, upstream's hard eviction threshold
 IMAGES_SHOWN = 50
 NOT_READY = (
     "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
@@ -45,8 +47,27 @@ def capacity(settings: NodeAgentSettings) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def allocatable(of: dict[str, str]) -> dict[str, str]:
-    return {**of, "memory": f"{int(of['memory'].removesuffix('Ki')) - RESERVED_KI}Ki"}
+def allocatable(of: dict[str, str], settings: NodeAgentSettings) -> dict[str, str]:
+    """What pods can have: all but what is reserved, and what evictions keep free."""
+    known = settings.thresholds()
+    kept = {"memory": "memory.available", "ephemeral-storage": "nodefs.available"}
+    taken: Amounts = {}
+    for text in (settings.kube_reserved, settings.system_reserved):
+        pod_sum.add(taken, {name: quantity.parse(value) for name, value in _pairs(text)})
+    found = dict(of)
+    for name, signal in kept.items():
+        capacity = quantity.parse(of[name]).value
+        away = thresholds.reserved(known, signal, capacity) + (taken[name].value if name in taken else 0)
+        if away:
+            found[name] = f"{max(0, capacity - away) // 1024}Ki" if away % 1024 == 0 else str(max(0, capacity - away))
+    if "cpu" in taken:
+        milli = max(0, quantity.parse(of["cpu"]).milli - taken["cpu"].milli)
+        found["cpu"] = str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
+    return found
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    return [(name, value) for name, _, value in (piece.partition("=") for piece in filter(None, text.split(",")))]
 
 
 def node_info(settings: NodeAgentSettings) -> Object:
@@ -95,12 +116,26 @@ def labels(settings: NodeAgentSettings) -> dict[str, str]:
     }
 
 
-def conditions(ready: bool, previous: Sequence[Object], now: str) -> list[Object]:
-    """``previous``: to keep the times of transition."""
+PRESSURES = {  # condition -> what is said while the node has enough, and while it has not
+    "MemoryPressure": (
+        ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    ),
+    "DiskPressure": (
+        ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+    ),
+    "PIDPressure": (
+        ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+    ),
+}
+
+
+def conditions(ready: bool, short: Collection[str], previous: Sequence[Object], now: str) -> list[Object]:
+    """``short``: the pressures there are; ``previous``: to keep the times of transition."""
     verdicts = [
-        ("MemoryPressure", False, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", False, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", False, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        *((type_, type_ in short, *said[type_ in short]) for type_, said in PRESSURES.items()),
         ("Ready", True, "KubeletReady", "kubelet is posting ready status")
         if ready
         else ("Ready", False, "KubeletNotReady", NOT_READY),
@@ -133,13 +168,21 @@ def images(found: Sequence[Image]) -> list[Object]:
     return [{"names": [*image.digests, *image.tags] or [image.id], "sizeBytes": image.size} for image in largest]
 
 
-def status(settings: NodeAgentSettings, *, ready: bool, known: Sequence[Image], previous: Object, now: str) -> Object:
+def status(
+    settings: NodeAgentSettings,
+    *,
+    ready: bool,
+    known: Sequence[Image],
+    previous: Object,
+    now: str,
+    short: Collection[str] = (),
+) -> Object:
     """The whole status this kubelet writes; what others write (volumes, say) is not in it."""
     has = capacity(settings)
     return {
         "capacity": has,
-        "allocatable": allocatable(has),
-        "conditions": conditions(ready, previous.get("conditions") or (), now),
+        "allocatable": allocatable(has, settings),
+        "conditions": conditions(ready, short, previous.get("conditions") or (), now),
         "addresses": [
             {"type": "InternalIP", "address": settings.node_ip},
             {"type": "Hostname", "address": settings.node_name},

@@ -110,8 +110,15 @@ def verdict_of(pod: Object, status: Object, now: float) -> Verdict | None:
     return DEADLINE if deadline is not None and now >= deadline else None
 
 
-def plan(pod: Object, observed: Observed, *, previous: Object, now: float) -> list[Step]:
-    """``previous``: the pod's newest status, for restart counts and the start of its deadline."""
+def plan(
+    pod: Object, observed: Observed, *, previous: Object, now: float, verdict: Verdict | None = None
+) -> list[Step]:
+    """``previous``: the pod's newest status, for restart counts and the start of its deadline.
+
+    ``verdict``: why the kubelet has to end it.
+    """
+    if verdict is not None and verdict.grace is not None:
+        return [EndPod(verdict.grace)]
     end = EndPod(grace_of(pod))
     phases = {(pod.get("status") or {}).get("phase"), previous.get("phase")}
     if pod["metadata"].get("deletionTimestamp") or phases & TERMINAL or verdict_of(pod, previous, now):

@@ -31,6 +31,7 @@ from nodeagent.kubelet.plan import (
     plan,
 )
 from nodeagent.kubelet.podstate import PodState
+from nodeagent.kubelet.status import Verdict
 from shim.api.meta import Object
 from shim.api.status import ApiError
 from shim.client import resource as r
@@ -55,6 +56,7 @@ class PodWorker:
         self._urgency = (0, 0)
         self._turn: asyncio.Task[None] | None = None
         self._refresh_volumes = False
+        self._ended = asyncio.Event()
 
     # What happens to the pod from outside.
 
@@ -75,6 +77,17 @@ class PodWorker:
             if self._turn is not None and not state.ended:
                 self._turn.cancel()
         self.wake()
+
+    def evict(self, verdict: Verdict) -> None:
+        """The pod has to go, whatever it is doing."""
+        self.state.verdict = verdict
+        if self._turn is not None and not self.state.ended:
+            self._turn.cancel()
+        self.wake()
+
+    async def ended(self) -> None:
+        """Until nothing of it runs any more."""
+        await self._ended.wait()
 
     def reference_changed(self) -> None:
         """A ConfigMap or Secret the pod names is different now."""
@@ -137,7 +150,8 @@ class PodWorker:
                 await actions.mount_volumes(state)
             state.keep_steps()
             progressed = False
-            for step in plan(state.pod, observed, previous=state.status, now=time.time()):
+            steps = plan(state.pod, observed, previous=state.status, now=time.time(), verdict=state.verdict)
+            for step in steps:
                 progressed |= await self._perform(step, observed.sandbox.id if observed.sandbox else "")
             if not progressed:
                 return
@@ -197,6 +211,7 @@ class PodWorker:
         node.volumes.unmount(state.uid)
         state.volumes, state.refresh_at = None, 0.0
         state.ended = True
+        self._ended.set()
         node.references.forget(state.uid)
         node.tokens.forget(state.uid)
         node.requested.pop(state.uid, None)

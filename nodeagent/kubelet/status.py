@@ -9,7 +9,7 @@ import datetime
 from dataclasses import dataclass
 
 from nodeagent.kubelet import resources
-from nodeagent.kubelet.conditions import NOTHING_RESIZED, OWNED, pod_conditions
+from nodeagent.kubelet.conditions import DISRUPTION, NOTHING_RESIZED, OWNED, pod_conditions
 from nodeagent.kubelet.names import RUNTIME, ContainerKind, containers_of, is_sidecar
 from nodeagent.kubelet.observed import Observed, Run
 from nodeagent.kubelet.phase import TERMINAL, phase_of
@@ -27,6 +27,8 @@ class Verdict:
 
     reason: str
     message: str
+    grace: int | None = None  # seconds its containers have to end, instead of the pod's own
+    disrupts: bool = False  # the pod did nothing wrong: a condition says so
 
 
 def timestamp(seconds: float) -> str:
@@ -63,6 +65,8 @@ def pod_status(
         if earlier in TERMINAL:
             phase = earlier
     others = [c for c in (pod.get("status") or {}).get("conditions") or () if c["type"] not in OWNED]
+    if verdict is not None and verdict.disrupts:
+        others = [*(c for c in others if c["type"] != DISRUPTION), _disruption(pod, verdict, now)]
     conditions = pod_conditions(
         pod,
         statuses,
@@ -104,6 +108,20 @@ def pod_status(
         if key in (pod.get("status") or {}):
             status[key] = pod["status"][key]  # others' fields
     return status
+
+
+def _disruption(pod: Object, verdict: Verdict, now: float) -> Object:
+    condition: Object = {
+        "type": DISRUPTION,
+        "status": "True",
+        "lastProbeTime": None,
+        "lastTransitionTime": timestamp(now),
+        "reason": "TerminationByKubelet",
+        "message": verdict.message,
+    }
+    if generation := pod["metadata"].get("generation"):
+        condition["observedGeneration"] = generation
+    return condition
 
 
 def _told_ip(observed: Observed) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import Any
 
-from nodeagent.kubelet.conditions import OWNED
+from nodeagent.kubelet.conditions import DISRUPTION, OWNED
 from shim.api.meta import Object
 from shim.api.status import ApiError
 from shim.client import Client
@@ -54,7 +54,7 @@ def _conditions_patch(old: Any, new: Any) -> list[Object]:
     before = {condition["type"]: condition for condition in old}
     changed = []
     for condition in new:
-        if condition["type"] in OWNED and condition != before.get(condition["type"]):
+        if condition["type"] in (*OWNED, DISRUPTION) and condition != before.get(condition["type"]):
             gone = {key: None for key in before.get(condition["type"], {}) if key not in condition}
             changed.append({**condition, **gone})
     present = {condition["type"] for condition in new}

@@ -158,6 +158,7 @@ async def world(tmp: Path) -> AsyncIterator[World]:
             url = f"https://127.0.0.1:{api.port}"
             pki.ensure_kubeconfig(api.data_dir, kubeconfig, url, pki.node_identity("n1"))
             settings = NodeAgentSettings(
+                eviction_hard="memory.available<100Mi",  # how full the disk of this machine is must not matter
                 kubeconfig=kubeconfig,
                 node_name="n1",
                 node_ip=NODE_IP,
