@@ -28,7 +28,7 @@ async def run(settings: NodeAgentSettings, ready: Callable[[], None]) -> None:
     try:
         kubelet = Kubelet(settings, client, engine, images, network)
         async with asyncio.TaskGroup() as group:
-            group.create_task(server.serve(settings, kubelet.pods, engine))
+            group.create_task(server.serve(settings, kubelet.pods, engine, client))
             group.create_task(kubelet.run(ready))
     finally:
         network.close()

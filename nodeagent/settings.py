@@ -25,6 +25,7 @@ class NodeAgentSettings:
     tls_cert: Path = flag("certificate of the kubelet API")
     tls_key: Path = flag("key of the kubelet API")
     port: int = flag("port of the kubelet API", 10250)
+    read_only_port: int = flag("port without any check of who asks, for reading only; 0: none", 0)
     cluster_dns: str = flag("address of the cluster DNS in pods' resolv.conf", "10.96.0.10")
     cluster_domain: str = flag("domain of Services", "cluster.local")
     max_pods: int = flag("pods this node takes", 110)

@@ -235,7 +235,10 @@ class Engine(Protocol):
         """Path of the sandbox's network namespace (the node's own with host_network)."""
 
     async def usage(self, container: str) -> Mapping[str, int]:
-        """``cpu_ns``, ``memory_bytes`` (working set), ``pids`` now. Raises EngineError."""
+        """``cpu_ns``, ``memory_bytes`` (working set), ``pids`` now. Raises EngineError.
+
+        Also ``memory_usage`` (with cache), ``memory_rss``, ``page_faults`` and ``major_page_faults``.
+        """
 
     async def disk_usage(self, container: str) -> DiskUse:
         """Of what it changed in its root file system. Raises EngineError."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 
@@ -48,6 +49,7 @@ class Node:
     requested: dict[str, Amounts]  # what is allocated to each pod, by uid
     starting: asyncio.Semaphore
     network_up: asyncio.Event  # pods can be attached
+    evicted: Counter[str] = field(default_factory=Counter)  # pods sent away, by the signal of the shortage
 
     @property
     def reference(self) -> Object:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nodeagent.engine.contract import ContainerState
 from nodeagent.kubelet import names
+from nodeagent.kubelet.configuration import configuration
 from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.podworker import PodWorker
 from nodeagent.kubelet.source import NotFound, NotReady, Target
+from nodeagent.kubelet.stats import Summary
 from shim.api.meta import Object
 
+_LABELS = (names.CONTAINER_NAME, names.POD_NAME, names.POD_NAMESPACE)
 _LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 _WHY = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}
 
@@ -22,9 +25,32 @@ class Directory:
     def __init__(self, node: Node, workers: Iterable[PodWorker]) -> None:
         self._node = node
         self._workers = workers  # a live view
+        self._summary = Summary(node)
 
     def pods(self) -> list[Object]:
         return [{**worker.state.pod, "status": worker.state.status} for worker in self._workers]
+
+    async def summary(self, *, only_cpu_and_memory: bool = False) -> Object:
+        return await self._summary.read(self.pods(), only_cpu_and_memory=only_cpu_and_memory)
+
+    def probes(self) -> Mapping[tuple[str, ...], int]:
+        known = {
+            state.id: (state.labels, worker.state.uid)
+            for worker in self._workers
+            for state in self._node.inventory.containers(worker.state.uid)
+        }
+        return {
+            (*(labels[key] for key in _LABELS), uid, kind, result): count
+            for (run, kind, result), count in self._node.prober.counts.items()
+            if run in known
+            for labels, uid in [known[run]]
+        }
+
+    def evictions(self) -> Mapping[str, int]:
+        return self._node.evicted
+
+    def settings(self) -> Object:
+        return configuration(self._node.settings)
 
     def pod(self, namespace: str, name: str) -> Object:
         worker = self._worker(namespace, name)

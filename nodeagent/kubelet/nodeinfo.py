@@ -53,7 +53,7 @@ def allocatable(of: dict[str, str], settings: NodeAgentSettings) -> dict[str, st
     kept = {"memory": "memory.available", "ephemeral-storage": "nodefs.available"}
     taken: Amounts = {}
     for text in (settings.kube_reserved, settings.system_reserved):
-        pod_sum.add(taken, {name: quantity.parse(value) for name, value in _pairs(text)})
+        pod_sum.add(taken, {name: quantity.parse(value) for name, value in thresholds.split(text, "=")})
     found = dict(of)
     for name, signal in kept.items():
         capacity = quantity.parse(of[name]).value
@@ -64,10 +64,6 @@ def allocatable(of: dict[str, str], settings: NodeAgentSettings) -> dict[str, st
         milli = max(0, quantity.parse(of["cpu"]).milli - taken["cpu"].milli)
         found["cpu"] = str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
     return found
-
-
-def _pairs(text: str) -> list[tuple[str, str]]:
-    return [(name, value) for name, _, value in (piece.partition("=") for piece in filter(None, text.split(",")))]
 
 
 def node_info(settings: NodeAgentSettings) -> Object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -45,6 +46,18 @@ class PodSource(Protocol):
 
     def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> Path:
         """The log file to read. Raises NotFound; NotReady with upstream's words when there is none yet."""
+
+    async def summary(self, *, only_cpu_and_memory: bool = False) -> Object:
+        """What node and pods use, in the shape of ``/stats/summary``."""
+
+    def settings(self) -> Object:
+        """This kubelet's configuration, as ``KubeletConfiguration`` of kubelet.config.k8s.io/v1beta1."""
+
+    def probes(self) -> Mapping[tuple[str, ...], int]:
+        """How often each probe had which result: by container, pod, namespace, uid, kind and result."""
+
+    def evictions(self) -> Mapping[str, int]:
+        """How many pods were sent away, by what the node was short of."""
 
     def log_of(self, target: str) -> Path | None:
         """The newest log of a container id, to notice when a follower's container was started anew."""

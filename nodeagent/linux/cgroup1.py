@@ -102,8 +102,13 @@ class Version1:
             usage["cpu_ns"] = int(CpuAcctController(node).usage)
         if (node := self._node("memory", path)) is not None:
             memory = MemoryController(node)
-            idle = int(memory.stat.get("total_inactive_file", 0))  # cache the kernel can take back at once
-            usage["memory_bytes"] = max(0, int(memory.usage_in_bytes) - idle)
+            stat = memory.stat
+            idle = int(stat.get("total_inactive_file", 0))  # cache the kernel can take back at once
+            usage["memory_usage"] = int(memory.usage_in_bytes)
+            usage["memory_bytes"] = max(0, usage["memory_usage"] - idle)
+            usage["memory_rss"] = int(stat.get("total_rss", 0))
+            usage["page_faults"] = int(stat.get("total_pgfault", 0))
+            usage["major_page_faults"] = int(stat.get("total_pgmajfault", 0))
         if (node := self._node("pids", path)) is not None:
             usage["pids"] = int(PidsController(node).current)
         return usage

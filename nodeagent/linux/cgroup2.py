@@ -105,10 +105,14 @@ class Version2:
     def usage(self, path: str) -> Mapping[str, int]:
         cpu = dict(line.split() for line in self._read(path, "cpu.stat").splitlines())
         stat = dict(line.split() for line in self._read(path, "memory.stat").splitlines())
-        memory = int(self._read(path, "memory.current")) - int(stat.get("inactive_file", 0))
+        memory = int(self._read(path, "memory.current"))
         return {
             "cpu_ns": int(cpu.get("usage_usec", 0)) * 1000,
-            "memory_bytes": max(0, memory),
+            "memory_usage": memory,
+            "memory_bytes": max(0, memory - int(stat.get("inactive_file", 0))),
+            "memory_rss": int(stat.get("anon", 0)),
+            "page_faults": int(stat.get("pgfault", 0)),
+            "major_page_faults": int(stat.get("pgmajfault", 0)),
             "pids": int(self._read(path, "pids.current")),
         }
 

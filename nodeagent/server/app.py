@@ -6,19 +6,27 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from collections.abc import Iterable
 
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from prometheus_client.core import Metric
 
 from nodeagent.engine.contract import Engine
 from nodeagent.kubelet.source import NotFound, NotReady, PodSource
-from nodeagent.server import portchannels, portforward, resource_metrics
+from nodeagent.server import metrics, portchannels, portforward, resource_metrics
+from nodeagent.server.access import Access
 from nodeagent.server.logs import LogOptions, read_log
 from nodeagent.server.remotecommand import attached_status, serve_process
 from nodeagent.settings import NodeAgentSettings
+from shim.api.meta import Object
+from shim.client import Client
 
 log = logging.getLogger(__name__)
+
+READ_ONLY = frozenset({"/healthz", "/pods", "/stats/summary", "/metrics", "/metrics/resource", "/metrics/cadvisor"})
+"""What the port shows that asks nobody who they are: nothing that could change or enter a pod."""
 
 
 class KubeletApi:
@@ -33,7 +41,12 @@ class KubeletApi:
         return [
             web.get("/healthz", self._healthz),
             web.get("/pods", self._pods),
+            web.get("/metrics", self._metrics),
             web.get("/metrics/resource", self._resource_metrics),
+            web.get("/metrics/cadvisor", self._cadvisor),
+            web.get("/metrics/probes", self._probes),
+            web.get("/stats/summary", self._summary),
+            web.get("/configz", self._configz),
             web.get("/containerLogs" + target, self._logs),
             web.get("/exec" + target, self._exec),
             web.post("/exec" + target, self._exec),
@@ -48,13 +61,31 @@ class KubeletApi:
 
     async def _pods(self, request: web.Request) -> web.StreamResponse:
         body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self._source.pods()}
-        return web.Response(body=orjson.dumps(body), content_type="application/json")
+        return _json(body)
 
     async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
         readings = await resource_metrics.read(self._engine, self._source.pods())
         return web.Response(
             body=resource_metrics.render(readings), headers={"Content-Type": resource_metrics.CONTENT_TYPE}
         )
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        summary, pods = await self._source.summary(), self._source.pods()
+        name = str(summary["node"]["nodeName"])
+        return _measured(metrics.kubelet(name, pods, summary, self._source.evictions()))
+
+    async def _cadvisor(self, request: web.Request) -> web.StreamResponse:
+        return _measured(metrics.cadvisor(self._source.pods(), await self._source.summary()))
+
+    async def _probes(self, request: web.Request) -> web.StreamResponse:
+        return _measured(metrics.probes(self._source.probes()))
+
+    async def _summary(self, request: web.Request) -> web.StreamResponse:
+        only = request.query.get("only_cpu_and_memory", "").lower() in ("1", "true")
+        return _json(await self._source.summary(only_cpu_and_memory=only))
+
+    async def _configz(self, request: web.Request) -> web.StreamResponse:
+        return _json({"kubeletconfig": self._source.settings()})
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         namespace, pod, container = _target(request)
@@ -110,6 +141,14 @@ class KubeletApi:
         return await portchannels.serve(request, netns, ports)
 
 
+def _json(body: Object) -> web.Response:
+    return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+
+def _measured(families: Iterable[Metric]) -> web.Response:
+    return web.Response(body=metrics.render(families), headers={"Content-Type": resource_metrics.CONTENT_TYPE})
+
+
 def _target(request: web.Request) -> tuple[str, str, str]:
     info = request.match_info
     return info["namespace"], info["pod"], info["container"]
@@ -126,18 +165,29 @@ async def _said_plainly(request: web.Request, handler: Handler) -> web.StreamRes
         return web.Response(status=400, text=str(error))
 
 
-async def serve(settings: NodeAgentSettings, source: PodSource, engine: Engine) -> None:
-    """Serve on the node's address until cancelled. Only certificates of the cluster's CA are let in."""
-    app = web.Application(middlewares=[_said_plainly])
-    app.add_routes(KubeletApi(source, engine).routes())
+async def serve(settings: NodeAgentSettings, source: PodSource, engine: Engine, client: Client) -> None:
+    """Serve on the node's address until cancelled; ``client`` asks who may."""
+    api = KubeletApi(source, engine)
+    app = web.Application(middlewares=[Access(client, settings.node_name).check, _said_plainly])
+    app.add_routes(api.routes())
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(settings.client_ca))
-    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.verify_mode = ssl.CERT_OPTIONAL  # others have tokens
     tls.load_cert_chain(settings.tls_cert, settings.tls_key)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.node_ip, settings.port, ssl_context=tls, reuse_address=True).start()
         log.info("serving the kubelet API on %s:%d", settings.node_ip, settings.port)
+        if settings.read_only_port:
+            open_to_all = web.Application(middlewares=[_said_plainly])
+            open_to_all.add_routes([route for route in api.routes() if route.path in READ_ONLY])
+            unchecked = web.AppRunner(open_to_all, access_log=None, shutdown_timeout=1.0)
+            await unchecked.setup()
+            try:
+                await web.TCPSite(unchecked, settings.node_ip, settings.read_only_port, reuse_address=True).start()
+                await asyncio.get_running_loop().create_future()
+            finally:
+                await unchecked.cleanup()
         await asyncio.get_running_loop().create_future()  # until cancelled
     finally:
         await runner.cleanup()

@@ -35,7 +35,7 @@ def add_flags(parser: argparse.ArgumentParser, settings: type[Any], *, skip: Seq
             continue
         required = item.default is MISSING
         default = None if required else item.default
-        text = item.metadata["help"].replace("%", "%%")
+        text = item.metadata["help"]
         if not required and default not in (None, "", ()):
             text += f" (default: {_shown(default)})"
         parser.add_argument(
@@ -45,7 +45,7 @@ def add_flags(parser: argparse.ArgumentParser, settings: type[Any], *, skip: Seq
             default=default,
             type=_converter(types[item.name]),
             metavar=_metavar(types[item.name]),
-            help=text,
+            help=text.replace("%", "%%"),
         )
 
 

@@ -23,6 +23,7 @@ from nodeagent.kubelet.status import Verdict
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 10.0  # as upstream
+OWN_LIMIT = "ephemeral-storage.limit"  # counted beside the signals
 AT_ONCE = 1  # seconds a pod has to end for a hard threshold
 PATIENCE = 30.0  # for a pod to be gone, until the next one has to go
 
@@ -86,7 +87,7 @@ class Evictions:
             if ranking.limits_disk(worker.state.pod):
                 use = await observe.pod_use(self._node, worker.state.pod)
                 if message := ranking.over_local_limit(worker.state.pod, use):
-                    gone.append(self._evict(worker, Verdict("Evicted", message, grace=AT_ONCE)))
+                    gone.append(self._evict(worker, Verdict("Evicted", message, AT_ONCE), OWN_LIMIT))
         return any(gone)
 
     async def _reclaim(self, due: Sequence[Threshold], seen: Mapping[str, Observation]) -> None:
@@ -103,7 +104,8 @@ class Evictions:
         for pod in ranking.ranked(pods, uses, resource):
             worker = workers[pod["metadata"]["uid"]]
             message = ranking.pressure_message(pod, uses[worker.state.uid], resource, due, seen)
-            if self._evict(worker, Verdict("Evicted", message, grace=self._grace(first, worker), disrupts=True)):
+            verdict = Verdict("Evicted", message, self._grace(first, worker), disrupts=True)
+            if self._evict(worker, verdict, first.signal):
                 async with asyncio.timeout(PATIENCE):
                     await worker.ended()
                 return
@@ -128,11 +130,12 @@ class Evictions:
             and worker.state.status.get("phase") not in TERMINAL and not worker.state.gone
         ]  # fmt: skip
 
-    def _evict(self, worker: PodWorker, verdict: Verdict) -> bool:
+    def _evict(self, worker: PodWorker, verdict: Verdict, signal: str) -> bool:
         pod = worker.state.pod
         if ranking.is_critical(pod):
             log.error("pod %s is critical: it is not sent away", pod["metadata"]["name"])
             return False
         worker.state.tell("Warning", verdict.reason, verdict.message)
         worker.evict(verdict)
+        self._node.evicted[signal] += 1
         return True

@@ -85,15 +85,22 @@ def parse(hard: str, soft: str = "", soft_grace: str = "", reclaim: str = "") ->
     return tuple(threshold for threshold in found if threshold.amount != Amount(part=0.0))
 
 
-def _pairs(text: str, sign: str) -> list[tuple[str, str]]:
+def split(text: str, sign: str) -> list[tuple[str, str]]:
+    """``a<1,b<2``: names and values. Raises ValueError."""
     found = []
     for piece in filter(None, text.split(",")):
-        signal, between, value = piece.strip().partition(sign)
+        name, between, value = piece.strip().partition(sign)
         if not between or not value:
             raise ValueError(f"{piece!r} is not of the form signal{sign}value")
+        found.append((name, value))
+    return found
+
+
+def _pairs(text: str, sign: str) -> list[tuple[str, str]]:
+    found = split(text, sign)
+    for signal, _ in found:
         if signal not in SIGNALS:
             raise ValueError(f"unsupported eviction signal {signal}")
-        found.append((signal, value))
     return found
 
 

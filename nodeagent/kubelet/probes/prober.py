@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +20,7 @@ from nodeagent.kubelet.probes.check import Outcome, check
 from shim.api.meta import Object
 
 SOONEST = 0.02  # seconds; doubles
+_COUNTED = {"success": "successful", "failure": "failed", "error": "unknown"}
 KINDS = ("startup", "liveness", "readiness")
 
 
@@ -47,6 +49,7 @@ class Prober:
         self._engine = engine
         self._http = http
         self._probed: dict[str, Probed] = {}
+        self.counts: Counter[tuple[str, str, str]] = Counter()  # by run, kind of probe and result
 
     def start(
         self,
@@ -77,7 +80,8 @@ class Prober:
 
     def forget(self, run: str) -> None:
         self.stop(run)
-        self._probed.pop(run, None)
+        if self._probed.pop(run, None) is not None:
+            self.counts = Counter({key: count for key, count in self.counts.items() if key[0] != run})
 
     def health(self, run: str) -> Health | None:
         probed = self._probed.get(run)
@@ -144,6 +148,7 @@ class Prober:
                 await asyncio.sleep(soon)
                 soon *= 2
                 continue
+            self.counts[probed.run.id, kind.capitalize(), _COUNTED[outcome.result]] += 1
             if outcome.result == "failure":
                 probed.tell(f"{kind.capitalize()} probe failed: {outcome.output}")
             elif outcome.result == "error":

@@ -1,0 +1,51 @@
+"""This kubelet's settings in the words of upstream's KubeletConfiguration, for ``/configz``. Pure."""
+
+from __future__ import annotations
+
+from nodeagent.kubelet import logrotate, node
+from nodeagent.kubelet.eviction import evictions, thresholds
+from nodeagent.kubelet.restarts import go_duration
+from nodeagent.settings import NodeAgentSettings
+from shim.api.meta import Object
+
+
+def configuration(settings: NodeAgentSettings) -> Object:
+    """Only what there is here; the rest of upstream's settings has no counterpart."""
+    return {
+        "address": settings.node_ip,
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": str(settings.client_ca)},
+        },
+        "authorization": {"mode": "Webhook"},
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{settings.cgroup_root}",
+        "clusterDNS": [settings.cluster_dns],
+        "clusterDomain": settings.cluster_domain,
+        "containerLogMaxFiles": logrotate.KEPT,
+        "enableServer": True,
+        "evictionHard": _by_signal(settings.eviction_hard, "<"),
+        "evictionMaxPodGracePeriod": settings.eviction_max_pod_grace_period,
+        "evictionMinimumReclaim": _by_signal(settings.eviction_minimum_reclaim, "="),
+        "evictionPressureTransitionPeriod": go_duration(settings.eviction_pressure_transition_seconds),
+        "evictionSoft": _by_signal(settings.eviction_soft, "<"),
+        "evictionSoftGracePeriod": _by_signal(settings.eviction_soft_grace_period, "="),
+        "housekeepingInterval": go_duration(evictions.LOOK_EVERY),
+        "imageGCHighThresholdPercent": settings.image_gc_high_threshold,
+        "imageGCLowThresholdPercent": settings.image_gc_low_threshold,
+        "imageMinimumGCAge": go_duration(settings.image_minimum_gc_age),
+        "kubeReserved": _by_signal(settings.kube_reserved, "="),
+        "maxPods": settings.max_pods,
+        "nodeLeaseDurationSeconds": node.LEASE_SECONDS,
+        "nodeStatusReportFrequency": go_duration(node.REPORT_EVERY),
+        "port": settings.port,
+        "readOnlyPort": settings.read_only_port,
+        "systemReserved": _by_signal(settings.system_reserved, "="),
+        "tlsCertFile": str(settings.tls_cert),
+        "tlsPrivateKeyFile": str(settings.tls_key),
+    }
+
+
+def _by_signal(text: str, sign: str) -> dict[str, str]:
+    return dict(thresholds.split(text, sign))
