@@ -10,7 +10,7 @@ import gc
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -55,6 +55,8 @@ from shim.settings import ApiServerSettings
 from shim.store.cache import Cache
 from shim.store.compaction import Compactor
 from shim.store.contract import Store
+from shim.store.encrypted import EncryptedStore
+from shim.store.encryption import ConfigurationError, Encryption, Sealer
 from shim.store.sqlite import open_sqlite
 
 log = logging.getLogger(__name__)
@@ -84,7 +86,11 @@ async def run(
         settings = prepare(settings)
     routes = Routes((*RESOURCES, *METRICS) if settings.metric_resolution else RESOURCES)
     store = await _open_store(settings)
-    cache = Cache(store, partial(index, routes))
+    stale: Container[str] = ()
+    if (encryption := _encryption(settings)) is not None:
+        store = sealed = EncryptedStore(store, partial(_sealers, encryption, routes))
+        stale = sealed.stale
+    cache = Cache(store, partial(index, routes), stale)
     await cache.start()
     gc.freeze()  # what was loaded stays: to look through it again and again would stop the loop for long
     tasks: list[asyncio.Task[None]] = []
@@ -190,6 +196,26 @@ async def _open_store(settings: ApiServerSettings) -> Store:
 
     access = Access.of(settings.store, settings.etcd_cafile, settings.etcd_certfile, settings.etcd_keyfile)
     return await open_etcd(access)
+
+
+def _encryption(settings: ApiServerSettings) -> Encryption | None:
+    """Raises OSError, and ConfigurationError for a configuration that is none."""
+    if settings.encryption_provider_config is None:
+        return None
+    try:
+        return Encryption.read(settings.encryption_provider_config.read_text())
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{settings.encryption_provider_config}: {error}") from None
+
+
+def _sealers(encryption: Encryption, routes: Routes, bucket: str) -> tuple[Sealer, ...]:
+    """Those of the resource kept in a bucket; custom ones, not known yet, are told by its name."""
+    try:
+        resource = routes.of_key(bucket)
+    except (KeyError, ValueError):
+        *_, group, name, _ = ("", "", *bucket.split("/"))
+        return encryption.sealers(group if "." in group else "", name)
+    return encryption.sealers(resource.group, resource.name)
 
 
 async def _serve(

@@ -260,7 +260,7 @@ class Registry:
             if write.side is not None:
                 request.obj = write.side.show(new)
             await self.chain.validate(request)
-        if _same(new, old):
+        if _same(new, old) and write.key not in self.cache.stale:
             return self.shown(resource, entry)
         try:
             await self.chain.charge(request)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -68,8 +68,10 @@ class Also:
 class Cache:
     """Memory serves every read; the Store makes writes durable before they are visible."""
 
-    def __init__(self, store: Store, index: Index) -> None:
+    def __init__(self, store: Store, index: Index, stale: Container[str] = ()) -> None:
+        """``stale`` are keys to be written again even when nothing in their objects changed."""
         self.revision = 0
+        self.stale = stale
         self._store = store
         self._index = index
         self._buckets: dict[str, _Bucket] = {}
