@@ -38,6 +38,8 @@ class ApiServerSettings:
         "admission plugins to run beside those of upstream's default; a node writes what is its own, as kubeadm has it",
         ("NodeRestriction",),
     )
+    authentication_config: Path | None = flag("issuers whose tokens are believed, and where nobody may be nobody", None)
+    anonymous_auth: bool = flag("let requests without credentials be those of system:anonymous", True)
     requestheader_client_ca_file: Path | None = flag("CA of proxies that name users in headers; empty: none may", None)
     requestheader_allowed_names: tuple[str, ...] = flag("common names of such proxies; empty: any of that CA", ())
     requestheader_username_headers: tuple[str, ...] = flag("headers that name the user", ("X-Remote-User",))

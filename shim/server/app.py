@@ -40,6 +40,9 @@ from shim.server.dispatch import Dispatcher
 from shim.server.expiry import Expiry
 from shim.server.flow_references import FlowReferences
 from shim.server.masters import Masters
+from shim.server.oidc import config as oidc_config
+from shim.server.oidc.config import Anonymous, Authentication
+from shim.server.oidc.issuer import Issuer
 from shim.server.openapi import OpenApi
 from shim.server.own_events import OwnEvents
 from shim.server.parts import Parts, index
@@ -100,12 +103,14 @@ async def run(
     reader = CacheReader(cache, routes, authorizer, schema)
     chain = Chain(reader, plugins)
     auditor = _auditor(settings, schema)
+    authentication = _authentication(settings)
+    issuers = [Issuer(each) for each in authentication.issuers]
     try:
         services = ServiceAllocator(cache, schema, settings.node_port_range)
         registry = Registry(cache, chain, schema, {("", "services"): services})
         tokens = _tokens(cache, settings)
         removal = Removal(registry)
-        bearers = Bearers(cache, tokens)
+        bearers = Bearers(cache, tokens, issuers)
         parts = Parts(settings, cache, routes, schema, tokens, bearers, authorizer, registry, removal)
         listening = list(sockets) if sockets else [_listen(address, settings.port) for address in settings.bind]
         port = listening[0].getsockname()[1]
@@ -123,7 +128,7 @@ async def run(
 
         discovery = Discovery(routes, aggregator.all, address)
         openapi = OpenApi(routes, schema, aggregator.all)
-        authenticator = Authenticator(bearers, authorizer.require, _proxies(settings))
+        authenticator = Authenticator(bearers, authorizer.require, _proxies(settings), authentication.anonymous)
         dispatcher = Dispatcher(parts, authenticator, discovery, openapi, aggregator, auditor)
         custom = CustomResources(cache, routes, schema, registry, removal, reader, redefined)
         aggregator.load()
@@ -138,6 +143,7 @@ async def run(
         repair = AllocationRepair(cache, services, events)
         await repair.check()
         authorizer.forget()
+        tasks += [asyncio.create_task(issuer.run(), name=f"find {issuer.url}") for issuer in issuers]
         tasks.append(asyncio.create_task(masters.run(), name="keep the kubernetes Service"))
         tasks.append(asyncio.create_task(default_range.run(), name="keep the default ServiceCIDR"))
         tasks.append(asyncio.create_task(repair.run(), name="repair of allocations"))
@@ -151,6 +157,8 @@ async def run(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for issuer in issuers:
+            issuer.close()
         await chain.close()
         await cache.close()
         if auditor is not None:
@@ -165,6 +173,19 @@ def _tokens(cache: Cache, settings: ApiServerSettings) -> Tokens:
     believed = [key for file in files for key in verification_keys(Path(file).read_bytes())]
     issuers, audiences = settings.service_account_issuer, settings.api_audiences
     return Tokens(cache, signing, believed, issuers, audiences, settings.service_account_jwks_uri)
+
+
+def _authentication(settings: ApiServerSettings) -> Authentication:
+    """Raises OSError, and ConfigurationError for a configuration that is none."""
+    found, file = Authentication(), settings.authentication_config
+    if file is not None:
+        try:
+            found = oidc_config.read(file.read_text(), settings.service_account_issuer)
+        except oidc_config.ConfigurationError as error:
+            raise oidc_config.ConfigurationError(f"{file}: {error}") from None
+    if found.anonymous is None and not settings.anonymous_auth:
+        found = replace(found, anonymous=Anonymous(enabled=False))
+    return found
 
 
 def _proxies(settings: ApiServerSettings) -> RequestHeaders | None:

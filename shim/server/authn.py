@@ -18,6 +18,7 @@ from shim.server.audit.record import RECORD
 from shim.server.bearers import Bearers
 from shim.server.connection import Connection
 from shim.server.impersonation import Authorize, impersonated, is_asked
+from shim.server.oidc.config import Anonymous
 from shim.server.request_headers import RequestHeaders
 from shim.server.routes import RequestInfo
 from shim.server.users import ANONYMOUS, AUTHENTICATED, User
@@ -29,11 +30,18 @@ _UID = x509.ObjectIdentifier("1.3.6.1.4.1.57683.2")  # of a certificate's subjec
 class Authenticator:
     """Finds the user of a request. Raises 401 for credentials that are not good."""
 
-    def __init__(self, bearers: Bearers, authorize: Authorize, proxies: RequestHeaders | None = None) -> None:
-        self._bearers, self._authorize, self._proxies = bearers, authorize, proxies
+    def __init__(
+        self,
+        bearers: Bearers,
+        authorize: Authorize,
+        proxies: RequestHeaders | None = None,
+        anonymous: Anonymous | None = None,
+    ) -> None:
+        """``anonymous`` None: who brings no credentials is nobody, on every path."""
+        self._bearers, self._authorize, self._proxies, self._anonymous = bearers, authorize, proxies, anonymous
 
     def user_of(self, request: web.BaseRequest) -> User:
-        """Who sends a request."""
+        """Who sends a request. Raises KeysUnknown where that cannot be said yet."""
         connection = request.protocol
         assert isinstance(connection, Connection)
         user = connection.user
@@ -43,7 +51,9 @@ class Authenticator:
         if connection.is_proxy and self._proxies is not None and (meant := self._proxies.user(headers)):
             return meant
         if user is ANONYMOUS and "Authorization" in headers:
-            return self._bearer(headers["Authorization"])
+            user = self._bearer(headers["Authorization"])
+        if user is ANONYMOUS and self._anonymous is not None and not self._anonymous.allows(request.path):
+            raise unauthorized()
         return user
 
     def acting_as(self, user: User, request: web.BaseRequest, info: RequestInfo) -> User:

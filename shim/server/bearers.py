@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from shim.server import bootstrap_tokens
 from shim.server.accounts import Refused
+from shim.server.oidc.issuer import Issuer
 from shim.server.tokens import Tokens
 from shim.server.users import User
 from shim.store.cache import Cache
@@ -17,8 +18,8 @@ INVALID = "invalid bearer token"
 class Bearers:
     """All kinds of bearer tokens this server believes."""
 
-    def __init__(self, cache: Cache, tokens: Tokens) -> None:
-        self._cache, self._tokens = cache, tokens
+    def __init__(self, cache: Cache, tokens: Tokens, issuers: Sequence[Issuer] = ()) -> None:
+        self._cache, self._tokens, self._issuers = cache, tokens, issuers
 
     @property
     def audiences(self) -> tuple[str, ...]:
@@ -28,7 +29,7 @@ class Bearers:
     def check(self, token: str, audiences: Sequence[str] = ()) -> Found:
         """The user, and for which of these audiences (else this server's) the token is.
 
-        Raises Refused, with what each kind of token had to say.
+        Raises Refused, with what each kind of token had to say, and KeysUnknown.
         """
         wanted = audiences or self.audiences
         said = [INVALID]
@@ -39,6 +40,13 @@ class Bearers:
             said.append(str(refusal))
         common = [audience for audience in wanted if audience in self.audiences]  # others name none: they are for us
         user = bootstrap_tokens.bearer(self._cache, token) if common else None
-        if user is None:
+        for issuer in self._issuers if user is None else ():
+            try:
+                user = issuer.user(token)
+            except Refused as refusal:
+                said.append(str(refusal))
+            if user is not None:
+                break
+        if user is None or not common:
             raise Refused(said[0] if len(said) == 1 else f"[{', '.join(said)}]")
         return user, common

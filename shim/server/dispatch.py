@@ -28,6 +28,7 @@ from shim.server.health import Health
 from shim.server.inflight import Inflight, is_long_running
 from shim.server.metrics import Metrics
 from shim.server.negotiation import ACCEPTED, LISTED, check_accepted, rendering
+from shim.server.oidc.issuer import KeysUnknown
 from shim.server.openapi import OpenApi
 from shim.server.options import Query, first, is_watch, parse_query, time_limit
 from shim.server.outside import OPEN, Outside
@@ -120,7 +121,11 @@ class Dispatcher:
 
     async def _admit(self, http: web.BaseRequest, info: RequestInfo, query: Query) -> web.StreamResponse:
         """Answer when it is this request's turn, and in time. Raises 401, 429 and 504."""
-        user = self._authenticator.user_of(http)
+        try:
+            user = self._authenticator.user_of(http)
+        except KeysUnknown as missing:
+            await missing.issuer.refresh()
+            user = self._authenticator.user_of(http)
         if self._auditor is not None and (record := self._auditor.begin(http, info, user)) is not None:
             http[RECORD] = record
             if is_long_running(info):

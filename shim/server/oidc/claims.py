@@ -1,0 +1,175 @@
+"""From the claims of a token to a user: by the name of a claim, or by an expression in CEL. Pure.
+
+https://kubernetes.io/docs/reference/access-authn-authz/authentication/#using-authentication-configuration
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shim import cel
+from shim.server.users import AUTHENTICATED, User
+
+Claims = Mapping[str, Any]
+
+CLAIMS = cel.Environment({"claims": cel.map_of(cel.STRING, cel.DYN)})
+_FIELDS = {
+    "username": cel.Field(cel.STRING, "username"),
+    "uid": cel.Field(cel.STRING, "uid"),
+    "groups": cel.Field(cel.list_of(cel.STRING), "groups"),
+    "extra": cel.Field(cel.map_of(cel.STRING, cel.list_of(cel.STRING)), "extra"),
+}
+USER = cel.Environment({"user": cel.struct("kubernetes.UserInfo", lambda: _FIELDS)})
+_CREDENTIAL = "authentication.kubernetes.io/credential-id"
+
+
+class BadClaims(Exception):
+    """A token that makes no user; the text is upstream's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value comes from: a claim (with something in front), or an expression. Neither: from nowhere."""
+
+    claim: str = ""
+    prefix: str = ""
+    program: cel.Program | None = None
+    expression: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What must be so: an expression that is true, or a claim that is a certain text."""
+
+    message: str = ""
+    program: cel.Program | None = None
+    expression: str = ""
+    claim: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UserMapping:
+    """How an authenticator makes a user."""
+
+    username: Source
+    groups: Source
+    uid: Source
+    extra: tuple[tuple[str, Source], ...]
+    claim_rules: tuple[Rule, ...]
+    user_rules: tuple[Rule, ...]
+
+    def user(self, claims: Claims) -> User:
+        """Raises BadClaims."""
+        name = self._name(claims)
+        groups, uid = self._groups(claims), self._uid(claims)
+        extra: dict[str, tuple[str, ...]] = {}
+        if isinstance(claims.get("jti"), str) and claims["jti"]:
+            extra[_CREDENTIAL] = (f"JTI={claims['jti']}",)
+        for key, source in self.extra:
+            if values := _strings(
+                _run(source, {"claims": claims}, "extra"), f"extra claim expression: {source.expression}"
+            ):
+                extra[key] = values
+        for rule in self.claim_rules:
+            _check_claim(rule, claims)
+        shown = {"username": name, "uid": uid, "groups": list(groups), "extra": {k: list(v) for k, v in extra.items()}}
+        for rule in self.user_rules:
+            _check(rule, {"user": shown}, "user info validation rule")
+        if AUTHENTICATED not in groups:
+            groups = (*groups, AUTHENTICATED)
+        return User(name, groups, uid, extra)
+
+    def _name(self, claims: Claims) -> str:
+        source = self.username
+        if source.program is not None:
+            name = _run(source, {"claims": claims}, "username")
+            if not isinstance(name, str):
+                raise BadClaims(
+                    "oidc: error evaluating username claim expression: username claim expression must return a string"
+                )
+            if not name:
+                raise BadClaims("oidc: empty username via CEL expression is not allowed")
+            return name
+        name = _text(claims, source.claim, "oidc: parse username claims")
+        if source.claim == "email" and claims.get("email_verified", True) is not True:
+            raise BadClaims("oidc: email not verified")
+        return source.prefix + name
+
+    def _groups(self, claims: Claims) -> tuple[str, ...]:
+        source = self.groups
+        if source.program is not None:
+            return _strings(_run(source, {"claims": claims}, "group"), "group claim expression")
+        if not source.claim or source.claim not in claims:
+            return ()
+        value = claims[source.claim]
+        groups = [value] if isinstance(value, str) else value
+        if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
+            raise BadClaims(f"oidc: parse groups claim {json.dumps(source.claim)}: it is no list of strings")
+        return tuple(source.prefix + group for group in groups)
+
+    def _uid(self, claims: Claims) -> str:
+        if self.uid.claim:
+            return _text(claims, self.uid.claim, "oidc: parse uid claim")
+        if self.uid.program is None:
+            return ""
+        uid = _run(self.uid, {"claims": claims}, "uid")
+        if not isinstance(uid, str):
+            raise BadClaims("oidc: error evaluating uid claim expression: uid claim expression must return a string")
+        return uid
+
+
+def _check_claim(rule: Rule, claims: Claims) -> None:
+    if rule.program is not None:
+        _check(rule, {"claims": claims}, "claim validation expression")
+        return
+    if rule.claim not in claims:
+        raise BadClaims(f"oidc: required claim {rule.claim} not present in ID token")
+    value = claims[rule.claim]
+    if value != rule.value:
+        text = f"oidc: required claim {rule.claim} value does not match. Got = {value}, want = {rule.value}"
+        raise BadClaims(text)
+
+
+def _check(rule: Rule, values: Mapping[str, Any], what: str) -> None:
+    assert rule.program is not None
+    try:
+        verdict = rule.program.evaluate(values).value
+    except cel.CelError as error:
+        raise BadClaims(
+            f"oidc: error evaluating {what}: expression '{rule.expression}' resulted in error: {error}"
+        ) from None
+    if verdict is not True:
+        said = rule.message or "expression evaluated to false"
+        raise BadClaims(f"oidc: error evaluating {what}: validation expression '{rule.expression}' failed: {said}")
+
+
+def _run(source: Source, values: Mapping[str, Any], what: str) -> Any:
+    assert source.program is not None
+    try:
+        return source.program.evaluate(values).value
+    except cel.CelError as error:
+        text = f"expression '{source.expression}' resulted in error: {error}"
+        raise BadClaims(f"oidc: error evaluating {what} claim expression: {text}") from None
+
+
+def _strings(value: Any, what: str) -> tuple[str, ...]:
+    """A text or a list of texts; empty ones are left out."""
+    if value is None:
+        return ()
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list | tuple) or not all(isinstance(each, str) for each in values):
+        raise BadClaims(f"oidc: error evaluating {what}: expression must return a string or a list of strings")
+    return tuple(each for each in values if each)
+
+
+def _text(claims: Claims, name: str, what: str) -> str:
+    if name not in claims:
+        raise BadClaims(f"{what} {json.dumps(name)}: claim not present")
+    value = claims[name]
+    if not isinstance(value, str):
+        raise BadClaims(f"{what} {json.dumps(name)}: it is no string")
+    return value
