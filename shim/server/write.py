@@ -12,7 +12,7 @@ from shim.api import scale_fields
 from shim.api.apply import manager_of, update_managed_fields
 from shim.api.meta import Object
 from shim.resources.strategy import Resource
-from shim.server import errors, patches
+from shim.server import errors, escalation, patches
 from shim.server.bodies import definition_of, read_body, read_delete_options
 from shim.server.facets import Facet
 from shim.server.options import DeleteOptions, ListOptions, WriteOptions
@@ -49,6 +49,8 @@ async def create(call: Call) -> web.Response:
     obj = _stored(call.resource, obj)
     if call.record is not None:
         call.record.asks(obj)
+    if call.resource.group == escalation.GROUP:
+        escalation.check(call, obj)
     data = await call.parts.registry.create(write_of(call, options, "CreateOptions"), obj)
     return answer(call, data, 201)
 
@@ -163,6 +165,8 @@ async def _apply(
 ) -> web.Response:
     """Run a change through the registry, by way of the facet when there is one."""
     registry, strategy = call.parts.registry, call.resource.strategy
+    if call.resource.group == escalation.GROUP:
+        change, create = escalation.guarded(call, change), escalation.guarded_creation(call, create)
     if facet is None:
         data, created = await registry.update(write, change, create=create)
         return answer(call, data, 201 if created else 200)
