@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import orjson
 from aiohttp import web
 
 from shim.api import decoding
@@ -79,8 +78,8 @@ class Body:
     def _check_custom(self, given: Object, kind: str, api_version: str) -> None:
         """Of custom resources, which are decoded without knowing them, a body must say what it is. Raises 400, 422."""
         if not given.get("kind"):
-            text = self.data if self.media == JSON else orjson.dumps(given)
-            raise _unrecognized(kind, media.MediaError(f"Object 'Kind' is missing in '{text.decode()}'"), self.data)
+            text = self.data.decode(errors="replace")
+            raise _unrecognized(kind, media.MediaError(f"Object 'Kind' is missing in '{text}'"), self.data)
         found = given.get("apiVersion") or ""
         if found != api_version:
             raise errors.other_version(found, api_version)

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from shim.api.meta import Object
 from shim.api.status import ApiError, FieldError, bad_request, invalid, not_found
+from shim.server import sockets
 from shim.server.backends import Backend, any_tls, ask, dial_error, node_backend, refused, tunnel
 from shim.server.options import boolean, integer
 from shim.server.parts import Call
@@ -70,10 +71,16 @@ async def read_log(call: Call) -> web.StreamResponse:
     try:
         if answer.code != 200:
             raise refused(answer.code, await answer.text())
-        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
-        await response.prepare(call.http)
+        response: web.StreamResponse
+        if sockets.asked(call.http):
+            response = sockets.LogSocket()
+            await response.open(call.http, answer.writer.transport.abort)
+        else:
+            response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+            await response.prepare(call.http)
         async for piece in answer.pieces():
             await response.write(piece)
+        await response.write_eof()
     finally:
         answer.writer.transport.abort()  # a reader that left: the node must not go on writing into a TLS shutdown
     return response

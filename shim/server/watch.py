@@ -16,7 +16,9 @@ from dataclasses import replace
 from aiohttp import web
 
 from shim.api.status import ApiError, expired
+from shim.server import sockets
 from shim.server.connection import Connection
+from shim.server.negotiation import JSON
 from shim.server.options import ListOptions
 from shim.server.pages import TEST_AT_ONCE, catch_up
 from shim.server.parts import Call
@@ -69,11 +71,11 @@ class Watchers:
         except Compacted as error:
             # a watch that cannot begin is answered 200 with one ERROR event: that is what clients look for
             line = writer.error(_too_old(error))
-            return web.Response(body=line, headers={"Content-Type": writer.content_type})
-        response = web.StreamResponse(
-            headers={"Content-Type": writer.content_type, "Cache-Control": "no-cache, private"}
-        )
-        response.enable_chunked_encoding()
+            if not sockets.asked(call.http):
+                return web.Response(body=line, headers={"Content-Type": writer.content_type})
+            response = await _open(call, writer, lambda: None)
+            await response.write(line)
+            return response
         kind = (call.info.group, call.info.version, call.info.resource)
         end = watch.close
         connection = call.http.protocol
@@ -86,7 +88,7 @@ class Watchers:
         if self._stopping:
             end()
         try:
-            await response.prepare(call.http)
+            response = await _open(call, writer, end)
             ready = call.parts.registry.ready if call.resource.converter is not None else None
             for start in range(0, len(initial), TEST_AT_ONCE):
                 some = initial[start : start + TEST_AT_ONCE]
@@ -127,6 +129,18 @@ class Watchers:
             connection.on_lost.discard(end)
             end()
         return response
+
+
+async def _open(call: Call, writer: EventWriter, gone: Callable[[], None]) -> web.StreamResponse:
+    """The beginning of the answer, in which events are then written; ``gone`` is called by a socket that closes."""
+    if sockets.asked(call.http):
+        socket = sockets.EventSocket(call.http, text=writer.content_type == JSON)
+        await socket.open(call.http, gone)
+        return socket
+    response = web.StreamResponse(headers={"Content-Type": writer.content_type, "Cache-Control": "no-cache, private"})
+    response.enable_chunked_encoding()
+    await response.prepare(call.http)
+    return response
 
 
 def _begin(cache: Cache, prefix: str, options: ListOptions) -> tuple[int, list[Entry]]:

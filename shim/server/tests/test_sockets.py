@@ -1,0 +1,117 @@
+"""Logs and watches read through WebSockets, as browsers do."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import ssl
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import WSMsgType, web
+
+from shim.codec import media
+from shim.codec.definitions import load_schema
+
+CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
+SAID = [b"first line\n", b"second line, not \xff text\n"]
+
+
+@asynccontextmanager
+async def _kubelet(api, talk):
+    """A node with a kubelet of this handler, and the pod ``talker`` on it."""
+    pki = api.directory / "pki"
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pki / "apiserver.crt", pki / "apiserver.key")
+    server = web.Server(talk, access_log=None, logger=logging.getLogger("kubelet.of.test"))
+    runner = web.ServerRunner(server, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    status = {
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": runner.addresses[0][1]}},
+    }
+    name = f"node-of-{api.namespace}"
+    await api.post("/api/v1/nodes", {"metadata": {"name": name}, "status": status})
+    await api.post("/api/v1/namespaces/{ns}/pods", api.pod("talker", nodeName=name))
+    try:
+        yield f"{api.url}/api/v1/namespaces/{api.namespace}/pods/talker/log"
+    finally:
+        await runner.cleanup()
+
+
+async def _say(request: web.BaseRequest) -> web.StreamResponse:
+    if "previous" in request.query:
+        return web.Response(status=400, text="previous terminated container not found")
+    return web.Response(body=b"".join(SAID))
+
+
+@pytest.mark.parametrize("protocol", ["", "binary.k8s.io", "base64.binary.k8s.io"])
+async def test_a_log_comes_in_messages_of_the_agreed_kind(api, protocol):
+    async with (
+        _kubelet(api, _say) as url,
+        api.session.ws_connect(url, protocols=[protocol] if protocol else []) as socket,
+    ):
+        assert (socket.protocol or "") == protocol
+        messages = [message async for message in socket]
+    wanted = WSMsgType.TEXT if protocol.startswith("base64") else WSMsgType.BINARY
+    assert {message.type for message in messages} == {wanted}
+    assert not messages[0].data  # upstream begins so
+    whole = b"".join(base64.b64decode(each.data) if protocol.startswith("base64") else each.data for each in messages)
+    assert whole == b"".join(SAID)
+
+
+async def test_a_log_that_cannot_be_read_is_refused_before_the_handshake(api):
+    async with _kubelet(api, _say) as url:
+        for query, protocol, status in (("?previous=true", "binary.k8s.io", 400), ("", "v4.channel.k8s.io", 403)):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                await api.session.ws_connect(url + query, protocols=[protocol])
+            assert caught.value.status == status
+
+
+async def test_a_reader_that_closes_its_socket_ends_the_request_behind(api):
+    left = asyncio.Event()
+
+    async def on_and_on(request: web.BaseRequest) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        try:
+            while True:
+                await answer.write(b"on and on\n")
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            left.set()
+            raise
+
+    async with _kubelet(api, on_and_on) as url:
+        async with api.session.ws_connect(f"{url}?follow=true") as socket:
+            await socket.receive()
+        await asyncio.wait_for(left.wait(), 20)
+
+
+@pytest.mark.parametrize("form", [media.JSON, media.PROTOBUF])
+async def test_a_watch_sends_each_event_as_a_message(api, form):
+    for name in ("a", "b"):
+        await api.post(CONFIGMAPS, api.configmap(name))
+    url = f"{api.url}{CONFIGMAPS.replace('{ns}', api.namespace)}?watch=1&resourceVersion=0"
+    async with api.session.ws_connect(url, headers={"Accept": form}) as socket:
+        await api.post(CONFIGMAPS, api.configmap("c"))
+        seen = []
+        for _ in "abc":
+            message = await socket.receive(20)
+            if form == media.JSON:
+                event = json.loads(message.data)
+                seen.append((event["type"], event["object"]["metadata"]["name"]))
+            else:
+                type, obj = media.protobuf(load_schema()).decode_event(message.data)
+                seen.append((type, obj["metadata"]["name"]))
+    assert seen == [("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")]
+
+
+async def test_a_watch_whose_time_is_up_closes_its_socket(api):
+    url = f"{api.url}{CONFIGMAPS.replace('{ns}', api.namespace)}?watch=1&timeoutSeconds=1"
+    async with api.session.ws_connect(url) as socket:
+        assert [message async for message in socket] == []
