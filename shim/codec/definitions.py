@@ -4,6 +4,8 @@ The PyPI package ``kubernetes-validate`` ships upstream's OpenAPI definitions wi
 JSON schema. It is found without importing it (its code imports much) and read back into what upstream publishes:
 a type is a name, not a list with ``null``, and references start with ``#/definitions/``.
 
+``enums.json`` holds which values string fields may have, by definition and field, which that package leaves out.
+
 ``fields.json`` holds, for every GA message of Kubernetes v1.36, ``name number type flags`` of its fields, in Go's
 order. Protobuf field numbers are published in upstream's ``generated.proto`` files and never change; types and
 flags are those of the Go structs' tags: ``*`` a pointer (an explicit zero is kept), ``[]``, ``map:``, ``=`` the
@@ -40,7 +42,17 @@ def load() -> dict[str, Any]:
     for definition in definitions.values():
         for field in ("apiVersion", "kind"):  # upstream has no enum there
             (definition.get("properties") or {}).get(field, {}).pop("enum", None)
+    for name, fields in orjson.loads((Path(__file__).parent / "enums.json").read_bytes()).items():
+        for field, values in fields.items():
+            _choose(definitions[_PREFIX + name]["properties"][field], values)
     return definitions
+
+
+def _choose(schema: dict[str, Any], values: list[str]) -> None:
+    """Say which values a field, or each of its items, may have."""
+    (schema.get("items") or schema.get("additionalProperties") or schema)["enum"] = values
+    listed = "\n".join(f' - `"{value}"`' for value in values)
+    schema["description"] = f"{schema.get('description', '')}\n\nPossible enum values:\n{listed}".lstrip()
 
 
 class _Facts(Mapping[str, list[FieldFacts]]):

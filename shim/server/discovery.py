@@ -23,7 +23,13 @@ from shim.server.aggregation import Extension
 from shim.server.routes import Routes
 
 AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
-AGGREGATED_VERSIONS = ("v2", "v2beta1")
+AGGREGATED_VERSIONS = ("v2",)
+_STORED_IN = {
+    "CustomResourceDefinition": "v1beta1",
+    "MutatingAdmissionPolicy": "v1beta1",
+    "MutatingAdmissionPolicyBinding": "v1beta1",
+}
+"""Kinds that upstream keeps in an older version than it serves, so that an older server could read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +186,8 @@ def _resource(row: Resource) -> Object:
         resource["categories"] = list(row.categories)
     if "watch" in row.verbs:  # only what is stored has a stored version
         stored = row.storage or row.gvr
-        digest = hashlib.sha256(f"{stored.group}/{stored.version}/{row.kind}".encode()).digest()
+        version = stored.version if row.custom else _STORED_IN.get(row.kind, stored.version)
+        digest = hashlib.sha256(f"{stored.group}/{version}/{row.kind}".encode()).digest()
         resource["storageVersionHash"] = base64.b64encode(digest[:8]).decode()
     return resource
 

@@ -17,16 +17,15 @@ from urllib.parse import quote
 import orjson
 from aiohttp import web
 
-from shim.api.schema import Schema
-from shim.api.version import GIT_VERSION
+from shim.api.schema import Field, Schema
+from shim.api.version import GIT_VERSION, MAJOR, MINOR
 from shim.codec import openapi_proto
 from shim.resources.custom.published import as_v2
-from shim.resources.strategy import Resource
-from shim.resources.subresources import describe
-from shim.server import errors
+from shim.server import errors, openapi_v2
 from shim.server.aggregation import Extension
-from shim.server.aggregation.merging import merged, reachable
+from shim.server.aggregation.merging import merged, reachable, references
 from shim.server.negotiation import JSON
+from shim.server.openapi_paths import document_path, group_path, groups_path, paths_of, version_path
 from shim.server.options import Query, first
 from shim.server.responses import respond, respond_tagged
 from shim.server.routes import Routes
@@ -35,58 +34,61 @@ Document = dict[str, Any]
 PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _OLD_PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"  # kubectl asks so still; @ is no token
 PROTOBUF_V3 = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"
-_INFO = {"title": "Kubernetes", "version": GIT_VERSION}
-_GVK = "x-kubernetes-group-version-kind"
-_WRITES = {"create": "post", "update": "put", "patch": "patch", "delete": "delete", "deletecollection": "delete"}
-_PATCH_TYPES = (
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-)
-_MAKER = GIT_VERSION + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+_SOURCES = ("openapi.py", "openapi_paths.py", "openapi_parameters.py", "openapi_v2.py")
+_PROGRAM = b"".join((Path(__file__).parent / name).read_bytes() for name in _SOURCES)
+_MAKER = GIT_VERSION + hashlib.sha256(_PROGRAM).hexdigest()
 """Who makes the documents: clients keep them for good, and should not keep those of an older program."""
-_TEXTS = (JSON, "application/yaml")
+_INFO = {"title": "Kubernetes", "version": f"{MAJOR}.{MINOR}"}
+_SECURITY = {
+    "BearerToken": {
+        "type": "apiKey",
+        "description": "Bearer Token authentication",
+        "name": "authorization",
+        "in": "header",
+    }
+}
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+_GVK = "x-kubernetes-group-version-kind"
+_ZEROS = {"string": "", "bool": False, "int32": 0, "int64": 0}
+_TOLD: dict[str, Document] = {
+    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {
+        "format": "int-or-string",
+        "oneOf": [{"type": "integer"}, {"type": "string"}],
+    },
+}
 _ONE_TYPE = {  # what version 3 has as a choice of types, which version 2 cannot say
     "io.k8s.apimachinery.pkg.api.resource.Quantity": {"type": "string"},
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"type": "string", "format": "int-or-string"},
 }
-_PARAMETERS = {
-    "list": (
-        ("allowWatchBookmarks", "boolean"),
-        ("continue", "string"),
-        ("fieldSelector", "string"),
-        ("labelSelector", "string"),
-        ("limit", "integer"),
-        ("resourceVersion", "string"),
-        ("resourceVersionMatch", "string"),
-        ("sendInitialEvents", "boolean"),
-        ("timeoutSeconds", "integer"),
-        ("watch", "boolean"),
+_OUTSIDE: dict[str, Document] = {
+    ".well-known/openid-configuration": document_path(
+        "/.well-known/openid-configuration/",
+        "getServiceAccountIssuerOpenIDConfiguration",
+        "WellKnown",
+        "",
+        "get the configuration of the issuer of service accounts' tokens",
+        (JSON,),
     ),
-    "create": (("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")),
-    "update": (("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")),
-    "patch": (
-        ("dryRun", "string"),
-        ("fieldManager", "string"),
-        ("fieldValidation", "string"),
-        ("force", "boolean"),
+    "api": group_path(""),
+    "apis": groups_path(),
+    "openid/v1/jwks": document_path(
+        "/openid/v1/jwks/",
+        "getServiceAccountIssuerOpenIDKeyset",
+        "openid",
+        "",
+        "get the keys that service accounts' tokens are signed with",
+        ("application/jwk-set+json",),
     ),
-    "delete": (
-        ("dryRun", "string"),
-        ("gracePeriodSeconds", "integer"),
-        ("orphanDependents", "boolean"),
-        ("propagationPolicy", "string"),
+    "version": document_path(
+        "/version/",
+        "getCodeVersion",
+        "version",
+        "io.k8s.apimachinery.pkg.version.Info",
+        "get the version information for this server",
+        (JSON,),
     ),
 }
-_OUTSIDE = {  # documents of paths that are not of a group version
-    ".well-known/openid-configuration": ("/.well-known/openid-configuration/",),
-    "api": ("/api/",),
-    "apis": ("/apis/",),
-    "openid/v1/jwks": ("/openid/v1/jwks/",),
-    "version": ("/version/",),
-}
+"""Documents of paths that are not of a group version."""
 
 
 class OpenApi:
@@ -174,13 +176,11 @@ class OpenApi:
 
     def _v3(self, name: str) -> Document:
         """One document of version 3. Raises 404."""
-        paths: Document = {}
-        schemas: Document = {}
         parts = name.split("/")
         if name in _OUTSIDE:
-            paths = {path: {"get": _plain_operation()} for path in _OUTSIDE[name]}
+            paths = _OUTSIDE[name]
         elif parts[0] == "apis" and len(parts) == 2 and self._routes.versions(parts[1]):
-            paths = {f"/apis/{parts[1]}/": {"get": _plain_operation()}}
+            paths = group_path(parts[1])
         else:
             group, version = ("", parts[1]) if parts[0] == "api" and len(parts) == 2 else ("", "")
             if parts[0] == "apis" and len(parts) == 3:
@@ -188,9 +188,10 @@ class OpenApi:
             rows = self._routes.versions(group).get(version) if version else None
             if not rows:
                 raise errors.page_not_found()
-            paths = self._paths(rows.values())
-            schemas = self._schemas(rows.values())
-        text = {"paths": paths, "components": {"schemas": schemas}}
+            paths = version_path(group, version) | paths_of(rows.values(), self._name)
+        schemas = {key: self._told(key, raw, f"/{name}/") for key, raw in self._schemas(paths).items()}
+        components = {"schemas": schemas, "securitySchemes": _SECURITY}
+        text = {"paths": paths, "components": components}
         encoded = orjson.dumps(text).replace(b'"#/definitions/', b'"#/components/schemas/')
         converted = orjson.loads(encoded)
         for schema in converted["components"]["schemas"].values():
@@ -199,76 +200,50 @@ class OpenApi:
 
     def _v2(self) -> Document:
         """The one document of version 2, with its parameters and bodies in that version's form."""
-        paths = {path: _item_v2(item) for path, item in self._paths(self._routes.resources).items()}
-        definitions = {**self._schema.definitions, **_ONE_TYPE}
+        paths: Document = {address: item for each in _OUTSIDE.values() for address, item in each.items()}
+        for group in self._routes.groups():
+            paths |= group_path(group) if group else {}
+            for version, rows in self._routes.versions(group).items():
+                paths |= version_path(group, version) | paths_of(rows.values(), self._name)
+        definitions = self._schemas(paths)
+        for name, type in _ONE_TYPE.items():
+            definitions[name] = {key: value for key, value in definitions[name].items() if key == "description"} | type
         for row in self._routes.resources:
             if row.custom:
                 for kind in (row.kind, row.list_kind):
                     name = self._name(row.group, row.version, kind)
                     definitions[name] = as_v2(definitions[name])
-        document = {"swagger": "2.0", "info": _INFO, "paths": paths, "definitions": definitions}
+        converted, parameters = openapi_v2.paths(dict(sorted(paths.items())))
+        document = {
+            "swagger": "2.0",
+            "info": _INFO,
+            "paths": converted,
+            "definitions": dict(sorted(definitions.items())),
+            "parameters": parameters,
+            "securityDefinitions": _SECURITY,
+            "security": [{"BearerToken": []}],
+        }
         return merged(document, (part for each in self._extensions() if (part := each.described.openapi_v2)))
 
-    def _schemas(self, rows: Iterable[Resource]) -> Document:
-        """The definitions of these kinds, their lists, and all they refer to."""
-        wanted = [f"{_META}{name}" for name in ("APIResourceList", "DeleteOptions", "Status", "WatchEvent", "Patch")]
-        for row in rows:
-            wanted += [self._name(row.group, row.version, row.kind), self._name(row.group, row.version, row.list_kind)]
-            for name in row.subresources:
-                sub = describe(row, name)
-                wanted.append(self._name(sub.group or row.group, sub.version or row.version, sub.kind))
-        return reachable(self._schema.definitions, wanted)
+    def _schemas(self, paths: Document) -> Document:
+        """The definitions that paths refer to, and all that those refer to."""
+        return reachable(self._schema.definitions, references(paths))
+
+    def _told(self, name: str, raw: Mapping[str, Any], base: str) -> Document:
+        """A definition as version 3 has it: with the defaults Go gives, and of its kinds those told below ``base``."""
+        told = {**raw, **_TOLD.get(name, {})}
+        kinds = raw.get(_GVK, ())
+        if len(kinds) > 1:
+            shown = ("/api/v1/", base)
+            told[_GVK] = [each for each in kinds if f"/{_path_of(each['group'], each['version'])}/" in shown]
+        properties = raw.get("properties")
+        if properties and name in self._schema.facts:
+            fields = self._schema.named(name).fields
+            told["properties"] = {key: _with_default(fields[key], each) for key, each in properties.items()}
+        return told
 
     def _name(self, group: str, version: str, kind: str) -> str:
         return self._schema.names.get((group, version, kind), "")
-
-    def _paths(self, rows: Iterable[Resource]) -> Document:
-        paths: Document = {}
-        for row in rows:
-            base = f"/{_path_of(row.group, row.version)}"
-            scope = f"{base}/namespaces/{{namespace}}" if row.namespaced else base
-            collection, one = f"{scope}/{row.name}", f"{scope}/{row.name}/{{name}}"
-            gvk = {"group": row.group, "version": row.version, "kind": row.kind}
-            kind = self._name(row.group, row.version, row.kind)
-            listed = self._name(row.group, row.version, row.list_kind)
-            on_all: Document = {}
-            on_one: Document = {}
-            for verb in row.verbs:
-                if verb == "list":
-                    on_all["get"] = _operation("list", row, gvk, listed)
-                elif verb == "get":
-                    on_one["get"] = _operation("get", row, gvk, kind)
-                elif verb == "create":
-                    on_all["post"] = _operation("create", row, gvk, kind, body=kind)
-                elif verb == "deletecollection":
-                    on_all["delete"] = _operation("delete", row, gvk, f"{_META}Status", collection=True)
-                elif verb in _WRITES:
-                    body = {"patch": f"{_META}Patch", "delete": f"{_META}DeleteOptions"}.get(verb, kind)
-                    answer = f"{_META}Status" if verb == "delete" else kind
-                    on_one[_WRITES[verb]] = _operation(verb, row, gvk, answer, body=body)
-            if on_all:
-                paths[collection] = on_all | {"parameters": _path_parameters(row, named=False)}
-                if row.namespaced and "get" in on_all:
-                    listing = on_all["get"]["operationId"].replace("Namespaced", "", 1) + "ForAllNamespaces"
-                    everywhere = {**on_all["get"], "operationId": listing}
-                    paths[f"{base}/{row.name}"] = {"get": everywhere}
-            if on_one:
-                paths[one] = on_one | {"parameters": _path_parameters(row, named=True)}
-            for name in row.subresources:
-                paths[f"{one}/{name}"] = self._subresource(row, name)
-        return paths
-
-    def _subresource(self, row: Resource, name: str) -> Document:
-        sub = describe(row, name)
-        group, version = (sub.group, sub.version) if sub.version else (row.group, row.version)
-        gvk = {"group": group, "version": version, "kind": sub.kind}
-        kind = self._name(group, version, sub.kind)
-        item: Document = {"parameters": _path_parameters(row, named=True)}
-        for verb in sub.verbs:
-            method = "get" if verb == "get" else _WRITES[verb]
-            body = "" if verb == "get" else f"{_META}Patch" if verb == "patch" else kind
-            item[method] = _operation(verb, row, gvk, kind, body=body, subresource=name)
-        return item
 
 
 def _media_v2(accept: str) -> str:
@@ -282,96 +257,26 @@ def _media_v2(accept: str) -> str:
     raise errors.not_acceptable(f"{JSON}, {PROTOBUF_V2}")
 
 
-def _operation(
-    verb: str,
-    row: Resource,
-    gvk: Mapping[str, str],
-    answer: str,
-    *,
-    body: str = "",
-    subresource: str = "",
-    collection: bool = False,
-) -> Document:
-    """One operation in the form of version 3."""
-    action = {"get": "read", "update": "replace"}.get(verb, verb)
-    first, *others = (row.group or "core").removesuffix(".k8s.io").split(".")
-    group = first + "".join(each.capitalize() for each in others)
-    scope = ("Collection" if collection else "") + ("Namespaced" if row.namespaced else "")
-    name = f"{action}{group[0].upper()}{group[1:]}{row.version.capitalize()}{scope}{row.kind}"
-    action = "put" if verb == "update" else "post" if verb == "create" else verb
-    operation: Document = {
-        "operationId": name + subresource.capitalize(),
-        "tags": [f"{group}_{row.version}"],
-        "responses": {"200": {"description": "OK", "content": _content(answer, _TEXTS)}},
-        _GVK: gvk,
-        "x-kubernetes-action": "deletecollection" if collection else action,
-    }
-    if parameters := _PARAMETERS.get(verb):
-        operation["parameters"] = [
-            {"name": name, "in": "query", "schema": {"type": type, "uniqueItems": True}} for name, type in parameters
-        ]
-    if body:
-        media: tuple[str, ...] = _TEXTS if row.custom else ("*/*",)
-        if verb == "patch":  # kubectl merges strategically wherever that is on offer
-            media = tuple(each for each in _PATCH_TYPES if not (row.custom and "strategic" in each))
-        operation["requestBody"] = {"required": verb != "delete", "content": _content(body, media)}
-    return operation
-
-
-def _content(definition: str, media: Iterable[str]) -> Document:
-    schema = {"$ref": f"#/definitions/{definition}"} if definition else {"type": "string"}
-    return {name: {"schema": schema} for name in media}
-
-
-def _plain_operation() -> Document:
-    return {"responses": {"200": {"description": "OK"}, "401": {"description": "Unauthorized"}}}
-
-
-def _path_parameters(row: Resource, *, named: bool) -> list[Document]:
-    names = (["name"] if named else []) + (["namespace"] if row.namespaced else [])
-    found = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
-    return [*found, {"name": "pretty", "in": "query", "schema": {"type": "string"}}]
-
-
-def _item_v2(item: Document) -> Document:
-    """A path's operations as version 2 writes them."""
-    converted: Document = {}
-    for method, operation in item.items():
-        if method == "parameters":
-            converted[method] = [_parameter_v2(parameter) for parameter in operation]
-            continue
-        new = {key: value for key, value in operation.items() if key not in ("requestBody", "parameters", "responses")}
-        new["parameters"] = [_parameter_v2(parameter) for parameter in operation.get("parameters", ())]
-        new["responses"] = {
-            code: {"description": answer["description"]}
-            | ({"schema": next(iter(answer["content"].values()))["schema"]} if "content" in answer else {})
-            for code, answer in operation["responses"].items()
-        }
-        new["produces"] = [JSON, "application/yaml", "application/vnd.kubernetes.protobuf"]
-        new["consumes"] = ["*/*"]
-        if body := operation.get("requestBody"):
-            new["consumes"] = list(body["content"])
-            schema = next(iter(body["content"].values()))["schema"]
-            new["parameters"].append({"name": "body", "in": "body", "required": body["required"], "schema": schema})
-        converted[method] = new
-    return converted
-
-
-def _parameter_v2(parameter: Document) -> Document:
-    return {**{key: value for key, value in parameter.items() if key != "schema"}, **parameter["schema"]}
+def _with_default(field: Field, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the zero of a field that Go never leaves out."""
+    if "default" in schema or field.pointer:
+        return schema
+    if field.type.kind == "struct":
+        return {**schema, "default": {}}
+    return {**schema, "default": _ZEROS[field.type.kind]} if field.zero and field.type.kind in _ZEROS else schema
 
 
 def _as_v3(schema: Any) -> None:
     """Version 3 lets nothing stand beside a reference, so that references with a description are wrapped."""
-    if isinstance(schema, list):
-        for item in schema:
-            _as_v3(item)
-        return
     if not isinstance(schema, dict):
         return
-    for key, value in schema.items():
-        if key != "enum":
-            _as_v3(value)
+    for key in ("items", "additionalProperties", "not"):
+        _as_v3(schema.get(key))
+    for key in ("allOf", "anyOf", "oneOf"):
+        for each in schema.get(key, ()):
+            _as_v3(each)
+    for each in schema.get("properties", {}).values():  # one of which may be called "$ref"
+        _as_v3(each)
     if "$ref" in schema and len(schema) > 1:
         schema["allOf"] = [{"$ref": schema.pop("$ref")}]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 Document = dict[str, Any]
 _DEFINITION = "#/definitions/"
+_PARAMETER = "#/parameters/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,9 @@ class Part:
 
 def part_of(document: Mapping[str, Any], prefix: str, tag: str = "") -> Part:
     """What a document says of paths below a prefix (``/apis/GROUP/VERSION``)."""
+    shared = document.get("parameters") or {}
     paths = {
-        path: item
+        path: _inlined(item, shared)
         for path, item in (document.get("paths") or {}).items()
         if path == prefix or path.startswith(prefix + "/")
     }
@@ -72,6 +74,16 @@ def reachable(definitions: Mapping[str, Any], wanted: Iterable[str]) -> Document
             found[name] = definitions[name]
             queue += references(found[name])
     return dict(sorted(found.items()))
+
+
+def _inlined(raw: Any, shared: Mapping[str, Any]) -> Any:
+    """With the parameters that a document shares among its operations where they are referred to."""
+    if isinstance(raw, Mapping):
+        reference = raw.get("$ref")
+        if isinstance(reference, str) and reference.startswith(_PARAMETER):
+            return shared.get(reference.removeprefix(_PARAMETER), raw)
+        return {key: _inlined(value, shared) for key, value in raw.items()}
+    return [_inlined(value, shared) for value in raw] if isinstance(raw, list) else raw
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:
