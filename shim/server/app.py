@@ -32,7 +32,7 @@ from shim.server.authz import Authorizer
 from shim.server.bearers import Bearers
 from shim.server.bodies import LIMIT
 from shim.server.bootstrap import bootstrap
-from shim.server.connection import HttpServer
+from shim.server.connection import HEADERS_WITHIN, HttpServer
 from shim.server.custom import CustomResources
 from shim.server.default_range import DefaultRange
 from shim.server.discovery import Discovery
@@ -245,7 +245,10 @@ async def _serve(
     http = HttpServer(dispatcher.handle, LIMIT, audited=settings.audit_policy_file is not None)
     context = _tls(settings)
     loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(http, sock=sock, ssl=context, backlog=BACKLOG) for sock in listening]
+    servers = [
+        await loop.create_server(http, sock=sock, ssl=context, ssl_handshake_timeout=HEADERS_WITHIN, backlog=BACKLOG)
+        for sock in listening
+    ]
     log.info("serving %s", ", ".join("{}:{}".format(*sock.getsockname()) for sock in listening))
     ready()
     try:

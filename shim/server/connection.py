@@ -1,11 +1,14 @@
 """What is kept per connection: its user, and the watches to end when the client goes away.
 
-aiohttp's own server makes a protocol object per connection; this is that object with two more fields. Without
-this, an idle watch of a client that is gone would live until the next event or its time limit.
+aiohttp's own server makes a protocol object per connection; this is that object with three more fields. Without
+this, an idle watch of a client that is gone would live until the next event or its time limit, and a client that
+sends its headers byte by byte would keep its connection for as long as it likes. (Bodies are read within the time
+limit of their requests.)
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +17,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from shim.server.users import User
 
+HEADERS_WITHIN = 32.0  # seconds from the first byte of a request, and from the start of a connection; upstream's
+IDLE = 90.0  # seconds until a connection without a request is closed, as upstream
 MAX_LINE = 1 << 20  # as Go's: exec commands and selectors travel in the address
 
 STARTED: web.RequestKey[Callable[[web.StreamResponse], None]] = web.RequestKey("started")
@@ -25,16 +30,40 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Connection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("is_proxy", "on_lost", "user")
+    __slots__ = ("_deadline", "is_proxy", "on_lost", "user")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.user: User | None = None
         self.is_proxy = False
         self.on_lost: set[Callable[[], None]] = set()
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._wait_for_headers()
+
+    def data_received(self, data: bytes) -> None:
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count != before:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+        elif self._deadline is None and self._current_request is None and not self._messages:
+            self._wait_for_headers()  # the beginning of a request, and not a body's next bytes
+
+    def _wait_for_headers(self) -> None:
+        self._deadline = self._loop.call_later(HEADERS_WITHIN, self._give_up)
+
+    def _give_up(self) -> None:
+        if self.transport is not None and not self._upgraded:
+            self.transport.abort()  # without a word, as upstream: nothing was asked yet
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
+        if self._deadline is not None:
+            self._deadline.cancel()
         callbacks, self.on_lost = self.on_lost, set()
         for callback in callbacks:
             callback()
@@ -56,7 +85,7 @@ class HttpServer(web.Server):
             handler,
             request_factory=self._request,
             access_log=None,
-            keepalive_timeout=3630,
+            keepalive_timeout=IDLE,
             max_line_size=MAX_LINE,
             max_field_size=MAX_LINE,
         )

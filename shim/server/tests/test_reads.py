@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from urllib.parse import quote
 
 import pytest
@@ -146,7 +147,8 @@ async def test_a_long_list_is_sent_as_it_is_made_and_says_the_same(api, accept, 
     pieces = await api.get(f"{CONFIGMAPS}?includeObject=Object", accept=accept, headers=headers)
     assert pieces.headers["Transfer-Encoding"] == "chunked"
     assert pieces.headers.get("Content-Encoding", "identity") == encoding
-    assert pieces.data == whole.data
+    ages = rb'"\d+s"|- \d+s'  # of a Table
+    assert re.sub(ages, b"", pieces.data) == re.sub(ages, b"", whole.data)
     assert len(whole.data) > 20_000
 
 
