@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 
 from aiohttp import web
 
-from shim import pki
+from shim.server.tests.kubelets import LOGGER, kubelet
 
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
 
@@ -50,27 +49,11 @@ async def test_a_reader_of_a_log_that_leaves_ends_quietly(api, caplog):
             left.set()
             raise
 
-    name = f"node-of-{api.namespace}"
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(*pki.ensure_serving(api.directory, name, f"system:node:{name}", [name]))
-    server = web.Server(talk, access_log=None, logger=logging.getLogger("kubelet.of.test"))
-    runner = web.ServerRunner(server, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-    await site.start()
-    status = {
-        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": runner.addresses[0][1]}},
-    }
-    await api.post("/api/v1/nodes", {"metadata": {"name": name}, "status": status})
-    await api.post("/api/v1/namespaces/{ns}/pods", api.pod("talker", nodeName=name))
-    try:
+    async with kubelet(api, talk) as url:
         with caplog.at_level(logging.WARNING):
-            response = await api.session.get(f"{api.url}/api/v1/namespaces/{api.namespace}/pods/talker/log?follow=true")
+            response = await api.session.get(f"{url}?follow=true")
             assert response.status == 200
             await response.content.readany()
             response.close()
             await asyncio.wait_for(left.wait(), 20)
-    finally:
-        await runner.cleanup()
-    assert [record for record in caplog.records if record.name != "kubelet.of.test"] == []
+    assert [record for record in caplog.records if record.name != LOGGER] == []

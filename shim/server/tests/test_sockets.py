@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import logging
-import ssl
-from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -15,32 +12,10 @@ from aiohttp import WSMsgType, web
 
 from shim.codec import media
 from shim.codec.definitions import load_schema
+from shim.server.tests.kubelets import kubelet
 
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
 SAID = [b"first line\n", b"second line, not \xff text\n"]
-
-
-@asynccontextmanager
-async def _kubelet(api, talk):
-    """A node with a kubelet of this handler, and the pod ``talker`` on it."""
-    pki = api.directory / "pki"
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(pki / "apiserver.crt", pki / "apiserver.key")
-    server = web.Server(talk, access_log=None, logger=logging.getLogger("kubelet.of.test"))
-    runner = web.ServerRunner(server, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    status = {
-        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": runner.addresses[0][1]}},
-    }
-    name = f"node-of-{api.namespace}"
-    await api.post("/api/v1/nodes", {"metadata": {"name": name}, "status": status})
-    await api.post("/api/v1/namespaces/{ns}/pods", api.pod("talker", nodeName=name))
-    try:
-        yield f"{api.url}/api/v1/namespaces/{api.namespace}/pods/talker/log"
-    finally:
-        await runner.cleanup()
 
 
 async def _say(request: web.BaseRequest) -> web.StreamResponse:
@@ -52,7 +27,7 @@ async def _say(request: web.BaseRequest) -> web.StreamResponse:
 @pytest.mark.parametrize("protocol", ["", "binary.k8s.io", "base64.binary.k8s.io"])
 async def test_a_log_comes_in_messages_of_the_agreed_kind(api, protocol):
     async with (
-        _kubelet(api, _say) as url,
+        kubelet(api, _say) as url,
         api.session.ws_connect(url, protocols=[protocol] if protocol else []) as socket,
     ):
         assert (socket.protocol or "") == protocol
@@ -65,7 +40,7 @@ async def test_a_log_comes_in_messages_of_the_agreed_kind(api, protocol):
 
 
 async def test_a_log_that_cannot_be_read_is_refused_before_the_handshake(api):
-    async with _kubelet(api, _say) as url:
+    async with kubelet(api, _say) as url:
         for query, protocol, status in (("?previous=true", "binary.k8s.io", 400), ("", "v4.channel.k8s.io", 403)):
             with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
                 await api.session.ws_connect(url + query, protocols=[protocol])
@@ -86,7 +61,7 @@ async def test_a_reader_that_closes_its_socket_ends_the_request_behind(api):
             left.set()
             raise
 
-    async with _kubelet(api, on_and_on) as url:
+    async with kubelet(api, on_and_on) as url:
         async with api.session.ws_connect(f"{url}?follow=true") as socket:
             await socket.receive()
         await asyncio.wait_for(left.wait(), 20)
