@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
 from shim.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
 from shim.admission.limit_ranger import LimitRanger
@@ -28,7 +28,7 @@ from shim.admission.storage_class import (
 )
 from shim.admission.tolerations import DefaultTolerationSeconds, ExtendedResourceToleration
 from shim.admission.webhooks.plugin import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
-from shim.api.timing import Histogram
+from shim.api.timing import Histograms
 
 __all__ = ["CONNECT", "CREATE", "DELETE", "PLUGINS", "UPDATE", "Chain", "Reader", "Request", "UnknownPlugin", "chosen"]
 
@@ -96,8 +96,10 @@ class Chain:
         self._plugins = chosen() if plugins is None else tuple(plugins)
         self._charging = [plugin for plugin in self._plugins if type(plugin).charge is not Plugin.charge]
         self._concerned: dict[tuple[str, str], dict[str, list[tuple[str, Act]]]] = {}
-        self.timings: dict[tuple[str, ...], Histogram] = {}
+        self.timings = Histograms(_SECONDS)
         """How long plugins took, by name, step, operation and whether they refused."""
+        self.steps = Histograms(_SECONDS)
+        """How long all took together, by step, operation and whether one refused."""
 
     async def mutate(self, request: Request) -> list[str]:
         """Let every plugin change the request's object; returns texts for Warning headers.
@@ -125,20 +127,37 @@ class Chain:
         await self.mutate(request)
         return await self.validate(request)
 
+    def counts(self) -> Iterator[tuple[str, Mapping[tuple[str, ...], int]]]:
+        """What plugins have counted, by the names of the metrics."""
+        for plugin in self._plugins:
+            yield from plugin.counts.items()
+
+    def durations(self) -> Iterator[tuple[str, Histograms]]:
+        """What plugins have timed, by the names of the metrics."""
+        for plugin in self._plugins:
+            yield from plugin.durations.items()
+
     async def close(self) -> None:
         """Let go of connections."""
         for plugin in self._plugins:
             await plugin.close()
 
     async def _each(self, step: str, request: Request) -> None:
-        for name, act in self._for(request)[step]:
-            began = time.perf_counter()
-            refused = "true"
-            try:
+        """Ask plugins in turn, and remember how long each took."""
+        name, operation, refused = "", request.operation, "true"
+        began = last = time.perf_counter()
+        try:
+            for name, act in self._for(request)[step]:
                 await act(request, self._reader)
-                refused = "false"
-            finally:
-                self._time((name, step, request.operation, refused), time.perf_counter() - began)
+                now = time.perf_counter()
+                self.timings[name, step, operation, "false"].add(now - last)
+                last = now
+            refused = "false"
+        finally:
+            now = time.perf_counter()
+            if refused == "true":
+                self.timings[name, step, operation, refused].add(now - last)
+            self.steps[step, operation, refused].add(now - began)
 
     def _for(self, request: Request) -> dict[str, list[tuple[str, Act]]]:
         """Step -> what plugins do in it to an object of this resource, with their names."""
@@ -151,12 +170,6 @@ class Chain:
                 VALIDATE: [_of(each, each.validate) for each in plugins if type(each).validate is not Plugin.validate],
             }
         return found
-
-    def _time(self, key: tuple[str, ...], seconds: float) -> None:
-        timing = self.timings.get(key)
-        if timing is None:
-            timing = self.timings[key] = Histogram(_SECONDS)
-        timing.add(seconds)
 
 
 def _of(plugin: Plugin, act: Act) -> tuple[str, Act]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,6 +11,7 @@ from shim import cel
 from shim.api.meta import GVR, Object
 from shim.api.schema import Type
 from shim.api.status import ApiError, forbidden
+from shim.api.timing import Histograms
 from shim.resources.strategy import Resource
 
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
@@ -138,6 +140,9 @@ class Plugin:
 
     resources: tuple[tuple[str, str], ...] = ()
     """The (group, resource) pairs the plugin wants to see; empty: all."""
+    counts: Mapping[str, Counter[tuple[str, ...]]] = {}
+    durations: Mapping[str, Histograms] = {}
+    """What the plugin measures of its own, by the names of the metrics; the server knows their labels."""
 
     async def mutate(self, request: Request, reader: Reader) -> None: ...
 

@@ -23,5 +23,17 @@ class Histogram:
 
     def buckets(self) -> list[tuple[str, float]]:
         """As Prometheus has them: each with all that are below it."""
-        names = [*(str(float(bound)) for bound in self.bounds), "+Inf"]
+        names = [*(f"{bound:g}" for bound in self.bounds), "+Inf"]  # as Go prints them: 1, 0.005, 1e+06
         return list(zip(names, map(float, accumulate(self.counts)), strict=True))
+
+
+class Histograms(dict[tuple[str, ...], Histogram]):
+    """Histograms by their labels, each made when its labels first appear."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        super().__init__()
+        self.bounds = bounds
+
+    def __missing__(self, labels: tuple[str, ...]) -> Histogram:
+        found = self[labels] = Histogram(self.bounds)
+        return found

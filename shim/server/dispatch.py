@@ -56,6 +56,7 @@ _ON_OBJECTS: dict[str, Handler] = {
 _ON_FACETS: dict[str, FacetHandler] = {"get": read.get, "update": write.update, "patch": write.patch}
 _ACTS = ("attach", "exec", "portforward")
 """A WebSocket opens them by GET, which would let whoever may read act: the right to create is asked as well."""
+_WRITING = frozenset(("create", "update", "patch", "delete", "deletecollection"))
 _BROWSERS = ("curl", "Wget", "Mozilla/5.0")
 """Programs of people, who like to see JSON indented; so does upstream."""
 
@@ -80,7 +81,7 @@ class Dispatcher:
         self.health = Health()
         database = settings.data_dir / "store.db"
         self.metrics = Metrics(parts.cache, parts.routes, parts.registry.chain, self._inflight, database)
-        self.watchers = Watchers(self.metrics.watch_events)
+        self.watchers = Watchers(self.metrics.watched)
         self._outside = Outside(discovery, openapi, self.health, self.metrics, parts.tokens, parts.schema)
         self.usage = ResourceMetrics(parts, settings.metric_resolution)
 
@@ -102,6 +103,7 @@ class Dispatcher:
         except ConnectionError:
             if http.transport is not None and not http.transport.is_closing():
                 raise  # not the client's connection: the answer stops short, and the client's ends too
+            self.metrics.aborted(info)
             return web.Response()  # nobody is there to read it; to raise would make a traceback of a daily event
         except Exception as error:
             refusal = errors.translate(error, f"{http.method} {http.raw_path}")
@@ -115,17 +117,15 @@ class Dispatcher:
         apply = info.verb == "patch" and content_type(http) == APPLY
         size = response.content_length
         self.metrics.request(info, response.status, seconds, size, apply=apply, dry="dryRun" in query)
+        if info.verb in _WRITING and http.content_length:
+            self.metrics.body(info, http.content_length, seconds, first(query, "fieldValidation"))
         if _wants_pretty(http, query):
             prettify(response)
         return response
 
     async def _admit(self, http: web.BaseRequest, info: RequestInfo, query: Query) -> web.StreamResponse:
         """Answer when it is this request's turn, and in time. Raises 401, 429 and 504."""
-        try:
-            user = self._authenticator.user_of(http)
-        except KeysUnknown as missing:
-            await missing.issuer.refresh()
-            user = self._authenticator.user_of(http)
+        user = await self._authenticate(http)
         if self._auditor is not None and (record := self._auditor.begin(http, info, user)) is not None:
             http[RECORD] = record
             if is_long_running(info):
@@ -158,12 +158,31 @@ class Dispatcher:
         elif response.status == 401 and self._auditor is not None:
             self._auditor.unknown(http, info, response)
 
+    async def _authenticate(self, http: web.BaseRequest) -> User:
+        """Who asks. Raises 401."""
+        began, name = time.perf_counter(), None
+        try:
+            try:
+                user = self._authenticator.user_of(http)
+            except KeysUnknown as missing:
+                await missing.issuer.refresh()
+                user = self._authenticator.user_of(http)
+            name = user.name
+            return user
+        finally:
+            self.metrics.authenticated(name, time.perf_counter() - began)
+
     def _permit(self, http: web.BaseRequest, user: User, asked: RequestInfo) -> None:
         """Raises 403."""
+        began, allowed = time.perf_counter(), False
         authorizer = self._parts.authorizer
-        if self._auditor is not None and (record := http.get(RECORD)) is not None:
-            record.decided(*authorizer.decide(user, asked))
-        authorizer.require(user, asked)
+        try:
+            if self._auditor is not None and (record := http.get(RECORD)) is not None:
+                record.decided(*authorizer.decide(user, asked))
+            authorizer.require(user, asked)
+            allowed = True
+        finally:
+            self.metrics.authorized(allowed, time.perf_counter() - began)
 
     async def _in_time(
         self, limit: float, http: web.BaseRequest, user: User, info: RequestInfo, query: Query
@@ -207,6 +226,8 @@ class Dispatcher:
             # what was noticed before the refusal is still worth knowing
             refusal.warnings = [*call.warnings, resource.deprecated] if resource.deprecated else call.warnings
             raise
+        if resource.deprecated:
+            self.metrics.deprecated[info.group, info.version, resource.name, info.subresource, ""] = 1
         if resource.deprecated and not response.prepared:
             response.headers.add("Warning", warning(resource.deprecated))
         return response

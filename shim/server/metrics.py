@@ -7,47 +7,65 @@ resources that are served: a client that makes paths up cannot fill the memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from shim.admission.chain import Chain
-from shim.api.timing import Histogram
-from shim.api.version import GIT_VERSION, MAJOR, MINOR
+from shim.api.timing import Histogram, Histograms
 from shim.server.inflight import Inflight
+from shim.server.metric_families import MEDIA, Labels, counters, gauges, histograms, text_of
+from shim.server.metric_sources import OfStore, of_admission, of_process, of_watches
 from shim.server.routes import RequestInfo, Routes
+from shim.server.watch import Watched
 from shim.store.cache import Cache
 
-MEDIA = "text/plain; version=0.0.4; charset=utf-8"
+__all__ = ["MEDIA", "Metrics"]
+
 SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
 SIZES = tuple(10.0**power for power in range(3, 10))
 
+BODIES = tuple(50_000 + 100_000 * step for step in range(31))
+IDENTITY = tuple(0.001 * 2**power for power in range(15))
+
+_SUCCESS, _FAILURE = ("success",), ("failure",)
+_ALLOWED, _DENIED = ("allowed",), ("denied",)
+_USERS = frozenset(("admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default"))
 _VERBS = {"create": "POST", "update": "PUT", "head": "GET"}
 _METHODS = frozenset("get list watch create update patch delete deletecollection head post put connect".split())
 _CONNECT = ("attach", "exec", "portforward", "proxy", "log")
 _WHAT = ("group", "version", "resource", "subresource", "scope", "component")
-
-Labels = tuple[str, ...]
 
 
 class Metrics(Collector):
     """Counts requests; reads off the other parts what they count themselves."""
 
     def __init__(self, cache: Cache, routes: Routes, chain: Chain, inflight: Inflight, database: Path) -> None:
-        self._cache, self._routes, self._chain = cache, routes, chain
-        self._inflight, self._database = inflight, database
+        self._routes, self._chain, self._inflight = routes, chain, inflight
+        self._store = OfStore(cache, routes, database)
         self._labels: dict[Labels, Labels] = {}
         self._requests: Counter[Labels] = Counter()
-        self._durations: dict[Labels, Histogram] = {}
-        self._sizes: dict[Labels, Histogram] = {}
+        self._durations = Histograms(SECONDS)
+        self._sizes = Histograms(SIZES)
+        self._bodies = Histograms(BODIES)
+        self._validations = Histograms(SECONDS[2:])
         self._terminated: Counter[Labels] = Counter()
+        self._aborted: Counter[Labels] = Counter()
+        self._attempts: Counter[Labels] = Counter()
+        self._users: Counter[Labels] = Counter()
+        self._verdicts: Counter[Labels] = Counter()
+        self._authentications = Histograms(IDENTITY)
+        self._authorizations = Histograms(IDENTITY)
         self.long_running: Counter[Labels] = Counter()
-        self.watch_events: Counter[Labels] = Counter()
+        self.deprecated: dict[Labels, float] = {}
+        """Deprecated APIs that were asked for: group, version, resource, subresource and the release without them."""
+        self.watched = Watched()
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -63,16 +81,34 @@ class Metrics(Collector):
         dry_run = "All" if dry else ""
         self._requests[*labels, dry_run, str(code)] += 1
         if seconds >= 0:
-            key = (*labels, dry_run)
-            durations = self._durations.get(key)
-            if durations is None:
-                durations = self._durations[key] = Histogram(SECONDS)
-            durations.add(seconds)
+            self._durations[*labels, dry_run].add(seconds)
         if size is not None and info.verb in ("get", "list"):
-            sizes = self._sizes.get(labels)
-            if sizes is None:
-                sizes = self._sizes[labels] = Histogram(SIZES)
-            sizes.add(size)
+            self._sizes[labels].add(size)
+
+    def body(self, info: RequestInfo, size: int, seconds: float, validation: str) -> None:
+        """A request that wrote something had a body; ``validation``: of its fields, as it was asked for."""
+        group, resource = self.labels(info)[1:4:2]
+        self._bodies[group, resource, info.verb].add(size)
+        if info.verb in ("create", "update", "patch"):
+            self._validations[(validation,)].add(seconds)
+
+    def aborted(self, info: RequestInfo) -> None:
+        """A client left before it was answered."""
+        self._aborted[self.labels(info)[:-1]] += 1
+
+    def authenticated(self, user: str | None, seconds: float) -> None:
+        """It is known who asks; None: their proof is no good."""
+        result = _FAILURE if user is None else _SUCCESS
+        self._attempts[result] += 1
+        self._authentications[result].add(seconds)
+        if user is not None:
+            self._users[_category(user)] += 1
+
+    def authorized(self, allowed: bool, seconds: float) -> None:
+        """It is known whether they may."""
+        verdict = _ALLOWED if allowed else _DENIED
+        self._verdicts[verdict] += 1
+        self._authorizations[verdict].add(seconds)
 
     def terminated(self, info: RequestInfo, code: int) -> None:
         """A request was ended in self-defence."""
@@ -103,124 +139,98 @@ class Metrics(Collector):
     # --- telling ------------------------------------------------------------------------------------------------------
 
     def text(self) -> bytes:
-        return generate_latest(self._registry)
+        return text_of(self._registry)
 
     def collect(self) -> Iterator[Metric]:
         """Everything as the client library wants it."""
-        yield _counters(
+        yield counters(
             "apiserver_request",
             "Counter of requests by verb, dry run, group, version, resource, subresource, scope, component and code.",
             ("verb", *_WHAT, "dry_run", "code"),
             self._requests,
         )
-        yield _histograms(
+        yield histograms(
             "apiserver_request_duration_seconds",
             "Response latency in seconds, long-running requests left out.",
             ("verb", *_WHAT, "dry_run"),
             self._durations,
         )
-        yield _histograms("apiserver_response_sizes", "Response size in bytes.", ("verb", *_WHAT), self._sizes)
-        yield _counters(
+        yield histograms("apiserver_response_sizes", "Response size in bytes.", ("verb", *_WHAT), self._sizes)
+        yield counters(
             "apiserver_request_terminations",
             "Number of requests which the server ended in self-defence.",
             ("verb", *_WHAT, "code"),
             self._terminated,
         )
-        yield _gauges(
+        yield gauges(
             "apiserver_longrunning_requests",
             "Long-running requests that are under way.",
             ("verb", *_WHAT),
             self.long_running,
         )
-        yield _counters(
-            "apiserver_watch_events",
-            "Number of events sent to watchers.",
-            ("group", "version", "resource"),
-            self.watch_events,
-        )
         kinds = self._inflight.classes.items()
-        yield _gauges(
+        yield gauges(
             "apiserver_current_inflight_requests",
             "Requests that are being answered, by kind.",
             ("request_kind",),
             {(kind,): seats.used for kind, seats in kinds},
         )
-        yield _gauges(
+        yield gauges(
             "apiserver_current_inqueue_requests",
             "Requests that wait to be answered, by kind.",
             ("request_kind",),
             {(kind,): seats.waiting for kind, seats in kinds},
         )
-        yield from self._stored()
-        yield _histograms(
-            "apiserver_admission_controller_admission_duration_seconds",
-            "Time an admission plugin took, by name, operation, type and whether it refused.",
-            ("name", "type", "operation", "rejected"),
-            self._chain.timings,
+        yield from self._identities()
+        yield from self._writes()
+        for name in ("apiserver_request_sli_duration_seconds", "apiserver_request_slo_duration_seconds"):
+            help = "Response latency in seconds, dry runs among them; what waits for webhooks is not taken off."
+            yield histograms(name, help, ("verb", *_WHAT), self._without_dry_run())
+        help = "Requests whose client left before it was answered."
+        yield counters("apiserver_request_aborts", help, ("verb", *_WHAT[:-1]), self._aborted)
+        yield gauges(
+            "apiserver_requested_deprecated_apis",
+            "Deprecated APIs that were asked for.",
+            ("group", "version", "resource", "subresource", "removed_release"),
+            self.deprecated,
         )
-        yield _gauges(
-            "kubernetes_build_info",
-            "Which Kubernetes this is.",
-            ("git_version", "major", "minor"),
-            {(GIT_VERSION, str(MAJOR), str(MINOR)): 1},
-        )
+        yield from of_watches(self.watched)
+        yield from self._store.collect()
+        yield from of_admission(self._chain)
+        yield from of_process()
 
-    def _stored(self) -> Iterator[Metric]:
-        """The store, which stands where upstream has etcd."""
-        counts: dict[Labels, float] = {
-            (row.group, row.name): self._cache.count(row.prefix)
-            for row in self._routes.resources
-            if "list" in row.verbs and row.storage is None
-        }
-        yield _gauges("apiserver_resource_objects", "Stored objects.", ("group", "resource"), counts)
-        by_name: dict[Labels, float] = {
-            (f"{name}.{group}" if group else name,): count for (group, name), count in counts.items()
-        }
-        yield _gauges("apiserver_storage_objects", "Stored objects.", ("resource",), by_name)
-        size = self._database.stat().st_size if self._database.exists() else 0
-        help = "Size of the store's file in bytes."
-        yield _gauges("apiserver_storage_size_bytes", help, ("storage_cluster_id",), {("store-0",): size})
-        yield _gauges("apiserver_storage_db_total_size_in_bytes", help, ("endpoint",), {("store-0",): size})
-        timings: dict[Labels, Histogram] = {
-            (operation, *self._resource(prefix)): found for (operation, prefix), found in self._cache.timings.items()
-        }
-        yield _histograms(
-            "etcd_request_duration_seconds",
-            "Time a request to the store took, by operation and resource.",
-            ("operation", "group", "resource"),
-            timings,
-        )
-        yield _counters(
-            "etcd_requests",
-            "Number of requests to the store.",
-            ("operation", "group", "resource"),
-            {labels: sum(found.counts) for labels, found in timings.items()},
+    def _identities(self) -> Iterator[Metric]:
+        result = ("result",)
+        yield counters("authentication_attempts", "Attempts to prove an identity.", result, self._attempts)
+        help = "Time it took to know who asks."
+        yield histograms("authentication_duration_seconds", help, result, self._authentications)
+        yield counters("authenticated_user_requests", "Requests by kinds of users.", ("username",), self._users)
+        yield counters("authorization_attempts", "Requests that were judged.", result, self._verdicts)
+        help = "Time it took to know whether they may."
+        yield histograms("authorization_duration_seconds", help, result, self._authorizations)
+
+    def _writes(self) -> Iterator[Metric]:
+        of = ("group", "resource", "verb")
+        yield histograms("apiserver_request_body_size_bytes", "Size of requests' bodies.", of, self._bodies)
+        yield histograms(
+            "field_validation_request_duration_seconds",
+            "Response latency in seconds, by how fields were to be validated.",
+            ("field_validation",),
+            self._validations,
         )
 
-    def _resource(self, bucket: str) -> tuple[str, str]:
-        try:
-            row = self._routes.of_key(bucket)
-        except (KeyError, ValueError):
-            return "", bucket.strip("/").rpartition("/")[2]
-        return row.group, row.name
+    def _without_dry_run(self) -> dict[Labels, Histogram]:
+        """Latencies in the fewer steps of service levels."""
+        found = Histograms(SECONDS[2:])
+        for (*labels, _), each in self._durations.items():
+            one = found[tuple(labels)]
+            one.total += each.total
+            few = [sum(each.counts[:3]), *each.counts[3:]]
+            one.counts = [before + more for before, more in zip(one.counts, few, strict=True)]
+        return dict(found)
 
 
-def _counters(name: str, help: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
-    family = CounterMetricFamily(name, help, labels=labels)  # the library appends _total
-    for key, value in values.items():
-        family.add_metric(key, value)
-    return family
-
-
-def _gauges(name: str, help: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
-    family = GaugeMetricFamily(name, help, labels=labels)
-    for key, value in values.items():
-        family.add_metric(key, value)
-    return family
-
-
-def _histograms(name: str, help: str, labels: Labels, values: Mapping[Labels, Histogram]) -> Metric:
-    family = HistogramMetricFamily(name, help, labels=labels)
-    for key, found in values.items():
-        family.add_metric(key, buckets=found.buckets(), sum_value=found.total)
-    return family
+@lru_cache(maxsize=1024)
+def _category(user: str) -> Labels:
+    """Users by kinds, as upstream: a name is nobody's business, and there may be very many."""
+    return (user if user in _USERS else "email_id" if "@" in user else "other",)

@@ -49,10 +49,10 @@ async def select(call: Call, options: ListOptions) -> tuple[list[Entry], Object]
         return await _select_at(call, options, test, after, revision)
     revision = cache.revision
     limit = max(options.limit, 0)
-    if test is None:
-        found = cache.range(prefix, after=after, limit=limit + 1 if limit else 0)
-    else:
-        found = await _matching(call, options, cache.range(prefix, after=after), test, limit + 1 if limit else 0)
+    looked = found = cache.range(prefix, after=after, limit=limit + 1 if limit and test is None else 0)
+    if test is not None:
+        found = await _matching(call, options, looked, test, limit + 1 if limit else 0)
+    cache.listed(call.resource.prefix, len(looked), len(found))
     meta: Object = {"resourceVersion": str(revision)}
     if limit and len(found) > limit:
         del found[limit:]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +18,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from shim.api.status import ApiError, expired
+from shim.api.timing import Histogram, Histograms
 from shim.server import sockets
 from shim.server.connection import Connection
 from shim.server.negotiation import JSON
@@ -35,13 +38,26 @@ _EMPTY = 1  # the revision of a store before a server writes what every cluster 
 LAST_BOOKMARK = 2.0  # seconds before a watch's time is up, as upstream's
 LEAST_TIMEOUT = 1800.0  # where the client names none; upstream picks between this and twice this, so do we
 PATIENCE = 30.0  # seconds for a client to take what was written; by then its queue has long overflowed
+_SIZES = tuple(1 << power for power in range(10, 18))  # bytes
+_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 4, 6, 8, 10, 15, 20, 30, 45, 60)
 WRITE_SIZE = 256 * 1024  # events are joined into writes of about this size: fewer wake-ups and TLS records
+
+
+class Watched:
+    """What watches have sent, by group, version and resource."""
+
+    def __init__(self) -> None:
+        self.sizes = Histograms(_SIZES)
+        self.initial: Counter[tuple[str, ...]] = Counter()
+        """Events about what was there when the watch began."""
+        self.began = Histograms(_SECONDS)
+        """How long it took to send all of that, where the client asked to be told of its end."""
 
 
 class Watchers:
     """The open watches, so that a server that stops can end them."""
 
-    def __init__(self, sent: Counter[tuple[str, ...]]) -> None:
+    def __init__(self, sent: Watched) -> None:
         self._sent = sent
         self._open: set[Callable[[], None]] = set()
         self._stopping = False
@@ -77,6 +93,7 @@ class Watchers:
             await response.write(line)
             return response
         kind = (call.info.group, call.info.version, call.info.resource)
+        sizes, began = self._sent.sizes[kind], time.perf_counter()
         end = watch.close
         connection = call.http.protocol
         assert isinstance(connection, Connection)
@@ -95,11 +112,13 @@ class Watchers:
                 if ready is not None:
                     await ready(call.resource, some)
                 added = (writer.added(entry) for entry in some if test is None or test(entry))
-                self._sent[kind] += await _send(response, added)
+                self._sent.initial[kind] += await _send(response, added, sizes)
                 await asyncio.sleep(0)
             if options.bookmarks:
                 if options.initial_events:
                     await response.write(writer.bookmark(since, initial_events_end=True))
+                    scope = "namespace" if call.info.namespace else "cluster"
+                    self._sent.began[*kind, scope].add(time.perf_counter() - began)
                 marking = asyncio.create_task(_mark(response, writer, watch, timeout), name="bookmarks")
             async for events in watch:
                 if events[0].revision <= since:  # asked from a revision that was yet to come
@@ -108,7 +127,7 @@ class Watchers:
                     await ready(call.resource, _shown_by(events))
                     if reads_objects(call.resource, options):
                         await ready(call.resource, [event.previous for event in events if event.previous is not None])
-                self._sent[kind] += await _send(response, _lines(events, test, writer))
+                await _send(response, _lines(events, test, writer), sizes)
             await response.write_eof()
         except ApiError as error:  # a webhook that converts custom resources has failed
             await response.write(writer.error(error))
@@ -182,19 +201,23 @@ def _seen_as(event: Event, test: Test) -> EventType | None:
     return "DELETED" if before else None
 
 
-async def _send(response: web.StreamResponse, lines: Iterable[bytes]) -> int:
+async def _send(response: web.StreamResponse, lines: Iterable[bytes], sizes: Histogram) -> int:
     """Write lines in few large pieces; waits while the client does not read, and lets others run. Returns how many."""
     piece: list[bytes] = []
     size = sent = 0
+    bounds, counts = sizes.bounds, sizes.counts
     for line in lines:
         piece.append(line)
+        counts[bisect_left(bounds, len(line))] += 1
         size += len(line)
         if size >= WRITE_SIZE:
+            sizes.total += size
             await _write(response, piece)
             await asyncio.sleep(0)  # a socket that takes everything at once would let nobody else run
             sent += len(piece)
             piece, size = [], 0
     if piece:
+        sizes.total += size
         await _write(response, piece)
     return sent + len(piece)
 

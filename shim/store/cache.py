@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 from sortedcontainers import SortedList
 
 from shim.api.meta import Object
-from shim.api.timing import Histogram
+from shim.api.timing import Histograms
 from shim.store.contract import Change, Compacted, Record, Store, StoreError, Write
 from shim.store.entry import Entry, Event, encode, resplice, splice
 from shim.store.fanout import Fanout, Overflow, Watch, bucket_of
@@ -37,11 +38,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Bucket:
-    """The entries of one resource. ``changed`` is the revision of its last change."""
+    """The entries of one resource. ``changed`` is the revision of its last change, ``received`` how many there were."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     keys: SortedList[str] = field(default_factory=SortedList)
     changed: int = 0
+    received: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,9 @@ class Cache:
         self._failure: BaseException | None = None
         self._question: asyncio.Task[int] | None = None  # to a shared store, under way: how far is it?
         self._next_question: asyncio.Task[int] | None = None  # waits for that one
-        self.timings: dict[tuple[str, str], Histogram] = {}
+        self.timings = Histograms(_SECONDS)
+        self.lists: Counter[tuple[str, str]] = Counter()
+        """What lists took, by what is counted (total, fetched, returned) and the prefix."""
         """How long writes took, by operation (create, update, delete) and the prefix of their resource."""
 
     async def start(self) -> None:
@@ -160,6 +164,17 @@ class Cache:
         then = self._history.undone(prefix, revision)
         gained = sum((entry is not None) - (self.get(key) is not None) for key, entry in then.items() if key > after)
         return self.count(prefix, after) + gained
+
+    def listed(self, prefix: str, fetched: int, returned: int) -> None:
+        """Note a list: of so many entries that were looked at, so many were meant."""
+        self.lists["total", prefix] += 1
+        self.lists["fetched", prefix] += fetched
+        self.lists["returned", prefix] += returned
+
+    def received(self) -> Iterator[tuple[str, int, int]]:
+        """Of each resource's prefix: how many changes came since the start, and the revision of the last."""
+        for prefix, bucket in self._buckets.items():
+            yield prefix, bucket.received, bucket.changed
 
     def _remembers(self, prefix: str, revision: int) -> bool:
         """Whether memory knows what was there. What is compacted is gone, even where memory has it still."""
@@ -254,11 +269,7 @@ class Cache:
         return revision
 
     def _time(self, operation: str, key: str, began: float) -> None:
-        of = operation, bucket_of(key)
-        timing = self.timings.get(of)
-        if timing is None:
-            timing = self.timings[of] = Histogram(_SECONDS)
-        timing.add(time.perf_counter() - began)
+        self.timings[operation, bucket_of(key)].add(time.perf_counter() - began)
 
     def _stage(self, key: str, obj: Object) -> _Staged:
         labels, fields = self._index(key, obj)
@@ -328,6 +339,7 @@ class Cache:
         key, revision = change.key, change.revision
         bucket = self._bucket(key)
         bucket.changed = revision
+        bucket.received += 1
         previous = bucket.entries.get(key)
         if change.value is not None:
             entry = self._entry(key, revision, change.value, self._staged.get(id(change.value)), previous)

@@ -14,6 +14,7 @@ from shim.api.selectors import Selector
 from shim.cel.policies import JSON_PATCH, OBJECT_TYPE, PolicyEnvironments
 
 BUDGET = 10_000_000  # of all expressions of a policy for one request, upstream's RuntimeCELCostBudget
+SECONDS = (0.0000005, 0.001, 0.01, 0.1, 1.0)  # how long a policy may take, in upstream's steps
 OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
 
 

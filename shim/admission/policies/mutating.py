@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import time
+from collections import Counter
 from typing import Any
 
 from shim import cel
 from shim.admission.conditions import ConditionError, hold
 from shim.admission.matching import converted, converted_back, is_exempt
-from shim.admission.policies.compiled import Compiled, EvaluationError, Mutation, Run
+from shim.admission.policies.compiled import SECONDS, Compiled, EvaluationError, Mutation, Run
 from shim.admission.policies.invocation import ConfigurationError, Invocation, invocations
 from shim.admission.request import Plugin, Reader, Reinvocation, Request, refuse
 from shim.api import jsonpatch, structured
 from shim.api.meta import GVR, Object
 from shim.api.schema import Type
 from shim.api.status import ApiError
+from shim.api.timing import Histograms
 
 _GROUP = "admissionregistration.k8s.io"
 POLICIES = GVR(_GROUP, "v1", "mutatingadmissionpolicies", namespaced=False)
@@ -31,6 +34,10 @@ class MutatingAdmissionPolicy(Plugin):
 
     def __init__(self) -> None:
         self._compiled = Compiled()
+        self._checks: Counter[tuple[str, ...]] = Counter()
+        self._took = Histograms(SECONDS)
+        self.counts = {"apiserver_mutating_admission_policy_check": self._checks}
+        self.durations = {"apiserver_mutating_admission_policy_check_duration_seconds": self._took}
 
     async def mutate(self, request: Request, reader: Reader) -> None:
         policies = reader.list(POLICIES)
@@ -42,6 +49,7 @@ class MutatingAdmissionPolicy(Plugin):
         for each in invocations(request, self._compiled.policies(policies), bindings, reader):
             policy, binding = each.policy, each.binding
             by = f"policy '{policy.name}' with binding '{binding.name}'" if binding else f'policy "{policy.name}"'
+            began, outcome = time.perf_counter(), "no_error"
             try:
                 if isinstance(each, ConfigurationError):
                     raise Denied(str(each))
@@ -53,8 +61,12 @@ class MutatingAdmissionPolicy(Plugin):
                 if policy.may_run_again:
                     state.asked.add(each.key)
             except (Denied, EvaluationError, ConditionError) as error:
+                outcome = "compile_error" if policy.problem else "invalid_error"
                 if not policy.may_fail:
                     denials.append(f"{by} denied request: {error}")
+            labels = (policy.name, binding.name if binding else "", outcome)
+            self._checks[labels] += 1
+            self._took[labels].add(time.perf_counter() - began)
         if denials:
             raise _refusal(request, denials)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +11,12 @@ import orjson
 
 from shim.admission.conditions import ConditionError, hold
 from shim.admission.matching import is_exempt
-from shim.admission.policies.compiled import Binding, Compiled, EvaluationError, Policy, Run, Validation
+from shim.admission.policies.compiled import SECONDS, Binding, Compiled, EvaluationError, Policy, Run, Validation
 from shim.admission.policies.invocation import ConfigurationError, Invocation, invocations
 from shim.admission.request import Plugin, Reader, Request, refuse
 from shim.api.meta import GVR
 from shim.api.status import ApiError
+from shim.api.timing import Histograms
 
 _GROUP = "admissionregistration.k8s.io"
 POLICIES = GVR(_GROUP, "v1", "validatingadmissionpolicies", namespaced=False)
@@ -48,6 +51,10 @@ class Finding:
 class ValidatingAdmissionPolicy(Plugin):
     def __init__(self) -> None:
         self._compiled = Compiled()
+        self._checks: Counter[tuple[str, ...]] = Counter()
+        self._took = Histograms(SECONDS)
+        self.counts = {"apiserver_validating_admission_policy_check": self._checks}
+        self.durations = {"apiserver_validating_admission_policy_check_duration_seconds": self._took}
 
     async def validate(self, request: Request, reader: Reader) -> None:
         policies = reader.list(POLICIES)
@@ -61,7 +68,13 @@ class ValidatingAdmissionPolicy(Plugin):
                 if not each.policy.may_fail:
                     denials.append(Denial(each.policy.name, each.binding.name if each.binding else "", str(each)))
                 continue
-            denials += _ask(each, request, reader, told)
+            began, acted = time.perf_counter(), set[str]()
+            denials += _ask(each, request, reader, told, acted)
+            error = "compile_error" if each.policy.problem else "no_error"
+            for action in acted or ("allow",):
+                labels = (each.policy.name, each.binding.name, error, action.lower())
+                self._checks[labels] += 1
+                self._took[labels].add(time.perf_counter() - began)
         for key, values in told.items():
             request.annotations[key] = ", ".join(values)
         if denials:
@@ -75,8 +88,10 @@ def _refusal(request: Request, denial: Denial) -> ApiError:
     return ApiError(CODES.get(denial.reason, 422), denial.reason, error.message, details)
 
 
-def _ask(each: Invocation, request: Request, reader: Reader, told: dict[str, list[str]]) -> list[Denial]:
-    """What one policy says, by one binding and with one set of parameters."""
+def _ask(
+    each: Invocation, request: Request, reader: Reader, told: dict[str, list[str]], acted: set[str]
+) -> list[Denial]:
+    """What one policy says, by one binding and with one set of parameters; ``acted`` gets what is done about it."""
     policy, binding = each.policy, each.binding
     values = each.values(request, reader)
     found: list[Finding] = []
@@ -86,13 +101,13 @@ def _ask(each: Invocation, request: Request, reader: Reader, told: dict[str, lis
         if policy.conditions and not hold(policy.conditions, lambda: values, policy.environments.conditions):
             return []
     except (ConditionError, EvaluationError) as error:
-        return _act([] if policy.may_fail else [Finding(0, str(error))], policy, binding, request)
+        return _act([] if policy.may_fail else [Finding(0, str(error))], policy, binding, request, acted)
     run = Run(policy, values)
     for index, validation in enumerate(policy.validations):
         finding = _finding(index, validation, run, policy)
         if finding is not None:
             found.append(finding)
-    denials = _act(found, policy, binding, request)
+    denials = _act(found, policy, binding, request, acted)
     annotating = Run(policy, values)
     for key, program in policy.annotations:
         try:
@@ -130,11 +145,12 @@ def _message(validation: Validation, run: Run) -> str:
     return text.strip()
 
 
-def _act(found: list[Finding], policy: Policy, binding: Binding, request: Request) -> list[Denial]:
+def _act(found: list[Finding], policy: Policy, binding: Binding, request: Request, acted: set[str]) -> list[Denial]:
     """Do with findings what the binding wants; returns those that refuse the request."""
     denials = []
     for finding in found:
         for action in binding.actions:
+            acted.add(action)
             if action == "Deny":
                 denials.append(Denial(policy.name, binding.name, finding.message, finding.reason))
             elif action == "Warn":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import time
+from collections import Counter
 
 import orjson
 
@@ -16,13 +18,16 @@ from shim.admission.webhooks.hooks import Hook, Hooks
 from shim.admission.webhooks.review import InvalidResponse, Verdict, denial, patched, question, verdict
 from shim.api import jsonpatch
 from shim.api.meta import GVR, Object
-from shim.api.status import bad_request, forbidden, internal
+from shim.api.status import ApiError, bad_request, forbidden, internal
+from shim.api.timing import Histograms
 
 log = logging.getLogger(__name__)
 
 _GROUP = "admissionregistration.k8s.io"
 MUTATING = GVR(_GROUP, "v1", "mutatingwebhookconfigurations", namespaced=False)
 VALIDATING = GVR(_GROUP, "v1", "validatingwebhookconfigurations", namespaced=False)
+_SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0)
+_HIGHEST = 600  # code that is counted as it is: a webhook may answer any number
 HARMLESS = ("None", "NoneOnDryRun")
 
 
@@ -42,6 +47,16 @@ class _Webhooks(Plugin):
     def __init__(self) -> None:
         self._hooks = Hooks()
         self._caller = Caller()
+        self._requests: Counter[tuple[str, ...]] = Counter()
+        self._rejections: Counter[tuple[str, ...]] = Counter()
+        self._opened: Counter[tuple[str, ...]] = Counter()
+        self._took = Histograms(_SECONDS)
+        self.counts = {
+            "apiserver_admission_webhook_request": self._requests,
+            "apiserver_admission_webhook_rejection_count": self._rejections,
+            "apiserver_admission_webhook_fail_open_count": self._opened,
+        }
+        self.durations = {"apiserver_admission_webhook_admission_duration_seconds": self._took}
 
     async def close(self) -> None:
         await self._caller.close()
@@ -69,6 +84,24 @@ class _Webhooks(Plugin):
 
     async def _ask(self, hook: Hook, request: Request, match: Match, reader: Reader) -> Verdict:
         """Raises ApiError when the webhook refuses, Failed when it cannot be asked."""
+        began, step = time.perf_counter(), "admit" if self.mutating else "validating"
+        code, error, rejected = 200, "", False
+        try:
+            return await self._said(hook, request, match, reader)
+        except Failed:
+            code, error, rejected = 500, "calling_webhook_error", not hook.may_fail
+            raise
+        except ApiError as refusal:
+            code, error, rejected = refusal.code, "no_error", True
+            raise
+        finally:
+            of = (hook.name, step, request.operation)
+            self._requests[*of, str(min(code, _HIGHEST)), str(rejected).lower()] += 1
+            self._took[*of, str(rejected).lower()].add(time.perf_counter() - began)
+            if rejected:
+                self._rejections[*of, error, str(min(code, _HIGHEST))] += 1
+
+    async def _said(self, hook: Hook, request: Request, match: Match, reader: Reader) -> Verdict:
         if request.dry_run and hook.side_effects not in HARMLESS:
             raise bad_request(f'admission webhook "{hook.name}" does not support dry run')
         try:
@@ -94,6 +127,7 @@ class _Webhooks(Plugin):
         if not hook.may_fail:
             raise internal(str(error)) from None
         log.warning("%s; going on without it", error)
+        self._opened[hook.name, "admit" if self.mutating else "validating"] += 1
         kind = "mutation" if self.mutating else "validating"
         request.annotations[f"failed-open.{kind}.webhook.admission.k8s.io/{place}"] = hook.name
 

@@ -91,8 +91,44 @@ async def test_metrics_count_under_upstreams_names(api):
     assert has("etcd_request_duration_seconds_count", operation="create", group="", resource="configmaps")
     refused = {"name": "NamespaceLifecycle", "operation": "CREATE", "rejected": "true"}
     assert has("apiserver_admission_controller_admission_duration_seconds_count", **refused)
+    step = {"operation": "CREATE", "type": "admit", "rejected": "true"}
+    assert has("apiserver_admission_step_admission_duration_seconds_bucket", le="2.5", **step)
+    assert has("apiserver_request_sli_duration_seconds_bucket", verb="LIST", le="0.05", **where)
+    assert not has("apiserver_request_sli_duration_seconds_bucket", verb="LIST", le="0.005", **where)
+    assert has("apiserver_response_sizes_bucket", verb="LIST", le="1e+06", **where)
+    assert has("authentication_attempts", result="success")
+    assert has("authenticated_user_requests", username="other")
+    assert has("authentication_duration_seconds_bucket", result="success", le="0.001")
+    assert has("authorization_attempts_total", result="allowed")
+    written = {"group": "", "resource": "configmaps", "verb": "create"}
+    assert has("apiserver_request_body_size_bytes_bucket", le="50000", **written)
+    assert has("field_validation_request_duration_seconds_count", field_validation="")
+    assert has("apiserver_watch_events_sizes_bucket", le="1024", **where)
+    assert has("apiserver_cache_list_total", group="", index="", resource="configmaps")
+    assert has("apiserver_cache_list_returned_objects_total", group="", resource="configmaps")
+    assert has("apiserver_watch_cache_events_received_total", group="", resource="configmaps")
     assert "process_resident_memory_bytes " in text
+    assert "process_virtual_memory_max_bytes " in text
     assert "madeup" not in text
+
+
+async def test_metrics_tell_of_refusals_and_of_what_is_deprecated(api):
+    await api.get("/api/v1/namespaces/{ns}/endpoints")
+    assert (await api.get("/api/v1/pods", anonymous=True)).status == 403
+    assert (await api.get("/api/v1/pods", anonymous=True, headers={"Authorization": "Bearer nonsense"})).status == 401
+    text = (await api.get("/metrics")).data.decode()
+    deprecated = 'group="",removed_release="",resource="endpoints",subresource="",version="v1"'
+    lines = {line.partition(" ")[0] for line in text.splitlines()}
+    assert f"apiserver_requested_deprecated_apis{{{deprecated}}}" in {_sorted(line) for line in lines}
+    assert 'authentication_attempts{result="failure"}' in lines
+    assert 'authorization_attempts_total{result="denied"}' in lines
+    assert "# TYPE authentication_attempts counter" in text
+
+
+def _sorted(sample):
+    """A sample's name and labels, these in order."""
+    name, _, labels = sample.rstrip("}").partition("{")
+    return f"{name}{{{','.join(sorted(labels.split(',')))}}}"
 
 
 async def test_documents_have_tags(api):

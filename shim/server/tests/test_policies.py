@@ -115,9 +115,21 @@ async def test_a_policy_refuses_where_it_is_bound(policies: Policies, api: Api) 
     assert refused.message == f'deployments.apps "large" is forbidden: {by}'
     assert refused.json["details"]["causes"] == [{"message": by}]
     assert (await api.get(f"{DEPLOYMENTS}/large")).status == 404
+    text = (await api.get("/metrics")).data.decode()
+    for action in ("allow", "deny"):
+        of = f'enforcement_action="{action}",error_type="no_error",policy="{policies.name}"'
+        counted = f'apiserver_validating_admission_policy_check_total{{{of},policy_binding="{policies.name}"}} 1.0'
+        assert counted in {_in_order(line) for line in text.splitlines()}
     elsewhere = await api.post("/apis/apps/v1/namespaces/default/deployments?dryRun=All", deployment("large", 4))
     assert elsewhere.status == 201
     assert (await api.patch(f"{DEPLOYMENTS}/small", {"spec": {"replicas": 4}})).status == 422
+
+
+def _in_order(sample: str) -> str:
+    """A line of metrics with its labels in order of their names."""
+    name, _, rest = sample.partition("{")
+    labels, _, value = rest.partition("}")
+    return f"{name}{{{','.join(sorted(labels.split(',')))}}}{value}"
 
 
 async def test_findings_may_only_be_warned_of(policies: Policies, api: Api) -> None:

@@ -40,6 +40,24 @@ async def test_a_webhook_is_told_what_is_asked(api: Api, hooks: Hooks) -> None:
     assert deleted["options"]["gracePeriodSeconds"] == 0
 
 
+async def test_webhooks_are_counted_and_timed(api: Api, hooks: Hooks) -> None:
+    hook = hooks.webhook("counted", deny(message="no"))
+    gone = hooks.webhook("gone", allow()) | {"failurePolicy": "Ignore"}
+    gone["clientConfig"] = {**gone["clientConfig"], "url": "https://127.0.0.1:1/"}
+    await hooks.validating(hook, gone)
+    assert (await hooks.config_map()).status == 400
+    lines = (await api.get("/metrics")).data.decode().splitlines()
+
+    def has(name: str, *labels: str) -> bool:
+        return any(line.startswith(f"{name}{{") and all(label in line for label in labels) for line in lines)
+
+    mine = ('name="counted.example.com"', 'type="validating"', 'operation="CREATE"')
+    assert has("apiserver_admission_webhook_request_total", *mine, 'code="400"', 'rejected="true"')
+    assert has("apiserver_admission_webhook_rejection_count", *mine, 'error_type="no_error"', 'rejection_code="400"')
+    assert has("apiserver_admission_webhook_admission_duration_seconds_bucket", *mine, 'le="25"')
+    assert has("apiserver_admission_webhook_fail_open_count", 'name="gone.example.com"', 'type="validating"')
+
+
 DENIALS: list[tuple[dict[str, Any], int, str, str]] = [
     ({}, 400, "", " without explanation"),
     ({"message": "no way"}, 400, "", ": no way"),
