@@ -19,11 +19,26 @@ from shim.resources.bootstrap.api_services import place
 from shim.resources.custom.rows import version_order
 from shim.resources.strategy import Resource
 from shim.resources.subresources import describe
+from shim.server import health
 from shim.server.aggregation import Extension
 from shim.server.routes import Routes
 
 AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
 AGGREGATED_VERSIONS = ("v2",)
+_OUTSIDE = (
+    "/.well-known/openid-configuration",
+    "/apis/",
+    "/flagz",
+    "/metrics",
+    "/metrics/slis",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/openapi/v3/",
+    "/openid/v1/jwks",
+    "/statusz",
+    "/version",
+)
+"""Paths that are neither of discovery nor of health."""
 _STORED_IN = {
     "CustomResourceDefinition": "v1beta1",
     "MutatingAdmissionPolicy": "v1beta1",
@@ -109,17 +124,7 @@ class Discovery:
 
     def paths(self) -> list[str]:
         """What ``GET /`` lists."""
-        outside = (
-            "/healthz",
-            "/livez",
-            "/metrics",
-            "/openapi/v2",
-            "/openapi/v3",
-            "/openid/v1/jwks",
-            "/readyz",
-            "/version",
-        )
-        return sorted((*self._documents, "/.well-known/openid-configuration", *outside))
+        return sorted((*self._documents, *_OUTSIDE, *health.PATHS))
 
     def aggregated(self, path: str, accept: str) -> tuple[bytes, str] | None:
         """Everything below /api or /apis with its content type, when the client asks for it first."""

@@ -40,6 +40,7 @@ from shim.server.routes import RequestInfo, parse
 from shim.server.selection import equalities
 from shim.server.users import User
 from shim.server.watch import Watchers
+from shim.server.zpages import ZPages
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 FacetHandler = Callable[[Call, Facet], Awaitable[web.StreamResponse]]
@@ -82,7 +83,8 @@ class Dispatcher:
         database = settings.data_dir / "store.db"
         self.metrics = Metrics(parts.cache, parts.routes, parts.registry.chain, self._inflight, database)
         self.watchers = Watchers(self.metrics.watched)
-        self._outside = Outside(discovery, openapi, self.health, self.metrics, parts.tokens, parts.schema)
+        zpages = ZPages(settings)
+        self._outside = Outside(discovery, openapi, self.health, self.metrics, parts.tokens, parts.schema, zpages)
         self.usage = ResourceMetrics(parts, settings.metric_resolution)
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from shim.api.timing import Histogram
 
 Labels = tuple[str, ...]
-MEDIA = "text/plain; version=0.0.4; charset=utf-8"
+MEDIA = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 
 _BARE = re.compile(
     rb"\b(authentication_attempts|authenticated_user_requests"

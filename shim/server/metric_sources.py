@@ -5,16 +5,18 @@ Nothing here is done while a request is answered: the parts' numbers are read wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from shim.admission.chain import Chain
 from shim.api.timing import Histogram
 from shim.api.version import GIT_VERSION, MAJOR, MINOR
-from shim.server.metric_families import Labels, counters, gauges, histograms
+from shim.server.metric_families import Labels, counters, gauges, histograms, text_of
 from shim.server.routes import Routes
 from shim.server.watch import Watched
 from shim.store.cache import Cache
@@ -176,6 +178,19 @@ class OfStore:
         except (KeyError, ValueError):
             return "", bucket.strip("/").rpartition("/")[2]
         return row.group, row.name
+
+
+def checks_text(results: Iterable[tuple[str, str, int]]) -> bytes:
+    """/metrics/slis: of every check of health, whether it passes."""
+    registry = CollectorRegistry()
+    values: dict[Labels, float] = {(name, type): passed for name, type, passed in results}
+
+    class Checks(Collector):
+        def collect(self) -> Iterator[Metric]:
+            yield gauges("kubernetes_healthcheck", "The result of a check of health.", ("name", "type"), values)
+
+    registry.register(Checks())
+    return text_of(registry)
 
 
 def of_process() -> Iterator[Metric]:

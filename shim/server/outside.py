@@ -8,15 +8,17 @@ from aiohttp import web
 from shim.api.meta import Object
 from shim.api.schema import Schema
 from shim.codec.media import encode
-from shim.server import errors, health
+from shim.server import errors, zpages
 from shim.server.discovery import Discovery
 from shim.server.health import Health
+from shim.server.metric_sources import checks_text
 from shim.server.metrics import MEDIA, Metrics
 from shim.server.negotiation import JSON, check_accepted, form_of_document
 from shim.server.openapi import OpenApi
 from shim.server.options import Query
 from shim.server.responses import respond, respond_tagged
 from shim.server.tokens import Tokens
+from shim.server.zpages import ZPages
 
 _KEYS = "application/jwk-set+json"
 OPEN = ("healthz", "livez", "readyz", "version")
@@ -34,9 +36,10 @@ class Outside:
         metrics: Metrics,
         tokens: Tokens,
         schema: Schema,
+        zpages: ZPages,
     ) -> None:
         self._discovery, self._openapi, self._schema = discovery, openapi, schema
-        self._health, self._metrics, self._tokens = health, metrics, tokens
+        self._health, self._metrics, self._tokens, self._zpages = health, metrics, tokens, zpages
 
     async def answer(self, http: web.BaseRequest, path: str, query: Query) -> web.StreamResponse:
         """Raises 404, 405 and 406."""
@@ -46,17 +49,25 @@ class Outside:
             _must_read(http)
             return await self._openapi.answer(http, path, query)
         if path.rstrip("/") == "/version":
+            if http.method != "GET":
+                raise errors.method_not_allowed()
             check_accepted(http.headers.get("Accept") or JSON, JSON)
-            return health.version()
+            return zpages.version()
         if (answer := self._health.answer(path, query)) is not None:
             return answer
+        if (answer := self._zpages.answer(path, http.headers.get("Accept", ""))) is not None:
+            return answer
         if path == "/metrics":
-            return respond(self._metrics.text(), 200, MEDIA)
+            response = respond(self._metrics.text(), 200, MEDIA)
+            response.headers["Process-Start-Time-Unix"] = str(self._zpages.began)
+            return response
+        if path == "/metrics/slis":
+            return respond(checks_text(self._health.results()), 200, MEDIA)
         if path == "/openid/v1/jwks":
             return _kept(http, self._tokens.public_keys(), _KEYS)
         if path == "/.well-known/openid-configuration":
             return _kept(http, self._tokens.configuration(), JSON)
-        if path == "/":
+        if path in ("/", "/index.html"):
             return respond(orjson.dumps({"paths": self._discovery.paths()}))
         raise errors.page_not_found()
 
@@ -64,13 +75,14 @@ class Outside:
         document = self._discovery.document(path)
         if document is None:
             raise errors.no_such_resource() if path.startswith("/api/") else errors.page_not_found()
-        _must_read(http)
+        routed = self._discovery.routed(path)
+        _must_read(http, head=not routed)
         accept = http.headers.get("Accept", "")
         if found := self._discovery.aggregated(path, accept):
             response = await respond_tagged(http, *found)
             response.headers["Cache-Control"] = "public"
             return response
-        if accept and self._discovery.routed(path):
+        if accept and routed:
             check_accepted(accept)
         media = form_of_document(accept)
         return await respond_tagged(http, encode(media, document, self._schema), media)
@@ -84,6 +96,7 @@ def _kept(http: web.BaseRequest, document: Object, media: str) -> web.Response:
     return response
 
 
-def _must_read(http: web.BaseRequest) -> None:
-    if http.method not in ("GET", "HEAD"):
+def _must_read(http: web.BaseRequest, *, head: bool = True) -> None:
+    """``head``: upstream answers HEAD here. Raises 405."""
+    if http.method != "GET" and not (head and http.method == "HEAD"):
         raise errors.method_not_allowed()

@@ -150,6 +150,8 @@ def refuse(error: ApiError, accept: str, schema: Schema) -> web.Response:
 
 def plain(text: str, status: int = 200, retry_after: int = 0) -> web.Response:
     headers = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": _CACHE_CONTROL}
+    if status >= 400:
+        headers["X-Content-Type-Options"] = "nosniff"  # as Go's own error pages
     if retry_after:
         headers["Retry-After"] = str(retry_after)
     return web.Response(body=text.encode(), status=status, headers=headers)
