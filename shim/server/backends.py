@@ -19,7 +19,7 @@ import orjson
 from aiohttp import web
 
 from shim.api.meta import Object
-from shim.api.status import ApiError, bad_request, internal, not_found
+from shim.api.status import ApiError, bad_request, not_found
 from shim.client.reach import authority, mistrust
 from shim.codec.upgrade import Upgraded, switch
 from shim.server.parts import Parts
@@ -81,7 +81,8 @@ def node_backend(parts: Parts, name: str) -> Backend:
     by_type = {each["type"]: each["address"] for each in status.get("addresses") or ()}
     address = by_type.get("InternalIP") or by_type.get("Hostname")
     if not address:
-        raise internal(f"node {name} has no address")
+        known = " ".join(f"{{{each['type']} {each['address']}}}" for each in status.get("addresses") or ())
+        raise ApiError(500, "", f"no preferred addresses found; known addresses: [{known}]")
     port = status.get("daemonEndpoints", {}).get("kubeletEndpoint", {}).get("Port") or KUBELET_PORT
     return Backend(str(address), int(port), node_tls(parts.settings), name)
 

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
+from shim.api import decoding
 from shim.api.meta import Object
 from shim.api.status import ApiError, FieldError, bad_request, invalid, not_found
 from shim.server import sockets
@@ -17,6 +18,7 @@ from shim.server.options import boolean, integer
 from shim.server.parts import Call
 
 PASSED_ON = ("upgrade", "connection", "x-stream-protocol-version", "user-agent")  # and all of Sec-WebSocket-*
+_LOG_OPTIONS = "io.k8s.api.core.v1.PodLogOptions"
 LOG_STREAMS = ("All", "Stderr", "Stdout")
 
 
@@ -58,7 +60,7 @@ async def read_log(call: Call) -> web.StreamResponse:
     pod = _pod(call)
     container = container_of(pod, call.value("container"))
     if not pod["spec"].get("nodeName"):
-        return web.Response(body=b"", content_type="text/plain")  # not scheduled: nothing was said yet
+        return web.Response(status=204)  # not scheduled: nothing was said yet
     path = f"/containerLogs/{_place(pod)}/{container}?{urlencode(query)}"
     backend = _node(call, pod)
     if boolean(call.query, "insecureSkipTLSVerifyBackend"):
@@ -99,6 +101,8 @@ def log_options(call: Call) -> dict[str, str]:
         if value is not None and value < least:
             causes.append(FieldError("FieldValueInvalid", name, f"Invalid value: {value}: {text}"))
     since, moment = numbers["sinceSeconds"], call.value("sinceTime")
+    if moment and (problem := decoding.decode(call.parts.schema.named(_LOG_OPTIONS), {"sinceTime": moment}).error):
+        raise bad_request(problem)
     if since is not None and moment:
         causes.append(_forbidden("at most one of `sinceTime` or `sinceSeconds` may be specified"))
     elif since is not None and since < 1:
@@ -123,9 +127,10 @@ def _forbidden(text: str) -> FieldError:
 
 def _stream(verb: str) -> Callable[[Call], Awaitable[web.StreamResponse]]:
     async def handler(call: Call) -> web.StreamResponse:
-        _need_upgrade(call)
         pod = _pod(call)
         container = container_of(pod, call.value("container"))
+        backend = _node(call, pod)
+        _need_upgrade(call)
         names = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
         query = [(kubelet, "1") for name, kubelet in names.items() if call.value(name).lower() in ("1", "true")]
         if not any(name != "tty" for name, _ in query):
@@ -134,18 +139,19 @@ def _stream(verb: str) -> Callable[[Call], Awaitable[web.StreamResponse]]:
         if verb == "exec" and not commands:
             raise bad_request("you must specify at least 1 command for the container")
         query += [("command", text) for text in commands]
-        return await _tunnel(call, pod, f"/{verb}/{_place(pod)}/{container}?{urlencode(query)}")
+        return await _tunnel(call, backend, f"/{verb}/{_place(pod)}/{container}?{urlencode(query)}")
 
     return handler
 
 
 async def port_forward(call: Call) -> web.StreamResponse:
     """GET or POST pods/portforward."""
-    _need_upgrade(call)
     ports = _ports(call.query.get("ports") or ())
     pod = _pod(call)
+    backend = _node(call, pod)
+    _need_upgrade(call)
     query = "?" + urlencode({"port": ",".join(ports)}) if ports else ""
-    return await _tunnel(call, pod, f"/portForward/{_place(pod)}{query}")
+    return await _tunnel(call, backend, f"/portForward/{_place(pod)}{query}")
 
 
 def _ports(values: Iterable[str]) -> list[str]:
@@ -183,10 +189,10 @@ def _place(pod: Object) -> str:
     return f"{quote(pod['metadata']['namespace'])}/{quote(pod['metadata']['name'])}"
 
 
-async def _tunnel(call: Call, pod: Object, path: str) -> web.StreamResponse:
+async def _tunnel(call: Call, backend: Backend, path: str) -> web.StreamResponse:
     passed_on = [
         (name, value)
         for name, value in call.http.headers.items()
         if name.lower() in PASSED_ON or name.lower().startswith("sec-websocket-")
     ]
-    return await tunnel(call.http, _node(call, pod), path, passed_on)
+    return await tunnel(call.http, backend, path, passed_on)

@@ -63,7 +63,7 @@ def _service(call: Call, scheme: str, name: str, port: str) -> Backend:
         port = names[0]
     endpoints = _stored(call, "endpoints", name)
     if endpoints is None:
-        raise not_found("", "endpoints", name)
+        raise not_found("", "services", name)  # as upstream, which names what the path names
     subsets = endpoints.get("subsets") or []
     if not subsets:
         raise service_unavailable(f'no endpoints available for service "{name}"')

@@ -111,7 +111,7 @@ async def test_a_service_leads_to_its_pods_by_port_name_or_number(api, port):
     spec = {"ports": [{"name": "web", "port": 80}], "selector": {"app": "x"}}
     await api.post(SERVICES, {"metadata": {"name": "s"}, "spec": spec})
     refused = await api.get(f"{SERVICES}/s/proxy/")
-    assert (refused.status, refused.message) == (404, 'endpoints "s" not found')
+    assert (refused.status, refused.message) == (404, 'services "s" not found')
     target = {"kind": "Pod", "namespace": api.namespace, "name": "p"}
     subset = {"addresses": [{"ip": ADDRESS, "targetRef": target}], "ports": [{"name": "web", "port": port}]}
     stray = {"addresses": [{"ip": ADDRESS}], "ports": [{"name": "stray", "port": 1}]}
