@@ -42,17 +42,13 @@ def load() -> dict[str, Any]:
     for definition in definitions.values():
         for field in ("apiVersion", "kind"):  # upstream has no enum there
             (definition.get("properties") or {}).get(field, {}).pop("enum", None)
-    for name, fields in orjson.loads((Path(__file__).parent / "enums.json").read_bytes()).items():
-        for field, values in fields.items():
-            _choose(definitions[_PREFIX + name]["properties"][field], values)
     return definitions
 
 
-def _choose(schema: dict[str, Any], values: list[str]) -> None:
-    """Say which values a field, or each of its items, may have."""
-    (schema.get("items") or schema.get("additionalProperties") or schema)["enum"] = values
-    listed = "\n".join(f' - `"{value}"`' for value in values)
-    schema["description"] = f"{schema.get('description', '')}\n\nPossible enum values:\n{listed}".lstrip()
+def choices() -> dict[str, dict[str, list[str]]]:
+    """Which values string fields may have: by definition and field."""
+    found: dict[str, dict[str, list[str]]] = orjson.loads((Path(__file__).parent / "enums.json").read_bytes())
+    return {_PREFIX + name: fields for name, fields in found.items()}
 
 
 class _Facts(Mapping[str, list[FieldFacts]]):

@@ -20,6 +20,7 @@ from aiohttp import web
 from shim.api.schema import Field, Schema
 from shim.api.version import GIT_VERSION, MAJOR, MINOR
 from shim.codec import openapi_proto
+from shim.codec.definitions import choices
 from shim.resources.custom.published import as_v2
 from shim.server import errors, openapi_v2
 from shim.server.aggregation import Extension
@@ -97,6 +98,7 @@ class OpenApi:
     def __init__(self, routes: Routes, schema: Schema, extensions: Callable[[], Iterable[Extension]]) -> None:
         self._routes, self._extensions = routes, extensions
         self._schema = schema
+        self._choices = choices()
         self._kept: dict[str, bytes] = {}
         self._hashes: dict[str, str] = {}
         self._encoding = asyncio.Lock()
@@ -227,7 +229,13 @@ class OpenApi:
 
     def _schemas(self, paths: Document) -> Document:
         """The definitions that paths refer to, and all that those refer to."""
-        return reachable(self._schema.definitions, references(paths))
+        found = reachable(self._schema.definitions, references(paths))
+        for name in found.keys() & self._choices.keys():
+            properties = dict(found[name]["properties"])
+            for field, values in self._choices[name].items():
+                properties[field] = _with_choice(properties[field], values)
+            found[name] = {**found[name], "properties": properties}
+        return found
 
     def _told(self, name: str, raw: Mapping[str, Any], base: str) -> Document:
         """A definition as version 3 has it: with the defaults Go gives, and of its kinds those told below ``base``."""
@@ -255,6 +263,16 @@ def _media_v2(accept: str) -> str:
         if media in (JSON, "application/*", "*/*"):
             return JSON
     raise errors.not_acceptable(f"{JSON}, {PROTOBUF_V2}")
+
+
+def _with_choice(schema: Mapping[str, Any], values: list[str]) -> Document:
+    """A field, or each of its items, with the values it may have; they are listed for people, too."""
+    listed = "\n".join(f' - `"{value}"`' for value in values)
+    description = f"{schema.get('description', '')}\n\nPossible enum values:\n{listed}".lstrip()
+    for inner in ("items", "additionalProperties"):
+        if inner in schema:
+            return {**schema, "description": description, inner: {**schema[inner], "enum": values}}
+    return {**schema, "description": description, "enum": values}
 
 
 def _with_default(field: Field, schema: Mapping[str, Any]) -> Mapping[str, Any]:
