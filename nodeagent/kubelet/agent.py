@@ -73,7 +73,9 @@ class Kubelet:
             starting=asyncio.Semaphore(STARTS_AT_ONCE),
             network_up=asyncio.Event(),
         )
-        self._object = NodeObject(settings, client, images, self._connect, lambda: self.evictions.conditions)
+        self._object = NodeObject(
+            settings, client, images, self.node.recorder, self._connect, lambda: self.evictions.conditions
+        )
         self.evictions = Evictions(self.node, self._workers.values, self._object.look)
         self._bound = Informer(client, r.PODS, field_selector=f"spec.nodeName={settings.node_name}")
         self.pods: PodSource = Directory(self.node, self._workers.values())

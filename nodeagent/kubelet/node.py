@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from nodeagent.engine.contract import ImageStore
-from nodeagent.kubelet import nodeinfo
+from nodeagent.kubelet import nodeevents, nodeinfo
 from nodeagent.settings import NodeAgentSettings
 from shim.api.meta import Object, now, now_micro
 from shim.api.status import ApiError
-from shim.client import Client, Informer
+from shim.client import Client, EventRecorder, Informer
 from shim.client import resource as r
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class NodeObject:
         settings: NodeAgentSettings,
         client: Client,
         images: ImageStore,
+        recorder: EventRecorder,
         connect: Callable[[str], Awaitable[None]],
         short: Callable[[], Collection[str]] = tuple,
     ) -> None:
@@ -49,6 +50,7 @@ class NodeObject:
         self._short = short
         self._settings = settings
         self._client = client
+        self._recorder = recorder
         self._connect = connect
         self._images = images
         self._network_ready = False
@@ -67,8 +69,10 @@ class NodeObject:
 
     async def run(self) -> None:
         """Register, then keep all of it current until cancelled."""
+        self._happened(nodeevents.STARTING)
         node = await self._register()
         self.registered.set()
+        self._happened(nodeevents.ENFORCED)
         self._informer.on_change(self._changed)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._informer.run())
@@ -104,7 +108,15 @@ class NodeObject:
                 log.info("node not registered yet: %s", error)
                 await asyncio.sleep(0.2)
         self._told = node.get("status") or {}
+        self._changed_to(nodeevents.of_status({}, wanted["status"]))
         return node
+
+    def _happened(self, what: tuple[str, str]) -> None:
+        self._recorder.event(nodeevents.reference(self._settings.node_name), "Normal", *what)
+
+    def _changed_to(self, reasons: Iterable[str]) -> None:
+        for reason in reasons:
+            self._happened((reason, nodeevents.message(self._settings.node_name, reason)))
 
     def _status(self, previous: Object) -> Object:
         return nodeinfo.status(
@@ -140,7 +152,7 @@ class NodeObject:
 
     async def _tell(self, status: Object) -> None:
         patch = {"status": {**status, "images": status["images"] or None}}
-        name = self._settings.node_name
+        name, before = self._settings.node_name, self._told
         try:
             answer = await self._client.patch(r.NODES, name, patch, subresource="status", type="strategic")
         except ApiError as error:
@@ -149,12 +161,15 @@ class NodeObject:
             await self._register()  # someone deleted the Node: this machine is still here
             return
         self._told, self._told_at = answer.get("status") or {}, time.monotonic()
+        self._changed_to(nodeevents.of_status(before, self._told))
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         if new is None:
             self._told = {}
             self._look.set()
             return
+        if old is not None:
+            self._changed_to(nodeevents.of_spec(old.get("spec") or {}, new.get("spec") or {}))
         cidr = (new.get("spec") or {}).get("podCIDR") or ""
         if cidr and cidr != self._pod_cidr:
             self._pod_cidr = cidr

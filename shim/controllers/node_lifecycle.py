@@ -97,9 +97,15 @@ class NodeLifecycleController(Controller):
     def node_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None:
             assert old is not None
-            self.heard.pop(old["metadata"]["name"], None)
+            name = old["metadata"]["name"]
+            self.heard.pop(name, None)
+            told = f"Node {name} event: Removing Node {name} from Controller"
+            self.recorder.event(old, "Normal", "RemovingNode", told)
             return
         name = new["metadata"]["name"]
+        if old is None:
+            told = f"Node {name} event: Registered Node {name} in Controller"
+            self.recorder.event(new, "Normal", "RegisteredNode", told)
         if old is None or _heartbeat(old) != _heartbeat(new):
             self.heard[name] = asyncio.get_running_loop().time()
         self.queue.add(name)
