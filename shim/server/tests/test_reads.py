@@ -268,3 +268,10 @@ async def test_flow_schemas_are_shown_in_the_order_they_are_asked(api):
     assert names == sorted(names)
     assert (await api.get(f"{path}/probes")).json["metadata"]["generation"] == 1
     await api.delete(f"{path}/aa")
+
+
+async def test_a_kind_without_a_printer_tells_when_it_was_made(api):
+    """Upstream has one for CSIStorageCapacities, and does not use it."""
+    path = "/apis/storage.k8s.io/v1/namespaces/{ns}/csistoragecapacities"
+    table = (await api.get(path, accept=TABLE)).json
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Created At"]
