@@ -36,11 +36,13 @@ def supervise(tmp_path: Path) -> Iterator[Callable[[list[Part]], tuple[int, int]
         pid = os.fork()
         if pid == 0:
             os.close(readable)
-            supervisor = Supervisor(tmp_path / "run", tmp_path / "logs", parts)
-            supervisor.run(
-                lambda name, seconds: os.write(writable, f"{name} {seconds is not None}\n".encode()) and None
-            )
-            os._exit(0)
+            try:  # whatever happens, this copy of the tests goes no further
+                supervisor = Supervisor(tmp_path / "run", tmp_path / "logs", parts)
+                supervisor.run(
+                    lambda name, seconds: os.write(writable, f"{name} {seconds is not None}\n".encode()) and None
+                )
+            finally:
+                os._exit(0)
         os.close(writable)
         pids.append(pid)
         return pid, readable
