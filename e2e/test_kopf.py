@@ -115,7 +115,7 @@ def test_a_greeting_from_its_creation_to_its_farewell(cluster: Cluster, namespac
         return status["greet"] == {"configMap": "first"} and status["turns"] >= 2
 
     eventually(settled, "the creation is recorded and the timer runs")
-    assert "watching first" in operator.read_text()
+    eventually(lambda: "watching first" in operator.read_text())
     assert f"{GROUP}/farewell" in seen("hi", "first")["metadata"]["finalizers"]
 
     cluster.kubectl("patch", "hi/first", "-n", namespace, "--type=merge", "-p", '{"spec":{"who":"moon"}}')
@@ -128,7 +128,7 @@ def test_a_greeting_from_its_creation_to_its_farewell(cluster: Cluster, namespac
 
     cluster.kubectl("delete", "hi/first", "-n", namespace, "--timeout=60s")
     assert seen("configmap", "farewells")["data"] == {"last": "nobody"}
-    assert "no longer watching first" in operator.read_text()
+    eventually(lambda: "no longer watching first" in operator.read_text())
     cluster.kubectl("wait", "--for=delete", "configmap/first", "-n", namespace, "--timeout=60s")
     eventually(lambda: "Farewell" in events(), "the operator's events are kept")
     assert "Traceback" not in operator.read_text(), json.dumps(operator.read_text()[-3000:])
