@@ -33,7 +33,11 @@ def loads(data: bytes | str) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         text = data.decode(errors="replace") if isinstance(data, bytes) else data
-    _Scanner(text).scan()
+    scanner = _Scanner(text)
+    try:
+        scanner.scan()
+    except RecursionError:  # sooner than Go's 10,000; orjson takes 1,024
+        scanner.fail("exceeded max depth")
     try:  # what Go takes and orjson does not: lone surrogates, bytes that are not UTF-8
         plain = json.dumps(json.loads(text), ensure_ascii=False)
         return json.loads(_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", plain))
@@ -124,7 +128,7 @@ class _Scanner:
         self.space()
         char = self.peek()
         if depth > 10_000:
-            raise JSONError("exceeded max depth")
+            self.fail("exceeded max depth")
         if char == "{":
             self.object(depth)
         elif char == "[":

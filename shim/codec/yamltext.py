@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-_MAX_NODES = 1_000_000  # after aliases are expanded: a small text could otherwise stand for any amount of memory
+_MAX_EXPANDED = 100_000  # nodes beyond one for each byte: a small text could stand for any amount of memory, and time
 
 
 class YAMLError(ValueError):
@@ -58,13 +58,13 @@ def _int(text: str) -> int:
 class _Reader:
     """Turns YAML's nodes into JSON's values."""
 
-    def __init__(self) -> None:
-        self.nodes = 0
+    def __init__(self, most: int) -> None:
+        self.nodes, self._most = 0, most
         self.duplicates: list[str] = []
 
     def value(self, node: Any) -> Any:
         self.nodes += 1
-        if self.nodes > _MAX_NODES:
+        if self.nodes > self._most:
             raise YAMLError("yaml: document contains excessive aliasing")
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node)
@@ -135,7 +135,7 @@ def strict_errors(data: bytes | str) -> list[str]:
 
 def _read(data: bytes | str) -> tuple[Any, list[str]]:
     loader = _Loader(data)
-    reader = _Reader()
+    reader = _Reader(len(data) + _MAX_EXPANDED)
     try:
         if not loader.check_node():
             return None, []

@@ -144,6 +144,8 @@ def translate(error: BaseException, what: str) -> ApiError:
     if isinstance(error, StoreError):
         log.error("store failed for %s: %s", what, error)
         return internal(str(error))
+    if isinstance(error, RecursionError) or str(error) == "Recursion limit reached":  # orjson writes 254 levels
+        return bad_request("what was sent is nested too deeply")
     log.error("unexpected error for %s", what, exc_info=error)
     return internal(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 

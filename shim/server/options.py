@@ -181,7 +181,7 @@ def integer(query: Query, name: str) -> int | None:
     digits = text[1:] if text[0] in "+-" else text
     if not (digits.isascii() and digits.isdigit()):
         raise bad_request(f"strconv.ParseInt: parsing {json.dumps(text)}: invalid syntax")
-    if not -_INT64 <= int(text) < _INT64:
+    if len(digits) > 4000 or not -_INT64 <= int(text) < _INT64:  # Python reads no number of more digits than 4,300
         raise bad_request(f"strconv.ParseInt: parsing {json.dumps(text)}: value out of range")
     return int(text)
 
@@ -211,7 +211,7 @@ def is_watch(query: Query) -> bool:
 
 
 def _revision(text: str, watch: bool) -> int:
-    if text.isascii() and text.isdigit() and int(text) < 1 << 64:
+    if text.isascii() and text.isdigit() and len(text) < 100 and int(text) < 1 << 64:
         return int(text)
     why = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
     message = (
