@@ -6,10 +6,13 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+from e2e.bench.api import free_port
 from e2e.cluster import ROOT, Cluster, deployment, eventually, pod, run, service
 from netproxy.links import virtual
 from shim import cluster as clusters
+from shim.store.tests.etcd_cluster import EtcdCluster
 
 SHIM = [sys.executable, "-m", "shim"]
 
@@ -76,3 +79,56 @@ def test_a_machine_joins_with_a_token_and_needs_none_the_next_time(own_cluster: 
         eventually(lambda: "web-" in kubectl("exec", "late", "--", "wget", "-qO-", f"http://{address}"))
         mine = ["--kubeconfig", str(machine.data_dir / "kubelet.kubeconfig")]
         assert "Forbidden" in own_cluster.refused(*mine, "get", "secrets", "-A")
+
+
+@contextlib.contextmanager
+def master(*args: str) -> Iterator[None]:
+    process = subprocess.Popen([*SHIM, "server", *args], cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def test_a_second_master_joins_and_goes_on_alone(tmp_path: Path) -> None:
+    """Both share an etcd; the keys went from one to the other encrypted."""
+    etcd = EtcdCluster(tmp_path)
+    etcd.start()
+    port, store = free_port(), etcd.url
+    first, second = Cluster("first", tmp_path / "first"), Cluster("second", tmp_path / "second")
+    shared = ["--port", str(port), "--store", store]
+
+    def flags(made: Cluster, address: str) -> list[str]:
+        return ["--data-dir", str(made.data_dir), "--bind", address, "--advertise-address", address, *shared]
+
+    try:
+        with master(*flags(first, "127.0.0.1")):
+            eventually(lambda: first.kubeconfig.exists() and first.kubectl("get", "--raw", "/readyz") == "ok")
+            eventually(lambda: first.get("-n", "kube-public", "configmap", "cluster-info"))
+            create = [*SHIM, "token", "create", "--data-dir", str(first.data_dir)]
+            words = run([*create, "--master"]).stdout.split()
+            assert words[:3] == ["shim", "server", "--join"]
+            joining = words[2 : words.index("--store")]
+            stranger = [*SHIM, "server", *flags(second, "127.0.0.2"), *joining]
+            for changed, said in (
+                (["--token", run(create).stdout.strip()], "this token is not one for masters"),
+                (["--certificate-key", "0" * 64], "cannot be decrypted with this --certificate-key"),
+                (["--store", ""], "a further master works on the store of the first"),
+            ):
+                refused = run([*stranger, *changed], check=False)
+                assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
+                assert said in refused.stderr
+            with master(*flags(second, "127.0.0.2"), *joining):
+                eventually(lambda: second.kubeconfig.exists() and second.kubectl("get", "--raw", "/readyz") == "ok")
+                second.kubectl("create", "configmap", "c", "--from-literal=a=b")
+                assert first.get("configmap", "c")["data"] == {"a": "b"}
+                token = second.kubectl("create", "token", "default").strip()
+                anonymous = ["--kubeconfig", "/dev/null", "--certificate-authority", str(first.data_dir / "pki/ca.crt")]
+                who = ["--server", f"https://127.0.0.1:{port}", "--token", token, "auth", "whoami"]
+                assert "system:serviceaccount:default:default" in first.kubectl(*anonymous, *who)
+        with master(*flags(second, "127.0.0.2"), *joining[:2]):  # the first is gone, and no token is needed
+            eventually(lambda: second.kubectl("get", "--raw", "/readyz") == "ok")
+            assert second.get("configmap", "c")["data"] == {"a": "b"}
+    finally:
+        etcd.stop()

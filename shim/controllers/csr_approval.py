@@ -21,6 +21,9 @@ from shim.controllers.csr_signing import SIGNERS, alternatives_of, names_of
 from shim.controllers.loop import Context
 
 NODE, NETPROXY = "system:node:", "system:kube-proxy"
+RESERVED = ("kubernetes", "kubernetes.default", "localhost")
+"""Names the API servers' own certificates are for: a node may be called so, but serves nobody."""
+
 _DECISIONS = ("Approved", "Denied")
 
 
@@ -50,9 +53,12 @@ def _is_own(asked: Asked) -> bool:
 
 def _serves_itself(asked: Asked) -> bool:
     """For its own name, and for addresses that are nobody else's: else a node could pass for another, or a master."""
+    node = asked.name.removeprefix(NODE)
+    if node in RESERVED or node.startswith("kubernetes.default."):
+        return False
     names = {str(each.value) for each in asked.alternatives if isinstance(each, x509.DNSName)}
     addresses = {str(each.value) for each in asked.alternatives if isinstance(each, x509.IPAddress)}
-    return _is_own(asked) and names <= {asked.name.removeprefix(NODE)} and not addresses & set(asked.taken)
+    return _is_own(asked) and names <= {node} and not addresses & set(asked.taken)
 
 
 def _is_netproxy(asked: Asked) -> bool:

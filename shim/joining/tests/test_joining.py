@@ -110,6 +110,15 @@ async def test_a_node_gets_no_certificate_for_what_is_anothers(here: Cluster, tm
         await node.certificates.obtain(client, node.certificates.of_kubelet_serving("n2", ("192.0.2.2",)))
 
 
+async def test_a_node_called_like_the_api_server_serves_nobody(here: Cluster, tmp_path: Path) -> None:
+    files = NodeFiles(tmp_path / "node", "kubernetes", "192.0.2.2")
+    await node.join(files, here.client.server, TOKEN, "")
+    async with node.Client.from_kubeconfig(files.kubelet) as client:
+        wanted = node.certificates.of_kubelet_serving("kubernetes", ())
+        with pytest.raises(ClusterError, match="was not approved and signed"):
+            await node.certificates.obtain(client, wanted, patience=1.0)
+
+
 async def test_masters_share_their_keys_encrypted(here: Cluster, tmp_path: Path) -> None:
     key = master.new_key()
     await here.client.create(r.SECRETS, master.encrypted(tmp_path / "master" / "pki", key))

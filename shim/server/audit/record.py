@@ -85,6 +85,8 @@ class Record:
         self._tell(STARTED)
 
     def complete(self, response: web.StreamResponse) -> None:
+        if not response.prepared:
+            response.headers[ID_HEADER] = self._id
         self._answered(response)
         self._tell(COMPLETE)
 

@@ -46,8 +46,9 @@ async def test_the_audit_log_follows_requests(tmp_path: Path) -> None:
     async with serving(tmp_path / "data", **flags) as api:
         log = _Log(tmp_path / "audit.log")
         log.new()
-        await api.post(f"{MAPS}?fieldManager=me", api.configmap("a", data={"k": "v"}))
+        answer = await api.post(f"{MAPS}?fieldManager=me", api.configmap("a", data={"k": "v"}))
         received, complete = log.new()
+        assert answer.headers["Audit-Id"] == complete["auditID"]
         assert received["stage"] == "RequestReceived"
         assert "annotations" not in received
         assert received["auditID"] == complete["auditID"]

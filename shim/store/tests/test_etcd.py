@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from shim.store.contract import Compacted, Conflict, Store, StoreError, Write
+from shim.store.encrypted import EncryptedStore
+from shim.store.encryption import Encryption
 from shim.store.etcd import EtcdStore, open_etcd
 from shim.store.etcd.members import Access
 from shim.store.tests.contract_suite import StoreContract, take
@@ -50,6 +54,27 @@ class TestContract(StoreContract):
             await store.write_all([Write("/c", b"1", 0), Write("/a", b"3", 2)])
         assert (refused.value.key, refused.value.found) == ("/a", 3)
         assert [record.key for record in (await store.range("/")).records] == ["/a", "/b"]
+
+
+async def test_what_lies_in_etcd_can_be_sealed(one: EtcdCluster) -> None:
+    secret = base64.b64encode(b"k" * 32).decode()
+    config = {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "EncryptionConfiguration",
+        "resources": [
+            {"resources": ["secrets"], "providers": [{"secretbox": {"keys": [{"name": "a", "secret": secret}]}}]}
+        ],
+    }
+    encryption = Encryption.read(json.dumps(config))
+    sealed = EncryptedStore(await open_etcd(Access.of(one.url)), lambda bucket: encryption.sealers("", "secrets"))
+    plain = await open_etcd(Access.of(one.url))
+    watch = sealed.watch(1)
+    await sealed.put("/registry/secrets/a/b", b"hidden")
+    assert [change.value for change in await take(watch, 1)] == [b"hidden"]
+    (record,) = (await plain.range("/")).records
+    assert record.value.startswith(b"k8s:enc:secretbox:v1:a:")
+    await sealed.close()
+    await plain.close()
 
 
 async def test_a_reopened_store_goes_on_where_it_was(one: EtcdCluster) -> None:
