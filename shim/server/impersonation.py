@@ -112,8 +112,11 @@ WAYS = (
 
 
 def is_asked(headers: Mapping[str, str]) -> bool:
-    """Whether any of the headers is there."""
-    return any(name[:12].lower() == "impersonate-" for name in headers)
+    """Whether any of the headers is there; asked of every request."""
+    for name in headers:  # noqa: SIM110  # three times as fast as any()
+        if name[0] in "iI" and name[:12].lower() == "impersonate-":
+            return True
+    return False
 
 
 def impersonated(
