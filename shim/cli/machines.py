@@ -21,6 +21,7 @@ from shim.settings import ApiServerSettings, ControllerSettings, SchedulerSettin
 from shim.supervisor import Part, Supervisor
 
 SERVER_DATA, AGENT_DATA, AGENT_RUN = Path("/var/lib/shim"), Path("/var/lib/shim-agent"), Path("/run/shim-agent")
+METRICS = 15.0  # seconds, as `shim up` has it
 JOINING = ("join", "token", "ca_hash", "certificate_key")
 """What is needed only until a machine has joined."""
 
@@ -76,6 +77,7 @@ def server_settings(args: argparse.Namespace) -> ApiServerSettings:
     """The first address is the one the machine's own programs use; the second, others."""
     args.data_dir = args.data_dir.absolute()
     args.advertise_address = args.advertise_address or own_address()
+    args.metric_resolution = args.metric_resolution or METRICS
     args.bind = args.bind or tuple(dict.fromkeys(("127.0.0.1", args.advertise_address)))
     return read_flags(ApiServerSettings, args)
 

@@ -6,6 +6,7 @@ A connection's certificate cannot change, so what it says is read once and kept 
 from __future__ import annotations
 
 import hashlib
+from time import time
 
 from aiohttp import web
 from cryptography import x509
@@ -47,6 +48,8 @@ class Authenticator:
         user = connection.user
         if user is None:
             user = self._identify(connection)
+        if time() > connection.certified_until:  # connections may last for days
+            raise unauthorized()
         headers = request.headers
         if connection.is_proxy and self._proxies is not None and (meant := self._proxies.user(headers)):
             return meant
@@ -72,6 +75,7 @@ class Authenticator:
         connection.user = ANONYMOUS
         if raw:
             certificate = x509.load_der_x509_certificate(raw)
+            connection.certified_until = certificate.not_valid_after_utc.timestamp()
             proxies = self._proxies
             connection.is_proxy = proxies is not None and proxies.vouches(certificate)
             if proxies is None or proxies.is_client(certificate):

@@ -9,6 +9,7 @@ limit of their requests.)
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -30,12 +31,13 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Connection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_deadline", "is_proxy", "on_lost", "user")
+    __slots__ = ("_deadline", "certified_until", "is_proxy", "on_lost", "user")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.user: User | None = None
         self.is_proxy = False
+        self.certified_until = math.inf
         self.on_lost: set[Callable[[], None]] = set()
         self._deadline: asyncio.TimerHandle | None = None
 

@@ -174,14 +174,15 @@ class Dispatcher:
         finally:
             self.metrics.authenticated(name, time.perf_counter() - began)
 
-    def _permit(self, http: web.BaseRequest, user: User, asked: RequestInfo) -> None:
-        """Raises 403."""
+    def _permit(self, http: web.BaseRequest, user: User, asked: RequestInfo, *, open: bool = False) -> None:
+        """Raises 403, but not for what is ``open`` to everyone."""
         began, allowed = time.perf_counter(), False
         authorizer = self._parts.authorizer
         try:
             if self._auditor is not None and (record := http.get(RECORD)) is not None:
                 record.decided(*authorizer.decide(user, asked))
-            authorizer.require(user, asked)
+            if not open:
+                authorizer.require(user, asked)
             allowed = True
         finally:
             self.metrics.authorized(allowed, time.perf_counter() - began)
@@ -202,8 +203,7 @@ class Dispatcher:
     async def _answer(self, http: web.BaseRequest, user: User, info: RequestInfo, query: Query) -> web.StreamResponse:
         parts = self._parts
         if not info.resource:
-            if info.path.lstrip("/").partition("/")[0] not in OPEN:
-                self._permit(http, user, info)
+            self._permit(http, user, info, open=info.path in OPEN)
             if extension := self._aggregator.serving(info):
                 return await relay(http, info.path, user, extension)
             return await self._outside.answer(http, info.path, query)

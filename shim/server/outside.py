@@ -21,7 +21,7 @@ from shim.server.tokens import Tokens
 from shim.server.zpages import ZPages
 
 _KEYS = "application/jwk-set+json"
-OPEN = ("healthz", "livez", "readyz", "version")
+OPEN = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 """What anyone may read, whatever the roles say: probes must work before there are roles."""
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+from shim.server import authn
+
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
 RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces/{ns}"
 ALICE = {"Impersonate-User": "alice"}
@@ -27,6 +31,18 @@ async def test_anonymous_sees_health_and_version_and_nothing_else(api):
     )
     path = await api.get("/metrics", anonymous=True)
     assert path.message == 'forbidden: User "system:anonymous" cannot get path "/metrics"'
+
+
+async def test_only_the_documents_named_by_the_role_are_open_to_everyone(api):
+    for path in ("/healthz/ping", "/livez/etcd", "/version/x"):
+        assert (await api.get(path, anonymous=True)).status == 403
+
+
+async def test_a_certificate_ends_also_on_a_connection_that_is_open(api, monkeypatch):
+    assert (await api.get("/api/v1/nodes")).status == 200
+    later = time.time() + 2 * 365 * 86400
+    monkeypatch.setattr(authn, "time", lambda: later)
+    assert (await api.get("/api/v1/nodes")).status == 401
 
 
 async def test_a_bad_token_is_unauthorized(api):
