@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import json
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from shim.client import resource as r
 from shim.client.kubeconfig import KubeconfigError
 from shim.cluster import ClusterError
 from shim.joining import master
+
+PATIENCE = 15.0
 
 
 def token_flags(parser: argparse.ArgumentParser) -> None:
@@ -131,17 +134,26 @@ def _wanted(args: argparse.Namespace, present: datetime.datetime) -> BootstrapTo
 
 async def join_command(client: Client, made: BootstrapToken) -> str:
     """What to type on the machine that is to join. Raises ValueError where nothing is published for it."""
-    try:
-        info = await client.get(r.CONFIGMAPS, bootstrap_tokens.INFO_NAME, bootstrap_tokens.INFO_NAMESPACE)
-    except ApiError as error:
-        if error.code != 404:
-            raise
-        raise ValueError(
-            "the cluster publishes no address to join it at: its controllers have no --public-url"
-        ) from None
+    info = await _published(client)
     cluster = yaml.safe_load(info["data"][bootstrap_tokens.INFO_KEY])["clusters"][0]["cluster"]
     pin = key_pin(cluster["certificate-authority-data"])
     return f"shim agent --server {cluster['server']} --token {made} --ca-hash {pin}"
+
+
+async def _published(client: Client) -> Object:
+    """What machines that join read first; the controllers of a cluster that has just begun are waited for."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await client.get(r.CONFIGMAPS, bootstrap_tokens.INFO_NAME, bootstrap_tokens.INFO_NAMESPACE)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+        if time.monotonic() > give_up:
+            raise ValueError(
+                "the cluster publishes no address to join it at: do its controllers work, with --public-url?"
+            )
+        await asyncio.sleep(0.5)
 
 
 async def _list(client: Client, args: argparse.Namespace) -> None:
