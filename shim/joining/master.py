@@ -1,7 +1,7 @@
 """How does a further master get the keys all masters share? Encrypted, by way of the API, with a key told to people.
 
-As kubeadm's ``--upload-certs``: the CA, its key and the key of service accounts lie in one Secret, encrypted entry by
-entry with AES-256-GCM. The key is printed once and kept nowhere. The Secret belongs to the bootstrap token that was
+As kubeadm's ``--upload-certs``: the CAs, their keys and the key of service accounts lie in one Secret, each encrypted
+with AES-256-GCM. The key is printed once and kept nowhere. The Secret belongs to the bootstrap token that was
 made with it, and goes when the token does; only tokens of the group of masters may read it. Each time it is made
 anew, so that an earlier key opens nothing.
 """
@@ -25,7 +25,7 @@ from shim.cluster import ClusterError
 from shim.joining.discovery import discover
 
 NAMESPACE, NAME = "kube-system", "shim-certs"
-SHARED = ("ca.crt", "ca.key", "sa.key", "sa.pub")
+SHARED = ("ca.crt", "ca.key", "sa.key", "sa.pub", "front-proxy-ca.crt", "front-proxy-ca.key")
 _NONCE = 12
 
 
