@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -10,8 +11,11 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from nodeagent.engine import spawn, teardown_node
-from nodeagent.linux import libc, procfs
+from nodeagent.engine.contract import EngineError
+from nodeagent.linux import libc, mounts, procfs
 
 from .conftest import processes_of
 
@@ -154,3 +158,68 @@ async def test_teardown_when_data_is_gone_already(node):
     shutil.rmtree(node.data_dir)
     await teardown_node(node.data_dir, node.run_dir, node.cgroup_root)
     assert processes_of(node.run_dir) == []
+
+
+def forked_by(run_dir: Path, but: set[int]) -> set[int]:
+    """What the zygote has forked since: monitors, and what is on its way to become a container."""
+    return {*processes_of(run_dir)} - but
+
+
+@pytest.mark.parametrize("moment", range(8))
+async def test_what_starts_a_container_is_killed_at_any_moment(node, moment):
+    """Whatever was done by then: the start failed or the container ended, nothing is left, and the next one runs."""
+    await node.sandbox()
+    before = {*processes_of(node.run_dir)}
+    await node.engine.create_container(node.spec("sleep 1000"))
+    start = asyncio.create_task(node.engine.start_container("main"))
+    seen = 0
+    while seen <= moment and not start.done():  # each turn of the loop is another moment
+        seen += bool(forked_by(node.run_dir, before))
+        await asyncio.sleep(0.001)
+    for pid in forked_by(node.run_dir, before):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(EngineError):
+        await asyncio.wait_for(start, 20)
+    state = await node.exited()
+    assert state.exit_code != 0
+    await node.engine.remove_container("main")
+    assert await node.engine.containers() == []
+    assert (await node.run("echo again", "next")).exit_code == 0
+    assert node.log("next") == "again\n"
+
+
+@pytest.mark.parametrize("moment", range(4))
+async def test_the_zygote_is_killed_at_any_moment_of_a_start(node, moment):
+    await node.sandbox()
+    (zygote,) = processes_of(node.run_dir)
+    await node.engine.create_container(node.spec("echo here; sleep 1000"))
+    start = asyncio.create_task(node.engine.start_container("main"))
+    for _ in range(moment):
+        await asyncio.sleep(0.001)
+    os.kill(zygote, signal.SIGKILL)
+    with contextlib.suppress(EngineError):
+        await asyncio.wait_for(start, 20)
+    await node.engine.remove_container("main")
+    assert (await node.run("echo again", "next")).exit_code == 0  # a new one has been started
+    assert {*processes_of(node.run_dir)} & {zygote} == set()
+
+
+async def test_on_a_full_disk_creation_fails_and_leaves_nothing(node, tmp_path):
+    """A file system of its own with no room left; as soon as there is some, containers run."""
+    small = node.data_dir / "containers"
+    libc.mount("tmpfs", str(small), "tmpfs", 0, "size=256k,mode=700")
+    try:
+        await node.sandbox()
+        with contextlib.suppress(OSError), (small / "filler").open("wb") as file:
+            while True:
+                file.write(b"x" * 4096)
+                file.flush()
+        with pytest.raises((EngineError, OSError), match="No space left"):
+            await node.engine.create_container(node.spec("true"))
+        assert [path.name for path in small.iterdir()] == ["filler"]
+        (small / "filler").unlink()
+        assert (await node.run("echo room")).exit_code == 0
+        await node.engine.remove_container("main")
+    finally:
+        libc.umount(str(small), mounts.DETACH)
