@@ -52,6 +52,7 @@ class Mount:
     kind: Literal["bind", "tmpfs", "image"] = "bind"  # image: ``source`` is an image's id; always read-only
     options: str = ""  # tmpfs only: "size=64m,mode=1777"
     propagation: Literal["private", "rslave", "rshared"] = "private"
+    readonly_below: bool = True  # what is mounted below a read-only source is read-only too
     sub: str = ""  # image only: the folder or file in it that is meant
 
 

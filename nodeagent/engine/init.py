@@ -130,7 +130,12 @@ def join(files: list[str]) -> None:
 def _take(mount: wire.MountRequest) -> int:
     if mount["kind"] != "bind":
         return -1
-    return mounts.take(mount["source"], readonly=mount["readonly"], propagation=mount["propagation"])
+    return mounts.take(
+        mount["source"],
+        readonly=mount["readonly"],
+        readonly_below=mount["readonly_below"],
+        propagation=mount["propagation"],
+    )
 
 
 def _take_image(image: wire.ImageRequest) -> int:

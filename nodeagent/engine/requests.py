@@ -97,6 +97,7 @@ def container_request(
             "readonly": mount.readonly,
             "options": mount.options,
             "propagation": mount.propagation,
+            "readonly_below": mount.readonly_below,
             "image": _image_request(mount, volumes[mount.source], directory) if mount.kind == "image" else None,
         }
         for mount in sorted(spec.mounts, key=lambda mount: mount.target.rstrip("/").count("/"))  # outer before inner

@@ -45,6 +45,7 @@ class MountRequest(TypedDict):
     readonly: bool
     options: str
     propagation: str
+    readonly_below: bool
     image: ImageRequest | None
 
 

@@ -126,11 +126,17 @@ def _mounts(
             source=str(_source(mount, around.volumes, values)),
             target=target,
             readonly=bool(mount.get("readOnly")) or mount["name"] in written,
+            readonly_below=readonly_below(mount),
             propagation=_PROPAGATION.get(mount.get("mountPropagation") or "", "private"),  # type: ignore[arg-type]
         )
     if container.get("volumeDevices"):
         raise ConfigError("block volumes (volumeDevices) are not built yet")
     return sorted(found.values(), key=lambda mount: mount.target.rstrip("/").count("/"))
+
+
+def readonly_below(mount: Object) -> bool:
+    """Whether what is mounted below a read-only volume is to be read-only too (KEP-3857); the kernel can do it."""
+    return (mount.get("recursiveReadOnly") or "Disabled") != "Disabled"
 
 
 def _source(mount: Object, volumes: Mapping[str, Path], values: Mapping[str, str]) -> Path:

@@ -185,5 +185,7 @@ def status(
         ],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": settings.port}},
         "nodeInfo": node_info(settings),
+        "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": True, "userNamespaces": False}}],
+        "declaredFeatures": ["ExtendWebSocketsToKubelet"],
         "images": images(known),
     }

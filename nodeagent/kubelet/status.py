@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from nodeagent.kubelet import resources
 from nodeagent.kubelet.conditions import DISRUPTION, NOTHING_RESIZED, OWNED, pod_conditions
+from nodeagent.kubelet.containerspec import readonly_below
 from nodeagent.kubelet.names import RUNTIME, ContainerKind, containers_of, is_sidecar
 from nodeagent.kubelet.observed import Observed, Run
 from nodeagent.kubelet.phase import TERMINAL, phase_of
@@ -262,6 +263,6 @@ def _volume_mounts(container: Object) -> list[Object]:
         shown: Object = {"name": mount["name"], "mountPath": mount["mountPath"]}
         if mount.get("readOnly"):
             shown["readOnly"] = True
-            shown["recursiveReadOnly"] = "Disabled"
+            shown["recursiveReadOnly"] = "Enabled" if readonly_below(mount) else "Disabled"
         mounts.append(shown)
     return mounts

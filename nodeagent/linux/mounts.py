@@ -20,13 +20,14 @@ def take(
     source: str,
     *,
     readonly: bool = False,
+    readonly_below: bool = True,
     harmless: bool = False,
     propagation: str = "private",
     recursive: bool = True,
 ) -> int:
     """A detached copy of the mounts at ``source``, as a file descriptor for ``attach``.
 
-    ``harmless`` is nosuid, nodev and noexec.
+    ``harmless`` is nosuid, nodev and noexec; with ``readonly_below`` read-only goes for the mounts below too.
 
     Taking before ``pivot_root`` and attaching after it means that a target is only ever looked up inside
     the container's own root: no symlink in an image can point a mount at the node.
@@ -35,10 +36,10 @@ def take(
     fd = libc.open_tree(source, flags)
     try:
         libc.mount_setattr(fd, propagation=_PROPAGATION[propagation], recursive=recursive)
-        attributes = _ATTR_RDONLY if readonly else 0
-        attributes |= _ATTR_NOSUID | _ATTR_NODEV | _ATTR_NOEXEC if harmless else 0
-        if attributes:
-            libc.mount_setattr(fd, attributes=attributes, recursive=recursive)
+        if harmless:
+            libc.mount_setattr(fd, attributes=_ATTR_NOSUID | _ATTR_NODEV | _ATTR_NOEXEC, recursive=recursive)
+        if readonly:
+            libc.mount_setattr(fd, attributes=_ATTR_RDONLY, recursive=recursive and readonly_below)
     except BaseException:
         os.close(fd)
         raise

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nodeagent.engine.contract import EngineError, ImageMissing, Mount, Resources, StartFailed
-from nodeagent.linux import mounts, procfs
+from nodeagent.linux import libc, mounts, procfs
 
 
 async def test_a_container_runs_and_its_output_is_logged(node):
@@ -149,6 +149,20 @@ async def test_mounts(node, tmp_path):
     )
     assert node.log().split() == ["content127.0.0.1", "localhostrefused", "64", "content"]
     assert (tmp_path / "dir/new").exists()
+
+
+@pytest.mark.parametrize("below", [True, False])
+async def test_read_only_may_stop_at_what_is_mounted_below(node, tmp_path, below):
+    source = tmp_path / "source"
+    (source / "inner").mkdir(parents=True)
+    libc.mount("tmpfs", str(source / "inner"), "tmpfs", 0, "size=64k")
+    try:
+        await node.sandbox()
+        mount = Mount(str(source), "/v", readonly=True, readonly_below=below)
+        await node.run("touch /v/file; echo $?; touch /v/inner/file; echo $?", mounts=(mount,))
+        assert node.log().split() == ["1", "1" if below else "0"]
+    finally:
+        libc.umount(str(source / "inner"), mounts.DETACH)
 
 
 async def test_a_symlink_in_the_image_cannot_point_a_mount_at_the_node(node, tmp_path):

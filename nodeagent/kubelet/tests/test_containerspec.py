@@ -58,3 +58,14 @@ def test_a_volume_may_be_an_image_or_a_part_of_one(tmp_path):
         ("sha256:2", "/m", ""),
         ("sha256:2", "/part", "data"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("told", "below"), [(None, False), ("Disabled", False), ("IfPossible", True), ("Enabled", True)]
+)
+def test_read_only_goes_for_what_is_mounted_below_when_asked(tmp_path, told, below):
+    mount = {"name": "h", "mountPath": "/h", "readOnly": True, **({"recursiveReadOnly": told} if told else {})}
+    one = container(volumeMounts=[mount])
+    story = pod(one, volumes=[{"name": "h", "hostPath": {"path": "/h"}}])
+    (found,) = [each for each in spec_of(story, one, tmp_path).mounts if each.target == "/h"]
+    assert (found.readonly, found.readonly_below) == (True, told in ("IfPossible", "Enabled"))
