@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+from pathlib import Path
 
 from e2e.cluster import KUBECTL, Cluster, deployment, eventually, pod, service
 from e2e.test_workloads import curl
@@ -86,3 +87,27 @@ def test_killed_controllers_come_back_and_go_on(cluster: Cluster, namespace: str
     cluster.kubectl("scale", "deployment/web", "--replicas=3", "-n", namespace)
     cluster.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=60s")
     assert len(cluster.get("pods", "-n", namespace)["items"]) == 3
+
+
+def test_without_an_api_server_pods_go_on_and_statuses_catch_up(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(pod("lonely", "sh", "-c", "echo here; sleep 1000", restart="Always"), namespace=namespace)
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/lonely", "--timeout=60s")
+    found = cluster.get("pod", "lonely", "-n", namespace)
+    node, uid = found["spec"]["nodeName"], found["metadata"]["uid"]
+    cgroups = Path("/sys/fs/cgroup").glob(f"**/shim-{cluster.name}/{node}/kubepods/**/pod{uid}/*/cgroup.procs")
+    first = next(int(pid) for procs in cgroups for pid in procs.read_text().split())
+    logs = cluster.data_dir / "nodes" / node / "logs/pods" / f"{namespace}_lonely_{uid}" / "main"
+    server = cluster.parts()["apiserver"]
+    os.kill(server, signal.SIGSTOP)
+    try:
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: (logs / "1.log").exists() and "here" in (logs / "1.log").read_text(), "it is started again")
+    finally:
+        os.kill(server, signal.SIGCONT)
+
+    def told() -> bool:
+        (status,) = cluster.get("pod", "lonely", "-n", namespace)["status"]["containerStatuses"]
+        ended = (status["lastState"].get("terminated") or {}).get("exitCode")
+        return (status["restartCount"], status["ready"], ended) == (1, True, 137)
+
+    eventually(told, "the API server learns what happened meanwhile")
