@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import fcntl
 import os
@@ -53,8 +54,11 @@ def become(process: wire.ProcessRequest) -> NoReturn:
         raise wire.Failure(reason) from None
     kept = process["capabilities"] & capabilities.held()  # the node itself may lack some
     capabilities.limit(kept)  # needs CAP_SETPCAP: before the user changes
-    if process["seccomp"]:
-        seccomp.install(kept)  # needs CAP_SYS_ADMIN or no_new_privs: likewise before
+    own = base64.b64decode(process["seccomp_program"])
+    if own and not process["no_new_privileges"]:
+        seccomp.install_program(own)  # needs CAP_SYS_ADMIN or no_new_privs: likewise before
+    elif process["seccomp"] and not own:
+        seccomp.install(kept)
     capabilities.keep_over_setuid()
     os.setgroups(who.groups)
     os.setresgid(who.gid, who.gid, who.gid)
@@ -63,6 +67,8 @@ def become(process: wire.ProcessRequest) -> NoReturn:
     if process["no_new_privileges"]:
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # after setuid, which clears it: no monitor, no container
+    if own and process["no_new_privileges"]:
+        seccomp.install_program(own)  # as late as can be: it may refuse what the steps above need
     path = find_program(process["argv"][0], env.get("PATH", ""))
     for number in signal.valid_signals():
         if number not in (signal.SIGKILL, signal.SIGSTOP):

@@ -87,6 +87,7 @@ class ContainerSpec:
     readonly_root: bool = False
     no_new_privileges: bool = False
     seccomp: bool = False  # the engine's own filter of system calls (what Kubernetes calls RuntimeDefault)
+    seccomp_profile: str = ""  # instead of that one, the file of a profile in the OCI runtime's JSON
     masked_paths: tuple[str, ...] = ()
     readonly_paths: tuple[str, ...] = ()
     tty: bool = False

@@ -13,11 +13,11 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nodeagent.engine import records, requests, spawn, streams, wire, zygote
+from nodeagent.engine import preparation, records, requests, spawn, streams, wire, zygote
 from nodeagent.engine.channel import Channel
 from nodeagent.engine.container import Container, signal_number
 from nodeagent.engine.contract import (
@@ -28,7 +28,6 @@ from nodeagent.engine.contract import (
     ImageConfig,
     ImageMissing,
     ImageStore,
-    Mount,
     Process,
     Resources,
     SandboxSpec,
@@ -50,6 +49,7 @@ class Engine:
         self._cgroup_root = cgroup_root.strip("/")
         self._images = images
         self._cgroups = cgroups.detect()
+        self._preparation = preparation.Preparation(self._cgroup_root, self._cgroups, images)
         self._sandboxes: dict[str, SandboxSpec] = {}
         self._made: dict[
             str, dict[str, Any]
@@ -103,8 +103,8 @@ class Engine:
         self._sandboxes[spec.id], self._made[spec.id] = spec, {}
         step = Steps()
         try:
-            await asyncio.to_thread(self._prepare_sandbox, spec, run, record, step)
-            join = self._cgroups.join_files(self._pause_cgroup(spec)) if spec.share_pid else []
+            await asyncio.to_thread(self._preparation.sandbox, spec, run, record, step)
+            join = self._cgroups.join_files(self._preparation.pause_cgroup(spec)) if spec.share_pid else []
             answer = await self._ask(requests.sandbox_request(spec, run, join))
             if "failed" in answer:
                 raise EngineError(f"sandbox {spec.id}: {answer['failed']}")
@@ -116,20 +116,9 @@ class Engine:
             raise
         return self._sandbox_state(spec.id)
 
-    def _prepare_sandbox(self, spec: SandboxSpec, run: Path, record: Path, step: Steps) -> None:
-        record.parent.mkdir(exist_ok=True, mode=0o700)
-        records.write(record, {"spec": records.spec_json(spec), "made": {}})  # first: what follows can be found by it
-        self._make_cgroup(self._cgroup(spec.cgroup), spec.resources, step)
-        if spec.share_pid:
-            self._cgroups.create(self._pause_cgroup(spec))
-        run.mkdir(exist_ok=True, mode=0o700)
-        shm = run / "shm"
-        shm.mkdir(exist_ok=True)
-        shm.chmod(0o1777)
-
     async def update_sandbox(self, sandbox: str, resources: Resources) -> SandboxState:
         spec = replace(self._sandbox(sandbox), resources=resources)
-        await asyncio.to_thread(self._relimit, self._cgroup(spec.cgroup), resources)
+        await asyncio.to_thread(self._preparation.relimit, self._preparation.cgroup(spec.cgroup), resources)
         self._sandboxes[sandbox] = spec
         path = self._data / "sandboxes" / sandbox / "spec.json"
         records.write(path, {**records.read(path), "spec": records.spec_json(spec)})
@@ -144,7 +133,7 @@ class Engine:
 
     def _release_sandbox(self, spec: SandboxSpec, run: Path) -> None:
         if spec.share_pid:
-            procfs.kill_all(self._cgroups.procs_files(self._pause_cgroup(spec)))
+            procfs.kill_all(self._cgroups.procs_files(self._preparation.pause_cgroup(spec)))
         for kind in requests.new_namespaces(spec):
             namespaces.release(str(run / kind))
         shutil.rmtree(run, ignore_errors=True)
@@ -159,9 +148,9 @@ class Engine:
             return
         others = [other for other in self._sandboxes.values() if other.cgroup == spec.cgroup]
         if others:  # a pod that got a new sandbox keeps its cgroup
-            gone = self._pause_cgroup(spec)
+            gone = self._preparation.pause_cgroup(spec)
         else:
-            gone = self._cgroup(spec.cgroup)
+            gone = self._preparation.cgroup(spec.cgroup)
         await asyncio.to_thread(self._cgroups.remove, gone)
         await asyncio.to_thread(shutil.rmtree, self._data / "sandboxes" / sandbox, ignore_errors=True)
 
@@ -200,31 +189,10 @@ class Engine:
             "spec": records.spec_json(spec),
             "image": image.id,
             "created_at": time.time(),
-            "cgroup": self._cgroup(self._sandbox(spec.sandbox).cgroup, spec.id),
+            "cgroup": self._preparation.cgroup(self._sandbox(spec.sandbox).cgroup, spec.id),
         }
-        await asyncio.to_thread(self._prepare_container, spec, record)
+        await asyncio.to_thread(self._preparation.container, spec, self._data / "containers" / spec.id, record)
         return self._add(record).state
-
-    def _prepare_container(self, spec: ContainerSpec, record: dict[str, Any]) -> None:
-        directory = self._data / "containers" / spec.id
-        (directory / "rootfs").mkdir(parents=True, exist_ok=True)
-        try:
-            step = Steps()
-            with step("hold the image, so that it stays"):
-                self._images.use(record["image"], str(directory))
-            for mount in _images_in(spec):
-                scratch = requests.scratch_of(mount, directory)
-                scratch.mkdir(exist_ok=True)
-                self._images.use(mount.source, str(scratch))
-            self._make_cgroup(record["cgroup"], spec.resources, step)
-            if not spec.privileged:
-                with step("let it use no devices but the harmless ones"):
-                    self._cgroups.restrict_devices(record["cgroup"])
-            records.write(directory / "spec.json", {**record, "steps": step.taken})
-        except BaseException:
-            self._cgroups.remove(record["cgroup"])
-            shutil.rmtree(directory, ignore_errors=True)
-            raise
 
     async def start_container(self, container: str) -> ContainerState:
         found = self._container(container)
@@ -243,7 +211,8 @@ class Engine:
                 socket=found.socket,
                 cgroups=self._cgroups,
                 cgroup=found.cgroup,
-                volumes={each.source: self._images.root(each.source) for each in _images_in(found.spec)},
+                program=preparation.program(found.spec, found.directory),
+                volumes={each.source: self._images.root(each.source) for each in preparation.images_in(found.spec)},
                 beside=beside,
             )
             channel = await self._zygote()
@@ -266,7 +235,7 @@ class Engine:
 
     async def update_container(self, container: str, resources: Resources, labels: Mapping[str, str]) -> ContainerState:
         found = self._running(container)
-        await asyncio.to_thread(self._relimit, found.cgroup, resources)
+        await asyncio.to_thread(self._preparation.relimit, found.cgroup, resources)
         found.spec = replace(found.spec, resources=resources, labels={**found.spec.labels, **labels})
         path = found.directory / "spec.json"
         records.write(path, {**records.read(path), "spec": records.spec_json(found.spec)})
@@ -331,7 +300,15 @@ class Engine:
         hostname = sandbox.hostname if sandbox else ""
         names = [] if tty else [*(["stdin"] if stdin else []), "stdout", "stderr"]
         request = requests.exec_request(
-            requests.process_request(found.spec, config, hostname, argv, tty=tty, size=size),
+            requests.process_request(
+                found.spec,
+                config,
+                hostname,
+                argv,
+                tty=tty,
+                size=size,
+                program=preparation.program(found.spec, found.directory),
+            ),
             pid=found.started["pid"],
             started=found.started["start_time"],
             join=self._cgroups.join_files(found.cgroup),
@@ -420,33 +397,6 @@ class Engine:
             raise EngineError("the zygote was lost")
         return packet.body
 
-    def _cgroup(self, *parts: str) -> str:
-        return "/".join([self._cgroup_root, *(part.strip("/") for part in parts)])
-
-    def _pause_cgroup(self, spec: SandboxSpec) -> str:
-        """Of the first process of a shared pid namespace; version 2 wants processes in leaves only."""
-        return self._cgroup(spec.cgroup, f"pause-{spec.id}")
-
-    def _make_cgroup(self, path: str, resources: Resources, step: Steps) -> None:
-        limits = asdict(resources)
-        try:
-            with step("a cgroup with limits", *self._cgroups.commands(path, **limits)):
-                self._cgroups.create(path)
-                self._cgroups.limit(path, **limits)
-        except OSError as error:
-            raise EngineError(f"limits of cgroup {path}: {error}") from None
-
-    def _relimit(self, path: str, resources: Resources) -> None:
-        """Unlike at the making of a cgroup, what is not limited may have been until now."""
-        limits = {
-            name: cgroups.UNLIMITED if limit is None and name in ("cpu_quota_us", "memory_limit") else limit
-            for name, limit in asdict(resources).items()
-        }
-        try:
-            self._cgroups.limit(path, **limits)
-        except OSError as error:
-            raise EngineError(f"limits of cgroup {path}: {error}") from None
-
     def _sandbox_run(self, sandbox: str) -> Path:
         return self._run / "sandboxes" / sandbox
 
@@ -471,8 +421,3 @@ class Engine:
         if image is None:
             raise ImageMissing(f"no such image: {reference}")
         return image
-
-
-def _images_in(spec: ContainerSpec) -> list[Mount]:
-    """The images it mounts besides its own."""
-    return [mount for mount in spec.mounts if mount.kind == "image"]

@@ -51,7 +51,9 @@ def process_request(
     *,
     tty: bool,
     size: tuple[int, int] | None = None,
+    program: str = "",
 ) -> wire.ProcessRequest:
+    """``program``: a filter of system calls of the user's own, in base64."""
     mask = _ALL_CAPABILITIES if spec.privileged else capabilities.mask(spec.capabilities)
     return {
         "argv": list(argv),
@@ -62,6 +64,7 @@ def process_request(
         "capabilities": mask,
         "no_new_privileges": spec.no_new_privileges,
         "seccomp": spec.seccomp and not spec.privileged,
+        "seccomp_program": program if not spec.privileged else "",
         "tty": tty,
         "size": list(size or ()),
     }
@@ -79,6 +82,7 @@ def container_request(
     cgroups: Cgroups,
     cgroup: str,
     volumes: Mapping[str, ImageRoot],
+    program: str = "",
     beside: int = 0,
 ) -> wire.ContainerRequest:
     """``volumes``: the roots of images it mounts, by id.
@@ -127,7 +131,7 @@ def container_request(
         "masked_paths": [] if spec.privileged else list(spec.masked_paths),
         "readonly_paths": [] if spec.privileged else list(spec.readonly_paths),
         "privileged": spec.privileged,
-        "process": process_request(spec, image, sandbox.hostname, spec.argv, tty=spec.tty),
+        "process": process_request(spec, image, sandbox.hostname, spec.argv, tty=spec.tty, program=program),
     }
 
 

@@ -24,6 +24,7 @@ class ProcessRequest(TypedDict):
     capabilities: int  # bit mask
     no_new_privileges: bool
     seccomp: bool
+    seccomp_program: str  # of a profile of the user's own, in base64; "" for none
     tty: bool
     size: list[int]  # rows and columns of the terminal; empty leaves them unknown
 

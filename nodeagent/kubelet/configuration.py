@@ -41,6 +41,7 @@ def configuration(settings: NodeAgentSettings) -> Object:
         "nodeStatusReportFrequency": go_duration(node.REPORT_EVERY),
         "port": settings.port,
         "readOnlyPort": settings.read_only_port,
+        "seccompDefault": settings.seccomp_default,
         "systemReserved": _by_signal(settings.system_reserved, "="),
         "tlsCertFile": str(settings.tls_cert),
         "tlsPrivateKeyFile": str(settings.tls_key),

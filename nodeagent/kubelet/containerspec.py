@@ -28,6 +28,7 @@ class Surroundings:
     files: Mapping[str, Path]  # of the pod, by where containers see them: /etc/hosts ...
     volumes: Mapping[str, Path]
     memory_capacity: int
+    seccomp_default: bool = False  # system calls are filtered unless the pod says how they are to be
     images: Mapping[str, str] = field(default_factory=dict)  # ids, by the name of the volume that is an image
     running: Mapping[str, str] = field(default_factory=dict)  # ids of the pod's running containers, by name
 
@@ -45,7 +46,7 @@ def container_spec(
 ) -> ContainerSpec:
     """``values``: the variables the pod gives it. Raises ConfigError."""
     uid, name = names.uid_of(pod), container["name"]
-    security = security_of(pod, container, image.config)
+    security = security_of(pod, container, image.config, filtered=around.seccomp_default)
     message = paths.container(uid, name) / id[:8]
     log = paths.log(pod, name, attempt)
     return ContainerSpec(
@@ -64,6 +65,7 @@ def container_spec(
         readonly_root=security.readonly_root,
         no_new_privileges=security.no_new_privileges,
         seccomp=security.seccomp,
+        seccomp_profile=str(paths.seccomp / security.seccomp_profile) if security.seccomp_profile else "",
         masked_paths=security.masked_paths,
         readonly_paths=security.readonly_paths,
         tty=bool(container.get("tty")),

@@ -95,6 +95,7 @@ class Paths:
     def __init__(self, data_dir: Path) -> None:
         self.pods = data_dir / "pods"
         self.logs = data_dir / "logs" / "pods"
+        self.seccomp = data_dir / "seccomp"  # profiles that pods may name
 
     def pod(self, uid: str) -> Path:
         return self.pods / uid

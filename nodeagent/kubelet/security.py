@@ -41,12 +41,16 @@ class Security:
     readonly_root: bool
     no_new_privileges: bool
     seccomp: bool
+    seccomp_profile: str  # of the user's own, below the kubelet's folder of profiles
     masked_paths: tuple[str, ...]
     readonly_paths: tuple[str, ...]
 
 
-def security_of(pod: Object, container: Object, image: ImageConfig) -> Security:
-    """The container's securityContext over the pod's over the image's. Raises ConfigError."""
+def security_of(pod: Object, container: Object, image: ImageConfig, *, filtered: bool = False) -> Security:
+    """The container's securityContext over the pod's over the image's. Raises ConfigError.
+
+    ``filtered``: system calls are, when nobody says anything about that.
+    """
     of_pod = pod["spec"].get("securityContext") or {}
     own = container.get("securityContext") or {}
 
@@ -66,6 +70,8 @@ def security_of(pod: Object, container: Object, image: ImageConfig) -> Security:
     if of_pod.get("fsGroup") is not None:
         groups.append(of_pod["fsGroup"])
     privileged = bool(own.get("privileged"))
+    profile = told("seccompProfile") or ({"type": "RuntimeDefault"} if filtered else {})
+    assert isinstance(profile, dict)
     unmasked = privileged or own.get("procMount") == "Unmasked"
     return Security(
         user=user,
@@ -74,18 +80,11 @@ def security_of(pod: Object, container: Object, image: ImageConfig) -> Security:
         privileged=privileged,
         readonly_root=bool(own.get("readOnlyRootFilesystem")),
         no_new_privileges=own.get("allowPrivilegeEscalation") is False,
-        seccomp=_filtered(told("seccompProfile")),
+        seccomp=profile.get("type") == "RuntimeDefault",
+        seccomp_profile=str(profile.get("localhostProfile") or "") if profile.get("type") == "Localhost" else "",
         masked_paths=() if unmasked else MASKED_PATHS,
         readonly_paths=() if unmasked else READONLY_PATHS,
     )
-
-
-def _filtered(profile: object) -> bool:
-    """Whether the engine's filter of system calls is on. Raises ConfigError for a profile of the user's own."""
-    kind = profile.get("type") if isinstance(profile, dict) else None
-    if kind == "Localhost":
-        raise ConfigError("seccomp profiles of type Localhost are not built yet")
-    return kind == "RuntimeDefault"
 
 
 def _capabilities(told: Object) -> frozenset[str]:

@@ -202,6 +202,7 @@ def _surroundings(state: PodState, sandbox: str, images: Mapping[str, str]) -> S
         },
         volumes=state.volumes or {},
         images=images,
+        seccomp_default=node.settings.seccomp_default,
         memory_capacity=node.memory_capacity,
         running={
             name: run.id

@@ -104,6 +104,11 @@ def program(kept: int, machine: str) -> bytes:
     return b"".join([*code, _op(_RETURN, _ALLOW)])
 
 
+def install_program(content: bytes) -> None:
+    """Filter this process by a program of the user's own; see ``seccomp_profile``."""
+    libc.seccomp_filter(content)
+
+
 def install(kept: int) -> None:
     """Filter this process and its children from now on."""
     machine = platform.machine()

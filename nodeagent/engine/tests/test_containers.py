@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -271,6 +272,41 @@ async def test_seccomp_profile_refuses(node):
     script = "unshare -U true 2>/dev/null; echo $?; grep Seccomp: /proc/self/status"
     await node.run(script, seccomp=True, no_new_privileges=True)
     assert node.log().split() == ["1", "Seccomp:", "2"]
+
+
+@pytest.mark.parametrize("no_new_privileges", [True, False])
+async def test_a_profile_of_the_user_s_own(node, tmp_path, no_new_privileges):
+    rule = {"names": ["mkdir", "mkdirat", "of_the_future"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    (tmp_path / "profile.json").write_text(json.dumps(profile))
+    await node.sandbox()
+    await node.start(
+        "mkdir /x; echo $?; sleep 100",
+        seccomp_profile=str(tmp_path / "profile.json"),
+        no_new_privileges=no_new_privileges,
+        user="65534",
+    )
+    (tmp_path / "profile.json").unlink()  # what was asked for at the beginning holds
+    code, _, said = await node.exec("mkdir", "/y")
+    assert (code, "No space left on device" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, "No such file"),
+        ("{}", "not a seccomp profile"),
+        ("nonsense", "Expecting value"),
+        ('{"defaultAction": "SCMP_ACT_SHRUG"}', "unknown action SCMP_ACT_SHRUG"),
+    ],
+)
+async def test_a_profile_that_is_none_is_refused(node, tmp_path, text, problem):
+    if text is not None:
+        (tmp_path / "profile.json").write_text(text)
+    await node.sandbox()
+    with pytest.raises(EngineError, match=f"cannot load seccomp profile.*{problem}"):
+        await node.engine.create_container(node.spec("true", seccomp_profile=str(tmp_path / "profile.json")))
+    assert await node.engine.containers() == []
 
 
 async def test_host_image_shows_programs_and_no_secrets(node):

@@ -87,6 +87,22 @@ def test_whom_a_pod_asks_for_names():
     assert resolv(hostNetwork=True) == resolv(dnsPolicy="Default")
 
 
+@pytest.mark.parametrize(
+    ("told", "default", "expected"),
+    [
+        (None, False, (False, "")),
+        (None, True, (True, "")),
+        ({"type": "Unconfined"}, True, (False, "")),
+        ({"type": "RuntimeDefault"}, False, (True, "")),
+        ({"type": "Localhost", "localhostProfile": "own/strict.json"}, True, (False, "own/strict.json")),
+    ],
+)
+def test_which_filter_of_system_calls(told, default, expected):
+    of_pod = {"seccompProfile": told} if told else {}
+    found = security_of(pod(securityContext=of_pod), container(), ImageConfig(), filtered=default)
+    assert (found.seccomp, found.seccomp_profile) == expected
+
+
 def test_what_a_container_may_do():
     plain = security_of(pod(), container(), ImageConfig(user="app"))
     assert (plain.user, plain.capabilities, plain.no_new_privileges) == ("app", DEFAULT_CAPABILITIES, False)

@@ -1,0 +1,107 @@
+"""What has to be there before a sandbox or a container can start? Folders, records, cgroups with their limits."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nodeagent.engine import records, requests
+from nodeagent.engine.contract import ContainerSpec, EngineError, ImageStore, Mount, Resources, SandboxSpec
+from nodeagent.linux import cgroups, seccomp_profile
+from nodeagent.linux.cgroups import Cgroups
+from nodeagent.linux.steps import Steps
+
+PROGRAM = "seccomp.bpf"  # in a container's folder
+
+
+class Preparation:
+    """Blocking work, for a thread. ``root`` is the cgroup of all that the engine makes."""
+
+    def __init__(self, root: str, cgroups_: Cgroups, images: ImageStore) -> None:
+        self._root, self._cgroups, self._images = root, cgroups_, images
+
+    def sandbox(self, spec: SandboxSpec, run: Path, record: Path, step: Steps) -> None:
+        """Its record, cgroups and folder under /run."""
+        record.parent.mkdir(exist_ok=True, mode=0o700)
+        records.write(record, {"spec": records.spec_json(spec), "made": {}})  # first: what follows can be found by it
+        self._make(self.cgroup(spec.cgroup), spec.resources, step)
+        if spec.share_pid:
+            self._cgroups.create(self.pause_cgroup(spec))
+        run.mkdir(exist_ok=True, mode=0o700)
+        shm = run / "shm"
+        shm.mkdir(exist_ok=True)
+        shm.chmod(0o1777)
+
+    def container(self, spec: ContainerSpec, directory: Path, record: dict[str, Any]) -> None:
+        """Its folder and cgroup, its images held; on failure nothing is left. Raises EngineError, OSError."""
+        step = Steps()
+        try:
+            (directory / "rootfs").mkdir(parents=True, exist_ok=True)
+            if spec.seccomp_profile:
+                with step(f"compile the profile {spec.seccomp_profile}"):
+                    (directory / PROGRAM).write_bytes(_compiled(spec.seccomp_profile))
+            with step("hold the image, so that it stays"):
+                self._images.use(record["image"], str(directory))
+            for mount in images_in(spec):
+                scratch = requests.scratch_of(mount, directory)
+                scratch.mkdir(exist_ok=True)
+                self._images.use(mount.source, str(scratch))
+            self._make(record["cgroup"], spec.resources, step)
+            if not spec.privileged:
+                with step("let it use no devices but the harmless ones"):
+                    self._cgroups.restrict_devices(record["cgroup"])
+            records.write(directory / "spec.json", {**record, "steps": step.taken})
+        except BaseException:
+            self._cgroups.remove(record["cgroup"])
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+
+    def cgroup(self, *parts: str) -> str:
+        return "/".join([self._root, *(part.strip("/") for part in parts)])
+
+    def pause_cgroup(self, spec: SandboxSpec) -> str:
+        """Of the first process of a shared pid namespace; version 2 wants processes in leaves only."""
+        return self.cgroup(spec.cgroup, f"pause-{spec.id}")
+
+    def _make(self, path: str, resources: Resources, step: Steps) -> None:
+        limits = asdict(resources)
+        try:
+            with step("a cgroup with limits", *self._cgroups.commands(path, **limits)):
+                self._cgroups.create(path)
+                self._cgroups.limit(path, **limits)
+        except OSError as error:
+            raise EngineError(f"limits of cgroup {path}: {error}") from None
+
+    def relimit(self, path: str, resources: Resources) -> None:
+        """Unlike at the making of a cgroup, what is not limited may have been until now."""
+        limits = {
+            name: cgroups.UNLIMITED if limit is None and name in ("cpu_quota_us", "memory_limit") else limit
+            for name, limit in asdict(resources).items()
+        }
+        try:
+            self._cgroups.limit(path, **limits)
+        except OSError as error:
+            raise EngineError(f"limits of cgroup {path}: {error}") from None
+
+
+def _compiled(profile: str) -> bytes:
+    """The program of the profile in a file. Raises EngineError."""
+    try:
+        return seccomp_profile.compiled(Path(profile).read_text())
+    except OSError as error:
+        raise EngineError(f'cannot load seccomp profile "{profile}": {error.strerror}') from None
+    except ValueError as error:
+        raise EngineError(f'cannot load seccomp profile "{profile}": {error}') from None
+
+
+def program(spec: ContainerSpec, directory: Path) -> str:
+    """A container's own filter of system calls, as requests carry it; "" for none."""
+    return base64.b64encode((directory / PROGRAM).read_bytes()).decode() if spec.seccomp_profile else ""
+
+
+def images_in(spec: ContainerSpec) -> list[Mount]:
+    """The images it mounts besides its own."""
+    return [mount for mount in spec.mounts if mount.kind == "image"]
