@@ -183,6 +183,9 @@ class PodWorker:
             case CreateSandbox(attempt):
                 await actions.create_sandbox(state, attempt)
             case StartContainer():
+                if step.attempt and not step.replaces:
+                    # whoever watches sees how the last one ended before the next one runs
+                    await self.node.statuses.flush(state.uid, within=LONGEST_FLUSH)
                 await starting.start_container(state, step, sandbox)
             case KillContainer(run, name, grace, message):
                 found = next((life for life in state.observe().running if life.id == run), None)

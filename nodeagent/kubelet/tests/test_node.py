@@ -82,6 +82,27 @@ async def test_what_a_watcher_sees(node):
     assert set(last) == {("Succeeded", "False")}
 
 
+async def test_each_end_is_told_before_the_next_run_begins(node, monkeypatch):
+    """However long the API server takes to hear of it."""
+    seen = []
+    patch = node.agent.client.patch
+
+    async def slow(*args, **kwargs):
+        await asyncio.sleep(0.2)
+        return await patch(*args, **kwargs)
+
+    monkeypatch.setattr(node.agent.client, "patch", slow)
+
+    def follow(old, new):
+        if only := ((new or old)["status"].get("containerStatuses") or [None])[0]:
+            seen.append((only["restartCount"], next(iter(only["state"]))))
+
+    node.pods.on_change(follow)
+    await node.create("crash", container(command=["false"]))
+    await node.until("crash", waits("CrashLoopBackOff"))
+    assert [each for each in seen if each[1] == "terminated"] == [(0, "terminated"), (1, "terminated")]
+
+
 async def test_what_a_container_finds(node):
     await node.client.create(r.CONFIGMAPS, {"metadata": {"name": "cm"}, "data": {"k": "one", "E": "env"}}, "default")
     script = "; ".join(
