@@ -239,7 +239,7 @@ class Engine(Protocol):
     async def usage(self, container: str) -> Mapping[str, int]:
         """``cpu_ns``, ``memory_bytes`` (working set), ``pids`` now. Raises EngineError.
 
-        Also ``memory_usage`` (with cache), ``memory_rss``, ``page_faults`` and ``major_page_faults``.
+        Also ``memory_usage`` (with cache), ``memory_rss``, ``memory_swap``, ``page_faults`` and ``major_page_faults``.
         """
 
     async def disk_usage(self, container: str) -> DiskUse:

@@ -22,6 +22,8 @@ from shim.api.meta import Object, now
 
 Usage = Mapping[str, int]
 
+REMEMBERED = 600.0  # seconds a reading is kept for the rate of the next one
+
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
@@ -57,7 +59,10 @@ class Summary:
             own = _used(_fs(node.settings.image_dir), images)
             told["runtime"] = {"imageFs": own, "containerFs": own}
             told["rlimit"] = _processes()
-        return {"node": told, "pods": [await self._pod(pod, fs, whole) for pod in pods]}
+        answer = {"node": told, "pods": [await self._pod(pod, fs, whole) for pod in pods]}
+        recent = time.time() - REMEMBERED
+        self._before = {key: sample for key, sample in self._before.items() if sample.at > recent}
+        return answer
 
     async def _pod(self, pod: Object, fs: Object, whole: bool) -> Object:
         node, uid, meta = self._node, names.uid_of(pod), pod["metadata"]
@@ -145,7 +150,9 @@ class Summary:
         }
         if capacity:
             memory["availableBytes"] = max(0, capacity - working)
-        return {"cpu": {"time": now(), "usageNanoCores": rate, "usageCoreNanoSeconds": cpu_ns}, "memory": memory}
+        swap = {"time": now(), "swapUsageBytes": usage.get("memory_swap", 0)}
+        cpu = {"time": now(), "usageNanoCores": rate, "usageCoreNanoSeconds": cpu_ns}
+        return {"cpu": cpu, "memory": memory, "swap": swap}
 
 
 def _time(seconds: float) -> str:

@@ -107,6 +107,7 @@ class Version1:
             usage["memory_usage"] = int(memory.usage_in_bytes)
             usage["memory_bytes"] = max(0, usage["memory_usage"] - idle)
             usage["memory_rss"] = int(stat.get("total_rss", 0))
+            usage["memory_swap"] = int(stat.get("total_swap", 0))
             usage["page_faults"] = int(stat.get("total_pgfault", 0))
             usage["major_page_faults"] = int(stat.get("total_pgmajfault", 0))
         if (node := self._node("pids", path)) is not None:

@@ -110,11 +110,18 @@ class Version2:
             "cpu_ns": int(cpu.get("usage_usec", 0)) * 1000,
             "memory_usage": memory,
             "memory_bytes": max(0, memory - int(stat.get("inactive_file", 0))),
+            "memory_swap": self._swap(path),
             "memory_rss": int(stat.get("anon", 0)),
             "page_faults": int(stat.get("pgfault", 0)),
             "major_page_faults": int(stat.get("pgmajfault", 0)),
             "pids": int(self._read(path, "pids.current")),
         }
+
+    def _swap(self, path: str) -> int:
+        try:
+            return int(self._read(path, "memory.swap.current"))
+        except FileNotFoundError:  # a kernel without swap
+            return 0
 
     def mounts(self) -> list[CgroupMount]:
         return [CgroupMount("", "cgroup2", "")]

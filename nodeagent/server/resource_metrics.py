@@ -66,11 +66,23 @@ class Readings:
         yield _family(
             GaugeMetricFamily, "pod_memory_working_set_bytes", memory.format("pod"), pod, _by_pod(self._memory())
         )
+        node_swap: Samples = {(): (float(self.node.get("memory_swap", 0)), self.at)}
+        for name, labels, samples in (
+            ("container", container, self._swap()),
+            ("pod", pod, _by_pod(self._swap())),
+            ("node", (), node_swap),
+        ):
+            swap = f"Current swap usage of the {name} in bytes. Reported only on non-windows systems"
+            yield _family(GaugeMetricFamily, f"{name}_swap_usage_bytes", swap, labels, samples, "ALPHA")
         failed = "1 if there was an error while getting container metrics, 0 otherwise"
         yield _family(GaugeMetricFamily, "resource_scrape_error", failed, (), {(): (float(self.errors > 0), None)})
 
     def _cpu(self) -> Samples:
         return {(e.container, e.namespace, e.pod): (e.usage["cpu_ns"] / 1e9, e.at) for e in self.containers}
+
+    def _swap(self) -> Samples:
+        used = ((each, float(each.usage.get("memory_swap", 0))) for each in self.containers)
+        return {(each.container, each.namespace, each.pod): (amount, each.at) for each, amount in used}
 
     def _memory(self) -> Samples:
         return {(e.container, e.namespace, e.pod): (float(e.usage["memory_bytes"]), e.at) for e in self.containers}
@@ -120,9 +132,14 @@ def _by_pod(samples: Samples) -> Samples:
 
 
 def _family(
-    kind: type[CounterMetricFamily | GaugeMetricFamily], name: str, help: str, labels: tuple[str, ...], samples: Samples
+    kind: type[CounterMetricFamily | GaugeMetricFamily],
+    name: str,
+    help: str,
+    labels: tuple[str, ...],
+    samples: Samples,
+    stability: str = "STABLE",
 ) -> Metric:
-    family = kind(name, f"[STABLE] {help}", labels=labels)
+    family = kind(name, f"[{stability}] {help}", labels=labels)
     for values, (value, at) in samples.items():
         family.add_metric(values, value, timestamp=at)
     return family
