@@ -31,6 +31,7 @@ class Machine:
 
     def command(self, *args: str) -> list[str]:
         flags = {"node-name": self.name, "data-dir": self.data_dir, "run-dir": self._run_dir}
+        flags["eviction-hard"] = "memory.available<100Mi"  # how full this machine's disk is must not matter
         return [*self._inside, *SHIM, "agent", *(f"--{key}={value}" for key, value in flags.items()), *args]
 
     def refused(self, *args: str) -> str:
