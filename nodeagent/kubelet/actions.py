@@ -118,6 +118,8 @@ async def _made_known(state: PodState, making: Coroutine[object, object, Sandbox
 
 def _sandbox_spec(state: PodState, attempt: int) -> SandboxSpec:
     node, pod, spec = state.node, state.pod, state.pod["spec"]
+    if spec.get("hostUsers") is False:  # to run it as the node's own root would be less than was asked for
+        raise EngineError("user namespaces (hostUsers: false) are not built yet")
     hostname, _ = identity.hostname_of(pod, node.settings.cluster_domain, node.settings.node_name)
     sysctls = (spec.get("securityContext") or {}).get("sysctls") or ()
     return SandboxSpec(

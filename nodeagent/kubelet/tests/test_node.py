@@ -264,6 +264,13 @@ async def test_a_shorter_grace_overtakes_a_longer_one(node):
     await node.until_gone("stubborn")
 
 
+async def test_what_is_not_built_is_refused_by_name(node):
+    await node.create("alone", hostUsers=False)
+    await wait_until(lambda: node.events("alone"))
+    said = "Failed to create pod sandbox: user namespaces (hostUsers: false) are not built yet"
+    assert ("FailedCreatePodSandBox", said) in await node.events("alone")
+
+
 async def test_many_pods_at_once(node):
     await asyncio.gather(*(node.create(f"p{i}") for i in range(30)))
     pods = await asyncio.gather(*(node.until(f"p{i}", ready) for i in range(30)))
