@@ -94,12 +94,14 @@ class FieldSet:
             yield from self.children[element].paths((*prefix, element))
 
     def to_fields(self) -> dict[str, Any]:
-        """FieldsV1 as JSON."""
-        fields: dict[str, Any] = {element: {} for element in self.members}
-        for element, inner in self.children.items():
-            below = inner.to_fields()
-            if below:
-                fields[element] = {".": {}, **below} if element in self.members else below
+        """FieldsV1 as JSON, in the order of the names: clients compare its bytes."""
+        fields: dict[str, Any] = {}
+        for element in sorted(self.members | self.children.keys()):
+            below = self.children[element].to_fields() if element in self.children else {}
+            if element in self.members:
+                fields[element] = {".": {}, **below} if below else {}
+            elif below:
+                fields[element] = below
         return fields
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -223,3 +224,13 @@ def test_sets_read_and_write_as_fields_and_show_as_paths() -> None:
     assert [show(path) for path in found.paths()] == [".a", ".a.b", '.c[="s"]', '.c[name="x"].d']
     assert (found - found).to_fields() == {}
     assert (found & FieldSet.from_fields({"f:a": {"f:b": {}}})).to_fields() == {"f:a": {"f:b": {}}}
+
+
+def test_fields_are_written_in_the_order_of_their_names() -> None:
+    """Clients compare managedFields as bytes; a set has an order of its own in each process."""
+    inner = FieldSet(["f:c", "f:a"], {"f:b": FieldSet(["f:z", "f:y"])})
+    key = 'k:{"name":"a"}'
+    written = FieldSet(["f:b", "f:x", key], {"f:b": inner, key: FieldSet(["f:name"])}).to_fields()
+    assert json.dumps(written) == json.dumps(written, sort_keys=True)
+    assert list(written) == ["f:b", "f:x", key]
+    assert FieldSet.from_fields(written).to_fields() == written
