@@ -30,15 +30,37 @@ def idle(cluster: Cluster, namespace: str) -> str:
     return "idle"
 
 
-def test_two_hundred_commands_run_at_once(cluster: Cluster, namespace: str, idle: str, tmp_path: Path) -> None:
-    """Each waits for a word of its own, which none gets before all are there."""
+def reached(cluster: Cluster, folder: Path) -> tuple[str, ssl.SSLContext]:
+    """The API server's address, and the admin's certificate."""
     config = yaml.safe_load(cluster.kubeconfig.read_text())
     server, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     tls = ssl.create_default_context(cadata=base64.b64decode(server["certificate-authority-data"]).decode())
     for name, part in (("cert", "client-certificate-data"), ("key", "client-key-data")):
-        (tmp_path / name).write_bytes(base64.b64decode(user[part]))
-    tls.load_cert_chain(tmp_path / "cert", tmp_path / "key")
-    url = f"{server['server']}/api/v1/namespaces/{namespace}/pods/{idle}/exec"
+        (folder / name).write_bytes(base64.b64decode(user[part]))
+    tls.load_cert_chain(folder / "cert", folder / "key")
+    return str(server["server"]), tls
+
+
+@pytest.mark.parametrize("protocol", ["binary.k8s.io", "base64.binary.k8s.io"])
+def test_logs_are_read_in_a_websocket(cluster: Cluster, namespace: str, tmp_path: Path, protocol: str) -> None:
+    cluster.apply(pod("told", "echo", "container is alive"), namespace=namespace)
+    done = "--for=jsonpath={.status.phase}=Succeeded"
+    cluster.kubectl("wait", "-n", namespace, done, "pod/told", "--timeout=60s")
+    server, tls = reached(cluster, tmp_path)
+
+    async def read() -> bytes:
+        url = f"{server}/api/v1/namespaces/{namespace}/pods/told/log?container=main"
+        async with aiohttp.ClientSession() as http, http.ws_connect(url, protocols=(protocol,), ssl=tls) as socket:
+            assert socket.protocol == protocol
+            return b"".join([base64.b64decode(m.data) if isinstance(m.data, str) else m.data async for m in socket])
+
+    assert asyncio.run(read()) == b"container is alive\n"
+
+
+def test_two_hundred_commands_run_at_once(cluster: Cluster, namespace: str, idle: str, tmp_path: Path) -> None:
+    """Each waits for a word of its own, which none gets before all are there."""
+    server, tls = reached(cluster, tmp_path)
+    url = f"{server}/api/v1/namespaces/{namespace}/pods/{idle}/exec"
     query = [("command", word) for word in ("sh", "-c", "echo here; read word; echo got $word")]
     query += [("stdin", "1"), ("stdout", "1"), ("container", "main")]
 
