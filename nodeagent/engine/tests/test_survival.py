@@ -190,8 +190,9 @@ async def test_what_starts_a_container_is_killed_at_any_moment(node, moment):
 
 
 @pytest.mark.parametrize("moment", range(4))
-async def test_the_zygote_is_killed_at_any_moment_of_a_start(node, moment):
+async def test_the_zygote_is_killed_at_any_moment_of_a_start(node, moment, until):
     await node.sandbox()
+    await until(lambda: len(processes_of(node.run_dir)) == 1)  # what made the sandbox has ended
     (zygote,) = processes_of(node.run_dir)
     await node.engine.create_container(node.spec("echo here; sleep 1000"))
     start = asyncio.create_task(node.engine.start_container("main"))
