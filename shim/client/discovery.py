@@ -23,21 +23,33 @@ class Served:
     subresources: frozenset[str]
 
 
-async def discover(client: Client) -> list[Served]:
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """What a server serves; ``stale`` are group versions (``GROUP/VERSION``) whose extension server does not answer."""
+
+    served: tuple[Served, ...]
+    stale: frozenset[str]
+
+    def failure(self) -> str:
+        """Why this may not be all there is, in the words of a Go client; "" when it is."""
+        failed = ", ".join(f"{each}: stale GroupVersion discovery: {each}" for each in sorted(self.stale))
+        return f"unable to retrieve the complete list of server APIs: {failed}" if failed else ""
+
+
+async def discover(client: Client) -> Discovered:
     """Every resource, once, in the version its group prefers. Raises ApiError."""
-    served = []
+    served, stale = [], set()
     for path in ("/api", "/apis"):
         for group in (await _ask(client, path))["items"]:
             seen: set[str] = set()
             for version in group["versions"]:  # the preferred one is first
                 if version.get("freshness") == "Stale":
-                    message = f"the API {group['metadata'].get('name', '')}/{version['version']} cannot be discovered"
-                    raise ApiError(503, "ServiceUnavailable", message)
+                    stale.add(f"{group['metadata'].get('name', '')}/{version['version']}")
                 for resource in version.get("resources") or ():
                     if resource["resource"] not in seen:
                         seen.add(resource["resource"])
                         served.append(_served(group["metadata"].get("name") or "", version["version"], resource))
-    return served
+    return Discovered(tuple(served), frozenset(stale))
 
 
 def _served(group: str, version: str, resource: Object) -> Served:

@@ -66,14 +66,18 @@ class GarbageCollector(Controller):
         while True:
             self.defined.clear()
             try:
-                served = await discover(self.ctx.client)
+                found = await discover(self.ctx.client)
             except ApiError as error:
                 log.info("cannot discover what to follow: %s", error)
                 await asyncio.sleep(1.0)
                 continue
-            wanted = [each for each in served if {"list", "watch", "delete"} <= each.verbs and each.gvr not in IGNORED]
-            self.to_follow = {each.gvr for each in wanted}
-            self.kinds = {(each.gvr.group, each.gvr.version, each.kind): each.gvr for each in served}
+            wanted = [
+                each for each in found.served if {"list", "watch", "delete"} <= each.verbs and each.gvr not in IGNORED
+            ]
+            # what cannot be asked now is there all the same, and so are its owners
+            unasked = {kind: gvr for kind, gvr in self.kinds.items() if f"{gvr.group}/{gvr.version}" in found.stale}
+            self.to_follow = {each.gvr for each in wanted} | (self.informers.keys() & set(unasked.values()))
+            self.kinds = unasked | {(each.gvr.group, each.gvr.version, each.kind): each.gvr for each in found.served}
             for gvr in self.informers.keys() - self.to_follow:
                 self.forget_kind(gvr)
                 running.pop(gvr).cancel()

@@ -136,15 +136,17 @@ class NamespaceController(Controller):
         """Delete all that can be deleted now; what is left, and why not everything is known of."""
         remains, namespace = Remains(), obj["metadata"]["name"]
         try:
-            served = await discover(self.ctx.client)
+            found = await discover(self.ctx.client)
         except ApiError as error:
-            return remains, f"Discovery failed for some groups: {error}"
-        wanted = [each.gvr for each in served if each.gvr.namespaced and {"list", "delete"} <= each.verbs]
+            return remains, str(error)
+        wanted = [each.gvr for each in found.served if each.gvr.namespaced and {"list", "delete"} <= each.verbs]
         await self.delete_all(r.PODS, namespace, remains, patient=self.pods_may_end(obj))
         if not remains.objects:
             others = [gvr for gvr in wanted if gvr not in (r.PODS, r.EVENTS_V1)]
             await asyncio.gather(*(self.delete_all(gvr, namespace, remains) for gvr in others))
-        return remains, ""
+        if not found.stale:
+            return remains, ""
+        return remains, f"Discovery failed for some groups, {len(found.stale)} failing: {found.failure()}"
 
     def pods_may_end(self, namespace: Object) -> bool:
         """Whether the namespace's pods still have time to end."""

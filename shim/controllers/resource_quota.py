@@ -156,7 +156,7 @@ class ResourceQuotaController(Controller):
         if missing - known.keys():
             known |= {
                 rules.qualified(each.gvr.group, each.gvr.resource): each.gvr
-                for each in await discover(self.ctx.client)
+                for each in (await discover(self.ctx.client)).served
                 if each.gvr.namespaced and {"list", "watch"} <= each.verbs
             }
         for kind in missing & known.keys():

@@ -18,7 +18,7 @@ class Scales:
         """The resource of a kind, if there is one. Raises ApiError."""
         if (group, kind) not in self._kinds:
             self._kinds = {}
-            for each in await discover(self._client):
+            for each in (await discover(self._client)).served:
                 self._kinds.setdefault((each.gvr.group, each.kind), each)
         return self._kinds.get((group, kind))
 

@@ -53,6 +53,38 @@ async def test_a_namespace_goes_when_everything_in_it_is_gone(tmp_path):
         await c.until(r.NAMESPACES, "team", lambda found: found is None)
 
 
+async def test_what_cannot_be_asked_of_an_extension_server_holds_the_namespace(tmp_path):
+    service = {"namespace": "team", "name": "away"}
+    spec = {"group": "away.example.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}
+    away = {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": "v1.away.example.com"},
+        "spec": {**spec, "service": service},
+    }
+    async with cluster(tmp_path) as c:
+        await make_namespace(c, "team")
+        await c.add_config_map("plain", "team")
+        await c.client.create(r.APISERVICES, away)
+        await c.until(r.APISERVICES, "v1.away.example.com", lambda found: found.get("status"))
+        await c.control(NamespaceController)
+        await c.client.delete(r.NAMESPACES, "team")
+
+        def failure(namespace):
+            conditions = namespace["status"].get("conditions") or ()
+            return next((each for each in conditions if each["type"] == "NamespaceDeletionDiscoveryFailure"), None)
+
+        told = failure(await c.until(r.NAMESPACES, "team", failure))
+        assert (told["status"], told["reason"]) == ("True", "DiscoveryFailed")
+        assert told["message"] == (
+            "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: "
+            "away.example.com/v1: stale GroupVersion discovery: away.example.com/v1"
+        )
+        await c.until(r.CONFIGMAPS, "plain", lambda found: found is None, "team")  # the rest is not held up
+        await c.client.delete(r.APISERVICES, "v1.away.example.com")
+        await c.until(r.NAMESPACES, "team", lambda found: found is None)
+
+
 async def test_pods_go_before_everything_else_and_the_rest_follows_the_last(tmp_path, monkeypatch):
     monkeypatch.setattr(namespace_module, "FIRST_LOOK", 3600.0)  # only the pods' going can tell
     async with cluster(tmp_path) as c:
