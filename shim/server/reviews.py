@@ -65,25 +65,20 @@ def _access(call: Call, question: Object, user: User) -> Object:
 
 
 def _self_access(call: Call, question: Object) -> Object:
-    _check_access(question, kind="SelfSubjectAccessReview", subject=False)
+    _check_access(call, question, subject=False)
     return _access(call, question, call.user)
 
 
 def _subject_access(call: Call, question: Object) -> Object:
-    _check_access(question, kind="SubjectAccessReview", subject=True)
+    _check_access(call, question, subject=True)
     return _access(call, question, _subject(question["spec"]))
 
 
 def _local_access(call: Call, question: Object) -> Object:
-    namespace = ((question.get("spec") or {}).get("resourceAttributes") or {}).get("namespace", "")
-    if namespace != call.info.namespace:
-        found = FieldError(
-            "FieldValueInvalid",
-            "spec.resourceAttributes.namespace",
-            f'Invalid value: "{namespace}": must match metadata.namespace',
-        )
-        raise bad_request(f"{found.field}: {found.message}")
-    return _subject_access(call, question)
+    if (question.get("metadata") or {}).get("namespace", call.info.namespace) != call.info.namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    _check_access(call, question, subject=True, local=True)
+    return _access(call, question, _subject(question["spec"]))
 
 
 def _subject(spec: Object) -> User:
@@ -91,21 +86,55 @@ def _subject(spec: Object) -> User:
     return User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), extra)
 
 
-def _check_access(question: Object, *, kind: str, subject: bool) -> None:
+def _check_access(call: Call, question: Object, *, subject: bool, local: bool = False) -> None:
+    """``subject``: it names whom it asks for; ``local``: and one namespace. Raises 422."""
     spec = question.get("spec") or {}
     resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     causes = []
     if resource is not None and other is not None:
-        text = "Invalid value: {}: cannot be specified in combination with resourceAttributes"
-        causes.append(FieldError("FieldValueInvalid", "spec.nonResourceAttributes", text))
+        causes.append(
+            _wrong("nonResourceAttributes", other, "cannot be specified in combination with resourceAttributes")
+        )
     if resource is None and other is None:
-        text = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        causes.append(FieldError("FieldValueInvalid", "spec.resourceAttributes", text))
+        text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        causes.append(FieldError("FieldValueInvalid", "spec.resourceAttributes", f"Invalid value: null: {text}"))
     if subject and not spec.get("user") and not spec.get("groups"):
         text = 'Invalid value: "": at least one of user or group must be specified'
         causes.append(FieldError("FieldValueInvalid", "spec.user", text))
+    for name in ("fieldSelector", "labelSelector"):
+        causes += _check_selector(f"spec.resourceAttributes.{name}", (resource or {}).get(name))
+    metadata = question.get("metadata") or {}
+    if any(value for key, value in metadata.items() if key != "managedFields" and not (local and key == "namespace")):
+        shown = orjson.dumps({**metadata, **managed(call, question)}).decode()
+        must = "must be empty except for namespace" if local else "must be empty"
+        causes.append(FieldError("FieldValueInvalid", "metadata", f"Invalid value: {shown}: {must}"))
+    if local and resource is not None and (namespace := resource.get("namespace", "")) != call.info.namespace:
+        text = f'Invalid value: "{namespace}": must match metadata.namespace'
+        causes.append(FieldError("FieldValueInvalid", "spec.resourceAttributes.namespace", text))
+    if local and other is not None:
+        causes.append(_wrong("nonResourceAttributes", other, "disallowed on this kind of request"))
     if causes:
         raise invalid(AUTHORIZATION, "", "", causes)  # upstream names no kind here
+
+
+def _wrong(field: str, attributes: Object, why: str) -> FieldError:
+    """Of attributes that are no resource's, in the names Go has for them."""
+    shown = orjson.dumps({"Path": attributes.get("path", ""), "Verb": attributes.get("verb", "")}).decode()
+    return FieldError("FieldValueInvalid", f"spec.{field}", f"Invalid value: {shown}: {why}")
+
+
+def _check_selector(path: str, selector: Object | None) -> list[FieldError]:
+    """A selector is either a text or requirements."""
+    if selector is None:
+        return []
+    raw, requirements = selector.get("rawSelector"), selector.get("requirements")
+    if raw and requirements:
+        text = f"Invalid value: {orjson.dumps(raw).decode()}: may not specified at the same time as requirements"
+        return [FieldError("FieldValueInvalid", f"{path}.rawSelector", text)]
+    if raw or requirements:
+        return []
+    text = f"Required value: when {path} is specified, requirements or rawSelector is required"
+    return [FieldError("FieldValueRequired", f"{path}.requirements", text)]
 
 
 def _asked(spec: Object) -> RequestInfo:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from shim.server import authn
 
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
@@ -118,3 +120,61 @@ async def test_a_master_is_told_also_what_everyone_may(api):
     assert ["/healthz", "/livez", "/readyz", "/version", "/version/"] in [
         each["nonResourceURLs"] for each in rules["nonResourceRules"]
     ]
+
+
+PODS = {"namespace": "here", "verb": "get", "resource": "pods"}
+PATH = {"path": "/x", "verb": "get"}
+SHOWN = 'spec.nonResourceAttributes: Invalid value: {"Path":"/x","Verb":"get"}: '
+SELECTOR = "spec.resourceAttributes.labelSelector"
+
+
+@pytest.mark.parametrize(
+    ("spec", "causes"),
+    [
+        (
+            {"resourceAttributes": PODS, "nonResourceAttributes": PATH},
+            [
+                f"{SHOWN}cannot be specified in combination with resourceAttributes",
+                f"{SHOWN}disallowed on this kind of request",
+            ],
+        ),
+        ({"nonResourceAttributes": PATH}, [f"{SHOWN}disallowed on this kind of request"]),
+        (
+            {"resourceAttributes": {**PODS, "namespace": "x"}},
+            [
+                'spec.resourceAttributes.namespace: Invalid value: "x": must match metadata.namespace',
+            ],
+        ),
+        (
+            {"resourceAttributes": {**PODS, "labelSelector": {}}},
+            [
+                f"{SELECTOR}.requirements: Required value: when {SELECTOR} is specified, "
+                "requirements or rawSelector is required",
+            ],
+        ),
+        (
+            {"resourceAttributes": {**PODS, "labelSelector": {"rawSelector": "a", "requirements": [{"key": "a"}]}}},
+            [
+                f'{SELECTOR}.rawSelector: Invalid value: "a": may not specified at the same time as requirements',
+            ],
+        ),
+    ],
+)
+async def test_a_question_about_one_namespace_must_be_one(api, spec, causes):
+    here = {"namespace": api.namespace}
+    asked = {name: part | (here if part.get("namespace") == "here" else {}) for name, part in spec.items()}
+    path = "/apis/authorization.k8s.io/v1/namespaces/{ns}/localsubjectaccessreviews"
+    refused = await api.post(path, {"spec": {"user": "bob", **asked}})
+    assert refused.status == 422
+    told = causes[0] if len(causes) == 1 else f"[{', '.join(causes)}]"
+    assert refused.message == f'.authorization.k8s.io "" is invalid: {told}'
+
+
+async def test_a_question_has_no_name(api):
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    refused = await api.post(path, {"metadata": {"name": "x"}, "spec": {"nonResourceAttributes": PATH}})
+    assert (refused.status, refused.json["details"]["causes"][0]["field"]) == (422, "metadata")
+    elsewhere = {"metadata": {"namespace": "elsewhere"}, "spec": {"user": "bob", "resourceAttributes": PODS}}
+    refused = await api.post("/apis/authorization.k8s.io/v1/namespaces/{ns}/localsubjectaccessreviews", elsewhere)
+    said = "the namespace of the provided object does not match the namespace sent on the request"
+    assert (refused.status, refused.message) == (400, said)
