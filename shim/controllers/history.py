@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 from shim.api.meta import GVR, Object
 from shim.api.selectors import Selector
@@ -32,8 +33,18 @@ class Step:
 
 
 def template_patch(owner: Object) -> Object:
-    """What a revision keeps: applied to the owner it brings this template back."""
-    return {"spec": {"template": {**copy.deepcopy(owner["spec"]["template"]), "$patch": "replace"}}}
+    """What a revision keeps: applied to the owner it brings this template back.
+
+    With its keys in order: clients find a template's revision by comparing the bytes, as upstream's controllers do.
+    """
+    return {"spec": {"template": _in_order({**owner["spec"]["template"], "$patch": "replace"})}}
+
+
+def _in_order(value: Any) -> Any:
+    """A copy with the keys of all maps sorted."""
+    if isinstance(value, dict):
+        return {key: _in_order(value[key]) for key in sorted(value)}
+    return [_in_order(each) for each in value] if isinstance(value, list) else value
 
 
 def by_number(revisions: list[Object]) -> list[Object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from shim.api.meta import Object, parse_time
@@ -15,6 +16,7 @@ from shim.controllers.daemonset_plan import (
     plan_status,
     plan_update,
 )
+from shim.controllers.history import template_patch
 from shim.controllers.tests.builders import NOW, node, pod, template
 
 AT = parse_time(NOW)
@@ -123,3 +125,11 @@ def test_status() -> None:
         "numberAvailable": 1,
         "numberUnavailable": 1,
     }
+
+
+def test_the_bytes_of_a_revision_do_not_depend_on_how_the_template_was_written() -> None:
+    spec = {"containers": [{"name": "c", "image": "i"}], "dnsPolicy": "Default"}
+    turned = {"dnsPolicy": "Default", "containers": [{"image": "i", "name": "c"}]}
+    one, other = (template_patch({"spec": {"template": {"spec": each}}}) for each in (spec, turned))
+    assert json.dumps(one) == json.dumps(other)
+    assert list(one["spec"]["template"]) == ["$patch", "spec"]
