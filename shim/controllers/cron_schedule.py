@@ -1,7 +1,7 @@
 """When is ``*/5 9-17 * * mon-fri`` due? Pure.
 
 A schedule is asked in its own time zone, by the clock on the wall: a time that a change to summer time skips does not
-exist and is not due; one that comes twice is due once.
+exist and is not due; one that comes twice is due twice.
 """
 
 from __future__ import annotations
@@ -78,12 +78,16 @@ class Schedule:
         """Every time it is due on this day, in UTC."""
         if day.month not in self.months or not self._matches(day):
             return
+        minutes = sorted(self.minutes)
         for hour in sorted(self.hours):
-            for minute in sorted(self.minutes):
-                local = datetime.datetime.combine(day, datetime.time(hour, minute), self.zone)
-                moment = local.astimezone(datetime.UTC)
-                if moment.astimezone(self.zone).replace(tzinfo=None) == local.replace(tzinfo=None):
-                    yield moment
+            moments: dict[datetime.datetime, None] = {}  # those of the first time before those of the second
+            for fold in (0, 1):
+                for minute in minutes:
+                    local = datetime.datetime.combine(day, datetime.time(hour, minute, fold=fold), self.zone)
+                    moment = local.astimezone(datetime.UTC)
+                    if moment.astimezone(self.zone).replace(tzinfo=None) == local.replace(tzinfo=None):
+                        moments[moment] = None
+            yield from moments
 
     def _matches(self, day: datetime.date) -> bool:
         of_month, of_week = day.day in self.days, (day.isoweekday() % 7) in self.weekdays
@@ -108,9 +112,14 @@ def parse(text: str, zone: datetime.tzinfo = datetime.UTC) -> Schedule | Every:
         days=_field(fields[2], 1, 31, {}),
         months=_field(fields[3], 1, 12, _MONTHS),
         weekdays=_field(fields[4], 0, 6, _DAYS),
-        either_day=not (fields[2].startswith(("*", "?")) or fields[4].startswith(("*", "?"))),
+        either_day=not (_is_any(fields[2]) or _is_any(fields[4])),
         zone=zone,
     )
+
+
+def _is_any(text: str) -> bool:
+    """Whether the field does not restrict anything: ``*``, but not ``*/2``."""
+    return any(part in ("*", "?", "*/1", "?/1") for part in text.split(","))
 
 
 def _field(text: str, low: int, high: int, names: dict[str, int]) -> frozenset[int]:

@@ -31,14 +31,12 @@ def zone_of(cron_job: Object) -> datetime.tzinfo:
     return zoneinfo.ZoneInfo(name) if name else datetime.UTC
 
 
-def due_time(cron_job: Object, schedule: Schedule | Every, at: datetime.datetime) -> datetime.datetime | None:
-    """The last time the schedule was due and no job has been made for it yet."""
+def served_until(cron_job: Object, at: datetime.datetime) -> datetime.datetime:
+    """Times up to here need no job any more: they have theirs, or it is too late to start it."""
     status = cron_job.get("status") or {}
     since = parse_time(status.get("lastScheduleTime") or cron_job["metadata"]["creationTimestamp"])
     deadline = cron_job["spec"].get("startingDeadlineSeconds")
-    if deadline is not None:
-        since = max(since, at - datetime.timedelta(seconds=deadline))
-    return schedule.latest(since, at)
+    return since if deadline is None else max(since, at - datetime.timedelta(seconds=deadline))
 
 
 def missed_many(schedule: Schedule | Every, since: datetime.datetime, at: datetime.datetime) -> bool:
@@ -83,6 +81,14 @@ def surplus_jobs(cron_job: Object, jobs: list[Object]) -> list[Object]:
     return found
 
 
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def _timing(cron_job: Object) -> tuple[str, str | None]:
+    return cron_job["spec"]["schedule"], cron_job["spec"].get("timeZone")
+
+
 def _start(job: Object) -> tuple[str, str]:
     return (job.get("status") or {}).get("startTime") or "", job["metadata"]["name"]
 
@@ -116,8 +122,16 @@ class CronJobController(Controller):
         self.jobs.on_change(self.job_changed)
 
     def cron_job_changed(self, old: Object | None, new: Object | None) -> None:
-        if new is not None:
-            self.queue.add(key_of(new))
+        if new is None:
+            return
+        if old is not None and _timing(old) != _timing(new):
+            # what the new schedule would have been due for in the past is no reason to start now
+            try:
+                self.look_again(new, cron_schedule.parse(new["spec"]["schedule"], zone_of(new)), _now())
+            except (KeyError, OSError, ValueError):
+                self.queue.add(key_of(new))  # to say what is wrong with it
+            return
+        self.queue.add(key_of(new))
 
     def job_changed(self, old: Object | None, new: Object | None) -> None:
         for job in (old, new):
@@ -135,12 +149,12 @@ class CronJobController(Controller):
         jobs = [job for job in jobs if job["metadata"]["namespace"] == namespace]
         status = dict(cron_job.get("status") or {})
         status["active"] = list(status.get("active") or ())
-        for job in surplus_jobs(cron_job, jobs):
-            await self.delete(cron_job, job, status)
         self.see_jobs(cron_job, jobs, status)
         try:
             if not is_deleted(cron_job):
                 await self.start_if_due(cron_job, jobs, status)
+            for job in surplus_jobs(cron_job, jobs):
+                await self.delete(cron_job, job, status)
         finally:
             wanted = without_zeros(status)
             if wanted != (cron_job.get("status") or {}):
@@ -184,16 +198,17 @@ class CronJobController(Controller):
         schedule = self.schedule_of(cron_job)
         if schedule is None or cron_job["spec"].get("suspend"):
             return
-        at = datetime.datetime.now(datetime.UTC)
-        following = schedule.next(at)
-        if following is not None:
-            # a little later, so that the time has certainly come by this machine's clock
-            self.queue.add_after(key_of(cron_job), (following - at).total_seconds() + 0.1)
-        due = due_time(cron_job, schedule, at)
+        at = _now()
+        self.look_again(cron_job, schedule, at)
+        since = served_until(cron_job, at)
+        due = schedule.latest(since, at)
         if due is None:
+            if schedule.next(at) is None:
+                why = "time difference between two schedules is less than 1 second"  # upstream's, who has no other word
+                message = f"invalid schedule: {cron_job['spec']['schedule']} : {why}"
+                self.recorder.event(cron_job, "Warning", "InvalidSchedule", message)
             return
-        since = parse_time(status.get("lastScheduleTime") or cron_job["metadata"]["creationTimestamp"])
-        if cron_job["spec"].get("startingDeadlineSeconds") is None and missed_many(schedule, since, at):
+        if missed_many(schedule, since, at):
             message = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
             self.recorder.event(cron_job, "Warning", "TooManyMissedTimes", message)
         wanted = job_for(cron_job, due)
@@ -209,6 +224,13 @@ class CronJobController(Controller):
                 if any(each["uid"] == job["metadata"]["uid"] for each in status["active"]):
                     await self.delete(cron_job, job, status)
         await self.start(cron_job, wanted, status, due)
+
+    def look_again(self, cron_job: Object, schedule: Schedule | Every, at: datetime.datetime) -> None:
+        """Be called when the next job is due."""
+        following = schedule.next(at)
+        if following is not None:
+            # a little later, so that the time has certainly come by this machine's clock
+            self.queue.add_after(key_of(cron_job), (following - at).total_seconds() + 0.1)
 
     async def start(self, cron_job: Object, wanted: Object, status: Object, due: datetime.datetime) -> None:
         name, namespace = wanted["metadata"]["name"], wanted["metadata"]["namespace"]

@@ -27,6 +27,9 @@ def following(text: str, after: str, zone: datetime.tzinfo = datetime.UTC) -> st
         ("0 9-17/4 * * mon-fri", "2026-01-02T17:00:00Z", "2026-01-05T09:00:00Z"),
         ("0 0 29 2 *", "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z"),
         ("0 0 13 * 5", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),  # either day
+        ("0 0 */3 * 5", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),  # a step restricts, too
+        ("0 0 */1 * 5", "2026-01-03T00:00:00Z", "2026-01-09T00:00:00Z"),
+        ("0 0 3,* * 5", "2026-01-03T00:00:00Z", "2026-01-09T00:00:00Z"),
         ("@hourly", "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"),
         ("0 0 31 2 *", "2026-01-01T00:00:00Z", ""),
     ],
@@ -42,6 +45,13 @@ def test_time_zones() -> None:
 
 def test_a_time_that_summer_time_skips_is_not_due() -> None:
     assert following("30 2 * * *", "2026-03-28T12:00:00Z", BERLIN) == "2026-03-30T00:30:00Z"
+
+
+def test_a_time_that_comes_twice_is_due_twice() -> None:
+    first, second = "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"
+    assert following("30 2 * * *", "2026-10-24T12:00:00Z", BERLIN) == first
+    assert following("30 2 * * *", first, BERLIN) == second
+    assert following("30 2 * * *", second, BERLIN) == "2026-10-26T01:30:00Z"
 
 
 def test_the_last_time_in_between() -> None:
