@@ -130,11 +130,13 @@ class JobController(Controller):
             if alive or not satisfied:
                 finish = None  # first every pod must be on its way out
         else:
-            if satisfied and not is_deleted(job):
+            managed = satisfied and not is_deleted(job)
+            if managed:
                 plan = plan_pods(job, seen, backoff, at)
                 alive, failure = await self.perform(key, job, seen, plan)
-                status = self.tell_suspension(job, status)
             finish = completed(job, seen, alive)
+            if managed and finish is None:
+                status = self.tell_suspension(job, status)
         await self.count(job, living(status, alive, seen.ready, seen.terminating), seen, finish)
         self.backoffs[uid] = backoff
         left = seconds_to_deadline({**job, "status": status}, at)

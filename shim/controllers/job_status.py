@@ -19,7 +19,10 @@ MOST_UNCOUNTED = 500  # uids in one status
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """The status to write first, the pods whose finalizer may then go, and the condition to finish with at last."""
+    """The status to write first, the pods whose finalizer may then go, and the condition to finish with at last.
+
+    There is none yet when the status could not take all pods at once: the job is asked again for the others.
+    """
 
     status: Object
     release: list[Object]
@@ -75,7 +78,7 @@ def track(job: Object, status: Object, seen: Observed, finish: Object | None) ->
     lists = {told: list(uncounted.get(told) or ()) for told in ("succeeded", "failed")}
     indexed, completions = is_indexed(job), job["spec"].get("completions")
     failing = finish is not None and finish["type"] != "SuccessCriteriaMet"
-    done, release = set(seen.done_before), []
+    done, release, full = set(seen.done_before), [], False
     for pod in sorted(seen.pods, key=lambda each: index_of(each) or 0) if indexed else seen.pods:
         if not is_tracked(pod) or not _may_release(job, seen, pod, finish):
             continue
@@ -91,6 +94,7 @@ def track(job: Object, status: Object, seen: Observed, finish: Object | None) ->
         elif (has_failed(pod, job) or failing) and uid not in lists["failed"] and known and judge(job, pod).counts:
             lists["failed"].append(uid)
         if len(done) - len(seen.done_before) + len(lists["succeeded"]) + len(lists["failed"]) >= MOST_UNCOUNTED:
+            full = True
             break
     status["uncountedTerminatedPods"] = {told: uids for told, uids in lists.items() if uids}
     if indexed:
@@ -101,7 +105,7 @@ def track(job: Object, status: Object, seen: Observed, finish: Object | None) ->
             status["conditions"] = _replaced(found, finish)
         final = "Failed" if finish["type"] == "FailureTarget" else "Complete"
         finish = job_condition(final, finish["reason"], finish["message"])
-    return Tracking(status, release, finish)
+    return Tracking(status, release, None if full else finish)
 
 
 def _may_release(job: Object, seen: Observed, pod: Object, finish: Object | None) -> bool:

@@ -11,7 +11,7 @@ from shim.api.meta import Object, parse_time
 from shim.controllers.job_failures import Backoff, judge
 from shim.controllers.job_indexes import format_indexes, parse_indexes, with_index
 from shim.controllers.job_plan import TRACKING, completed, decide, observe, plan_pods, seconds_to_live
-from shim.controllers.job_status import finished_status, living, settle, started, track, with_suspension
+from shim.controllers.job_status import MOST_UNCOUNTED, finished_status, living, settle, started, track, with_suspension
 from shim.controllers.tests.builders import EARLIER, NOW, pod, template
 
 AT = parse_time(NOW)
@@ -121,6 +121,22 @@ def test_a_pod_counts_once_even_if_we_crash_in_between() -> None:
     again = track(wanted, started(wanted), seen, None)
     assert again.status["uncountedTerminatedPods"] == {"succeeded": ["uid-a"]}
     assert [each["metadata"]["name"] for each in again.release] == ["a"]
+
+
+def test_a_job_is_not_finished_before_all_its_pods_are_counted() -> None:
+    many = MOST_UNCOUNTED + 100
+    wanted = job(completions=many)
+    pods = [exited(f"p{number}", 0) for number in range(many)]
+    seen = observe(wanted, pods)
+    first = track(wanted, started(wanted), seen, completed(wanted, seen, 0))
+    assert (len(first.release), first.finish) == (MOST_UNCOUNTED, None)
+    status = settle(first.status, {each["metadata"]["uid"] for each in pods[MOST_UNCOUNTED:]})
+    wanted = job(status, completions=many)
+    seen = observe(wanted, pods[MOST_UNCOUNTED:])
+    rest = track(wanted, started(wanted), seen, decide(wanted, seen, AT))
+    final = finished_status(settle(rest.status, set()), rest.finish)
+    assert final is not None
+    assert final["succeeded"] == many
 
 
 def test_too_many_failures_fail_the_job() -> None:
