@@ -305,6 +305,22 @@ def from_object(selector: Mapping[str, Any] | None) -> Selector:
     return Selector(requirements) if requirements else EVERYTHING
 
 
+def go_text(selector: Mapping[str, Any] | None) -> str:
+    """A ``LabelSelector`` as Go prints it, for messages that show one whole."""
+    if selector is None:
+        return "nil"
+    labels = "".join(f"{key}: {value}," for key, value in sorted((selector.get("matchLabels") or {}).items()))
+    expressions = "".join(
+        f"LabelSelectorRequirement{{Key:{each['key']},Operator:{each['operator']},"
+        f"Values:[{' '.join(each.get('values') or ())}],}},"
+        for each in selector.get("matchExpressions") or ()
+    )
+    return (
+        f"&LabelSelector{{MatchLabels:map[string]string{{{labels}}},"
+        f"MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
+
+
 def from_map(labels: Mapping[str, str] | None) -> Selector:
     """Compile a plain map, as Services and ReplicationControllers have: unchecked, an empty one selects everything."""
     return Selector(Requirement(key, "=", (value,)) for key, value in (labels or {}).items())

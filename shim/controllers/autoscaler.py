@@ -1,47 +1,30 @@
 """How many pods should there be? Reads what they use every quarter of a minute, and writes the number to their owner.
 
-What to aim at is in ``autoscaler_metrics``, how fast to go there in ``autoscaler_limits``; here is the order of
-questions, and what is said about each. Resource and ContainerResource metrics are fed by ``metrics.k8s.io``; the
-others would need an adapter, which nobody serves, and are refused as upstream refuses them without one.
+What each kind of metric asks for is in ``autoscaler_kinds``, the arithmetic in ``autoscaler_metrics``, how fast to go
+there in ``autoscaler_limits``; here is the order of questions, and what is said about each.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
-import datetime
 import logging
-from typing import NamedTuple
 
 from shim.api import quantity, selectors
 from shim.api.conditions import set_condition
 from shim.api.meta import GVR, Object, key_of, now
 from shim.api.status import ApiError
 from shim.client import resource as r
+from shim.controllers.autoscaler_kinds import KINDS, Computed, Kind, Target
 from shim.controllers.autoscaler_limits import History, limit, longest_period
-from shim.controllers.autoscaler_metrics import (
-    TOLERANCE,
-    Measured,
-    NoMetrics,
-    Proposal,
-    Tolerances,
-    by_average,
-    by_utilization,
-    measured,
-)
+from shim.controllers.autoscaler_metrics import TOLERANCE, NoMetrics, Tolerances
+from shim.controllers.autoscaler_sources import MetricsApis
 from shim.controllers.loop import Context, Controller
 from shim.controllers.scales import Scales
 
 log = logging.getLogger(__name__)
 
 PERIOD = 15.0  # seconds, upstream's --horizontal-pod-autoscaler-sync-period
-POD_METRICS = GVR("metrics.k8s.io", "v1beta1", "pods")
-NO_ADAPTER = {
-    "Pods": ("FailedGetPodsMetric", "pods", "custom"),
-    "Object": ("FailedGetObjectMetric", "object", "custom"),
-    "External": ("FailedGetExternalMetric", "external", "external"),
-}
-"""Metrics that need an adapter: the reason, the field of the spec, and whose API it would serve."""
 
 
 class Unscaled(Exception):
@@ -50,14 +33,6 @@ class Unscaled(Exception):
     def __init__(self, type: str, reason: str, message: str) -> None:
         super().__init__(message)
         self.type, self.reason, self.message = type, reason, message
-
-
-class Computed(NamedTuple):
-    """What a metric asks for, in the status' words and in a sentence."""
-
-    proposal: Proposal
-    status: Object
-    name: str
 
 
 class HorizontalPodAutoscaler(Controller):
@@ -75,6 +50,7 @@ class HorizontalPodAutoscaler(Controller):
         self.histories: dict[str, History] = {}
         self.selectors: dict[str, tuple[str, str]] = {}  # autoscaler -> namespace and selector it was last seen with
         self.scales = Scales(ctx.client)
+        self.metrics = MetricsApis(ctx.client, self.scales)
 
     def changed(self, old: Object | None, new: Object | None) -> None:
         if new is None:
@@ -175,27 +151,30 @@ class HorizontalPodAutoscaler(Controller):
         selector, pods = self.pods_of(autoscaler, (scale.get("status") or {}).get("selector") or "")
         metrics: list[Object] = autoscaler["spec"].get("metrics") or []
         current = int(scale["spec"].get("replicas") or 0)
+        seen = int((scale.get("status") or {}).get("replicas") or 0)
+        tolerances = _tolerances(autoscaler["spec"])
+        target = Target(autoscaler["metadata"]["namespace"], selector, pods, current, seen, tolerances)
         found: list[Computed] = []
-        failures: list[Unscaled] = []
+        failures: list[tuple[Kind, Object, str]] = []
         status["currentMetrics"] = []
         for metric in metrics:
+            kind = KINDS[metric["type"]]
             try:
-                one = await self.compute(autoscaler, metric, selector, pods, current)
+                one = await kind.compute(self.metrics, target, metric)
                 found.append(one)
                 status["currentMetrics"].append(one.status)
-            except Unscaled as failure:
-                failures.append(failure)
-                prefix = "the HPA was unable to compute the replica count: "
-                self.recorder.event(autoscaler, "Warning", failure.reason, failure.message.removeprefix(prefix))
+            except NoMetrics as error:
+                failures.append((kind, metric, str(error)))
+                self.recorder.event(autoscaler, "Warning", kind.reason, str(error))
                 status["currentMetrics"].append({"type": ""})
         best = max(found, key=lambda each: each.proposal.replicas, default=None)
-        if failures:
+        if failures and (best is None or best.proposal.replicas < current):  # what is not known might ask for more
+            kind, metric, cause = failures[0]
             told = f"invalid metrics ({len(failures)} invalid out of {len(metrics)}), first error is: "
-            cause = failures[0].message.removeprefix("the HPA was unable to compute the replica count: ")
-            told += f"failed to get {_whose(metrics, failures[0])} value: {cause}"
-            if best is None or best.proposal.replicas < current:  # what is not known might ask for more
-                self.recorder.event(autoscaler, "Warning", "FailedComputeMetricsReplicas", told)
-                raise failures[0]
+            text = told + kind.failed(metric, cause)
+            self.recorder.event(autoscaler, "Warning", "FailedComputeMetricsReplicas", text)
+            text = f"the HPA was unable to compute the replica count: {cause}"
+            raise Unscaled("ScalingActive", kind.reason, text)
         assert best is not None
         text = f"the HPA was able to successfully calculate a replica count from {best.name}"
         set_condition(status["conditions"], "ScalingActive", "True", "ValidMetricFound", text)
@@ -222,91 +201,6 @@ class HorizontalPodAutoscaler(Controller):
 
     def _selects(self, autoscaler: str, pod: Object) -> bool:
         return selectors.parse(self.selectors[autoscaler][1]).matches(pod["metadata"].get("labels") or {})
-
-    async def compute(
-        self, autoscaler: Object, metric: Object, selector: str, pods: list[Object], current: int
-    ) -> Computed:
-        """One metric. Raises Unscaled."""
-        kind = metric["type"]
-        if kind in NO_ADAPTER:
-            reason, field, api = NO_ADAPTER[kind]
-            name = metric[field]["metric"]["name"]
-            raise _unable(
-                reason, f"unable to get metric {name}: no {api} metrics API ({api}.metrics.k8s.io) registered"
-            )
-        source = metric["resource" if kind == "Resource" else "containerResource"]
-        resource, container, target = source["name"], source.get("container", ""), source["target"]
-        reason = f"FailedGet{kind}Metric"
-        wanted = "utilization" if target.get("averageValue") is None else "usage"
-        try:
-            answers = await self.metrics_of(autoscaler["metadata"]["namespace"], selector, resource)
-            found = measured(answers, resource, container)
-            proposal = _propose(target, pods, found, resource, container, current, _tolerances(autoscaler["spec"]))
-        except NoMetrics as error:
-            raise _unable(reason, f"failed to get {resource} {wanted}: {error}") from error
-        name = f"{resource} resource"
-        if proposal.utilization is not None:
-            part = "container resource" if container else "resource"
-            name = f"{resource} {part} utilization (percentage of request)"
-        return Computed(proposal, _status(kind, source, proposal), name)
-
-    async def metrics_of(self, namespace: str, selector: str, resource: str) -> list[Object]:
-        """Raises NoMetrics."""
-        failed = f"unable to get metrics for resource {resource}:"
-        try:
-            answer = await self.ctx.client.list(POD_METRICS, namespace, label_selector=selector)
-        except ApiError as error:
-            # who asks for a group that is not served is answered with a plain page; clients know what it means
-            cause = "the server could not find the requested resource" if error.code == 404 else error.message
-            told = f"{failed} unable to fetch metrics from resource metrics API: {cause}"
-            raise NoMetrics(f"{told} (get pods.metrics.k8s.io)") from error
-        if not answer["items"]:
-            raise NoMetrics(f"{failed} no metrics returned from resource metrics API")
-        return list(answer["items"])
-
-
-def _propose(
-    target: Object,
-    pods: list[Object],
-    found: dict[str, Measured],
-    resource: str,
-    container: str,
-    current: int,
-    tolerances: Tolerances,
-) -> Proposal:
-    at = datetime.datetime.now(datetime.UTC)
-    if target.get("averageValue") is not None:
-        wanted = quantity.parse(target["averageValue"]).milli
-        return by_average(pods, found, resource, wanted, current, tolerances, at)
-    percent = int(target["averageUtilization"])
-    return by_utilization(pods, found, resource, container, percent, current, tolerances, at)
-
-
-def _status(kind: str, source: Object, proposal: Proposal) -> Object:
-    field = "resource" if kind == "Resource" else "containerResource"
-    form = "BinarySI" if source["name"] == "memory" else "DecimalSI"
-    average: Object = {"averageValue": str(quantity.Quantity(proposal.average * 10**6, form))}
-    if proposal.utilization is not None:
-        average["averageUtilization"] = proposal.utilization
-    named = {name: source[name] for name in ("name", "container") if source.get(name)}
-    return {"type": kind, field: {**named, "current": average}}
-
-
-def _unable(reason: str, cause: str) -> Unscaled:
-    return Unscaled("ScalingActive", reason, f"the HPA was unable to compute the replica count: {cause}")
-
-
-def _whose(metrics: list[Object], failure: Unscaled) -> str:
-    """The first metric that can have failed so."""
-    for metric in metrics:
-        kind = metric["type"]
-        if failure.reason == f"FailedGet{kind}Metric":
-            if kind == "Resource":
-                return f"{metric['resource']['name']} resource metric"
-            if kind == "ContainerResource":
-                return f"{metric['containerResource']['container']} container metric"
-            return f"{kind.lower()} metric"
-    return "metric"
 
 
 def _tolerances(spec: Object) -> Tolerances:

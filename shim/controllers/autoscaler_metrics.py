@@ -15,6 +15,7 @@ from shim.api import conditions, quantity
 from shim.api.meta import Object, parse_time
 from shim.controllers.pod_readiness import is_deleted, is_ready, phase
 
+MOST = 2**31 - 1
 TOLERANCE = 0.1  # of the target: less is not worth a change
 CPU_WARMUP = datetime.timedelta(minutes=5)  # while a pod starts, its CPU says nothing until it was ready for a while
 READINESS_DELAY = datetime.timedelta(seconds=30)  # a pod that was never ready later than this has not begun to work
@@ -35,10 +36,10 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """How many pods there should be for one metric, and what is used now on average."""
+    """How many pods there should be for one metric, and what is used now."""
 
     replicas: int
-    average: int  # thousandths
+    usage: int  # thousandths, of a pod on average but for metrics that are compared as a whole
     utilization: int | None = None  # percent of the requests
 
 
@@ -112,6 +113,25 @@ def by_average(
 
     replicas = _replicas(groups, used, ratio, lambda name: target, current, tolerances)
     return Proposal(replicas, sum(used.values()) // len(used))
+
+
+def by_value(pods: Sequence[Object], usage: int, target: int, current: int, tolerances: Tolerances) -> Proposal:
+    """For one number that all pods together are to bring to the target. Raises NoMetrics."""
+    ratio = usage / target
+    if tolerances.allow(ratio):
+        return Proposal(current, usage)
+    if not pods:
+        raise NoMetrics("unable to calculate ready pods: no pods returned by selector while calculating replica count")
+    ready = sum(phase(pod) == "Running" and is_ready(pod) for pod in pods)
+    return Proposal(min(math.ceil(ratio * ready), MOST), usage)
+
+
+def by_share(usage: int, target: int, seen: int, tolerances: Tolerances) -> Proposal:
+    """For one number of which each of the pods there are takes its share."""
+    replicas = seen
+    if not seen or not tolerances.allow(usage / (target * seen)):
+        replicas = min(math.ceil(usage / target), MOST)
+    return Proposal(replicas, math.ceil(usage / seen) if seen else usage)
 
 
 def _replicas(

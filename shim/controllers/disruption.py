@@ -180,7 +180,9 @@ class DisruptionController(Controller):
                 uid, replicas = await self.scale_of(pod, reference)
                 scales[uid] = replicas
         if unmanaged:
-            self.recorder.event(budget, "Warning", "UnmanagedPods", UNMANAGED.format(_told(budget["spec"])))
+            self.recorder.event(
+                budget, "Warning", "UnmanagedPods", UNMANAGED.format(selectors.go_text(budget["spec"].get("selector")))
+            )
         return sum(scales.values())
 
     async def scale_of(self, pod: Object, reference: Object) -> tuple[str, int]:
@@ -215,21 +217,6 @@ class DisruptionController(Controller):
         if scale["metadata"].get("uid") != reference["uid"]:
             raise Uncountable(f'found no controllers for pod "{pod["metadata"]["name"]}"')
         return reference["uid"], int((scale.get("spec") or {}).get("replicas") or 0)
-
-
-def _told(spec: Object) -> str:
-    """A selector as Go prints it."""
-    selector = spec.get("selector") or {}
-    labels = "".join(f"{key}: {value}," for key, value in sorted((selector.get("matchLabels") or {}).items()))
-    expressions = "".join(
-        f"LabelSelectorRequirement{{Key:{each['key']},Operator:{each['operator']},"
-        f"Values:[{' '.join(each.get('values') or ())}],}},"
-        for each in selector.get("matchExpressions") or ()
-    )
-    return (
-        f"&LabelSelector{{MatchLabels:map[string]string{{{labels}}},"
-        f"MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
-    )
 
 
 def _protects(budget: Object, pods: list[Object]) -> bool:

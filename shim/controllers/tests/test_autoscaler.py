@@ -52,7 +52,7 @@ def test_usage_over_the_target_asks_for_more_and_under_it_for_less() -> None:
     assert proposed(TWO, using(a=25, b=25)) == 1
     assert proposed(TWO, using(a=52, b=52)) == 2  # near enough
     told = by_utilization(TWO, using(a=100, b=50), "cpu", "", 50, 2, Tolerances(), AT)
-    assert (told.utilization, told.average) == (75, 75)
+    assert (told.utilization, told.usage) == (75, 75)
 
 
 def test_a_pod_nothing_is_known_of_never_decides() -> None:
