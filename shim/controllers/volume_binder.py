@@ -8,19 +8,23 @@ left to the scheduler, which reserves a volume or selects a node for it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from shim.api import claims as c
 from shim.api.meta import Object, key_of, now
 from shim.api.status import ApiError
 from shim.client import resource as r
+from shim.controllers import volume_recycler
 from shim.controllers.loop import Context, Controller
+from shim.controllers.pod_readiness import is_finished, phase
 from shim.controllers.written import Written
 
 CLAIM, VOLUME = "claim", "volume"
 MISBOUND = "Two claims are bound to the same volume, this one is bound incorrectly"
 _UNBOUND = "unbound claims"
-_CONSUMED = "pods by claim"
+_USERS = "pods by claim"
+RECYCLE_RETRY = 15.0  # seconds, upstream's --pvclaimbinder-sync-period
 
 
 class VolumeBinder(Controller):
@@ -37,13 +41,15 @@ class VolumeBinder(Controller):
         self.classes = ctx.informer(r.STORAGECLASSES)
         self.pods = ctx.informer(r.PODS)
         self.claims.add_indexer(_UNBOUND, _unbound)
-        self.pods.add_indexer(_CONSUMED, _consumed)
+        self.pods.add_indexer(_USERS, _users)
+        self.pods.on_change(self.pod_changed)
         self.claims.on_change(self.claim_changed)
         self.volumes.on_change(self.volume_changed)
         self.classes.on_change(self.class_changed)
         self.written_claims = Written(self.claims)
         self.written_volumes = Written(self.volumes)
         self.recorder = ctx.recorder("persistentvolume-controller")
+        self.recycle_at: dict[str, float] = {}  # volumes that could not be recycled -> when to try again
 
     def claim_changed(self, old: Object | None, new: Object | None) -> None:
         if new is not None:
@@ -57,6 +63,8 @@ class VolumeBinder(Controller):
         assert volume is not None
         if new is not None:
             self.queue.add(f"{VOLUME} {key_of(new)}")
+        else:
+            self.recycle_at.pop(key_of(volume), None)
         waiting = c.reserved_key(volume)
         if waiting is not None:
             self.queue.add(f"{CLAIM} {waiting}")
@@ -66,6 +74,12 @@ class VolumeBinder(Controller):
     def class_changed(self, old: Object | None, new: Object | None) -> None:
         if new is not None:
             self.enqueue((*self.claims.by(_UNBOUND, key_of(new)), *self.claims.by(_UNBOUND, "")))
+
+    def pod_changed(self, old: Object | None, new: Object | None) -> None:
+        pod = new or old
+        assert pod is not None
+        if (volume := volume_recycler.volume_of(pod)) is not None:
+            self.queue.add(f"{VOLUME} {volume}")
 
     def enqueue(self, claims: Iterable[Object]) -> None:
         for claim in claims:
@@ -154,7 +168,8 @@ class VolumeBinder(Controller):
 
     def waiting_for(self, claim: Object) -> tuple[str, str]:
         """Reason and message: what a claim waits for that its first consumer decides."""
-        pods = sorted(pod["metadata"]["name"] for pod in self.pods.by(_CONSUMED, key_of(claim)))
+        users = self.pods.by(_USERS, key_of(claim))
+        pods = sorted(pod["metadata"]["name"] for pod in users if not pod["spec"].get("nodeName"))
         if not pods:
             return "WaitForFirstConsumer", "waiting for first consumer to be created before binding"
         several = "pods" if len(pods) > 1 else "pod"
@@ -285,13 +300,51 @@ class VolumeBinder(Controller):
         if (volume.get("status") or {}).get("phase") != "Failed":
             volume = await self.set_volume_phase(volume, "Released")
         if _policy(volume) == "Recycle":
-            await self.fail(volume, "VolumeFailedRecycle", "No recycler plugin found for the volume!")
+            await self.recycle(volume)
         elif _policy(volume) == "Delete":
             provisioner = c.annotations_of(volume).get(c.PROVISIONED_BY) or ""
             if "csi" not in volume["spec"] and (not provisioner or provisioner.startswith("kubernetes.io/")):
                 name = volume["metadata"]["name"]
                 text = f'error getting deleter volume plugin for volume "{name}": no deletable volume plugin matched'
                 await self.fail(volume, "VolumeFailedDelete", text)
+
+    async def recycle(self, volume: Object) -> None:
+        """Have the volume emptied, then make it available. What fails is tried again later."""
+        name = volume["metadata"]["name"]
+        wanted = volume_recycler.recycler(volume)
+        if wanted is None:
+            await self.fail(volume, "VolumeFailedRecycle", "No recycler plugin found for the volume!")
+            return
+        wait = self.recycle_at.get(name, 0.0) - asyncio.get_running_loop().time()
+        users = self.pods.by(_USERS, c.reserved_key(volume) or "")
+        if wait <= 0 and users:
+            text = f"Volume is used by pods: {','.join(sorted(map(key_of, users)))}"
+            self.recorder.event(volume, "Normal", "VolumeFailedRecycle", text)
+            wait = self.recycle_later(name)
+        if wait > 0:
+            self.queue.add_after(f"{VOLUME} {name}", wait)
+            return
+        pod = self.pods.get(f"{volume_recycler.NAMESPACE}/{volume_recycler.name_of(volume)}")
+        if pod is None:
+            try:
+                await self.client.create(r.PODS, wanted, volume_recycler.NAMESPACE)
+            except ApiError as error:
+                if error.code != 409:  # it is there, and not seen yet
+                    raise
+        elif is_finished(pod):
+            await self.client.delete(r.PODS, pod["metadata"]["name"], pod["metadata"]["namespace"])
+            if phase(pod) == "Succeeded":
+                self.recorder.event(volume, "Normal", "VolumeRecycled", "Volume recycled")
+                await self.unbind(volume)
+                return
+            why = pod["status"].get("message") or "pod failed, pod.Status.Message unknown"
+            await self.fail(volume, "VolumeFailedRecycle", f"Recycle failed: failed to recycle volume: {why}")
+            self.queue.add_after(f"{VOLUME} {name}", self.recycle_later(name))
+
+    def recycle_later(self, name: str) -> float:
+        """Seconds until it is tried again."""
+        self.recycle_at[name] = asyncio.get_running_loop().time() + RECYCLE_RETRY
+        return RECYCLE_RETRY
 
     async def fail(self, volume: Object, reason: str, message: str) -> None:
         if (volume.get("status") or {}).get("phase") != "Failed":
@@ -307,7 +360,7 @@ def _unbound(claim: Object) -> Iterable[str]:
         yield c.class_of(claim)
 
 
-def _consumed(pod: Object) -> Iterable[str]:
-    if not pod["spec"].get("nodeName") and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+def _users(pod: Object) -> Iterable[str]:
+    if not is_finished(pod):
         for name, _ in c.claims_of(pod):
             yield f"{pod['metadata']['namespace']}/{name}"

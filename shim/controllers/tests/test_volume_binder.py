@@ -155,3 +155,33 @@ def test_what_a_folder_cannot_be_is_refused() -> None:
         with pytest.raises(NotProvisioned):
             refuse(claim(**spec))
     refuse(claim())
+
+
+async def test_a_recycled_volume_is_emptied_by_a_pod_and_available_again(c: Cluster) -> None:
+    await c.client.create(r.PERSISTENTVOLUMES, volume(persistentVolumeReclaimPolicy="Recycle"))
+    fixed = volume("fixed", local={"path": "/x"}, **RECYCLED)
+    del fixed["spec"]["hostPath"]
+    await c.client.create(r.PERSISTENTVOLUMES, fixed)
+    for name, wanted in (("data", "v"), ("other", "fixed")):
+        await c.client.create(r.PERSISTENTVOLUMECLAIMS, claim(name, volumeName=wanted), "default")
+        await c.until(r.PERSISTENTVOLUMECLAIMS, name, phase("Bound"))
+        await c.client.delete(r.PERSISTENTVOLUMECLAIMS, name, "default")
+    failed = await c.until(r.PERSISTENTVOLUMES, "fixed", phase("Failed"))
+    assert failed is not None
+    assert failed["status"]["message"] == "No recycler plugin found for the volume!"
+    pod = await c.until(r.PODS, "recycler-for-v", lambda found: found is not None)
+    assert pod is not None
+    assert pod["spec"]["volumes"][0]["hostPath"]["path"] == "/tmp/x"
+    ended = {"status": {"phase": "Succeeded"}}
+    await c.client.patch(r.PODS, "recycler-for-v", ended, "default", subresource="status")
+    free = await c.until(r.PERSISTENTVOLUMES, "v", phase("Available"))
+    assert free is not None
+    assert "uid" not in (free["spec"].get("claimRef") or {})
+
+
+RECYCLED = {
+    "persistentVolumeReclaimPolicy": "Recycle",
+    "nodeAffinity": {
+        "required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "disk", "operator": "Exists"}]}]}
+    },
+}
