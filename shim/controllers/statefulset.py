@@ -51,6 +51,7 @@ class StatefulSetController(Controller):
         self.recorder = ctx.recorder(self.component)
         self.sets.on_change(self.set_changed)
         self.pods.on_change(self.pod_changed)
+        self.claims.on_change(self.claim_changed)
 
     # --- what wakes a set ---
 
@@ -72,6 +73,14 @@ class StatefulSetController(Controller):
                     if ordinal_of(pod, each["metadata"]["name"]) is not None:
                         self.queue.add(key_of(each))
 
+    def claim_changed(self, old: Object | None, new: Object | None) -> None:
+        """A claim that went with its pod: the next pod of that name may have waited for its end."""
+        if old is None or new is not None:
+            return
+        for reference in old["metadata"].get("ownerReferences") or ():
+            if reference["kind"] == "Pod":
+                self.queue.add(f"{old['metadata']['namespace']}/{reference['name'].rpartition('-')[0]}")
+
     # --- what a set does ---
 
     async def reconcile(self, key: str) -> None:
@@ -85,6 +94,8 @@ class StatefulSetController(Controller):
         revisions = await self.history.of(stateful_set, selector)
         pods = await self.claim_pods(stateful_set, selector)
         stateful_set, current, update, revisions = await self.present_revisions(stateful_set, revisions)
+        if stateful_set["spec"].get("volumeClaimTemplates") and not is_deleted(stateful_set):
+            await self.follow_policy(stateful_set, pods)
         at = datetime.datetime.now(datetime.UTC)
         actions = plan_actions(stateful_set, pods, current, update, at)
         failure = await self.perform(stateful_set, actions)
@@ -179,6 +190,8 @@ class StatefulSetController(Controller):
             self.recorder.event(stateful_set, "Normal", f"Successful{verb}", message)
 
     async def create(self, stateful_set: Object, pod: Object) -> bool:
+        if self.awaits_end_of_claims(stateful_set, pod):
+            return False
         await self.make_claims(stateful_set, pod)
         try:
             self.written_pods.remember(await self.ctx.client.create(r.PODS, pod, pod["metadata"]["namespace"]))
@@ -236,8 +249,33 @@ class StatefulSetController(Controller):
             self.recorder.event(stateful_set, "Normal", "SuccessfulCreate", f"Create Claim {name} {where} success")
         return False
 
-    async def keep_claims(self, stateful_set: Object, pod: Object) -> None:
-        """Before a pod goes, give its claims the owners by which they stay or go with it."""
+    def awaits_end_of_claims(self, stateful_set: Object, pod: Object) -> bool:
+        """Whether claims are still there that go with an earlier pod of this name."""
+        policy = stateful_set["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+        number = ordinal_of(pod, stateful_set["metadata"]["name"])
+        if policy.get("whenScaled") != "Delete" or number is None:
+            return False
+        found = (self.written_claims.get(key_of(wanted)) for wanted in claims(stateful_set, number))
+        return any(
+            (reference["kind"], reference["name"]) == ("Pod", pod["metadata"]["name"])
+            for claim in found
+            if claim is not None
+            for reference in claim["metadata"].get("ownerReferences") or ()
+        )
+
+    async def follow_policy(self, stateful_set: Object, pods: list[Object]) -> None:
+        """The retention policy may have been changed, or the number of pods: who owns claims changes with them."""
+        for pod in pods:
+            if is_deleted(pod) or not await self.keep_claims(stateful_set, pod):
+                continue
+            if ordinal_of(pod, stateful_set["metadata"]["name"]) in ordinals(stateful_set):
+                metadata = stateful_set["metadata"]
+                message = f"Update Pod {pod['metadata']['name']} in StatefulSet {metadata['name']} successful"
+                self.recorder.event(stateful_set, "Normal", "SuccessfulUpdate", message)
+
+    async def keep_claims(self, stateful_set: Object, pod: Object) -> bool:
+        """Give a pod's claims the owners by which they stay or go with it; whether they had others."""
+        changes = False
         number = ordinal_of(pod, stateful_set["metadata"]["name"])
         assert number is not None
         for wanted in claims(stateful_set, number):
@@ -248,3 +286,5 @@ class StatefulSetController(Controller):
             if owners != (found["metadata"].get("ownerReferences") or []):
                 changed = {**found, "metadata": {**found["metadata"], "ownerReferences": owners}}
                 self.written_claims.remember(await self.ctx.client.update(r.PERSISTENTVOLUMECLAIMS, changed))
+                changes = True
+        return changes

@@ -171,6 +171,43 @@ async def test_a_stateful_set_is_made_and_updated_in_order(tmp_path: Path) -> No
         assert [pod["metadata"]["name"] for pod in await here.pods()] == ["w-0"]
 
 
+async def test_claims_follow_the_policy_when_it_changes_and_a_pod_waits_for_the_end_of_those_that_go(
+    tmp_path: Path,
+) -> None:
+    def owners(claim: Object) -> list[tuple[str, str]]:
+        return [(each["kind"], each["name"]) for each in claim["metadata"].get("ownerReferences") or ()]
+
+    async with world(tmp_path, WORKLOADS) as here:
+        claim = {
+            "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        }
+        wanted = workload("StatefulSet", replicas=2, serviceName="s", volumeClaimTemplates=[claim])
+        await here.client.create(r.STATEFULSETS, wanted, "default")
+        await here.until(r.STATEFULSETS, "w", lambda each: (each.get("status") or {}).get("readyReplicas") == 2)
+        policy = {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Delete"}}
+        await here.client.patch(r.STATEFULSETS, "w", {"spec": policy}, "default")
+        for name in ("data-w-0", "data-w-1"):
+            await here.until(r.PERSISTENTVOLUMECLAIMS, name, lambda each: owners(each) == [("StatefulSet", "w")])
+        assert set(await here.events("SuccessfulUpdate")) >= {"Update Pod w-0 in StatefulSet w successful"}
+
+        await here.client.patch(r.STATEFULSETS, "w", {"spec": {"replicas": 1}}, "default")
+        left = await here.until(r.PERSISTENTVOLUMECLAIMS, "data-w-1", lambda each: owners(each) == [("Pod", "w-1")])
+        await here.until(r.STATEFULSETS, "w", lambda each: each["status"]["replicas"] == 1)
+        await here.client.patch(r.STATEFULSETS, "w", {"spec": {"replicas": 2}}, "default")
+        generation = (await here.client.get(r.STATEFULSETS, "w", "default"))["metadata"]["generation"]
+        waiting = await here.until(
+            r.STATEFULSETS, "w", lambda each: each["status"].get("observedGeneration") == generation
+        )
+        assert waiting["status"]["replicas"] == 1
+        # nobody protects claims or collects garbage here
+        await here.client.patch(r.PERSISTENTVOLUMECLAIMS, "data-w-1", {"metadata": {"finalizers": None}}, "default")
+        await here.client.delete(r.PERSISTENTVOLUMECLAIMS, "data-w-1", "default")
+        await here.until(r.STATEFULSETS, "w", lambda each: each["status"].get("readyReplicas") == 2)
+        made = await here.client.get(r.PERSISTENTVOLUMECLAIMS, "data-w-1", "default")
+        assert made["metadata"]["uid"] != left["metadata"]["uid"]
+
+
 async def test_a_daemon_on_every_node_and_on_new_ones(tmp_path: Path) -> None:
     def on(count: int) -> Any:
         return lambda each: (
