@@ -92,6 +92,33 @@ def _number(text: str | None) -> int | None:
         return None
 
 
+Port = tuple[str, str, int]
+"""Protocol, host address, host port."""
+
+_ANY_ADDRESS = ("", "0.0.0.0")
+
+
+def host_ports(spec: Object) -> frozenset[Port]:
+    """What a pod's containers take of its node's ports."""
+    return frozenset(
+        (port.get("protocol") or "TCP", port.get("hostIP") or "", port["hostPort"])
+        for containers in (spec.get("containers"), spec.get("initContainers"))
+        for container in containers or ()
+        for port in container.get("ports") or ()
+        if port.get("hostPort")
+    )
+
+
+def ports_collide(wanted: Iterable[Port], taken: Iterable[Port]) -> bool:
+    """Whether one of the ports is taken: at the same address, or at all of them."""
+    return any(
+        (protocol, port) == (taken_protocol, taken_port)
+        and (address == taken_address or address in _ANY_ADDRESS or taken_address in _ANY_ADDRESS)
+        for protocol, address, port in wanted
+        for taken_protocol, taken_address, taken_port in taken
+    )
+
+
 def amounts(quantities: Mapping[str, str] | None) -> Amounts:
     """A ResourceList in whole numbers."""
     return {

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from shim.api import placement
 from shim.scheduler.affinity import AffinityState
-from shim.scheduler.snapshot import ANY_ADDRESS, Node, Pod, Snapshot
+from shim.scheduler.snapshot import Node, Pod, Snapshot
 from shim.scheduler.spread import SpreadState
 from shim.scheduler.volumes import IN_USE, WRONG_ZONE, NotYet, PodVolumes
 
@@ -78,13 +78,10 @@ def selected(attempt: Attempt, node: Node) -> Refusal | None:
 
 
 def ports_free(attempt: Attempt, node: Node) -> Refusal | None:
-    for protocol, address, port in attempt.pod.ports:
-        for other in node.pods.values():
-            for taken_protocol, taken_address, taken in other.ports:
-                same_address = address == taken_address or address in ANY_ADDRESS or taken_address in ANY_ADDRESS
-                if (protocol, port) == (taken_protocol, taken) and same_address:
-                    return Refusal(("node(s) didn't have free ports for the requested pod ports",))
-    return None
+    wanted = attempt.pod.ports
+    if not wanted or not any(placement.ports_collide(wanted, other.ports) for other in node.pods.values()):
+        return None
+    return Refusal(("node(s) didn't have free ports for the requested pod ports",))
 
 
 def resources_fit(attempt: Attempt, node: Node) -> Refusal | None:

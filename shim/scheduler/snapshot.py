@@ -11,15 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from shim.api import claims, placement, selectors
 from shim.api.meta import Object, controller_of, key_of
-from shim.api.placement import Amounts
+from shim.api.placement import Amounts, Port
 
 HOSTNAME = "kubernetes.io/hostname"
 FINISHED = ("Succeeded", "Failed")
-ANY_ADDRESS = ("", "0.0.0.0")
 ASSUMED = {"cpu": 100, "memory": 200 * 1024 * 1024}  # what a pod that asks for nothing is taken to use, as upstream
-
-Port = tuple[str, str, int]
-"""Protocol, host address, host port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +79,7 @@ class Pod:
             priority=spec.get("priority") or 0,
             owner=(controller_of(obj) or {}).get("uid", ""),
             requests=placement.pod_requests(spec),
-            ports=frozenset(_host_ports(spec)),
+            ports=placement.host_ports(spec),
             terminating=bool(metadata.get("deletionTimestamp")),
             affinity=tuple(_term(term, namespace) for term in near.get(required) or ()),
             anti_affinity=tuple(_term(term, namespace) for term in apart.get(required) or ()),
@@ -105,16 +101,6 @@ def _term(term: Object, namespace: str, weight: int = 0) -> Term:
         selectors.from_object(in_namespace).matches if in_namespace is not None else None,
         weight,
     )
-
-
-def _host_ports(spec: Object) -> list[Port]:
-    return [
-        (port.get("protocol") or "TCP", port.get("hostIP") or "", port["hostPort"])
-        for containers in (spec.get("containers"), spec.get("initContainers"))
-        for container in containers or ()
-        for port in container.get("ports") or ()
-        if port.get("hostPort")
-    ]
 
 
 @dataclass(slots=True)
