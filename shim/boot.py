@@ -156,7 +156,9 @@ def controller_settings(cluster: Cluster) -> ControllerSettings:
 
 
 def scheduler_settings(cluster: Cluster) -> SchedulerSettings:
-    return SchedulerSettings(kubeconfig=cluster.data_dir / "scheduler.kubeconfig")
+    config = cluster.data_dir / "scheduler.yaml"
+    kubeconfig = cluster.data_dir / "scheduler.kubeconfig"
+    return SchedulerSettings(kubeconfig=kubeconfig, config=config if config.is_file() else None)
 
 
 def agent_settings(cluster: Cluster, node: str) -> NodeAgentSettings:

@@ -87,4 +87,5 @@ class SchedulerSettings:
     """``shim scheduler``: places pods on nodes."""
 
     kubeconfig: Path = flag("how to reach the API server")
+    config: Path | None = flag("KubeSchedulerConfiguration with profiles; without one there is the default one", None)
     leader_elect: str = flag("name of this one among several, of which one works by a Lease; empty: it is alone", "")

@@ -51,7 +51,18 @@ def scheduler(args: argparse.Namespace) -> int:
 
     settings = read_flags(SchedulerSettings, args)
     _need_file(settings.kubeconfig)
+    check_profiles(settings)
     return _run(lambda ready: shim.scheduler.run(settings, ready), "the scheduler is working")
+
+
+def check_profiles(settings: SchedulerSettings) -> None:
+    """Refuse a configuration now that the scheduler could not follow later."""
+    from shim.scheduler import profiles
+
+    try:
+        profiles.read(settings.config)
+    except profiles.ConfigError as error:
+        raise ClusterError(str(error)) from error
 
 
 def _run(run: Run, said: str) -> int:

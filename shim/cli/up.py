@@ -122,7 +122,9 @@ def prepare(cluster: Cluster) -> None:
     from netproxy.links import virtual
     from shim import boot
     from shim.cli.down import clean_up
+    from shim.cli.parts import check_profiles
 
+    check_profiles(boot.scheduler_settings(cluster))
     clean_up(cluster)
     cluster.run_dir.mkdir(parents=True, exist_ok=True)
     (cluster.run_dir / "data").symlink_to(cluster.data_dir)

@@ -10,6 +10,7 @@ from shim.api.status import ApiError
 from shim.client import Client, EventRecorder
 from shim.client import resource as r
 from shim.scheduler.preemption import Preemption
+from shim.scheduler.profiles import name_of
 from shim.scheduler.snapshot import Pod
 
 log = logging.getLogger(__name__)
@@ -18,26 +19,25 @@ log = logging.getLogger(__name__)
 class Eviction:
     """Does what a preemption says."""
 
-    def __init__(self, client: Client, recorder: EventRecorder) -> None:
-        self._client, self._recorder = client, recorder
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
-    async def evict(self, room: Preemption, preemptor: Pod, displaced: list[Pod]) -> None:
+    async def evict(self, room: Preemption, preemptor: Pod, displaced: list[Pod], recorder: EventRecorder) -> None:
         """Remove the victims, and take back what was promised to less important pods that waited for the node."""
         await asyncio.gather(
-            *(self._remove(victim, preemptor, room.node.name) for victim in room.victims),
+            *(self._remove(victim, preemptor, room.node.name, recorder) for victim in room.victims),
             *(self._patch(pod, {"nominatedNodeName": None}) for pod in displaced),
         )
 
-    async def _remove(self, victim: Pod, preemptor: Pod, node: str) -> None:
+    async def _remove(self, victim: Pod, preemptor: Pod, node: str, recorder: EventRecorder) -> None:
         if victim.terminating:
             return
         metadata = victim.obj["metadata"]
-        scheduler = preemptor.spec.get("schedulerName") or "default-scheduler"
         condition = {
             "type": "DisruptionTarget",
             "status": "True",
             "reason": "PreemptionByScheduler",
-            "message": f"{scheduler}: preempting to accommodate a higher priority pod",
+            "message": f"{name_of(preemptor.obj)}: preempting to accommodate a higher priority pod",
             "lastTransitionTime": now(),
         }
         await self._patch(victim, {"conditions": [condition]})
@@ -48,7 +48,7 @@ class Eviction:
                 log.warning("pod %s was not preempted: %s", victim.key, error)
                 return
         text = f"Preempted by pod {preemptor.uid} on node {node}"
-        self._recorder.event(victim.obj, "Normal", "Preempted", text, action="Preempting")
+        recorder.event(victim.obj, "Normal", "Preempted", text, action="Preempting")
 
     async def _patch(self, pod: Pod, status: Object) -> None:
         patch = {"metadata": {"uid": pod.uid}, "status": status}

@@ -5,11 +5,12 @@ Filters are pure: what they need of the cluster is in the attempt. The first one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from shim.api import placement
+from shim.api.meta import Object
 from shim.scheduler.affinity import AffinityState
 from shim.scheduler.snapshot import Node, Pod, Snapshot
 from shim.scheduler.spread import SpreadState
@@ -26,10 +27,17 @@ class Refusal:
 
 
 class Attempt:
-    """One pod looking for a node, with what is worth computing once for all nodes."""
+    """One pod looking for a node by some filters, with what is worth computing once for all nodes."""
 
-    def __init__(self, pod: Pod, snapshot: Snapshot, nodes: Sequence[Node] | None = None) -> None:
+    def __init__(
+        self,
+        pod: Pod,
+        snapshot: Snapshot,
+        nodes: Sequence[Node] | None = None,
+        filters: Mapping[str, Filter] | None = None,
+    ) -> None:
         self.pod = pod
+        self.filters = FILTERS if filters is None else filters
         self.snapshot = snapshot
         self.nodes = snapshot.nodes() if nodes is None else nodes
         self.tolerations = pod.spec.get("tolerations") or ()
@@ -49,7 +57,8 @@ class Attempt:
 
     def with_node(self, node: Node) -> Attempt:
         """The same attempt in a cluster where this node is another."""
-        return Attempt(self.pod, self.snapshot, [node if each.name == node.name else each for each in self.nodes])
+        nodes = [node if each.name == node.name else each for each in self.nodes]
+        return Attempt(self.pod, self.snapshot, nodes, self.filters)
 
 
 Filter = Callable[[Attempt, Node], Refusal | None]
@@ -75,6 +84,18 @@ def selected(attempt: Attempt, node: Node) -> Refusal | None:
     if placement.selected(node.obj, attempt.pod.spec):
         return None
     return Refusal(("node(s) didn't match Pod's node affinity/selector",), final=True)
+
+
+def selected_and(required: Object) -> Filter:
+    """``selected``, and by a NodeSelector that holds for all pods."""
+
+    def check(attempt: Attempt, node: Node) -> Refusal | None:
+        assert node.obj is not None
+        if not placement.matches_node_selector(required, node.obj):
+            return Refusal(("node(s) didn't match scheduler-enforced node affinity",), final=True)
+        return selected(attempt, node)
+
+    return check
 
 
 def ports_free(attempt: Attempt, node: Node) -> Refusal | None:
@@ -173,7 +194,7 @@ def refuse_with_nominated(attempt: Attempt, node: Node) -> Refusal | None:
 
 def refuse(attempt: Attempt, node: Node) -> Refusal | None:
     """The first refusal, if there is one."""
-    for name, check in FILTERS.items():
+    for name, check in attempt.filters.items():
         refusal = check(attempt, node)
         if refusal is not None:
             return replace(refusal, by=name)

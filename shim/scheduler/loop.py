@@ -16,7 +16,7 @@ from shim.api.status import ApiError
 from shim.client import Client, EventRecorder, Informer
 from shim.client import resource as r
 from shim.client.leader import one_of_several
-from shim.scheduler import messages
+from shim.scheduler import messages, profiles
 from shim.scheduler.eviction import Eviction
 from shim.scheduler.filters import Attempt, Refusal, feasible, refuse_everywhere
 from shim.scheduler.preemption import Budget, Preemption, not_eligible, preempt
@@ -29,25 +29,26 @@ from shim.settings import SchedulerSettings
 
 log = logging.getLogger(__name__)
 
-NAME = "default-scheduler"
-
 
 async def run(settings: SchedulerSettings, ready: Callable[[], None]) -> None:
     """The scheduler: works until cancelled, and says ``ready`` once it knows the cluster."""
+    config = profiles.read(settings.config)
     async with Client.from_kubeconfig(settings.kubeconfig, user_agent="kube-scheduler") as client:
-        await one_of_several(client, "kube-scheduler", settings.leader_elect, Scheduler(client).run, ready)
+        await one_of_several(client, "kube-scheduler", settings.leader_elect, Scheduler(client, config).run, ready)
 
 
 class Scheduler:
-    """Places the pods that ask for ``default-scheduler``."""
+    """Places the pods that ask for one of its profiles."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, config: profiles.Configuration | None = None) -> None:
         self.client = client
         self.snapshot = Snapshot()
-        self.queue = PodQueue()
-        self.recorder = EventRecorder(client, NAME, platform.node(), series=True)
+        config = config or profiles.Configuration()
+        self.profiles = config.profiles
+        self.queue = PodQueue(config.first_backoff, config.longest_backoff)
+        self.recorders = {name: EventRecorder(client, name, platform.node(), series=True) for name in self.profiles}
         self.volumes = VolumeBinding(client, self.snapshot)
-        self.eviction = Eviction(client, self.recorder)
+        self.eviction = Eviction(client)
         self.budgets = Informer(client, r.PODDISRUPTIONBUDGETS)
         self._tasks: asyncio.TaskGroup
         self.pods = Informer(client, r.PODS)
@@ -133,7 +134,9 @@ class Scheduler:
                 self.snapshot.place(Pod.of(pod), node)
                 self.queue.something_changed("pod was placed")
         elif (
-            spec.get("schedulerName", NAME) != NAME or spec.get("schedulingGates") or metadata.get("deletionTimestamp")
+            profiles.name_of(pod) not in self.profiles
+            or spec.get("schedulingGates")
+            or metadata.get("deletionTimestamp")
         ):
             self.queue.remove(key)
         elif self.snapshot.where(metadata["uid"]) is not None:
@@ -145,6 +148,12 @@ class Scheduler:
 
     # Deciding.
 
+    def _profile_of(self, pod: Pod) -> profiles.Profile:
+        return self.profiles[profiles.name_of(pod.obj)]
+
+    def _recorder_of(self, pod: Pod) -> EventRecorder:
+        return self.recorders[profiles.name_of(pod.obj)]
+
     def _schedule(self, key: str) -> None:
         obj = self.pods.get(key)
         if obj is None or obj["spec"].get("nodeName") or obj["metadata"].get("deletionTimestamp"):
@@ -152,7 +161,7 @@ class Scheduler:
             return
         try:
             pod = Pod.of(obj)
-            attempt = Attempt(pod, self.snapshot)
+            attempt = Attempt(pod, self.snapshot, filters=self._profile_of(pod).filters)
             everywhere = refuse_everywhere(attempt)
             nodes, refusals = ([], {}) if everywhere else feasible(attempt)
             if nodes:
@@ -167,7 +176,7 @@ class Scheduler:
         pod = attempt.pod
         nominated = (pod.obj.get("status") or {}).get("nominatedNodeName")
         promised = [node for node in nodes if node.name == nominated]  # room was made for it there
-        node = best(attempt, promised or nodes)
+        node = best(attempt, promised or nodes, self._profile_of(pod).scores)
         assert node.obj is not None
         choice = (attempt.volumes.choose(node.obj) if pod.claims else None) or Choice()
         self.snapshot.place(pod, node.name)
@@ -180,7 +189,7 @@ class Scheduler:
         pod = attempt.pod
         barred = not_eligible(attempt)
         room: Preemption | None = None
-        if not everywhere and not barred:
+        if not everywhere and not barred and self._profile_of(pod).preempts:
             room = preempt(attempt, refusals, [Budget.of(each) for each in self.budgets.list()])
         message = messages.unschedulable(
             pod, len(attempt.nodes), refusals, everywhere, made_room=room is not None, not_eligible=barred
@@ -193,7 +202,7 @@ class Scheduler:
             lesser = [each for each in self.snapshot.nominated(nominated) if each.priority < pod.priority]
             for each in lesser:  # they must look anew
                 self.snapshot.forget_nomination(each.uid)
-            self._tasks.create_task(self.eviction.evict(room, pod, lesser))
+            self._tasks.create_task(self.eviction.evict(room, pod, lesser, self._recorder_of(pod)))
         self.snapshot.nominate(pod, nominated)
         self._tasks.create_task(self._tell(pod, message, nominated))
 
@@ -216,7 +225,7 @@ class Scheduler:
             self.volumes.forget(choice)
         self.queue.remove(pod.key)
         message = f"Successfully assigned {pod.key} to {node}"
-        self.recorder.event(pod.obj, "Normal", "Scheduled", message, action="Binding")
+        self._recorder_of(pod).event(pod.obj, "Normal", "Scheduled", message, action="Binding")
 
     def _not_bound(self, pod: Pod, error: Exception) -> None:
         """Take the assumption back, unless the pod turns out to be bound after all."""
@@ -227,7 +236,7 @@ class Scheduler:
         self.queue.something_changed("pod went")
         if isinstance(error, NotBound):
             text = f'running PreBind plugin "VolumeBinding": {error}'
-            self.recorder.event(pod.obj, "Warning", "FailedScheduling", text, action="Scheduling")
+            self._recorder_of(pod).event(pod.obj, "Warning", "FailedScheduling", text, action="Scheduling")
         if seen is None or (isinstance(error, ApiError) and error.code == 404):
             self.queue.remove(pod.key)
             return
@@ -236,7 +245,7 @@ class Scheduler:
 
     async def _tell(self, pod: Pod, message: str, nominated: str | None) -> None:
         """Say why, in an event and in the pod's condition, and where it is going to be; written only when it is new."""
-        self.recorder.event(pod.obj, "Warning", "FailedScheduling", message, action="Scheduling")
+        self._recorder_of(pod).event(pod.obj, "Warning", "FailedScheduling", message, action="Scheduling")
         metadata = pod.obj["metadata"]
         condition: Object = {
             "type": "PodScheduled",

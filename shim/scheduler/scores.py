@@ -6,7 +6,7 @@ Scores are pure: each rates all the candidates at once, since most only mean som
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from shim.api import placement
 from shim.scheduler.filters import Attempt
@@ -14,32 +14,47 @@ from shim.scheduler.snapshot import ASSUMED, Node, Pod, Term
 
 Score = Callable[[Attempt, Sequence[Node]], list[float]]
 
-HARD_AFFINITY = 1  # what a pod's required affinity weighs for those it wants near, as upstream
 SMALLEST_IMAGE, LARGEST_IMAGE = 23 * 1024**2, 1000 * 1024**2  # upstream's: less is nothing, more is no better
 
 
-def least_allocated(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
+def by_allocation(rate: Callable[[float], float], weights: Mapping[str, int]) -> Score:
+    """``rate`` makes a score of how much of a resource would be in use, from 0 to 1; resources have weights."""
+    whole = sum(weights.values())
+
+    def score(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
+        return [
+            sum(weight * rate(_part(attempt, node, name)) for name, weight in weights.items()) / whole for node in nodes
+        ]
+
+    return score
+
+
+def free(part: float) -> float:
     """The more is left free, the better."""
-    return [100 * sum(1 - part for part in _parts(attempt, node)) / len(ASSUMED) for node in nodes]
+    return 100 * (1 - part)
+
+
+def used(part: float) -> float:
+    """The fuller, the better: so that other nodes stay empty."""
+    return 100 * part
 
 
 def balanced(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
     """Use CPU and memory alike, so that neither is left over without the other."""
     scores = []
     for node in nodes:
-        first, second = _parts(attempt, node)
+        first, second = (_part(attempt, node, name) for name in ASSUMED)
         scores.append(100 * (1 - abs(first - second) / 2))
     return scores
 
 
-def _parts(attempt: Attempt, node: Node) -> list[float]:
-    """How much of each counted resource would be in use with the pod, from 0 to 1."""
-    parts = []
-    for name in ASSUMED:
-        used = node.assumed[name] + (attempt.pod.requests.get(name) or ASSUMED[name])
-        allocatable = node.allocatable.get(name, 0)
-        parts.append(min(1.0, used / allocatable) if allocatable else 1.0)
-    return parts
+def _part(attempt: Attempt, node: Node, name: str) -> float:
+    """How much of a resource would be in use with the pod, from 0 to 1."""
+    allocatable = node.allocatable.get(name, 0)
+    if not allocatable:
+        return 1.0
+    own = attempt.pod.requests.get(name) or ASSUMED.get(name, 0)
+    return min(1.0, (node.assumed.get(name, node.requested.get(name, 0)) + own) / allocatable)
 
 
 def siblings_apart(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
@@ -72,28 +87,36 @@ def preferred_nodes(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
     )
 
 
-def preferred_company(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
-    """Preferred pod affinity and anti-affinity: this pod's wishes, and those of the pods that are there about it."""
-    totals: dict[tuple[str, str], int] = {}
-    namespaces = attempt.snapshot.namespaces
-    me = attempt.pod
+def preferred_company(hard: int) -> Score:
+    """Preferred pod affinity and anti-affinity: a pod's wishes, and those of the pods that are there about it.
 
-    def wish(terms: Sequence[Term], about: Pod, node: Node, weight: int = 0) -> None:
-        for term in terms:
-            value = node.labels.get(term.topology_key)
-            if value is not None and term.means(about, namespaces):
-                place = (term.topology_key, value)
-                totals[place] = totals.get(place, 0) + (weight or term.weight)
+    ``hard``: what the required affinity of those weighs.
+    """
 
-    if me.near or attempt.snapshot.attracting:
-        for node in attempt.nodes:
-            for other in node.pods.values():
-                wish(me.near, other, node)
-                wish(other.near, me, node)
-                wish(other.affinity, me, node, HARD_AFFINITY)
-    return _most(
-        [sum(weight for (key, value), weight in totals.items() if node.labels.get(key) == value) for node in nodes]
-    )
+    def score(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
+        totals: dict[tuple[str, str], int] = {}
+        namespaces = attempt.snapshot.namespaces
+        me = attempt.pod
+
+        def wish(terms: Sequence[Term], about: Pod, node: Node, weight: int = 0) -> None:
+            for term in terms:
+                value = node.labels.get(term.topology_key)
+                if value is not None and term.means(about, namespaces):
+                    place = (term.topology_key, value)
+                    totals[place] = totals.get(place, 0) + (weight or term.weight)
+
+        if me.near or attempt.snapshot.attracting:
+            for node in attempt.nodes:
+                for other in node.pods.values():
+                    wish(me.near, other, node)
+                    wish(other.near, me, node)
+                    if hard:
+                        wish(other.affinity, me, node, hard)
+        return _most(
+            [sum(weight for (key, value), weight in totals.items() if node.labels.get(key) == value) for node in nodes]
+        )
+
+    return score
 
 
 def images_there(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
@@ -130,20 +153,20 @@ SCORES: dict[str, tuple[int, Score]] = {
     "TaintToleration": (3, taints_avoided),
     "NodeAffinity": (2, preferred_nodes),
     "PodTopologySpread": (2, siblings_apart),
-    "InterPodAffinity": (2, preferred_company),
-    "NodeResourcesFit": (1, least_allocated),
+    "InterPodAffinity": (2, preferred_company(hard=1)),
+    "NodeResourcesFit": (1, by_allocation(free, dict.fromkeys(ASSUMED, 1))),
     "NodeResourcesBalancedAllocation": (1, balanced),
     "ImageLocality": (1, images_there),
 }
 """Upstream's names and weights."""
 
 
-def best(attempt: Attempt, nodes: Sequence[Node]) -> Node:
+def best(attempt: Attempt, nodes: Sequence[Node], scores: Mapping[str, tuple[int, Score]] = SCORES) -> Node:
     """The node with the highest weighted sum; one of them at random when several have it."""
     if len(nodes) == 1:
         return nodes[0]
     sums = [0.0] * len(nodes)
-    for weight, score in SCORES.values():
+    for weight, score in scores.values():
         for index, points in enumerate(score(attempt, nodes)):
             sums[index] += weight * points
     highest = max(sums)
