@@ -18,7 +18,7 @@ from shim.client import resource as r
 from shim.client.leader import one_of_several
 from shim.scheduler import messages, profiles
 from shim.scheduler.eviction import Eviction
-from shim.scheduler.filters import Attempt, Refusal, feasible, refuse_everywhere
+from shim.scheduler.filters import Attempt, Refusal, feasible, refuse_everywhere, refuse_with_nominated
 from shim.scheduler.preemption import Budget, Preemption, not_eligible, preempt
 from shim.scheduler.queue import PodQueue
 from shim.scheduler.scores import best
@@ -51,6 +51,7 @@ class Scheduler:
         self.eviction = Eviction(client)
         self.budgets = Informer(client, r.PODDISRUPTIONBUDGETS)
         self._tasks: asyncio.TaskGroup
+        self._start = 0  # the node to look at first
         self.pods = Informer(client, r.PODS)
         self._informers = [self.pods, self.budgets, *self._follow_what_matters()]
         self.pods.on_change(self._pod_changed)  # after nodes: nothing is decided before all have synced anyway
@@ -163,7 +164,7 @@ class Scheduler:
             pod = Pod.of(obj)
             attempt = Attempt(pod, self.snapshot, filters=self._profile_of(pod).filters)
             everywhere = refuse_everywhere(attempt)
-            nodes, refusals = ([], {}) if everywhere else feasible(attempt)
+            nodes, refusals = ([], {}) if everywhere else self._possible(attempt)
             if nodes:
                 self._place(attempt, nodes)
             else:
@@ -172,11 +173,18 @@ class Scheduler:
             log.exception("pod %s cannot be scheduled", key)
             self.queue.retry(key)
 
+    def _possible(self, attempt: Attempt) -> tuple[list[Node], dict[str, Refusal]]:
+        """Where the pod can be: where room was made for it, or else wherever it fits; and why not elsewhere."""
+        nominated = self.snapshot.node((attempt.pod.obj.get("status") or {}).get("nominatedNodeName") or "")
+        if nominated is not None and nominated.obj is not None and refuse_with_nominated(attempt, nominated) is None:
+            return [nominated], {}
+        nodes, refusals = feasible(attempt, self._start)
+        self._start = (self._start + len(nodes) + len(refusals)) % max(len(attempt.nodes), 1)
+        return nodes, refusals
+
     def _place(self, attempt: Attempt, nodes: list[Node]) -> None:
         pod = attempt.pod
-        nominated = (pod.obj.get("status") or {}).get("nominatedNodeName")
-        promised = [node for node in nodes if node.name == nominated]  # room was made for it there
-        node = best(attempt, promised or nodes, self._profile_of(pod).scores)
+        node = best(attempt, nodes, self._profile_of(pod).scores)
         assert node.obj is not None
         choice = (attempt.volumes.choose(node.obj) if pod.claims else None) or Choice()
         self.snapshot.place(pod, node.name)

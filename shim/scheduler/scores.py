@@ -22,9 +22,11 @@ def by_allocation(rate: Callable[[float], float], weights: Mapping[str, int]) ->
     whole = sum(weights.values())
 
     def score(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
-        return [
-            sum(weight * rate(_part(attempt, node, name)) for name, weight in weights.items()) / whole for node in nodes
-        ]
+        totals = [0.0] * len(nodes)
+        for name, weight in weights.items():
+            for index, part in enumerate(_parts(attempt, nodes, name)):
+                totals[index] += weight * rate(part)
+        return [total / whole for total in totals]
 
     return score
 
@@ -41,31 +43,25 @@ def used(part: float) -> float:
 
 def balanced(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
     """Use CPU and memory alike, so that neither is left over without the other."""
-    scores = []
-    for node in nodes:
-        first, second = (_part(attempt, node, name) for name in ASSUMED)
-        scores.append(100 * (1 - abs(first - second) / 2))
-    return scores
+    used_of = (_parts(attempt, nodes, name) for name in ASSUMED)
+    return [100 * (1 - abs(first - second) / 2) for first, second in zip(*used_of, strict=True)]
 
 
-def _part(attempt: Attempt, node: Node, name: str) -> float:
-    """How much of a resource would be in use with the pod, from 0 to 1."""
-    allocatable = node.allocatable.get(name, 0)
-    if not allocatable:
-        return 1.0
+def _parts(attempt: Attempt, nodes: Sequence[Node], name: str) -> list[float]:
+    """How much of a resource would be in use on each node with the pod, from 0 to 1."""
     own = attempt.pod.requests.get(name) or ASSUMED.get(name, 0)
-    return min(1.0, (node.assumed.get(name, node.requested.get(name, 0)) + own) / allocatable)
+    parts = []
+    for node in nodes:
+        allocatable = node.allocatable.get(name)
+        taken = node.assumed[name] if name in ASSUMED else node.requested.get(name, 0)
+        parts.append(min(1.0, (taken + own) / allocatable) if allocatable else 1.0)
+    return parts
 
 
 def siblings_apart(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
     """The fewer pods of the same owner, and like pods of soft spread constraints, the better."""
-    owner = attempt.pod.owner
-    crowds = [
-        sum(pod.owner == owner and not pod.terminating for pod in node.pods.values() if owner)
-        + attempt.spread.crowding(node)
-        for node in nodes
-    ]
-    return _fewest(crowds)
+    owner, spread = attempt.pod.owner, attempt.spread
+    return _fewest([node.owners.get(owner, 0) + spread.crowding(node) for node in nodes])
 
 
 def taints_avoided(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:

@@ -116,6 +116,7 @@ class Node:
     pods: dict[str, Pod] = field(default_factory=dict)
     requested: Amounts = field(default_factory=dict)
     assumed: Amounts = field(default_factory=lambda: dict.fromkeys(ASSUMED, 0))  # to be compared by, not to fit
+    owners: dict[str, int] = field(default_factory=dict)  # uid -> how many of its pods are here to stay
 
     def show(self, obj: Object) -> None:
         """Take over what the Node object says."""
@@ -139,10 +140,20 @@ class Node:
             self.requested[name] = self.requested.get(name, 0) + times * amount
         for name, least in ASSUMED.items():
             self.assumed[name] += times * (pod.requests.get(name) or least)
+        if pod.owner and not pod.terminating:
+            self.owners[pod.owner] = self.owners.get(pod.owner, 0) + times
+            if not self.owners[pod.owner]:
+                del self.owners[pod.owner]
 
     def copy(self) -> Node:
         """To try what would be if other pods were on it."""
-        return replace(self, pods=dict(self.pods), requested=dict(self.requested), assumed=dict(self.assumed))
+        return replace(
+            self,
+            pods=dict(self.pods),
+            requested=dict(self.requested),
+            assumed=dict(self.assumed),
+            owners=dict(self.owners),
+        )
 
 
 class Snapshot:

@@ -7,7 +7,7 @@ from typing import Any
 
 from shim.api.meta import Object
 from shim.scheduler import messages
-from shim.scheduler.filters import Attempt, feasible, refuse_everywhere
+from shim.scheduler.filters import Attempt, enough_of, feasible, refuse_everywhere
 from shim.scheduler.preemption import not_eligible
 from shim.scheduler.scores import best
 from shim.scheduler.snapshot import Pod, Snapshot
@@ -223,3 +223,25 @@ def test_what_is_placed_twice_counts_once_and_what_is_removed_not_at_all():
     assert (snapshot.node("n1").requested["cpu"], snapshot.node("n2").requested["cpu"]) == (0, 1000)
     snapshot.remove(pod.uid)
     assert (snapshot.node("n2").requested["cpu"], snapshot.repelling) == (0, 0)
+
+
+def test_in_a_large_cluster_some_nodes_are_enough_and_all_have_their_turn() -> None:
+    assert [enough_of(count) for count in (3, 100, 150, 500, 1000, 10000)] == [3, 100, 100, 230, 420, 500]
+    snapshot = a_cluster(*(a_node(f"n{number}") for number in range(150)))
+    first, _ = feasible(Attempt(a_pod(), snapshot))
+    rest, _ = feasible(Attempt(a_pod(), snapshot), len(first))
+    assert len(first) == 100
+    assert {node.name for node in (*first, *rest)} == {node.name for node in snapshot.nodes()}
+
+
+def test_pods_of_one_owner_that_are_here_to_stay_are_counted() -> None:
+    snapshot = a_cluster(a_node("n1"))
+    one, ending = a_pod(owner="o"), a_pod(owner="o")
+    ending.terminating = True
+    for pod in (one, ending):
+        snapshot.place(pod, "n1")
+    node = snapshot.nodes()[0]
+    assert node.owners == {"o": 1}
+    copy = node.copy()
+    snapshot.remove(one.uid)
+    assert (node.owners, copy.owners) == ({}, {"o": 1})
