@@ -12,7 +12,7 @@ from collections.abc import Callable
 import aiohttp
 
 from nodeagent.engine.contract import Engine, ImageStore
-from nodeagent.kubelet import imagegc, logrotate, names, nodeinfo
+from nodeagent.kubelet import admission, imagegc, logrotate, names, nodeinfo
 from nodeagent.kubelet.context import STARTS_AT_ONCE, Node
 from nodeagent.kubelet.directory import Directory
 from nodeagent.kubelet.eviction import ranking
@@ -139,20 +139,37 @@ class Kubelet:
             worker.update(pod)
 
     def _start(self, uid: str, pod: Object, *, gone: bool = False) -> None:
+        refused = None if gone else self._refusal(uid, pod)
         worker = self._workers[uid] = PodWorker(self.node, pod)
         worker.update(pod, gone=gone)
-        new = not self.node.inventory.sandboxes(uid) and (pod.get("status") or {}).get("phase") not in TERMINAL
-        if new and not gone:
-            self._admit(worker)
-        task = asyncio.get_running_loop().create_task(worker.run())
+        work = worker.run() if refused is None else self._reject(worker, refused)
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks[uid] = task
         task.add_done_callback(lambda _: self._worker_done(uid))
 
-    def _admit(self, worker: PodWorker) -> None:
-        """A node that is short of something takes no more pods that make it worse."""
-        if why := ranking.refusal(worker.state.pod, self.evictions.conditions):
-            worker.state.tell("Warning", "Evicted", why)
-            worker.evict(Verdict("Evicted", f"Pod was rejected: {why}", grace=0))
+    def _refusal(self, uid: str, pod: Object) -> Verdict | None:
+        """Why this node does not admit the pod; one that was here before is not asked again."""
+        over = pod["metadata"].get("deletionTimestamp") or (pod.get("status") or {}).get("phase") in TERMINAL
+        if over or self.node.inventory.sandboxes(uid):
+            return None
+        if why := ranking.refusal(pod, self.evictions.conditions):
+            return Verdict("Evicted", why)  # a node that is short takes no more pods that make it worse
+        others = [worker.state for worker in self._workers.values() if not worker.state.ended]
+        requested = self.node.requested.items()
+        return admission.refusal(
+            pod,
+            self._object.known,
+            [other.pod for other in others if other.uid != uid],
+            [amounts for other, amounts in requested if other != uid],
+        )
+
+    async def _reject(self, worker: PodWorker, refused: Verdict | None) -> None:
+        if refused is not None and refused.reason in admission.OF_THE_NODE:
+            await self._object.see()  # the Node may have been changed for this very pod
+            refused = self._refusal(worker.state.uid, worker.state.pod)
+        if refused is not None:
+            worker.state.reject(refused)
+        await worker.run()
 
     def _worker_done(self, uid: str) -> None:
         self._tasks.pop(uid, None)

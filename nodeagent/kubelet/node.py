@@ -60,6 +60,7 @@ class NodeObject:
         self._pod_cidr = ""
         self._cidr_known = asyncio.Event()
         self._informer = Informer(client, r.NODES, field_selector=f"metadata.name={settings.node_name}")
+        self.known: Object = {}  # the Node as it was last seen
         self.registered = asyncio.Event()
         self.ready = asyncio.Event()
 
@@ -107,9 +108,16 @@ class NodeObject:
             except ApiError as error:
                 log.info("node not registered yet: %s", error)
                 await asyncio.sleep(0.2)
-        self._told = node.get("status") or {}
+        self.known, self._told = node, node.get("status") or {}
         self._changed_to(nodeevents.of_status({}, wanted["status"]))
         return node
+
+    async def see(self) -> None:
+        """See the Node as it is this moment, where the server answers."""
+        try:
+            self.known = await self._client.get(r.NODES, self._settings.node_name)
+        except ApiError as error:
+            log.info("node not read: %s", error)
 
     def _happened(self, what: tuple[str, str]) -> None:
         self._recorder.event(nodeevents.reference(self._settings.node_name), "Normal", *what)
@@ -170,6 +178,7 @@ class NodeObject:
             return
         if old is not None:
             self._changed_to(nodeevents.of_spec(old.get("spec") or {}, new.get("spec") or {}))
+        self.known = new
         cidr = (new.get("spec") or {}).get("podCIDR") or ""
         if cidr and cidr != self._pod_cidr:
             self._pod_cidr = cidr

@@ -15,7 +15,7 @@ from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.images import PodImages
 from nodeagent.kubelet.observed import Delay, Health, Observed, Run, Waiting
 from nodeagent.kubelet.plan import verdict_of
-from nodeagent.kubelet.status import Verdict, pod_status
+from nodeagent.kubelet.status import Verdict, pod_status, rejected_status
 from nodeagent.linux.steps import Steps
 from shim.api import pod_sum
 from shim.api.meta import Object
@@ -76,6 +76,14 @@ class PodState:
         self.pod = resize.with_allocation(pod, self.allocation)
         if self.uid not in self.node.requested and not self.ended:
             self.node.requested[self.uid] = resources.pod_totals(self.pod, "requests")
+
+    def reject(self, why: Verdict) -> None:
+        """The pod may not run here: it has failed before anything was made for it."""
+        self.tell("Warning", why.reason, why.message)
+        self.ended = True
+        self.node.requested.pop(self.uid, None)
+        self.status = rejected_status(self.pod, why, time.time())
+        self.node.statuses.submit(self.pod, self.status)
 
     def allocate(self) -> bool:
         """Give the pod the resources it asks for, if the node has room; otherwise say why not.

@@ -99,19 +99,14 @@ def refusal(wanted: Object, others: Amounts, allocatable: Mapping[str, str]) -> 
         if name not in needs:
             continue
         room, used = quantity.parse(allocatable[name]), others.get(name, quantity.Quantity(0))
-        if needs[name] > room:
-            numbers = f"requested: {_count(name, needs[name])}, capacity: {_count(name, room)}"
+        asked, taken, whole = (resources.whole_number(name, each) for each in (needs[name], used, room))
+        if asked > whole:
+            numbers = f"requested: {asked}, capacity: {whole}"
             return Refused("Infeasible", f"Node didn't have enough capacity: {name}, {numbers}")
-        if needs[name] + used > room:
-            numbers = (
-                f"requested: {_count(name, needs[name])}, used: {_count(name, used)}, capacity: {_count(name, room)}"
-            )
+        if asked + taken > whole:
+            numbers = f"requested: {asked}, used: {taken}, capacity: {whole}"
             return Refused("Deferred", f"Node didn't have enough resource: {name}, {numbers}")
     return None
-
-
-def _count(name: str, amount: quantity.Quantity) -> int:
-    return amount.milli if name == "cpu" else amount.value
 
 
 def given_text(container: Object) -> str:

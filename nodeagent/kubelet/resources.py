@@ -38,6 +38,11 @@ def pod_totals(pod: Object, which: str) -> Amounts:
     return total
 
 
+def whole_number(name: str, amount: Quantity) -> int:
+    """An amount as messages tell it: thousandths of a CPU, whole units of everything else."""
+    return amount.milli if name == "cpu" else amount.value
+
+
 def texts(amounts: Amounts) -> dict[str, str]:
     return {name: str(amount) for name, amount in sorted(amounts.items())}
 

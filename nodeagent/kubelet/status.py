@@ -125,6 +125,22 @@ def _disruption(pod: Object, verdict: Verdict, now: float) -> Object:
     return condition
 
 
+def rejected_status(pod: Object, why: Verdict, now: float) -> Object:
+    """Of a pod that this node does not admit: what others told of it, and that it has failed."""
+    before = pod.get("status") or {}
+    status: Object = {
+        **before,
+        "phase": "Failed",
+        "reason": why.reason,
+        "message": f"Pod was rejected: {why.message}",
+        "qosClass": resources.qos_class(pod),
+        "startTime": before.get("startTime") or timestamp(now),
+    }
+    if generation := pod["metadata"].get("generation"):
+        status["observedGeneration"] = generation
+    return status
+
+
 def _told_ip(observed: Observed) -> str:
     """The address, from the first try to start a container on: earlier nobody could answer there."""
     tried = any(observed.runs.values()) or any(observed.waiting)
