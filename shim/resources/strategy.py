@@ -82,6 +82,8 @@ class Strategy:
     trusts_metadata = False
     """Whether an update of the metadata may be wrong although the kind's own rules found nothing."""
 
+    looks_at_namespace = False
+    """Whether it matters what the namespace says that an object is written into: then :meth:`validate_in` is asked."""
     records_creator = False
     """Whether an object says who created it: then :meth:`record_creator` is asked."""
 
@@ -168,6 +170,10 @@ class Strategy:
     def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
         """Every reason why this update of the status is refused."""
         return metadata.validate_update(new, old) + self.validate_status(new, old)
+
+    def validate_in(self, namespace: Object, new: Object, old: Object | None) -> list[FieldError]:
+        """The reasons that lie in the namespace, against a new object or, with ``old``, a new status."""
+        return []
 
     def validate_status(self, new: Object, old: Object) -> list[FieldError]:
         """The reasons that lie in the status."""

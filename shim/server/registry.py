@@ -31,6 +31,7 @@ from shim.store.entry import encode
 
 RETRIES = 100  # every lost race means that another writer has won: this many in a row is a hot loop somewhere
 CATCH_UP = 0.05  # seconds; commits take a few milliseconds
+NAMESPACES = "/registry/namespaces/"
 GENERATED_RETRIES = 8
 NAME_LIMIT = 63
 _SUFFIX_CHARS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
@@ -136,7 +137,7 @@ class Registry:
                     strategy.record_creator(obj, write.user.info())
                 if strategy.counts_generation and strategy.first_generation:
                     metadata["generation"] = strategy.first_generation
-                self._accept(write, strategy.validate(obj))
+                self._accept(write, [*self._from_namespace(write, obj, None), *strategy.validate(obj)])
                 write.warnings += strategy.warnings(obj)
             write.name = request.name = metadata["name"]
             if self.cache.get(write.key) is None:
@@ -147,6 +148,13 @@ class Registry:
             if not prefix:
                 break
         raise self._taken(write)
+
+    def _from_namespace(self, write: Write, new: Object, old: Object | None) -> list[FieldError]:
+        """What the namespace has against it."""
+        if not write.resource.strategy.looks_at_namespace:
+            return []
+        entry = self.cache.get(NAMESPACES + write.namespace)
+        return write.resource.strategy.validate_in(entry.decode(), new, old) if entry else []
 
     def _taken(self, write: Write) -> ApiError:
         error = already_exists(write.resource.group, write.resource.name, write.name)
@@ -248,6 +256,8 @@ class Registry:
         if generation is not None:
             metadata["generation"] = generation
         causes = (validate or strategy.validate_update)(new, old)
+        if write.subresource == "status":
+            causes = [*self._from_namespace(write, new, old), *causes]
         if causes or metadata.get("finalizers") or strategy.trusts_metadata:
             causes = [*before_update(new, old), *causes]
         self._accept(write, causes)

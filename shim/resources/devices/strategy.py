@@ -9,7 +9,7 @@ from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources import metadata
 from shim.resources.causes import IMMUTABLE, invalid, shown
-from shim.resources.devices import allocation, claims, configuration, selectors, slices
+from shim.resources.devices import admin_access, allocation, claims, configuration, selectors, slices
 from shim.resources.devices.naming import every
 from shim.resources.pods.amounts import is_extended
 from shim.resources.printed import go_struct
@@ -37,11 +37,17 @@ class ResourceClaimStrategy(UncountedWithStatus):
     """Devices somebody asks for; what is asked for never changes."""
 
     status_resets = ("metadata", "spec")
+    looks_at_namespace = True
     update_checks = (Check.METADATA, Check.METADATA_CHANGE, Check.CHANGE)
 
     def default(self, obj: Object) -> None:
         claims.default(obj.get("spec") or {})
         allocation.default(obj.get("status") or {})
+
+    def validate_in(self, namespace: Object, new: Object, old: Object | None) -> list[FieldError]:
+        if old is None:
+            return admin_access.asked(namespace, new.get("spec") or {})
+        return admin_access.granted(namespace, new.get("status") or {}, old.get("status") or {})
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         return claims.rules("spec", obj.get("spec") or {})
@@ -60,10 +66,14 @@ class ResourceClaimStrategy(UncountedWithStatus):
 class ResourceClaimTemplateStrategy(Uncounted):
     """What claims of pods are made of."""
 
+    looks_at_namespace = True
     update_checks = (Check.METADATA, Check.BODY, Check.METADATA_CHANGE, Check.CHANGE)
 
     def default(self, obj: Object) -> None:
         claims.default((obj.get("spec") or {}).get("spec") or {})
+
+    def validate_in(self, namespace: Object, new: Object, old: Object | None) -> list[FieldError]:
+        return admin_access.asked(namespace, (new.get("spec") or {}).get("spec") or {})
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         spec = obj.get("spec") or {}

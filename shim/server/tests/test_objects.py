@@ -204,3 +204,23 @@ async def test_who_deletes_a_job_is_told_what_becomes_of_its_pods(api):
     assert (said.status, "Warning" in said.headers) == (200, False)
     unsaid = await api.delete(f"{jobs}/b")
     assert unsaid.headers["Warning"].startswith('299 - "child pods are preserved by default')
+
+
+async def test_admin_access_to_devices_is_for_labelled_namespaces(api):
+    request = {"name": "r", "exactly": {"deviceClassName": "c", "adminAccess": True}}
+    spec = {"devices": {"requests": [request]}}
+    claims = "/apis/resource.k8s.io/v1/namespaces/{ns}/resourceclaims"
+    refused = await api.post(claims, {"metadata": {"name": "a"}, "spec": spec})
+    assert refused.status == 422
+    [cause] = refused.json["details"]["causes"]
+    assert cause == {
+        "reason": "FieldValueForbidden",
+        "message": "Forbidden: admin access to devices requires the `resource.kubernetes.io/admin-access: true` label "
+        "on the containing namespace",
+        "field": "spec.devices.requests[0].adminAccess",
+    }
+    templates = "/apis/resource.k8s.io/v1/namespaces/{ns}/resourceclaimtemplates"
+    assert (await api.post(templates, {"metadata": {"name": "a"}, "spec": {"spec": spec}})).status == 422
+    label = {"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}}
+    await api.patch("/api/v1/namespaces/{ns}", label)
+    assert (await api.post(claims, {"metadata": {"name": "a"}, "spec": spec})).status == 201
