@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources import metadata
+from shim.resources import claim_rules, metadata
 from shim.resources.causes import immutable
 from shim.resources.pods import validation as pod_rules
 from shim.resources.pods import warnings
@@ -178,10 +178,19 @@ class StatefulSetStrategy(TemplateStrategy):
             _drop_unavailable(new)
 
     def warnings(self, obj: Object) -> list[str]:
-        return [*super().warnings(obj), *self._history_warning(obj)]
+        return [*super().warnings(obj), *self._claim_warnings(obj, ""), *self._history_warning(obj)]
 
     def update_warnings(self, new: Object, old: Object) -> list[str]:
-        return [*super().update_warnings(new, old), *self._history_warning(new)]
+        claims = self._claim_warnings(new, ".Spec")  # upstream names the field so, on updates alone
+        return [*super().update_warnings(new, old), *claims, *self._history_warning(new)]
+
+    @staticmethod
+    def _claim_warnings(obj: Object, inside: str) -> list[str]:
+        return [
+            warning
+            for index, claim in enumerate(obj["spec"].get("volumeClaimTemplates") or ())
+            for warning in claim_rules.warnings(f"spec.volumeClaimTemplates[{index}]{inside}", claim.get("spec") or {})
+        ]
 
     @staticmethod
     def _history_warning(obj: Object) -> list[str]:
