@@ -112,16 +112,18 @@ def _agree(kind: _Profiles, at: str, told: str | None, profile: Object | None) -
     return [forbidden(f"{at}.type", f"{kind.word} type in annotation and field must match")]
 
 
-def fixed(new: Object, old: Object) -> list[FieldError]:
-    """What a node makes of static pods, and the profiles of older releases, do not change."""
+def changed(new: Object, old: Object) -> list[FieldError]:
+    """What a node makes of static pods, and the profiles of older releases, do not change; the rest is checked anew."""
     now, was = (of["metadata"].get("annotations") or {} for of in (new, old))
+    if now == was:
+        return []
     causes: list[FieldError] = []
     for key in [*was, *(key for key in now if key not in was)]:
         what = "AppArmor annotations" if key.startswith(_APP_ARMOR.container) else "mirror pod annotation"
         if now.get(key) != was.get(key) and (key.startswith(_APP_ARMOR.container) or key == _MIRROR):
             verb = "remove or update" if key in was else "add"
             causes.append(forbidden(f"metadata.annotations[{key}]", f"may not {verb} {what}"))
-    return causes
+    return causes + rules("metadata.annotations", now, new["spec"])
 
 
 def app_armor_profile(told: str) -> Object | None:

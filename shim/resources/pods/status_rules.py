@@ -13,8 +13,7 @@ from shim.resources.pods import annotated, claims
 def status(new: Object, old: Object) -> list[FieldError]:
     """The reasons that lie in the status."""
     found, before, spec = new.get("status") or {}, old.get("status") or {}, old["spec"]
-    causes = annotated.fixed(new, old)
-    causes += annotated.rules("metadata.annotations", new["metadata"].get("annotations"), spec)
+    causes = annotated.changed(new, old)
     for index, condition in enumerate(found.get("conditions") or ()):
         at, kind = f"status.conditions[{index}]", condition.get("type") or ""
         if (condition.get("observedGeneration") or 0) < 0:
@@ -81,6 +80,8 @@ def _addresses(at: str, found: list[Object], had: list[Object], first: str | Non
     """``first``: what the first of them must be."""
     known = {each.get("ip") or "" for each in had}
     causes: list[FieldError] = []
+    if found == had and first in (None, *(each.get("ip") for each in found[:1])):
+        return []
     if first is not None and found and (found[0].get("ip") or "") != first:
         causes.append(invalid(f"{at}[0].ip", found[0].get("ip") or "", "must be equal to `hostIP`"))
     for index, each in enumerate(found):

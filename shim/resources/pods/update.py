@@ -23,8 +23,7 @@ _FORBIDDEN = (
 def change(new: Object, old: Object) -> list[FieldError]:
     """The reasons that lie in the difference, for an update of the pod itself."""
     spec, before = new["spec"], old["spec"]
-    causes = annotated.fixed(new, old)
-    causes += annotated.rules("metadata.annotations", new["metadata"].get("annotations"), spec)
+    causes = annotated.changed(new, old)
     for field in ("containers", "initContainers"):
         if len(spec.get(field) or ()) != len(before.get(field) or ()):
             return [*causes, forbidden(f"spec.{field}", "pod updates may not add or remove containers")]
