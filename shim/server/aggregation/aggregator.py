@@ -65,12 +65,12 @@ class Aggregator:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await trust.publish(self._cache, self._data_dir)
         await self._local.start()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow())
                 group.create_task(self._keep_local())
+                group.create_task(trust.keep(self._cache, self._data_dir))
         finally:
             for task in self._watching.values():
                 task.cancel()

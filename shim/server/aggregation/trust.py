@@ -6,6 +6,7 @@ whoever shows a certificate that the front proxy's CA signed for one of the allo
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import orjson
@@ -14,8 +15,11 @@ from shim import pki
 from shim.api.meta import Object
 from shim.server.aggregation.identity import EXTRA, GROUP, UID, USER
 from shim.server.bootstrap import born, create
+from shim.server.following import follow
 from shim.store.cache import Cache
-from shim.store.contract import Conflict
+from shim.store.contract import Conflict, StoreError
+
+log = logging.getLogger(__name__)
 
 NAMESPACE, NAME = "kube-system", "extension-apiserver-authentication"
 KEY = f"/registry/configmaps/{NAMESPACE}/{NAME}"
@@ -39,9 +43,18 @@ def config_map(data_dir: Path) -> Object:
     return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": data}
 
 
-async def publish(cache: Cache, data_dir: Path) -> None:
-    """Bring the ConfigMap up to date; what others have added stays. Raises StoreError."""
+async def keep(cache: Cache, data_dir: Path) -> None:
+    """Until cancelled: whoever changes or deletes the ConfigMap gets it back."""
     wanted = config_map(data_dir)
+    async for _ in follow(cache, KEY):
+        try:
+            await _publish(cache, wanted)
+        except StoreError as error:
+            log.warning("publishing whom extension servers may believe: %s", error)
+
+
+async def _publish(cache: Cache, wanted: Object) -> None:
+    """Bring the ConfigMap up to date; what others have added stays. Raises StoreError."""
     entry = cache.get(KEY)
     if entry is None:
         await create(cache, KEY, born(wanted, NAMESPACE))

@@ -268,7 +268,14 @@ async def test_every_group_version_of_our_own_has_an_api_service(api):
 
 
 async def test_extension_servers_can_read_whom_to_believe(api):
-    data = (await api.get("/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication")).json["data"]
+    path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
+
+    async def published() -> Any:
+        return (await api.get(path)).json.get("data")
+
+    await until(published)
+    await api.delete(path)
+    data = await until(published)
     assert data["requestheader-client-ca-file"] == (api.directory / "pki" / "front-proxy-ca.crt").read_text()
     assert data["client-ca-file"] == (api.directory / "pki" / "ca.crt").read_text()
     assert data["requestheader-allowed-names"] == '["front-proxy-client"]'
