@@ -42,7 +42,7 @@ _LOOK_AGAIN = 0.1  # seconds between looks whether the instances of a deleted de
 
 
 class CustomResources:
-    """Follows the definitions. ``changed`` is called after what is served has changed, with the groups concerned."""
+    """Follows the definitions. ``changed`` is called after what is served has changed."""
 
     def __init__(
         self,

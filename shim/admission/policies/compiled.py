@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from shim import cel
 from shim.admission.conditions import Condition, conditions_of
@@ -13,6 +13,7 @@ from shim.api.meta import Object
 from shim.api.selectors import Selector
 from shim.cel.policies import JSON_PATCH, OBJECT_TYPE, PolicyEnvironments
 
+T = TypeVar("T")
 BUDGET = 10_000_000  # of all expressions of a policy for one request, upstream's RuntimeCELCostBudget
 SECONDS = (0.0000005, 0.001, 0.01, 0.1, 1.0)  # how long a policy may take, in upstream's steps
 OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
@@ -95,20 +96,24 @@ class Compiled:
 
     def policies(self, objects: Iterable[Object]) -> list[Policy]:
         """In the order of their names; what is known of others is forgotten."""
-        self._policies = kept = {
-            uid: known if (known := self._policies.get(uid)) and known[0] == revision else (revision, compile(obj))
-            for obj in sorted(objects, key=_name)
-            for uid, revision in [_state(obj)]
-        }
-        return [policy for _, policy in kept.values()]
+        self._policies = _kept(self._policies, objects, compile)
+        return [policy for _, policy in self._policies.values()]
 
     def bindings(self, objects: Iterable[Object]) -> list[Binding]:
-        self._bindings = kept = {
-            uid: known if (known := self._bindings.get(uid)) and known[0] == revision else (revision, _binding(obj))
-            for obj in sorted(objects, key=_name)
-            for uid, revision in [_state(obj)]
-        }
-        return [binding for _, binding in kept.values()]
+        self._bindings = _kept(self._bindings, objects, _binding)
+        return [binding for _, binding in self._bindings.values()]
+
+
+def _kept(
+    known: Mapping[str, tuple[str, T]], objects: Iterable[Object], make: Callable[[Object], T]
+) -> dict[str, tuple[str, T]]:
+    """What these objects make, with their revisions: made anew only of those that have changed."""
+    found = {}
+    for obj in sorted(objects, key=_name):
+        uid, revision = _state(obj)
+        before = known.get(uid)
+        found[uid] = before if before is not None and before[0] == revision else (revision, make(obj))
+    return found
 
 
 def _name(obj: Object) -> str:
