@@ -14,8 +14,10 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from shim.admission.chain import Chain
+from shim.api import conditions
 from shim.api.timing import Histogram
 from shim.api.version import GIT_VERSION, MAJOR, MINOR
+from shim.resources.bootstrap.api_services import API_SERVICES
 from shim.server.metric_families import Labels, counters, gauges, histograms, text_of
 from shim.server.routes import Routes
 from shim.server.watch import Watched
@@ -100,6 +102,16 @@ def of_watches(watched: Watched) -> Iterator[Metric]:
         (*kind, "scope"),
         watched.began,
     )
+
+
+def of_api_services(cache: Cache) -> Iterator[Metric]:
+    """Which extension servers cannot be asked."""
+    found: dict[Labels, float] = {}
+    for entry in cache.range(f"/registry/{API_SERVICES.group}/{API_SERVICES.resource}/"):
+        there = conditions.is_true(entry.decode(), "Available")
+        found[(entry.key.rpartition("/")[2],)] = 0 if there else 1
+    help = "1 for an APIService whose server cannot be asked, otherwise 0."
+    yield gauges("aggregator_unavailable_apiservice", help, ("name",), found)
 
 
 class OfStore:

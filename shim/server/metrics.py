@@ -21,7 +21,7 @@ from shim.admission.chain import Chain
 from shim.api.timing import Histogram, Histograms
 from shim.server.inflight import Inflight
 from shim.server.metric_families import MEDIA, Labels, counters, gauges, histograms, text_of
-from shim.server.metric_sources import OfStore, of_admission, of_process, of_watches
+from shim.server.metric_sources import OfStore, of_admission, of_api_services, of_process, of_watches
 from shim.server.routes import RequestInfo, Routes
 from shim.server.watch import Watched
 from shim.store.cache import Cache
@@ -48,7 +48,7 @@ class Metrics(Collector):
 
     def __init__(self, cache: Cache, routes: Routes, chain: Chain, inflight: Inflight, database: Path) -> None:
         self._routes, self._chain, self._inflight = routes, chain, inflight
-        self._store = OfStore(cache, routes, database)
+        self._cache, self._store = cache, OfStore(cache, routes, database)
         self._labels: dict[Labels, Labels] = {}
         self._requests: Counter[Labels] = Counter()
         self._durations = Histograms(SECONDS)
@@ -195,6 +195,7 @@ class Metrics(Collector):
             self.deprecated,
         )
         yield from of_watches(self.watched)
+        yield from of_api_services(self._cache)
         yield from self._store.collect()
         yield from of_admission(self._chain)
         yield from of_process()

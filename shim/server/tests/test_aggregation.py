@@ -207,6 +207,7 @@ async def test_a_server_that_is_not_there_is_unavailable_until_it_is(garden, api
     condition = await garden.told(status="False", reason="FailedDiscoveryCheck")
     url = f"https://127.0.0.1:{garden.port}/apis/{garden.group}/v1"
     assert condition["message"] == f"failing or missing response from {url}: bad status from {url}: 500"
+    assert f'aggregator_unavailable_apiservice{{name="{garden.name}"}} 1.0' in (await api.get("/metrics")).data.decode()
     answer = await api.get(f"/apis/{garden.group}/v1/fruits")
     assert (answer.status, answer.data) == (503, b"service unavailable\n")
     garden.well = True
