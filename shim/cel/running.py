@@ -24,6 +24,7 @@ class Frame:
         self.variables, self.limit, self.cost = variables, limit, 0.0
 
     def spend(self, cost: float) -> None:
+        """Raises OverBudget."""
         self.cost += cost
         if self.cost > self.limit:
             raise OverBudget
@@ -34,6 +35,8 @@ Code = Callable[[Frame], Any]
 
 
 def variable_of(name: str) -> Code:
+    """Reads a variable; one that stands for an error (a step of a fold that failed) raises it."""
+
     def read(frame: Frame) -> Any:
         frame.spend(1)
         try:
@@ -48,6 +51,7 @@ def variable_of(name: str) -> Code:
 
 
 def has(target: Any, key: str) -> bool:
+    """``has(target.key)``. Raises CelError."""
     if target.__class__ is Optional:
         return target.present and has(target.held, key)
     if isinstance(target, dict):
@@ -56,6 +60,7 @@ def has(target: Any, key: str) -> bool:
 
 
 def field_of(target: Any, key: Any) -> Any:
+    """``target.key``; of an optional, an optional. Raises CelError."""
     if target.__class__ is Optional:
         return maybe(target, key)
     if isinstance(target, dict):
@@ -66,6 +71,7 @@ def field_of(target: Any, key: Any) -> Any:
 
 
 def maybe(target: Any, key: Any) -> Optional:
+    """``target.?key`` and ``target[?key]``. Raises CelError."""
     if target.__class__ is Optional:
         return maybe(target.held, key) if target.present else NONE
     if isinstance(target, dict):

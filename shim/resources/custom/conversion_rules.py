@@ -12,6 +12,7 @@ _REVIEWS = ("v1", "v1beta1")
 
 
 def check_conversion(conversion: Object | None) -> list[FieldError]:
+    """Upstream tells of a webhook under the name of its internal form."""
     if conversion is None:
         return []
     path, at = "spec.conversion", "spec.conversion.webhookClientConfig"

@@ -27,6 +27,7 @@ _PER_VERSION = ("schema", "subresources", "additionalPrinterColumns", "selectabl
 
 
 def check_spec(obj: Object, old: Object | None) -> list[FieldError]:
+    """In the order upstream tells them; a schema that ``old`` had already may cost what it does."""
     spec = obj["spec"]
     versions = spec.get("versions") or []
     shared = _hoisted(versions)
@@ -139,6 +140,7 @@ def _invalid(field: str, value: Any, detail: str) -> FieldError:
 
 
 def check_names(defined: Object, path: str) -> list[FieldError]:
+    """Of the names a definition asks for, or of those its status says it has."""
     causes: list[FieldError] = []
     for field in ("plural", "singular", "kind", "listKind"):
         name = defined.get(field) or ""

@@ -11,6 +11,7 @@ from shim.resources.custom.structure import Node
 
 
 def check_merging(node: Node, path: str) -> list[FieldError]:
+    """What one place says of itself, and of the items of its list."""
     raw, found = node.raw, []
     if raw.get("x-kubernetes-preserve-unknown-fields") is False:
         at = f"{path}.x-kubernetes-preserve-unknown-fields"

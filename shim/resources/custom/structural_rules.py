@@ -35,6 +35,7 @@ _UNTYPED = {
 
 
 def check_structure(node: Node, path: str, level: str) -> list[FieldError]:
+    """``level``: whether the place is the ``root``, an ``item`` of a list or a ``field``."""
     found: list[FieldError] = []
     if node.type == "array" and node.items is None:
         found.append(required(f"{path}.items", "must be specified"))

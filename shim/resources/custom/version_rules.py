@@ -17,6 +17,7 @@ _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int
 
 
 def check_deprecation(version: Object, path: str) -> list[FieldError]:
+    """What is told of a version that should not be used any more."""
     text = version.get("deprecationWarning")
     if text is None:
         return []
@@ -35,6 +36,7 @@ def check_deprecation(version: Object, path: str) -> list[FieldError]:
 
 
 def check_schema(schema: Object, path: str, has_status: bool, unchanged: bool) -> list[FieldError]:
+    """``unchanged``: the version had this schema before."""
     raw = schema.get("openAPIV3Schema")
     if raw is None:
         return []
@@ -42,6 +44,7 @@ def check_schema(schema: Object, path: str, has_status: bool, unchanged: bool) -
 
 
 def check_subresources(subresources: Object | None, path: str) -> list[FieldError]:
+    """The paths of ``scale``, which lead into spec and status."""
     scale = (subresources or {}).get("scale")
     if not scale:
         return []
@@ -68,6 +71,7 @@ def _simple_path(at: str, text: str) -> list[FieldError]:
 
 
 def check_columns(columns: Any, path: str) -> list[FieldError]:
+    """What tables show beside the name."""
     causes: list[FieldError] = []
     for index, column in enumerate(columns):
         at = f"{path}[{index}]"
@@ -89,6 +93,7 @@ def check_columns(columns: Any, path: str) -> list[FieldError]:
 
 
 def check_selectable(fields: Any, raw: Raw, path: str) -> list[FieldError]:
+    """Fields of a simple type, each once."""
     root = Node(raw)
     causes: list[FieldError] = []
     seen = set()
