@@ -33,7 +33,6 @@ HOP_BY_HOP = frozenset(
 _PROOF = ("impersonate-", "x-remote-")
 _CORS = frozenset(f"access-control-allow-{name}" for name in ("credentials", "headers", "methods", "origin"))
 _ONLY_THE_CLIENTS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
-UPGRADE = ("connection", "upgrade")
 SAFE = "/:@!$&'()*+,;=~"
 
 
@@ -46,7 +45,7 @@ async def forward(call: Call, backend: Backend, path: str) -> web.StreamResponse
     _, _, query = call.http.raw_path.partition("?")
     if wants_upgrade(call.http):
         target = quote(path or "/", safe=SAFE) + (f"?{query}" if query else "")
-        return await tunnel(call.http, backend, target, sent_on(call.http, UPGRADE).items())
+        return await tunnel(call.http, backend, target, sent_on(call.http, upgrade=True).items())
     if not path.endswith("/") and call.info.path.endswith("/"):
         path += "/"
     if not path and call.http.method in ("GET", "HEAD"):
@@ -62,15 +61,21 @@ async def forward(call: Call, backend: Backend, path: str) -> web.StreamResponse
         return await exchange(call.http, session, backend, target, headers, links)
 
 
-def sent_on(http: web.BaseRequest, keep: tuple[str, ...] = ()) -> CIMultiDict[str]:
-    """The client's headers, but for what is between it and us; and who it is, as proxies tell."""
+def sent_on(http: web.BaseRequest, *, upgrade: bool = False) -> CIMultiDict[str]:
+    """The client's headers, but for what is between it and us; and who it is, as proxies tell.
+
+    What a client names in ``Connection`` goes no further, and neither do the names: the backend would take them for
+    ours, and drop what we say of the client.
+    """
     named = {name.strip().lower() for name in http.headers.get("Connection", "").split(",")}
-    dropped = (HOP_BY_HOP | named | {"authorization"}) - set(keep)
+    dropped = HOP_BY_HOP | named | {"authorization"}
     sent: CIMultiDict[str] = CIMultiDict()
     for name, value in http.headers.items():
         lowered = name.lower()
         if lowered not in dropped and not lowered.startswith(_PROOF):
             sent.add(name, value)
+    if upgrade:
+        sent["Connection"], sent["Upgrade"] = "Upgrade", http.headers["Upgrade"]
     sent["X-Forwarded-For"] = ", ".join([*sent.getall("X-Forwarded-For", []), http.remote or "unknown"])
     return sent
 

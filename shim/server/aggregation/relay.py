@@ -17,7 +17,7 @@ from shim.server.aggregation.identity import headers_of
 from shim.server.backends import tunnel
 from shim.server.errors import PlainError
 from shim.server.links import Links
-from shim.server.proxying import SAFE, UPGRADE, exchange, sent_on, wants_upgrade
+from shim.server.proxying import SAFE, exchange, sent_on, wants_upgrade
 from shim.server.users import User
 
 
@@ -32,7 +32,7 @@ async def relay(http: web.BaseRequest, path: str, user: User, extension: Extensi
     _, _, query = http.raw_path.partition("?")
     target = quote(path, safe=SAFE) + (f"?{query}" if query else "")
     upgrade = wants_upgrade(http)
-    headers = sent_on(http, UPGRADE if upgrade else ())
+    headers = sent_on(http, upgrade=upgrade)
     headers.extend(headers_of(user))
     try:
         if upgrade:

@@ -158,9 +158,12 @@ async def test_requests_reach_the_extension_server_with_who_asks(garden):
     assert (await api.get(f"/apis/{garden.group}/v1/fruits", headers=stranger)).status == 403
     lines = (await api.get(f"/apis/{garden.group}/v1/fruits?watch=1")).data.splitlines()
     assert lines == [b'{"type":"ADDED"}'] * 2
-    async with api.session.ws_connect(f"{api.url}/apis/{garden.group}/v1/talk") as socket:
+    claims = {"Connection": "Upgrade, X-Remote-User", "X-Remote-User": "root"}
+    async with api.session.ws_connect(f"{api.url}/apis/{garden.group}/v1/talk", headers=claims) as socket:
         await socket.send_str("hello")
         assert (await socket.receive_str()) == "hello!"
+    assert garden.asked[-1].headers["Connection"] == "Upgrade"
+    assert garden.asked[-1].headers.getall("X-Remote-User") == ["kubernetes-admin"]
 
 
 async def test_what_it_serves_is_told_of_and_withdrawn(garden):
