@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from shim.resources.custom.rows import version_order
 from shim.resources.strategy import Resource
 from shim.resources.subresources import describe
 from shim.server import health
+from shim.server.aggregated import aggregated
 from shim.server.aggregation import Extension
 from shim.server.routes import Routes
 
@@ -61,8 +62,7 @@ class _Version:
 
     def aggregated(self) -> Object:
         if self.extension is None:
-            resources = [_aggregated_resource(row) for row in self.rows.values()]
-            return {"version": self.name, "resources": resources, "freshness": "Current"}
+            return {"version": self.name, "resources": aggregated(_resources(self.rows)), "freshness": "Current"}
         served = self.extension.described.resources
         if served is None:
             return {"version": self.name, "freshness": "Stale"}
@@ -168,13 +168,16 @@ def _aggregate(groups: Mapping[str, list[_Version]], wire: str) -> Object:
 
 
 def _resource_list(rows: Mapping[str, Resource]) -> Object:
-    resources = []
-    for row in rows.values():
-        resources.append(_resource(row))
-        resources.extend(_subresource(row, name) for name in row.subresources)
     some = next(iter(rows.values()))
     head = {"kind": "APIResourceList", "apiVersion": "v1"} if some.group else {"kind": "APIResourceList"}
-    return {**head, "groupVersion": some.api_version, "resources": resources}
+    return {**head, "groupVersion": some.api_version, "resources": list(_resources(rows))}
+
+
+def _resources(rows: Mapping[str, Resource]) -> Iterator[Object]:
+    for row in rows.values():
+        yield _resource(row)
+        for name in row.subresources:
+            yield _subresource(row, name)
 
 
 def _resource(row: Resource) -> Object:
@@ -203,26 +206,3 @@ def _subresource(row: Resource, name: str) -> Object:
     if subresource.group:
         document |= {"group": subresource.group, "version": subresource.version}
     return document | {"kind": subresource.kind, "verbs": list(subresource.verbs)}
-
-
-def _aggregated_resource(row: Resource) -> Object:
-    resource: Object = {
-        "resource": row.name,
-        "responseKind": {"group": "", "version": "", "kind": row.kind},
-        "scope": "Namespaced" if row.namespaced else "Cluster",
-        "singularResource": row.singular,
-        "verbs": list(row.verbs),
-    }
-    if row.short:
-        resource["shortNames"] = list(row.short)
-    if row.categories:
-        resource["categories"] = list(row.categories)
-    if row.subresources:
-        resource["subresources"] = []
-        for name in row.subresources:
-            subresource = describe(row, name)
-            kind = {"group": subresource.group, "version": subresource.version, "kind": subresource.kind}
-            resource["subresources"].append(
-                {"subresource": name, "responseKind": kind, "verbs": list(subresource.verbs)}
-            )
-    return resource

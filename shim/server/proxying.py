@@ -102,7 +102,25 @@ async def exchange(
     links: Links,
 ) -> web.StreamResponse:
     """Ask for ``target`` (path and query), and pass the answer back. Raises ApiError (503)."""
-    return await _while_there(http, _exchange(http, session, backend, target, headers, links))
+
+    async def passing() -> web.StreamResponse:
+        url = f"{backend.scheme}://{backend.authority}{target}"
+        try:
+            response = await session.request(
+                http.method,
+                URL(url, encoded=True),
+                headers=headers,
+                data=http.content if http.can_read_body else None,
+                allow_redirects=False,
+                server_hostname=backend.name or None,
+            )
+        except (OSError, aiohttp.ClientError) as error:
+            said = _why(error, backend, http.method, url)
+            raise service_unavailable(f"error trying to reach service: {said}") from error
+        async with response:
+            return await _passed_back(http, response, links)
+
+    return await _while_there(http, passing())
 
 
 async def _while_there(http: web.BaseRequest, passing: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
@@ -123,30 +141,6 @@ async def _while_there(http: web.BaseRequest, passing: Coroutine[Any, Any, web.S
         raise
     finally:
         connection.on_lost.discard(leave)
-
-
-async def _exchange(
-    http: web.BaseRequest,
-    session: aiohttp.ClientSession,
-    backend: Backend,
-    target: str,
-    headers: CIMultiDict[str],
-    links: Links,
-) -> web.StreamResponse:
-    url = f"{backend.scheme}://{backend.authority}{target}"
-    try:
-        response = await session.request(
-            http.method,
-            URL(url, encoded=True),
-            headers=headers,
-            data=http.content if http.can_read_body else None,
-            allow_redirects=False,
-            server_hostname=backend.name or None,
-        )
-    except (OSError, aiohttp.ClientError) as error:
-        raise service_unavailable(f"error trying to reach service: {_why(error, backend, http.method, url)}") from error
-    async with response:
-        return await _passed_back(http, response, links)
 
 
 def _why(error: Exception, backend: Backend, method: str, url: str) -> str:

@@ -8,6 +8,7 @@ problem, because their types are made from it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shim.api.status import FieldError
@@ -41,13 +42,13 @@ class SchemaCheck:
             found += self._check_root()
         if raw.get("nullable"):
             found.append(forbidden(f"{path}.nullable", "nullable cannot be true at the root"))
-        if shape := self._shape(raw, path):
+        if shape := _shape(raw, path):
             return found + shape
         node = Node(raw)
         structural = sorted(check_structure(node, path, "root"), key=lambda cause: f"{cause.field}: {cause.message}")
         problems = structural or check_defaults(node, path)
         found += problems
-        found += self._schema(node, path, cardinality=1.0, root=True, judge_rules=not problems)
+        found += self._schema(node, _Place(path, 1.0, not problems, root=True))
         return found + self._rules.causes + self._rules.check_total(path)
 
     def _check_root(self) -> list[FieldError]:
@@ -62,125 +63,115 @@ class SchemaCheck:
             found.append(invalid(path, raw, text))
         return found
 
-    def _shape(self, raw: Any, path: str) -> list[FieldError]:
-        """What is no schema at all, and would make the rest stumble."""
-        if not isinstance(raw, Mapping):
-            return [invalid(path, raw, "must be a schema")]
-        found: list[FieldError] = []
-        for name in ("properties",):
-            for key, each in (raw.get(name) or {}).items():
-                found += self._shape(each, f"{path}.{name}[{key}]")
-        items = raw.get("items")
-        if isinstance(items, list):
-            return [forbidden(f"{path}.items", "items must be a schema object and not an array")]
-        for name in ("items", "not"):
-            if raw.get(name) is not None:
-                found += self._shape(raw[name], f"{path}.{name}")
-        additional = raw.get("additionalProperties")
-        if additional is not None and not isinstance(additional, bool):
-            found += self._shape(additional, f"{path}.additionalProperties")
-        for name in ("allOf", "anyOf", "oneOf"):
-            for index, each in enumerate(raw.get(name) or ()):
-                found += self._shape(each, f"{path}.{name}[{index}]")
-        return found
-
-    # --- fields -------------------------------------------------------------------------------------------------------
-
-    def _schema(
-        self,
-        node: Node,
-        path: str,
-        *,
-        cardinality: Cardinality,
-        root: bool = False,
-        judge_rules: bool = True,
-        in_meta: bool = False,
-        no_defaults: str | None = None,
-        uncorrelated: str = "",
-    ) -> list[FieldError]:
-        raw = node.raw
-        found = self._fields(node, path, in_meta, no_defaults)
+    def _schema(self, node: Node, at: _Place) -> list[FieldError]:
+        """What is wrong with one place and all below it."""
+        found = _fields(node, at)
         if node.additional is not None:
             if node.properties:
-                found.append(
-                    forbidden(
-                        f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive"
-                    )
-                )
-            reason = "inside additionalProperties applying to object metadata" if in_meta else no_defaults
-            more = below(cardinality, raw.get("maxProperties"))
-            found += self._schema(
-                node.additional,
-                f"{path}.additionalProperties",
-                cardinality=more,
-                judge_rules=judge_rules,
-                in_meta=in_meta,
-                no_defaults=reason,
-                uncorrelated=uncorrelated,
-            )
+                text = "additionalProperties and properties are mutual exclusive"
+                found.append(forbidden(f"{at.path}.additionalProperties", text))
+            found += self._schema(node.additional, at.values(node))
         for name, each in node.properties.items():
-            inside = in_meta or ((root or node.embedded) and name in META_FIELDS)
-            reason = f"in top-level {name}" if root and name in META_FIELDS else no_defaults
-            loose = uncorrelated or (path if node.map_type == "atomic" else "")
-            found += self._schema(
-                each,
-                f"{path}.properties[{name}]",
-                cardinality=cardinality,
-                judge_rules=judge_rules,
-                in_meta=inside,
-                no_defaults=reason,
-                uncorrelated=loose,
-            )
+            found += self._schema(each, at.property(node, name))
         for name, conditions in (("allOf", node.all_of), ("oneOf", node.one_of), ("anyOf", node.any_of)):
             for index, each in enumerate(conditions):
-                found += self._schema(
-                    each, f"{path}.{name}[{index}]", cardinality=None, judge_rules=False, no_defaults=no_defaults
-                )
+                found += self._schema(each, at.condition(f"{name}[{index}]"))
         if node.not_ is not None:
-            found += self._schema(
-                node.not_, f"{path}.not", cardinality=None, judge_rules=False, no_defaults=no_defaults
-            )
+            found += self._schema(node.not_, at.condition("not"))
         if node.items is not None:
-            loose = uncorrelated or ("" if node.list_type == "map" else path)
-            more = below(cardinality, raw.get("maxItems"))
-            found += self._schema(
-                node.items,
-                f"{path}.items",
-                cardinality=more,
-                judge_rules=judge_rules,
-                in_meta=in_meta,
-                no_defaults=no_defaults,
-                uncorrelated=loose,
-            )
-        found += check_merging(node, path)
-        if node.validations:
-            found += [
-                cause for index, rule in enumerate(node.validations) for cause in check_form(rule, index, node, path)
-            ]
-            if judge_rules and not found:
-                self._rules.check(node, path, cardinality, root=root, uncorrelated=uncorrelated)
+            found += self._schema(node.items, at.items(node))
+        found += check_merging(node, at.path)
+        for index, rule in enumerate(node.validations):
+            found += check_form(rule, index, node, at.path)
+        if node.validations and at.judge_rules and not found:
+            self._rules.check(node, at.path, at.cardinality, root=at.root, uncorrelated=at.uncorrelated)
         return found
 
-    def _fields(self, node: Node, path: str, in_meta: bool, no_defaults: str | None) -> list[FieldError]:
-        raw = node.raw
-        found = []
-        if node.type and node.type not in _TYPES:
-            found.append(unsupported(f"{path}.type", node.type, _TYPES))
-        if node.has_default and no_defaults is not None:
-            found.append(forbidden(f"{path}.default", f"must not be set {no_defaults}"))
-        for name in _UNSUPPORTED:
-            if raw.get(name):
-                found.append(forbidden(f"{path}.{name}", f"{name} is not supported"))
-        if node.type == "null":
-            text = "type cannot be set to null, use nullable as an alternative"
-            found.append(forbidden(f"{path}.type", text))
-        if in_meta and node.embedded:
-            text = "must not be used inside of resource meta"
-            found.append(forbidden(f"{path}.x-kubernetes-embedded-resource", text))
-        if raw.get("uniqueItems"):
-            text = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
-            found.append(forbidden(f"{path}.uniqueItems", text))
-        return found
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a schema stands, as far as that changes what it may say."""
+
+    path: str
+    cardinality: Cardinality
+    judge_rules: bool
+    root: bool = False
+    in_meta: bool = False
+    """Whether it is within an object's type or metadata."""
+    no_defaults: str = ""
+    """Why it may have no default; "" where it may."""
+    uncorrelated: str = ""
+    """The list or map above, within which no old value is known; "" where there is none."""
+
+    def values(self, node: Node) -> _Place:
+        reason = "inside additionalProperties applying to object metadata" if self.in_meta else self.no_defaults
+        often = below(self.cardinality, node.raw.get("maxProperties"))
+        path = f"{self.path}.additionalProperties"
+        return replace(self, path=path, cardinality=often, root=False, no_defaults=reason)
+
+    def property(self, node: Node, name: str) -> _Place:
+        meta = name in META_FIELDS
+        return replace(
+            self,
+            path=f"{self.path}.properties[{name}]",
+            root=False,
+            in_meta=self.in_meta or ((self.root or node.embedded) and meta),
+            no_defaults=f"in top-level {name}" if self.root and meta else self.no_defaults,
+            uncorrelated=self.uncorrelated or (self.path if node.map_type == "atomic" else ""),
+        )
+
+    def items(self, node: Node) -> _Place:
+        often = below(self.cardinality, node.raw.get("maxItems"))
+        loose = self.uncorrelated or ("" if node.list_type == "map" else self.path)
+        return replace(self, path=f"{self.path}.items", cardinality=often, root=False, uncorrelated=loose)
+
+    def condition(self, name: str) -> _Place:
+        """Its rules are judged with the place it is a condition of."""
+        return _Place(f"{self.path}.{name}", None, False, no_defaults=self.no_defaults)
+
+
+def _fields(node: Node, at: _Place) -> list[FieldError]:
+    raw, path = node.raw, at.path
+    found = []
+    if node.type and node.type not in _TYPES:
+        found.append(unsupported(f"{path}.type", node.type, _TYPES))
+    if node.has_default and at.no_defaults:
+        found.append(forbidden(f"{path}.default", f"must not be set {at.no_defaults}"))
+    for name in _UNSUPPORTED:
+        if raw.get(name):
+            found.append(forbidden(f"{path}.{name}", f"{name} is not supported"))
+    if node.type == "null":
+        text = "type cannot be set to null, use nullable as an alternative"
+        found.append(forbidden(f"{path}.type", text))
+    if at.in_meta and node.embedded:
+        text = "must not be used inside of resource meta"
+        found.append(forbidden(f"{path}.x-kubernetes-embedded-resource", text))
+    if raw.get("uniqueItems"):
+        text = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
+        found.append(forbidden(f"{path}.uniqueItems", text))
+    return found
+
+
+def _shape(raw: Any, path: str) -> list[FieldError]:
+    """What is no schema at all, and would make the rest stumble."""
+    if not isinstance(raw, Mapping):
+        return [invalid(path, raw, "must be a schema")]
+    found: list[FieldError] = []
+    for key, each in (raw.get("properties") or {}).items():
+        found += _shape(each, f"{path}.properties[{key}]")
+    items = raw.get("items")
+    if isinstance(items, list):
+        return [forbidden(f"{path}.items", "items must be a schema object and not an array")]
+    for name in ("items", "not"):
+        if raw.get(name) is not None:
+            found += _shape(raw[name], f"{path}.{name}")
+    additional = raw.get("additionalProperties")
+    if additional is not None and not isinstance(additional, bool):
+        found += _shape(additional, f"{path}.additionalProperties")
+    for name in ("allOf", "anyOf", "oneOf"):
+        for index, each in enumerate(raw.get(name) or ()):
+            found += _shape(each, f"{path}.{name}[{index}]")
+    return found
 
 
 def _go_name(name: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 
 import orjson
 
 from shim.api.meta import Object
+from shim.server.aggregated import aggregated
 from shim.server.aggregation.availability import PASSED, failed_discovery, obstacle
 from shim.server.aggregation.extension import PATIENCE, Described, Extension, Trouble
 from shim.server.aggregation.merging import Part, part_of
@@ -81,23 +81,3 @@ def _read(body: bytes) -> Object:
     except orjson.JSONDecodeError as error:
         raise Trouble(f"couldn't get version/kind; json parse error: {error}") from None
     return document if isinstance(document, dict) else {}
-
-
-def aggregated(resources: Iterable[Object]) -> list[Object]:
-    """An APIResourceList's resources as aggregated discovery has them: subresources below what they belong to."""
-    found: dict[str, Object] = {}
-    below: list[tuple[str, Object]] = []
-    for raw in resources:
-        name, _, subresource = raw["name"].partition("/")
-        kind = {key: raw.get(key) or "" for key in ("group", "version", "kind")}
-        made: Object = {"responseKind": kind, "verbs": raw.get("verbs") or []}
-        if subresource:
-            below.append((name, {"subresource": subresource, **made}))
-            continue
-        scope = "Namespaced" if raw.get("namespaced") else "Cluster"
-        found[name] = {"resource": name, "scope": scope, "singularResource": raw.get("singularName") or "", **made}
-        found[name] |= {key: raw[key] for key in ("shortNames", "categories") if raw.get(key)}
-    for name, made in below:
-        alone: Object = {"resource": name, "scope": "Namespaced", "singularResource": ""}
-        found.setdefault(name, alone).setdefault("subresources", []).append(made)
-    return list(found.values())

@@ -1,4 +1,4 @@
-"""What the cluster says of an extension server's Service, and how its list of resources is read."""
+"""What the cluster says of an extension server's Service, before it is asked itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 
 from shim.api.meta import Object
 from shim.server.aggregation.availability import obstacle
-from shim.server.aggregation.looking import aggregated
 
 SERVICE: Object = {"spec": {"type": "ClusterIP", "ports": [{"port": 443, "name": "https"}]}}
 READY: Object = {"endpoints": [{"addresses": ["10.0.0.1"]}], "ports": [{"name": "https", "port": 8443}]}
@@ -37,22 +36,3 @@ def test_there_is_no_use_in_asking(service, slices, reason, message):
 @pytest.mark.parametrize("service", [SERVICE, {"spec": {"type": "ExternalName"}}])
 def test_a_server_that_may_answer_is_asked(service):
     assert obstacle("ns", "s", 443, service, [READY]) is None
-
-
-def test_subresources_stand_below_what_they_belong_to():
-    listed = [
-        {"name": "pods/log", "kind": "Log", "verbs": ["get"]},
-        {
-            "name": "pods",
-            "singularName": "pod",
-            "namespaced": True,
-            "kind": "Pod",
-            "verbs": ["get"],
-            "shortNames": ["po"],
-        },
-        {"name": "pods/scale", "group": "autoscaling", "version": "v1", "kind": "Scale", "verbs": ["get"]},
-    ]
-    [pods] = aggregated(listed)
-    assert (pods["resource"], pods["scope"], pods["shortNames"]) == ("pods", "Namespaced", ["po"])
-    assert [each["subresource"] for each in pods["subresources"]] == ["log", "scale"]
-    assert pods["subresources"][1]["responseKind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
