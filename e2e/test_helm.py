@@ -58,8 +58,9 @@ def test_a_release_from_install_to_uninstall(cluster: Cluster, namespace: str, h
     assert (upgraded["text"], upgraded["revision"]) == ("Ahoy", "2")
     assert upgraded["secret"] == settings["secret"], "looked up in the cluster"
 
-    hooks = get("jobs", "--sort-by=.metadata.creationTimestamp")["items"]
-    assert [each["metadata"]["name"].removeprefix("web-") for each in hooks] == [
+    made = get("events", "--field-selector=reason=SuccessfulCreate,involvedObject.kind=Job")["items"]
+    made.sort(key=lambda event: int(event["metadata"]["resourceVersion"]))
+    assert [event["involvedObject"]["name"].removeprefix("web-") for event in made] == [
         *("pre-install", "post-install", "pre-upgrade", "post-upgrade")
     ]
 
