@@ -97,6 +97,21 @@ def _walk(value: Any, path: str, found: dict[Complaint, None], unknown: frozense
             _walk(item, f"{path}[{index}]", found, unknown)
 
 
+def quoted(char: str) -> str:
+    """A character as Go's reader shows it: the first byte of what is not ASCII, taken for a character."""
+    code = char.encode(errors="replace")[0]
+    if char in _NAMED:
+        return _NAMED[char]
+    return f"'{chr(code)}'" if chr(code).isprintable() else f"'\\x{code:02x}'" if code < 128 else f"'\\u{code:04x}'"
+
+
+_NAMED = {"'": r"'\''", '"': "'\"'", "\\": r"'\\'"} | {
+    char: f"'\\{letter}'" for char, letter in zip("\a\b\f\n\r\t\v", "abfnrtv", strict=True)
+}
+_BETWEEN = ("looking for", "after array", "after object", "in string literal")
+"""Where a text may as well go on: its end is told as such."""
+
+
 class _Scanner:
     """Reads JSON for its errors alone, character by character as Go does."""
 
@@ -119,10 +134,10 @@ class _Scanner:
 
     def fail(self, where: str) -> NoReturn:
         char = self.peek()
-        if not char:
+        if not char and where.startswith(_BETWEEN):
             raise JSONError("unexpected end of JSON input")
-        shown = {"'": r"'\''", '"': "'\"'"}.get(char) or f"'{json.dumps(char, ensure_ascii=False)[1:-1]}'"
-        raise JSONError(f"invalid character {shown} {where}")
+        # Go ends a text with a space, to see whether what stands last is whole
+        raise JSONError(f"invalid character {quoted(char or ' ')} {where}")
 
     def value(self, depth: int) -> None:
         self.space()

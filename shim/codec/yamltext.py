@@ -25,9 +25,18 @@ _BOOLS = {
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _INT = re.compile(r"[-+]?(0[xX][0-9a-fA-F_]+|0[oO]?[0-7_]+|0[bB][01_]+|[1-9][0-9_]*|0)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_STRICT = "yaml: unmarshal errors:"
+_ALIAS = re.compile(r"\*([\w-]*)")
 _TIME = re.compile(r"\d{4}-\d\d?-\d\d?($|[Tt ])")  # YAML would read a time; upstream does so and quotes it
 _BASES = {"x": 16, "o": 8, "b": 2}
 _TAG = "tag:yaml.org,2002:"
+_TAGS: dict[str, tuple[type, ...]] = {
+    f"{_TAG}str": (str,),
+    f"{_TAG}bool": (bool,),
+    f"{_TAG}int": (int,),
+    f"{_TAG}float": (float, int),
+    f"{_TAG}null": (type(None),),
+}
 
 
 def _scalar(text: str) -> Any:
@@ -78,7 +87,12 @@ class _Reader:
             return text
         if node.tag == f"{_TAG}binary":
             return "".join(text.split())
-        return _scalar(text)
+        found = _scalar(text)
+        if node.tag in _TAGS and not isinstance(found, _TAGS[node.tag]):
+            known = next(tag for tag, types in _TAGS.items() if isinstance(found, types))
+            found_as, wanted = (tag.removeprefix(_TAG) for tag in (known, node.tag))
+            raise YAMLError(f"yaml: cannot decode !!{found_as} `{text}` as a !!{wanted}")
+        return found
 
     def mapping(self, node: Any) -> dict[str, Any]:
         merged: dict[str, Any] = {}
@@ -130,7 +144,27 @@ def strict_errors(data: bytes | str) -> list[str]:
         lines = _read(data)[1]
     except YAMLError:
         return []
-    return ["yaml: unmarshal errors:\n" + "\n".join(lines)] if lines else []
+    return [_STRICT + "\n" + "\n".join(lines)] if lines else []
+
+
+def apart(complaint: str) -> list[str]:
+    """One of :func:`strict_errors` as warnings: each line for itself."""
+    head, _, lines = complaint.partition("\n")
+    return [line.strip() for line in lines.split("\n")] if head == _STRICT else [complaint]
+
+
+def _told(error: yaml.MarkedYAMLError, data: bytes | str) -> str:
+    """What is wrong and where, in the words of Go's reader: which counts lines from 0 after its scanner is done."""
+    if error.problem_mark and error.problem == "found undefined alias":
+        text = data.decode() if isinstance(data, bytes) else data
+        rest = text.splitlines()[error.problem_mark.line][error.problem_mark.column :]
+        return f"unknown anchor '{_ALIAS.match(rest)[1]}' referenced"  # type: ignore[index]  # the parser has read it
+    line = 0
+    if error.problem_mark and error.problem_mark.line:
+        line = error.problem_mark.line + isinstance(error, yaml.scanner.ScannerError)
+    elif error.context_mark:
+        line = error.context_mark.line
+    return (f"line {line}: " if line else "") + (error.problem or error.context or "")
 
 
 def _read(data: bytes | str) -> tuple[Any, list[str]]:
@@ -141,9 +175,9 @@ def _read(data: bytes | str) -> tuple[Any, list[str]]:
             return None, []
         return reader.value(loader.get_node()), reader.duplicates
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise YAMLError(f"yaml: {where}{error.problem or error.context}") from None
+        raise YAMLError(f"yaml: {_told(error, data)}") from None
+    except yaml.reader.ReaderError as error:
+        raise YAMLError(f"yaml: {error.reason}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise YAMLError(f"yaml: {error}") from None
     except RecursionError:
@@ -173,7 +207,5 @@ _Dumper.add_representer(str, _represent)
 
 def dumps(obj: Any) -> bytes:
     """Block style, sorted keys, as upstream prints YAML."""
-    text: str = yaml.dump(
-        obj, Dumper=_Dumper, default_flow_style=False, sort_keys=True, allow_unicode=True, width=10**9
-    )
+    text: str = yaml.dump(obj, Dumper=_Dumper, default_flow_style=False, sort_keys=True, allow_unicode=True)
     return text.encode()

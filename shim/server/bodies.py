@@ -14,7 +14,7 @@ from shim.api import decoding
 from shim.api.meta import Object, split_api_version
 from shim.api.schema import Definition, Schema
 from shim.api.status import ApiError, FieldError, bad_request, invalid
-from shim.codec import media
+from shim.codec import media, yamltext
 from shim.server import errors
 from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
 from shim.server.options import WriteOptions
@@ -27,8 +27,6 @@ _SCHEMES = {
     "apiregistration.k8s.io": "k8s.io/kube-aggregator/pkg/apiserver/scheme/scheme.go:28",
 }
 """Of the groups that upstream serves by servers of their own, which know no other types."""
-_META_SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
-_DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 
 
 @dataclass(slots=True)
@@ -69,7 +67,7 @@ class Body:
             complaints = media.strict_errors(self.media, self.data, unknown, in_order=in_order)
             if complaints and options.validation == "Strict":
                 raise bad_request(f"{what}: strict decoding error: {', '.join(complaints)}")
-            call.warnings += complaints
+            call.warnings += [text for each in complaints for text in yamltext.apart(each)]
         obj = typed(obj, given, kind, api_version)
         if call.record is not None:
             call.record.asks(obj)
@@ -97,33 +95,7 @@ async def read_body(call: Call, accepted: str = ACCEPTED) -> Body:
         accepted = f"{JSON}, {YAML}"
     if sent not in accepted:
         raise errors.unsupported_body(accepted)
-    return Body(await _read(http), sent)
-
-
-async def read_delete_options(call: Call) -> Object:
-    """The DeleteOptions a DELETE may carry; an empty object when it carries none. Raises 400, 413 and 415."""
-    if not call.http.can_read_body:
-        return {}
-    data = await _read(call.http)
-    if not data:
-        return {}
-    sent = content_type(call.http)
-    if sent not in (JSON, YAML, PROTOBUF):
-        raise errors.unsupported_body(ACCEPTED)
-    try:
-        given = media.decode(sent, data, call.parts.schema)
-    except media.MediaError as error:
-        raise bad_request(str(error)) from error
-    kind = given.get("kind") or "DeleteOptions"
-    if kind != "DeleteOptions":
-        version = given.get("apiVersion") or call.resource.api_version
-        raise bad_request(_unregistered(kind, version, _META_SCHEME))
-    options, _, problem = decoding.decode(call.parts.schema.named(_DELETE_OPTIONS), given)
-    if problem:
-        raise bad_request(problem)
-    if call.record is not None:
-        call.record.asks({**options, "kind": kind, "apiVersion": "meta.k8s.io/__internal"})
-    return options
+    return Body(await read_bytes(http), sent)
 
 
 def content_type(http: web.BaseRequest) -> str:
@@ -142,7 +114,7 @@ def definition_of(schema: Schema, kind: str, api_version: str) -> Definition | N
     return schema.for_kind(group, version, kind)
 
 
-async def _read(http: web.BaseRequest) -> bytes:
+async def read_bytes(http: web.BaseRequest) -> bytes:
     if (http.content_length or 0) > LIMIT:
         raise errors.too_large(LIMIT)
     try:

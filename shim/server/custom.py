@@ -23,8 +23,8 @@ from shim.resources.custom.naming import accept_names
 from shim.resources.custom.rows import CustomKind, kinds, stored_version
 from shim.resources.strategy import Resource
 from shim.server.conversion import Converter
+from shim.server.deletions import DeleteOptions
 from shim.server.following import follow
-from shim.server.options import DeleteOptions
 from shim.server.registry import Registry, Write
 from shim.server.removal import Removal
 from shim.server.routes import Routes

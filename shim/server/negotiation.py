@@ -45,7 +45,7 @@ def rendering(accept: str, tables: bool = True) -> Rendering:
         if media not in (JSON, YAML, PROTOBUF):
             continue
         form, version = options.get("as", ""), options.get("v", "")
-        if form and not _has_form(media, form, options.get("g", ""), version, tables):
+        if not _streams(media, options) or (form and not _has_form(media, form, options.get("g", ""), version, tables)):
             continue
         choices.append(Rendering(media, form, version if form else ""))
     if not choices:
@@ -107,6 +107,11 @@ def _has_form(media: str, form: str, group: str, version: str, tables: bool) -> 
     if group != "meta.k8s.io" or version not in _META_VERSIONS or form not in FORMS:
         return False
     return form != "Table" or (tables and media != PROTOBUF)  # tables have no protobuf form, not even upstream
+
+
+def _streams(media: str, options: dict[str, str]) -> bool:
+    """Whether a media type can be had as the stream that is asked for, if one is."""
+    return "stream" not in options or (options["stream"] == "watch" and media != YAML)
 
 
 def streamed(wanted: Rendering) -> Rendering:

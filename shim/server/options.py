@@ -15,8 +15,6 @@ from shim.api.status import ApiError, FieldError, bad_request, invalid
 Query = Mapping[str, Sequence[str]]
 EXACT, NOT_OLDER = "Exact", "NotOlderThan"
 _INT64 = 1 << 63
-
-POLICIES = ("Foreground", "Background", "Orphan")
 _NOTHING: Query = {}
 
 
@@ -63,7 +61,7 @@ class ListOptions:
         text = first(query, "resourceVersion")
         (_check_watch if watch else _check_list)(options, text)
         if text:
-            options.revision = _revision(text, watch)
+            options.revision = _revision(text, plainly=watch)
         if watch and options.initial_events is None:
             options.initial_events = not options.revision
         return options
@@ -95,9 +93,9 @@ class WriteOptions:
                 causes.append(_forbidden("force", "may not be specified for non-apply patch"))
         if len(options.manager) > 128:
             causes.append(FieldError("FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes"))
-        causes += _check_dry_run(query.get("dryRun", ()))
+        causes += check_dry_run(query.get("dryRun", ()))
         if (validation := first(query, "fieldValidation")) not in ("", "Ignore", "Strict", "Warn"):
-            causes.append(_unsupported("fieldValidation", validation, ("", "Ignore", "Strict", "Warn")))
+            causes.append(unsupported("fieldValidation", validation, ("", "Ignore", "Strict", "Warn")))
         if causes:
             raise invalid("meta.k8s.io", kind, "", causes)
         options.dry_run = "All" in query.get("dryRun", ())
@@ -119,66 +117,18 @@ class WriteOptions:
         return said
 
 
-@dataclass(slots=True)
-class DeleteOptions:
-    """Of delete and deletecollection: from the body, or from the query where the body has nothing."""
-
-    grace: int | None = None
-    policy: str = ""
-    uid: str = ""
-    revision: str = ""
-    dry_run: bool = False
-
-    @classmethod
-    def of(cls, query: Query, body: Object) -> DeleteOptions:
-        """Raises 422."""
-        preconditions = body.get("preconditions") or {}
-        dry_run = body.get("dryRun") or query.get("dryRun", ())
-        orphan = body.get("orphanDependents")
-        policy = body.get("propagationPolicy")
-        grace = body.get("gracePeriodSeconds")
-        if not body:
-            policy = first(query, "propagationPolicy") or None
-            grace = integer(query, "gracePeriodSeconds")
-            orphan = boolean(query, "orphanDependents")
-        causes = []
-        if orphan is not None and policy is not None:
-            text = "orphanDependents and deletionPropagation cannot be both set"
-            shown = f"Invalid value: {json.dumps(policy)}: {text}"
-            causes.append(FieldError("FieldValueInvalid", "propagationPolicy", shown))
-        if policy is not None and policy not in POLICIES:
-            causes.append(_unsupported("propagationPolicy", policy, (*POLICIES, "nil")))
-        causes += _check_dry_run(dry_run)
-        if causes:
-            raise invalid("meta.k8s.io", "DeleteOptions", "", causes)
-        if orphan is not None:
-            policy = "Orphan" if orphan else "Background"
-        if grace is not None and grace < 0:
-            grace = 1  # upstream reads every negative number so
-        uid, revision = preconditions.get("uid") or "", preconditions.get("resourceVersion") or ""
-        return cls(grace, policy or "", uid, revision, "All" in dry_run)
-
-    def wire(self) -> Object:
-        """These options as an object: what admission webhooks are shown."""
-        said: Object = {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"}
-        if self.grace is not None:
-            said["gracePeriodSeconds"] = self.grace
-        if self.uid or self.revision:
-            asked = {"uid": self.uid, "resourceVersion": self.revision}
-            said["preconditions"] = {name: value for name, value in asked.items() if value}
-        if self.policy:
-            said["propagationPolicy"] = self.policy
-        if self.dry_run:
-            said["dryRun"] = ["All"]
-        return said
+def version_of_get(query: Query) -> int | None:
+    """The ``resourceVersion`` of a get, the only option it has. Raises 500, as upstream."""
+    text = first(query, "resourceVersion")
+    return _revision(text, plainly=True) if text else None
 
 
 def integer(query: Query, name: str) -> int | None:
     """A 64-bit integer, or None when absent. Raises 400 in Go's words."""
-    text = first(query, name)
-    if not text:
+    if name not in query:
         return None
-    digits = text[1:] if text[0] in "+-" else text
+    text = first(query, name)
+    digits = text[1:] if text[:1] in ("+", "-") else text
     if not (digits.isascii() and digits.isdigit()):
         raise bad_request(f"strconv.ParseInt: parsing {json.dumps(text)}: invalid syntax")
     if len(digits) > 4000 or not -_INT64 <= int(text) < _INT64:  # Python reads no number of more digits than 4,300
@@ -210,14 +160,14 @@ def is_watch(query: Query) -> bool:
     return bool(boolean(query, "watch"))
 
 
-def _revision(text: str, watch: bool) -> int:
+def _revision(text: str, *, plainly: bool) -> int:
     if text.isascii() and text.isdigit() and len(text) < 100 and int(text) < 1 << 64:
         return int(text)
     why = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
     message = (
         f"resourceVersion: Invalid value: {json.dumps(text)}: strconv.ParseUint: parsing {json.dumps(text)}: {why}"
     )
-    if watch:
+    if plainly:
         raise ApiError(500, "", message)
     raise bad_request(f"invalid resource version: {message}")
 
@@ -232,7 +182,7 @@ def _check_list(options: ListOptions, revision: str) -> None:
             text = "resourceVersionMatch is forbidden when continue is provided"
             causes.append(_forbidden("resourceVersionMatch", text))
         if match not in (EXACT, NOT_OLDER):
-            causes.append(_unsupported("resourceVersionMatch", match, (EXACT, NOT_OLDER, "")))
+            causes.append(unsupported("resourceVersionMatch", match, (EXACT, NOT_OLDER, "")))
         if match == EXACT and revision == "0":
             text = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
             causes.append(_forbidden("resourceVersionMatch", text))
@@ -252,10 +202,11 @@ def _check_watch(options: ListOptions, revision: str) -> None:
             text = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
             causes.append(_forbidden("resourceVersionMatch", text))
         if match != NOT_OLDER:
-            causes.append(_unsupported("resourceVersionMatch", match, (NOT_OLDER,)))
-        if options.token:
-            text = "resourceVersionMatch is forbidden when continue is provided"
-            causes.append(_forbidden("resourceVersionMatch", text))
+            causes.append(unsupported("resourceVersionMatch", match, (NOT_OLDER,)))
+    as_it_is = options.initial_events is None and revision in ("", "0")  # upstream then sets both options itself
+    if options.token and (match or as_it_is):
+        text = "resourceVersionMatch is forbidden when continue is provided"
+        causes.append(_forbidden("resourceVersionMatch", text))
     _refuse(causes)
 
 
@@ -264,9 +215,9 @@ def _refuse(causes: list[FieldError]) -> None:
         raise invalid("meta.k8s.io", "ListOptions", "", causes)
 
 
-def _check_dry_run(values: Iterable[Any]) -> list[FieldError]:
+def check_dry_run(values: Iterable[Any]) -> list[FieldError]:
     values = list(values)
-    return [_unsupported("dryRun", values, ("All",))] if any(value != "All" for value in values) else []
+    return [unsupported("dryRun", values, ("All",))] if any(value != "All" for value in values) else []
 
 
 def _forbidden(name: str, text: str) -> FieldError:
@@ -277,7 +228,7 @@ def _required(name: str, text: str) -> FieldError:
     return FieldError("FieldValueRequired", name, f"Required value: {text}")
 
 
-def _unsupported(name: str, value: Any, supported: Iterable[str]) -> FieldError:
+def unsupported(name: str, value: Any, supported: Iterable[str]) -> FieldError:
     shown = json.dumps(value, separators=(",", ":"))
     texts = ", ".join(json.dumps(text) for text in supported)
     return FieldError("FieldValueNotSupported", name, f"Unsupported value: {shown}: supported values: {texts}")

@@ -15,6 +15,7 @@ import orjson
 
 from shim.api.meta import Object
 from shim.api.status import ApiError, bad_request, expired
+from shim.codec.jsontext import quoted
 from shim.server import errors
 from shim.server.options import EXACT, ListOptions
 from shim.server.parts import Call
@@ -49,12 +50,15 @@ async def select(call: Call, options: ListOptions) -> tuple[list[Entry], Object]
         return await _select_at(call, options, test, after, revision)
     revision = cache.revision
     limit = max(options.limit, 0)
+    if options.revision == 0 and not options.token:
+        limit = 0  # upstream's cache gives whoever takes any version all there is
     looked = found = cache.range(prefix, after=after, limit=limit + 1 if limit and test is None else 0)
     if test is not None:
-        found = await _matching(call, options, looked, test, limit + 1 if limit else 0)
+        found = await _matching(call, options, looked, test, limit)
     cache.listed(call.resource.prefix, len(looked), len(found))
     meta: Object = {"resourceVersion": str(revision)}
-    if limit and len(found) > limit:
+    # as upstream: what follows need not be what the selector means
+    if limit and len(found) >= limit and looked[-1].key > found[limit - 1].key:
         del found[limit:]
         meta["continue"] = _token(found[-1].key, prefix, revision)
         if test is None:
@@ -93,9 +97,8 @@ async def _select_at(
             page, more = await cache.range_at(prefix, revision=revision, after=after, limit=at_once)
             found += page if test is None else await _matching(call, options, page, test, 0)
             after = page[-1].key if page else after
-            if limit and len(found) > limit:
-                more = True
             if limit and len(found) >= limit:
+                more = more or page[-1].key > found[limit - 1].key
                 break
         if limit and more:
             del found[limit:]
@@ -138,7 +141,9 @@ def _read_token(token: str, prefix: str) -> tuple[str, int]:
         fields = orjson.loads(content)
     except ValueError:
         first = content[:1].decode("latin-1")
-        why = f"invalid character '{first}' looking for beginning of value" if first else "unexpected end of JSON input"
+        why = "unexpected end of JSON input"
+        if first:
+            why = f"invalid character {quoted(first)} looking for beginning of value"
         raise bad_request(f"{_INVALID}: {why}") from None
     if not isinstance(fields, dict):
         raise bad_request(f"{_INVALID}: {_wrong_type(fields, 'value', 'storage.continueToken')}")

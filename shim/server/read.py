@@ -8,7 +8,7 @@ from shim.api.status import internal, not_found
 from shim.server.facets import Facet
 from shim.server.listing import ListWriter
 from shim.server.negotiation import AS_STORED
-from shim.server.options import ListOptions
+from shim.server.options import ListOptions, version_of_get
 from shim.server.pages import catch_up, select
 from shim.server.parts import Call
 from shim.server.render import render_one
@@ -19,7 +19,7 @@ async def get(call: Call, facet: Facet | None = None) -> web.Response:
     """One object, or one facet of it (its scale, say)."""
     parts, resource = call.parts, call.resource
     shape = call.rendering  # what cannot be written is refused before it is looked for
-    if call.query and (asked := ListOptions.of(call.query).revision):
+    if call.query and (asked := version_of_get(call.query)):
         await catch_up(call, asked)
     entry = parts.cache.get(call.key)
     if entry is None:

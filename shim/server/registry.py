@@ -72,6 +72,8 @@ class Write:
     """Of a subresource with a kind of its own (Scale): that is what admission looks at."""
     admitted: bool = False
     """Whether admission has had its say already, on the order (Binding, Eviction) that this write carries out."""
+    of_collection: bool = False
+    """Whether the client named a collection: admission is shown each object, but no name, as upstream's is."""
     manager: str = ""
     """Who is recorded in ``metadata.managedFields`` as having set what this write changes; "": nobody."""
     warnings: list[str] = field(default_factory=list)
@@ -87,7 +89,7 @@ class Write:
             operation,
             self.resource,
             self.namespace or None,
-            self.name,
+            "" if self.of_collection else self.name,
             self.user,
             obj,
             old,

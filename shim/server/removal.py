@@ -17,7 +17,7 @@ from shim.admission.chain import DELETE
 from shim.api.meta import Object, now, parse_time
 from shim.api.status import MODIFIED, ApiError, conflict, not_found
 from shim.resources.strategy import Resource, Strategy
-from shim.server.options import DeleteOptions
+from shim.server.deletions import DeleteOptions
 from shim.server.registry import RETRIES, Registry, Write, is_held, kept, versioned
 from shim.store.cache import Entry
 from shim.store.contract import Conflict
@@ -71,23 +71,22 @@ class Removal:
                 await self._registry.catch_up(lost)
         raise conflict(resource.group, resource.name, write.name, MODIFIED)
 
-    async def delete_all(self, write: Write, entries: Sequence[Entry], options: DeleteOptions) -> list[bytes]:
-        """Delete these entries of one resource; returns their last state. What is gone already is passed over."""
-        waiting = iter(enumerate(entries))
-        removed: dict[int, bytes] = {}
+    async def delete_all(self, write: Write, entries: Sequence[Entry], options: DeleteOptions) -> None:
+        """Delete these entries of one resource. What is gone already is passed over. Raises ApiError."""
+        waiting = iter(entries)
 
         async def work() -> None:
-            for number, entry in waiting:
+            for entry in waiting:
                 *_, namespace, name = entry.key.split("/")
-                one = Write(write.resource, namespace if write.resource.namespaced else "", name, write.user)
+                namespace = namespace if write.resource.namespaced else ""
+                one = Write(write.resource, namespace, name, write.user, of_collection=True)
                 try:
-                    removed[number] = (await self.delete(one, options)).data
+                    await self.delete(one, options)
                 except ApiError as error:
                     if error.code != 404:
                         raise
 
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-        return [removed[number] for number in sorted(removed)]
 
     async def _delete(self, write: Write, entry: Entry, options: DeleteOptions) -> Removed:
         resource = write.resource

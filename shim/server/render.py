@@ -1,6 +1,6 @@
 """Stored objects become what the client asked for: as they are, rows of a Table, metadata alone, another format.
 
-The common case copies bytes: a list is a join of them. Everything else decodes, converts and encodes per answer.
+The common case copies bytes. Everything else decodes, converts and encodes per answer.
 """
 
 from __future__ import annotations
@@ -69,26 +69,6 @@ def _encode(wanted: str, document: Object, schema: Schema) -> bytes:
         raise errors.no_such_rendering(ACCEPTED) from None
 
 
-def join(resource: Resource, items: Sequence[bytes], meta: Object) -> bytes:
-    """A list from its items' bytes. In a list, items do not repeat their kind; custom resources do."""
-    kind, api_version = resource.kind.encode(), resource.api_version.encode()
-    if resource.custom:
-        meta = {"continue": "", **meta}
-    head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
-        resource.list_kind.encode(),
-        api_version,
-        orjson.dumps(meta),
-    )
-    if resource.custom:
-        return b"".join([head, b",".join(items), b"]}"])
-    front = len(b'{"kind":"","apiVersion":"",') + len(kind) + len(api_version)
-    if not items:
-        return head + b"]}"
-    # views, not slices: a copy of every item would cost more than the join
-    tails = [memoryview(item)[front:] for item in items]
-    return b"".join([head, b"{", b",{".join(tails), b"]}"])
-
-
 def _list_meta(revision: str) -> Object:
     return {"resourceVersion": revision} if revision else {}
 
@@ -114,12 +94,16 @@ def table(
 
 def rows(call: Call, objects: Iterable[Object], shape: Sequence[Column] = ()) -> list[Object]:
     """The rows of a Table, each with as much of its object as ``includeObject`` asks for. Raises 400."""
-    shape = shape or call.resource.columns or BY_NAME_AND_AGE
+    shape, show = shape or call.resource.columns or BY_NAME_AND_AGE, _shown(call)
+    return [{"cells": [column.cell(obj) for column in shape], "object": show(call, obj)} for obj in objects]
+
+
+def _shown(call: Call) -> Callable[[Call, Object], Object | None]:
+    """What rows show of their objects. Raises 400."""
     include = call.value("includeObject") or "Metadata"
     if include not in _SHOWN:
         raise errors.no_such_include(include)
-    show = _SHOWN[include]
-    return [{"cells": [column.cell(obj) for column in shape], "object": show(call, obj)} for obj in objects]
+    return _SHOWN[include]
 
 
 def _metadata(call: Call, obj: Object) -> Object:
@@ -169,14 +153,16 @@ class EventWriter:
 
     def bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
         """An object of the watched kind that has a revision and nothing else."""
-        meta: Object = {"resourceVersion": str(revision), "creationTimestamp": None}
+        meta: Object = {"resourceVersion": str(revision)}
         if initial_events_end:
             meta["annotations"] = {INITIAL_EVENTS_END: "true"}
         resource, version = self._call.resource, self._rendering.version
         obj: Object = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta}
         if self._rendering.form == "Table":
-            row = {"cells": [""] * len(resource.columns or BY_NAME_AND_AGE), "object": partial(obj, version)}
-            obj = table(self._call, [], {"resourceVersion": str(revision)}, columns=self._first_row) | {"rows": [row]}
+            empty = {**obj, "metadata": {**meta, "name": ""}, "spec": {}, "status": {}}
+            [shown] = rows(self._call, [empty])
+            shown["object"] = _shown(self._call)(self._call, obj)
+            obj = table(self._call, [], meta, columns=self._first_row) | {"rows": [shown]}
             self._first_row = False
         elif self._rendering.form:
             obj = partial(obj, version)

@@ -79,7 +79,7 @@ def tag_of(body: bytes) -> str:
 
 
 async def respond_pieces(
-    request: web.BaseRequest, pieces: AsyncIterator[bytes], media: str = JSON
+    request: web.BaseRequest, pieces: AsyncIterator[bytes], media: str = JSON, warnings: Iterable[str] = ()
 ) -> web.StreamResponse:
     """An answer that is made piece by piece: sent whole when it is short, and as it is made when it is long."""
     held: list[bytes] = []
@@ -88,15 +88,17 @@ async def respond_pieces(
         held.append(piece)
         size += len(piece)
         if size > WHOLE:
-            return await _stream(request, held, pieces, media)
-    return await respond_large(request, b"".join(held), media)
+            return await _stream(request, held, pieces, media, warnings)
+    return await respond_large(request, b"".join(held), media, warnings)
 
 
 async def _stream(
-    request: web.BaseRequest, begun: list[bytes], rest: AsyncIterator[bytes], media: str
+    request: web.BaseRequest, begun: list[bytes], rest: AsyncIterator[bytes], media: str, warnings: Iterable[str]
 ) -> web.StreamResponse:
     """Send what is made already and what is yet to be made; waits whenever the client does not read."""
     response = web.StreamResponse(headers={"Content-Type": media, "Cache-Control": _CACHE_CONTROL})
+    for text in _limited(warnings):
+        response.headers.add("Warning", warning(text))
     response.enable_chunked_encoding()
     squeeze = None
     if _takes_gzip(request):

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from shim.api.status import ApiError, expired
+from shim.api.status import ApiError, bad_request, expired
 from shim.api.timing import Histogram, Histograms
 from shim.server import sockets
 from shim.server.connection import Connection
@@ -26,7 +26,7 @@ from shim.server.options import ListOptions
 from shim.server.pages import TEST_AT_ONCE, catch_up
 from shim.server.parts import Call
 from shim.server.render import EventWriter
-from shim.server.selection import Test, reads_objects, test_of
+from shim.server.selection import Test, equalities, reads_objects, test_of
 from shim.store.cache import Cache, Entry, Event, Watch
 from shim.store.contract import Compacted, StoreError
 from shim.store.entry import EventType, resplice
@@ -75,18 +75,20 @@ class Watchers:
         """Answer a watch request."""
         options = ListOptions.of(call.query, watch=True)
         test = test_of(call, options)
-        if call.info.name:  # the old path /watch/.../NAME means one object
+        if name := call.info.name:  # the old path /watch/.../NAME means one object
+            if dict(equalities(options.field_selector)).get("metadata.name", name) != name:
+                raise bad_request("fieldSelector metadata.name doesn't match requested name")
             test = _only(call.key, test)
         writer = EventWriter(call)
         cache = call.parts.cache
-        if options.initial_events and options.revision:
-            await catch_up(call, options.revision)
         try:
+            if options.initial_events and options.revision:
+                await catch_up(call, options.revision)
             since, initial = _begin(cache, call.prefix, options)
             watch = cache.watch(call.prefix, since=since)
-        except Compacted as error:
+        except (Compacted, ApiError) as error:
             # a watch that cannot begin is answered 200 with one ERROR event: that is what clients look for
-            line = writer.error(_too_old(error))
+            line = writer.error(error if isinstance(error, ApiError) else _too_old(error))
             if not sockets.asked(call.http):
                 return web.Response(body=line, headers={"Content-Type": writer.content_type})
             response = await _open(call, writer, lambda: None)

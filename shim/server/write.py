@@ -12,17 +12,19 @@ from shim.api import scale_fields
 from shim.api.apply import manager_of, update_managed_fields
 from shim.api.meta import Object
 from shim.resources.strategy import Resource
-from shim.server import errors, escalation, patches
-from shim.server.bodies import definition_of, read_body, read_delete_options
+from shim.server import deletions, errors, escalation, patches
+from shim.server.bodies import definition_of, read_body
+from shim.server.deletions import DeleteOptions
 from shim.server.facets import Facet
-from shim.server.options import DeleteOptions, ListOptions, WriteOptions
+from shim.server.listing import ListWriter
+from shim.server.options import EXACT, ListOptions, WriteOptions
 from shim.server.pages import select
 from shim.server.parts import Call
 from shim.server.patched import decode
 from shim.server.registry import Side, Write, check_named, versioned
 from shim.server.removal import SHOWS_OBJECT
-from shim.server.render import join, render_one
-from shim.server.responses import respond, respond_large
+from shim.server.render import render_one
+from shim.server.responses import respond, respond_pieces
 
 
 def write_of(call: Call, options: WriteOptions | None = None, kind: str = "") -> Write:
@@ -118,17 +120,22 @@ async def delete(call: Call) -> web.Response:
     return respond(body, 200, media, call.warnings)
 
 
-async def delete_collection(call: Call) -> web.Response:
-    """DELETE of every object that the selectors mean."""
+async def delete_collection(call: Call) -> web.StreamResponse:
+    """DELETE of every object that the selectors mean; answered with the list of them as they were before."""
+    wanted = ListOptions.of(call.query)
+    if wanted.revision and not wanted.match:
+        wanted.match = EXACT  # upstream reads page by page, and a page with a version is as of that version
     options = await _delete_options(call)
-    entries, meta = await select(call, ListOptions.of(call.query))
-    items = await call.parts.removal.delete_all(write_of(call), entries, options)
-    meta["resourceVersion"] = str(call.parts.cache.revision)
-    return await respond_large(call.http, join(call.resource, items, meta), warnings=call.warnings)
+    entries, meta = await select(call, wanted)
+    if call.resource.converter is not None:
+        await call.parts.registry.ready(call.resource, entries)
+    writer = ListWriter(call)
+    await call.parts.removal.delete_all(write_of(call), entries, options)
+    return await respond_pieces(call.http, writer.pieces(entries, meta), writer.media, call.warnings)
 
 
 async def _delete_options(call: Call) -> DeleteOptions:
-    options = DeleteOptions.of(call.query, await read_delete_options(call))
+    options = await deletions.asked(call)
     told = call.resource.strategy.default_propagation_warning
     if told and not options.policy:
         call.warnings.append(told)

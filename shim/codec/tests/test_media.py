@@ -42,7 +42,9 @@ def test_duplicate_keys_are_found_with_their_paths() -> None:
     assert media.strict_errors(media.JSON, b'{"a":{"b":1},"b":1}') == []
     yaml = b"a: 1\nb:\n  c: 1\n  c: 2\n"
     assert media.strict_errors(media.YAML, yaml, ["x"])[1:] == ['unknown field "x"']
-    assert media.strict_errors(media.YAML, yaml) == ['yaml: unmarshal errors:\n  line 4: key "c" already set in map']
+    [told] = media.strict_errors(media.YAML, yaml)
+    assert told == 'yaml: unmarshal errors:\n  line 4: key "c" already set in map'
+    assert yamltext.apart(told) == ['line 4: key "c" already set in map']
 
 
 def test_complaints_stand_in_the_order_of_the_text_or_of_who_notices() -> None:
@@ -101,7 +103,17 @@ def test_a_yaml_bomb_is_refused() -> None:
     [
         (media.JSON, b"[]", "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value"),
         (media.JSON, b'{"kind":1}', "json: cannot unmarshal number into Go struct field .kind of type string"),
-        (media.YAML, b"a: b: c", "yaml: line 1: mapping values are not allowed in this context"),
+        (media.JSON, b'{"a":\x01}', r"invalid character '\x01' looking for beginning of value"),
+        (media.JSON, '{"a":é}'.encode(), "invalid character 'Ã' looking for beginning of value"),
+        (media.JSON, b'{"a":tru', "invalid character ' ' in literal true (expecting 'e')"),
+        (media.JSON, b"[1.", "invalid character ' ' after decimal point in numeric literal"),
+        (media.JSON, b'"a', "unexpected end of JSON input"),
+        (media.YAML, b"a: b: c", "yaml: mapping values are not allowed in this context"),
+        (media.YAML, b"\n\na: b: c", "yaml: line 3: mapping values are not allowed in this context"),
+        (media.YAML, b"- a\nb: c\n", "yaml: line 1: did not find expected '-' indicator"),
+        (media.YAML, b"a: &x b\nc: *y-1\n", "yaml: unknown anchor 'y-1' referenced"),
+        (media.YAML, b"a: \x01\n", "yaml: control characters are not allowed"),
+        (media.YAML, b"a: !!int x\n", "yaml: cannot decode !!str `x` as a !!int"),
         (media.PROTOBUF, b"{}", "expected prefix [107 56 115 0]"),
         (media.PROTOBUF, b"k8s\0\x0a\x20", "unexpected EOF"),
     ],

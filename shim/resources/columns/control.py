@@ -107,7 +107,7 @@ AUTOSCALERS = (
     text(
         "Reference",
         doc(_HPA, "scaleTargetRef"),
-        lambda obj: f"{dig(obj, 'spec.scaleTargetRef.kind')}/{dig(obj, 'spec.scaleTargetRef.name')}",
+        lambda obj: f"{dig(obj, 'spec.scaleTargetRef.kind') or ''}/{dig(obj, 'spec.scaleTargetRef.name') or ''}",
     ),
     text("Targets", doc(_HPA, "metrics"), _targets),
     text("MinPods", doc(_HPA, "minReplicas"), lambda obj: str(dig(obj, "spec.minReplicas") or UNSET)),

@@ -22,7 +22,8 @@ from shim.api.status import (
 from shim.resources.strategy import Resource
 from shim.server import errors
 from shim.server.bodies import read_body
-from shim.server.options import DeleteOptions, WriteOptions
+from shim.server.deletions import DeleteOptions
+from shim.server.options import WriteOptions
 from shim.server.parts import Call
 from shim.server.registry import Write
 from shim.server.responses import respond
@@ -101,7 +102,7 @@ def _deletion(call: Call, asked: Object, options: WriteOptions) -> DeleteOptions
         field = "deleteOptions.ignoreStoreReadErrorWithClusterBreakingPotential"
         text = "Invalid value: true: can not be set for pod eviction, try after removing the option"
         raise invalid("policy", "Eviction", call.info.name, [FieldError("FieldValueInvalid", field, text)])
-    deletion = DeleteOptions.of({}, asked)
+    deletion = DeleteOptions.of(asked)
     deletion.dry_run = deletion.dry_run or options.dry_run
     return deletion
 

@@ -275,3 +275,67 @@ async def test_a_kind_without_a_printer_tells_when_it_was_made(api):
     path = "/apis/storage.k8s.io/v1/namespaces/{ns}/csistoragecapacities"
     table = (await api.get(path, accept=TABLE)).json
     assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Created At"]
+
+
+@pytest.mark.parametrize(
+    ("query", "found", "more"),
+    [
+        ("limit=3&labelSelector=parity=even", ["c0", "c2", "c4"], True),  # c5 follows, whether it matches or not
+        ("limit=4&labelSelector=parity=even", ["c0", "c2", "c4"], False),
+        ("limit=2&labelSelector=parity=odd", ["c1", "c3"], True),
+        ("limit=2&resourceVersion=0", ["c0", "c1", "c2", "c3", "c4", "c5"], False),
+    ],
+)
+async def test_a_page_says_whether_more_objects_follow(api, query, found, more):
+    await _some(api, 6)
+    answer = await api.get(f"{CONFIGMAPS}?{query}")
+    assert (_names(answer), "continue" in answer.json["metadata"]) == (found, more)
+
+
+@pytest.mark.parametrize(
+    ("query", "code"), [("limit=x", 200), ("resourceVersionMatch=Exact", 200), ("resourceVersion=x", 500)]
+)
+async def test_a_get_looks_at_the_version_alone(api, query, code):
+    await _some(api, 1)
+    assert (await api.get(f"{CONFIGMAPS}/c0?{query}")).status == code
+
+
+STREAMS = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+KNOWN = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+NONE_OF = f"406: Not Acceptable\n\nAvailable representations: {KNOWN}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "accept", "message"),
+    [
+        ("GET", "", "text/html", NONE_OF + STREAMS),
+        ("GET", "/nothing", "text/html", NONE_OF),
+        ("GET", "", "application/*", NONE_OF + STREAMS),
+        ("DELETE", "/nothing", "application/cbor", NONE_OF),
+        ("DELETE", "", "text/html", NONE_OF),
+        ("PUT", "/nothing", "text/html", NONE_OF),
+        ("POST", "", "text/html", NONE_OF),
+        ("GET", "", "application/json;stream=other", f"only the following media types are accepted: {KNOWN}"),
+        (
+            "GET",
+            "/c0",
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+            "you requested PartialObjectMetadataList, but the requested object is not a list (*core.ConfigMap)",
+        ),
+    ],
+)
+async def test_who_takes_no_answer_is_told_before_anything_is_looked_up(api, method, path, accept, message):
+    await _some(api, 1)
+    answer = await api.ask(method, f"{CONFIGMAPS}{path}", None if method in ("GET", "DELETE") else {}, accept=accept)
+    assert (answer.status, answer.message) == (406, message)
+
+
+async def test_a_refusal_is_written_as_the_client_reads(api):
+    missing = f"{CONFIGMAPS}/nothing"
+    yaml = await api.get(missing, accept="application/yaml")
+    assert b"reason: NotFound\n" in yaml.data
+    assert yaml.headers["Content-Type"] == "application/yaml"
+    answer = Protobuf(load_schema()).decode((await api.get(missing, accept=PROTOBUF)).data)
+    assert (answer["kind"], answer["code"]) == ("Status", 404)
+    for accept in (f"{PROTOBUF}, application/json", "application/yaml;stream=watch", TABLE.partition(",")[0]):
+        assert (await api.get(missing, accept=accept)).headers["Content-Type"] == "application/json"

@@ -8,6 +8,7 @@ import aiohttp
 import orjson
 import pytest
 
+from shim.resources.table import RESOURCES
 from shim.server import watch
 
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
@@ -59,6 +60,7 @@ async def test_initial_events_end_with_a_marked_bookmark(api):
     assert added["type"] == "ADDED"
     assert bookmark["type"] == "BOOKMARK"
     assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    assert "creationTimestamp" not in bookmark["object"]["metadata"]
 
 
 async def test_a_watch_from_nowhere_marks_the_end_of_what_is_there_as_well(api):
@@ -77,9 +79,9 @@ async def test_a_bookmark_comes_shortly_before_the_end(api):
 
 
 async def test_initial_events_must_be_as_new_as_the_version_asked_for(api):
-    query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=99999999"
-    answer = await api.get(f"{CONFIGMAPS}?{query}")
-    assert (answer.status, answer.json["reason"]) == (504, "Timeout")
+    query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=99999999"
+    (event,) = await api.watch(f"{CONFIGMAPS}?{query}", seconds=9)
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 504, "Timeout")
 
 
 async def test_bookmarks_of_tables_carry_the_mark(api):
@@ -87,6 +89,7 @@ async def test_bookmarks_of_tables_carry_the_mark(api):
     query = "watch=1&timeoutSeconds=1&allowWatchBookmarks=true"
     (line,) = (await api.get(f"{CONFIGMAPS}?{query}", accept=accept)).data.splitlines()
     (row,) = orjson.loads(line)["object"]["rows"]
+    assert row["cells"] == ["", 0, "<unknown>"]
     assert row["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
 
 
@@ -118,6 +121,19 @@ async def test_the_old_watch_path(api):
     assert orjson.loads(answer.data)["type"] == "ADDED"
 
 
+async def test_a_selector_of_another_name_contradicts_the_old_path(api):
+    path = "/api/v1/watch/namespaces/{ns}/configmaps/a?fieldSelector=metadata.name=b"
+    answer = await api.get(path)
+    assert (answer.status, answer.message) == (400, "fieldSelector metadata.name doesn't match requested name")
+
+
+async def test_a_watch_of_what_is_there_cannot_be_continued(api):
+    answer = await api.get(f"{CONFIGMAPS}?watch=1&continue=x")
+    assert answer.message.endswith(
+        "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided"
+    )
+
+
 async def test_options_that_contradict_are_refused(api):
     answer = await api.get(f"{CONFIGMAPS}?watch=1&sendInitialEvents=true")
     assert answer.status == 422
@@ -127,3 +143,10 @@ async def test_options_that_contradict_are_refused(api):
 async def test_nobody_watches_from_before_the_cluster_was_born(api):
     [event] = await api.watch(f"{CONFIGMAPS}?resourceVersion=1")
     assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+
+
+@pytest.mark.parametrize("row", [row for row in RESOURCES if row.columns], ids=lambda row: f"{row.name}.{row.group}")
+async def test_every_kind_has_a_row_for_a_bookmark(row):
+    """A bookmark is an object with nothing in it: its row is what that prints."""
+    empty = {"kind": row.kind, "metadata": {"name": ""}, "spec": {}, "status": {}}
+    assert len([column.cell(empty) for column in row.columns]) == len(row.columns)
