@@ -108,7 +108,9 @@ def test_a_second_master_joins_and_goes_on_alone(tmp_path: Path) -> None:
             eventually(lambda: first.kubeconfig.exists() and first.kubectl("get", "--raw", "/readyz") == "ok")
             eventually(lambda: first.get("-n", "kube-public", "configmap", "cluster-info"))
             create = [*SHIM, "token", "create", "--data-dir", str(first.data_dir)]
-            words = run([*create, "--master"]).stdout.split()
+            key = "5a" * 32
+            words = run([*create, "--master", "--certificate-key", key]).stdout.split()
+            assert key in words
             assert words[:3] == ["shim", "server", "--join"]
             joining = words[2 : words.index("--store")]
             stranger = [*SHIM, "server", *flags(second, "127.0.0.2"), *joining]

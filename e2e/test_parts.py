@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from e2e.bench.api import free_port
 from e2e.cluster import KUBECTL, ROOT, Cluster, deployment, eventually, run
@@ -42,6 +43,9 @@ def alone(tmp_path: Path) -> Iterator[Cluster]:
 def test_an_api_server_alone_serves_kubectl(alone: Cluster, tmp_path: Path) -> None:
     shown = run([sys.executable, "-m", "shim", "kubeconfig", "--data-dir", str(alone.data_dir)]).stdout
     assert shown == alone.kubeconfig.read_text()
+    elsewhere = ["--server", "https://192.0.2.1:6443"]
+    shown = run([sys.executable, "-m", "shim", "kubeconfig", "--data-dir", str(alone.data_dir), *elsewhere]).stdout
+    assert yaml.safe_load(shown)["clusters"][0]["cluster"]["server"] == elsewhere[1]
     assert (alone.kubeconfig.stat().st_mode & 0o777) == 0o600
     alone.kubectl("create", "configmap", "c", "--from-literal=a=b")
     assert alone.get("configmap", "c")["data"] == {"a": "b"}

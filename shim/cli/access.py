@@ -9,12 +9,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from shim.cli.common import absolute, cluster_flags, find_cluster
 from shim.cluster import Cluster, ClusterError
 
 
 def kubeconfig_flags(parser: argparse.ArgumentParser) -> None:
     cluster_flags(parser)
+    parser.add_argument(
+        "--server", default="", metavar="URL", help="how the API server is called where the file will be used"
+    )
 
 
 def kubeconfig(args: argparse.Namespace) -> int:
@@ -22,11 +27,17 @@ def kubeconfig(args: argparse.Namespace) -> int:
     data_dir = absolute(args.data_dir)
     path = data_dir / "admin.kubeconfig" if data_dir is not None else find_cluster(args).admin_kubeconfig
     try:
-        sys.stdout.write(path.read_text())
+        text = path.read_text()
     except FileNotFoundError:
         raise ClusterError(f"{path} does not exist; has the API server run with this data directory?") from None
     except PermissionError:
         raise ClusterError(f"{path} is only for its owner; try sudo") from None
+    if args.server:
+        content = yaml.safe_load(text)
+        for each in content["clusters"]:
+            each["cluster"]["server"] = args.server
+        text = yaml.safe_dump(content, sort_keys=False)
+    sys.stdout.write(text)
     return 0
 
 

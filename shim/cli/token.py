@@ -48,6 +48,9 @@ def token_flags(parser: argparse.ArgumentParser) -> None:
     create.add_argument(
         "--master", action="store_true", help="for a further master: also share this one's keys with it"
     )
+    create.add_argument(
+        "--certificate-key", default="", metavar="HEX", help="with --master: encrypt them with this, not a random key"
+    )
     create.add_argument("--print-join-command", action="store_true", help="print what to type on the new machine")
     listing = actions.add_parser("list", help="print the tokens there are")
     delete = actions.add_parser("delete", help="end tokens, named by themselves or their ids")
@@ -101,13 +104,13 @@ async def _create(client: Client, args: argparse.Namespace) -> None:
             raise
         raise ClusterError(f"a token with id {json.dumps(made.id)} already exists") from None
     if args.master:
-        command = await _share_keys(client, args.pki, made, stored, command)
+        key = args.certificate_key or master.new_key()
+        command = await _share_keys(client, args.pki, key, stored, command)
     print(command or made)
 
 
-async def _share_keys(client: Client, pki_dir: Path, made: BootstrapToken, stored: Object, command: str) -> str:
+async def _share_keys(client: Client, pki_dir: Path, key: str, stored: Object, command: str) -> str:
     """Store what masters share, for as long as the token lasts; what to type on the new one. Raises ValueError."""
-    key = master.new_key()
     shared = master.encrypted(pki_dir, key)
     owner = {"apiVersion": "v1", "kind": "Secret", "name": stored["metadata"]["name"], "uid": stored["metadata"]["uid"]}
     shared["metadata"]["ownerReferences"] = [owner]
