@@ -10,7 +10,7 @@ from collections.abc import Callable
 from shim.store.contract import Store, StoreError
 
 INTERVAL = 300.0  # seconds, as upstream's --etcd-compaction-interval
-KEEP = 600.0  # a client that was away for less than this need not list again
+KEEP = INTERVAL  # a client that was away for less than this need not list again; clients rely on an end after twice it
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import pytest
 from shim.api.meta import Object
 from shim.store import fanout, history
 from shim.store.cache import Cache, Event, Overflow, Watch
-from shim.store.compaction import Compactor
+from shim.store.compaction import INTERVAL, Compactor
 from shim.store.contract import Compacted, Conflict
 from shim.store.sqlite import open_sqlite
 
@@ -227,13 +227,13 @@ async def test_wait_returns_when_the_revision_is_there(cache: Cache) -> None:
 
 
 async def test_the_compactor_keeps_what_is_recent(cache: Cache, tmp_path: Path) -> None:
-    compactor = Compactor(cache._store, lambda: cache.revision, keep=600)
+    compactor = Compactor(cache._store, lambda: cache.revision)
     entry = await cache.create(key("a"), pod("a"))
     entry = await cache.update(key("a"), pod("a", n="1"), expected=entry.revision)
     assert await compactor.tick(0) == 0
     await cache.update(key("a"), pod("a", n="2"), expected=entry.revision)
-    assert await compactor.tick(300) == 0
-    assert await compactor.tick(600) == 3
+    assert await compactor.tick(INTERVAL - 1) == 0
+    assert await compactor.tick(INTERVAL) == 3  # so that after twice the interval nothing older is left
     with pytest.raises(Compacted):
         await cache.range_at("/registry/pods/", revision=2)
     assert (await cache.range_at("/registry/pods/", revision=3))[0][0].labels == {"n": "1"}
