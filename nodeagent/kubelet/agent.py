@@ -74,7 +74,7 @@ class Kubelet:
             network_up=asyncio.Event(),
         )
         self._object = NodeObject(
-            settings, client, images, self.node.recorder, self._connect, lambda: self.evictions.conditions
+            settings, client, images, self._happened, self._connect, lambda: self.evictions.conditions
         )
         self.evictions = Evictions(self.node, self._workers.values, self._object.look)
         self._bound = Informer(client, r.PODS, field_selector=f"spec.nodeName={settings.node_name}")
@@ -103,6 +103,9 @@ class Kubelet:
                 ready()
         finally:
             await self._close()
+
+    def _happened(self, reason: str, message: str) -> None:
+        self.node.recorder.event(self.node.reference, "Normal", reason, message)
 
     async def _connect(self, pod_cidr: str) -> None:
         """The node has its pod network: pods can be attached from here on."""

@@ -17,7 +17,7 @@ from nodeagent.kubelet import nodeevents, nodeinfo
 from nodeagent.settings import NodeAgentSettings
 from shim.api.meta import Object, now, now_micro
 from shim.api.status import ApiError
-from shim.client import Client, EventRecorder, Informer
+from shim.client import Client, Informer
 from shim.client import resource as r
 
 log = logging.getLogger(__name__)
@@ -39,18 +39,19 @@ class NodeObject:
         settings: NodeAgentSettings,
         client: Client,
         images: ImageStore,
-        recorder: EventRecorder,
+        happened: Callable[[str, str], None],
         connect: Callable[[str], Awaitable[None]],
         short: Callable[[], Collection[str]] = tuple,
     ) -> None:
         """``connect`` is called with the pod CIDR; the node is Ready once it has returned.
 
+        ``happened`` records an event about the node, by its reason and message.
         ``short`` tells the pressures there are; ``look`` makes them known.
         """
         self._short = short
         self._settings = settings
         self._client = client
-        self._recorder = recorder
+        self._happened = happened
         self._connect = connect
         self._images = images
         self._network_ready = False
@@ -70,10 +71,10 @@ class NodeObject:
 
     async def run(self) -> None:
         """Register, then keep all of it current until cancelled."""
-        self._happened(nodeevents.STARTING)
+        self._happened(*nodeevents.STARTING)
         node = await self._register()
         self.registered.set()
-        self._happened(nodeevents.ENFORCED)
+        self._happened(*nodeevents.ENFORCED)
         self._informer.on_change(self._changed)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._informer.run())
@@ -119,12 +120,9 @@ class NodeObject:
         except ApiError as error:
             log.info("node not read: %s", error)
 
-    def _happened(self, what: tuple[str, str]) -> None:
-        self._recorder.event(nodeevents.reference(self._settings.node_name), "Normal", *what)
-
     def _changed_to(self, reasons: Iterable[str]) -> None:
         for reason in reasons:
-            self._happened((reason, nodeevents.message(self._settings.node_name, reason)))
+            self._happened(reason, nodeevents.message(self._settings.node_name, reason))
 
     def _status(self, previous: Object) -> Object:
         return nodeinfo.status(

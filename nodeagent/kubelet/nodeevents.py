@@ -13,11 +13,6 @@ _PRESSURES = {  # of a condition that is False, and True
 }
 
 
-def reference(name: str) -> Object:
-    """The node as kubelets name it in events: with its name for a uid, by which describe looks for them."""
-    return {"kind": "Node", "apiVersion": "v1", "metadata": {"name": name, "uid": name}}
-
-
 def message(name: str, reason: str) -> str:
     return f"Node {name} status is now: {reason}"
 
