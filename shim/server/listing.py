@@ -77,7 +77,7 @@ class ListWriter:
             # views, not slices: a copy of every item would cost more than the join
             yield between.join([memoryview(shown(resource, entry) if shown else entry.data)[front:] for entry in batch])
             opening = between
-        yield b"]}"
+        yield b"]}\n"
 
     async def _json(self, entries: Sequence[Entry], meta: Object) -> AsyncIterator[bytes]:
         yield self._head(meta)
@@ -86,7 +86,7 @@ class ListWriter:
             yield opening
             yield orjson.dumps(self._items(batch))[1:-1]
             opening = b","
-        yield b"]}"
+        yield b"]}\n"
 
     def _head(self, meta: Object) -> bytes:
         name, frame = self._frame(meta)

@@ -33,7 +33,9 @@ _JSON_HEADERS = CIMultiDict({"Cache-Control": _CACHE_CONTROL, "Content-Type": JS
 
 
 def respond(body: bytes, status: int = 200, media: str = JSON, warnings: Iterable[str] = ()) -> web.Response:
-    """An answer of the API."""
+    """An answer of the API; JSON ends with a newline, as Go writes it, but none is copied for that which is long."""
+    if media is JSON and len(body) < GZIP_FROM and not body.endswith(b"\n"):
+        body += b"\n"
     headers = _JSON_HEADERS.copy()
     if media is not JSON:
         headers["Content-Type"] = media
