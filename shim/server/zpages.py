@@ -53,7 +53,7 @@ def version() -> web.Response:
         "compiler": sys.implementation.name,
         "platform": f"linux/{'arm64' if platform.machine() == 'aarch64' else 'amd64'}",
     }
-    return respond(orjson.dumps(fields))
+    return respond(orjson.dumps(fields, option=orjson.OPT_INDENT_2))  # the one document that upstream indents
 
 
 class ZPages:
