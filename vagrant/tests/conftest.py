@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
+import secrets
 from collections.abc import Iterator
 
 import pytest
 
 from .machines import Machines
-
-NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +19,7 @@ def machines() -> Machines:
 
 @pytest.fixture
 def namespace(machines: Machines) -> Iterator[str]:
-    name = f"vagrant-{next(NUMBERS)}"
+    name = f"vagrant-{secrets.token_hex(3)}"
     machines.kubectl("create", "namespace", name)
     machines.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=120s", timeout=130)
     yield name

@@ -75,8 +75,11 @@ def test_a_node_that_loses_power_is_noticed_and_returns_with_its_pods(machines: 
     machines.vagrant("halt", "--force", lost)
     wait = ("wait", f"node/{lost}", "--timeout=600s")
     machines.kubectl(*wait, "--for=jsonpath={.status.conditions[?(@.type=='Ready')].status}=Unknown", timeout=SLOW)
-    taints = machines.get("node", lost)["spec"]["taints"]
-    assert "node.kubernetes.io/unreachable" in {taint["key"] for taint in taints}
+
+    def taints() -> set[str]:
+        return {taint["key"] for taint in machines.get("node", lost)["spec"].get("taints", ())}
+
+    eventually(lambda: "node.kubernetes.io/unreachable" in taints(), "its pods are told to leave", SLOW)
     machines.vagrant("up", "--no-provision", lost)
     machines.kubectl(*wait, "--for=condition=Ready", timeout=SLOW)
 
