@@ -18,7 +18,7 @@ from netproxy.health import proxy_checks
 from netproxy.health.liveness import Liveness
 from netproxy.health.metrics import Metrics
 from netproxy.health.service_checks import ServiceChecks
-from netproxy.links import routes
+from netproxy.links import outside, routes
 from netproxy.nodes import PodRoutes
 from netproxy.policies.enforcer import PolicyEnforcer
 from netproxy.policies.tracker import Tracker as PolicyTracker
@@ -42,13 +42,15 @@ async def run(settings: NetProxySettings, ready: Callable[[], None]) -> None:
         checks = ServiceChecks(liveness)
         proxy = ServiceProxy(Tracker(services, slices, nodes, settings.node_name, place), checks, liveness, metrics)
         answers = Answers(follow(services, slices, Zone(settings.cluster_domain)))
-        outside = Forwarder(machine_servers(settings.upstream_dns))
+        forwarder = Forwarder(machine_servers(settings.upstream_dns))
         pod_routes = PodRoutes(nodes, settings.node_name)
         subjects = Informer(client, r.NETWORKPOLICIES), Informer(client, r.PODS), Informer(client, r.NAMESPACES)
         policies = PolicyEnforcer(PolicyTracker(*subjects, node=settings.node_name))
 
         # in a thread: netlink connections have an event loop of their own
         await asyncio.to_thread(routes.hold_services, settings.service_cidr, settings.cluster_dns, settings.node_ip)
+        if settings.masquerade_outside:
+            await asyncio.to_thread(outside.masquerade, settings.cluster_cidr)
         async with asyncio.TaskGroup() as tasks:
             for informer in (services, slices, nodes):
                 tasks.create_task(informer.run(), name=f"watch {informer.gvr.resource}")
@@ -57,9 +59,9 @@ async def run(settings: NetProxySettings, ready: Callable[[], None]) -> None:
             await services.synced()
             await slices.synced()
             listening = asyncio.Event()
-            dns = serve(settings.cluster_dns, answers, outside, listening=listening)
+            dns = serve(settings.cluster_dns, answers, forwarder, listening=listening)
             tasks.create_task(dns, name="cluster DNS")
-            endpoint = serve_in_pod_network(nodes, settings.node_name, answers, outside)
+            endpoint = serve_in_pod_network(nodes, settings.node_name, answers, forwarder)
             tasks.create_task(endpoint, name="cluster DNS as an endpoint")
             await listening.wait()
             asked_at = settings.healthz_bind_address, settings.metrics_bind_address

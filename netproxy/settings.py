@@ -19,6 +19,7 @@ class NetProxySettings:
     service_cidr: str = flag("addresses of Services", "10.96.0.0/16")
     cluster_dns: str = flag("address the cluster DNS answers on, on every node", "10.96.0.10")
     cluster_domain: str = flag("domain of Services", "cluster.local")
+    masquerade_outside: bool = flag("packets of pods to the rest of the world leave with the node's address", False)
     healthz_bind_address: str = flag("where load balancers ask for /healthz; empty answers nobody", "0.0.0.0:10256")
     metrics_bind_address: str = flag(
         "where the machine itself asks for /metrics; empty answers nobody", "127.0.0.1:10249"

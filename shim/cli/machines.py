@@ -146,7 +146,7 @@ def agent_flags(parser: argparse.ArgumentParser) -> None:
         help=f"its sockets; the name is its cgroup's too (default: {AGENT_RUN})",
     )
     add_flags(parser, NodeAgentSettings, skip=_TOLD)
-    add_flags(parser, NetProxySettings, skip=(*_TOLD, "cluster_cidr", "service_cidr"))
+    add_flags(parser, NetProxySettings, skip=(*_TOLD, "cluster_cidr", "service_cidr", "masquerade_outside"))
 
 
 def agent(args: argparse.Namespace) -> int:
@@ -197,6 +197,7 @@ def prepare_agent(args: argparse.Namespace) -> tuple[list[Part], Path]:
         cluster_dns=dns_address(told["serviceSubnet"]),
         cluster_cidr=told["podSubnet"],
         service_cidr=told["serviceSubnet"],
+        masquerade_outside=True,
     )
     settings = read_flags(NodeAgentSettings, args)
     args.kubeconfig = files.netproxy

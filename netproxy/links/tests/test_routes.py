@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from netproxy.links import PodLinks, namespaces, netlink, routes, vxlan
+from netproxy.links import PodLinks, namespaces, netlink, outside, routes, vxlan
 from netproxy.tests.kernel import HTTP_SERVER, ask_kernel, http_get, interfaces, namespace, needs_root, run, running
 
 pytestmark = needs_root
@@ -156,3 +156,18 @@ def test_a_node_without_a_way_to_it_stops_no_other(nodes: list[Node]) -> None:
         assert second.cidr in first.routes()
     finally:
         run("ip", "route", "add", "default", "via", "198.18.1.1", inside=first.netns)
+
+
+def test_what_knows_no_pods_answers_them_by_their_node(nodes: list[Node]) -> None:
+    first, router = nodes[0], namespaces.NAMED / f"{NAME}-router"
+    with running("python3", "-Sc", HTTP_SERVER, "world", "80", inside=router):
+        assert http_get("198.18.1.1", 80, inside=first.pod, patience=0.5) == ""
+        with namespaces.inside(first.netns):
+            for _ in range(2):
+                outside.masquerade("10.244.0.0/16")
+        assert http_get("198.18.1.1", 80, inside=first.pod) == f"world {first.address}"
+        first.route_to(*nodes[1:])
+        nodes[1].route_to(first)
+        assert http_get(nodes[1].pod_address, 8080, inside=first.pod) == f"pod2 {first.pod_address}"
+    saved = run("iptables-save", "-t", "nat", inside=first.netns)
+    assert saved.count(outside.CHAIN + "\n") == 1
