@@ -11,6 +11,7 @@ from shim.resources.causes import forbidden, invalid, required
 from shim.resources.pods import annotated, containers, scheduling, volumes
 from shim.resources.printed import difference, go_struct
 
+_SPEC = "core.v1.PodSpec"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 _FORBIDDEN = (
@@ -37,8 +38,8 @@ def change(new: Object, old: Object) -> list[FieldError]:
     rest = _with_what_may_change(spec, before)
     if before.get("schedulingGates"):
         causes += _placement(rest, before)
-    if _filled(rest) != _filled(before):
-        changed = difference("core.v1.PodSpec", before, rest)
+    if rest != before and _filled(go_struct(_SPEC, rest)) != _filled(go_struct(_SPEC, before)):
+        changed = difference(_SPEC, before, rest)
         causes.append(forbidden("spec", f"{_FORBIDDEN}\n{changed}"))
     return causes
 
@@ -73,9 +74,9 @@ def _with_what_may_change(spec: Object, before: Object) -> Object:
 
 
 def _filled(value: Any) -> Any:
-    """Without what is as good as absent, so that only real differences count."""
+    """Without what is as good as absent, so that only real differences count: a zero is none of it (``runAsUser``)."""
     if isinstance(value, dict):
-        return {key: kept for key, each in value.items() if (kept := _filled(each)) not in (None, [], {}, "", False)}
+        return {key: kept for key, each in value.items() if (kept := _filled(each)) not in (None, [], {}, "")}
     return [_filled(each) for each in value] if isinstance(value, list) else value
 
 

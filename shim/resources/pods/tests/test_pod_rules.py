@@ -122,3 +122,29 @@ def test_a_pods_address_stands_under_both_its_names() -> None:
         pod = _pod(told)
         strategy.default(pod)
         assert (pod["status"]["podIP"], pod["status"]["podIPs"]) == ("10.0.0.1", [{"ip": "10.0.0.1"}])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        ({"runAsUser": 0}, {}, True),
+        ({}, {"allowPrivilegeEscalation": False}, True),
+        ({"runAsUser": 0}, {"runAsUser": 0, "procMount": None}, False),
+    ],
+)
+def test_a_zero_that_is_said_is_not_the_same_as_none(
+    before: dict[str, Any], after: dict[str, Any], refused: bool
+) -> None:
+    def change(new: dict[str, Any]) -> None:
+        new["spec"]["containers"][0]["securityContext"] = after
+
+    causes = edited("pods", _pod({}, securityContext=before), change)
+    assert bool(causes) == refused
+    assert all(cause.startswith("spec: Forbidden: pod updates may not change fields") for cause in causes)
+
+
+def test_a_port_of_no_number_is_none() -> None:
+    def change(new: dict[str, Any]) -> None:
+        new["spec"]["containers"][0]["ports"][0]["hostPort"] = 0
+
+    assert edited("pods", _pod({}, ports=[{"containerPort": 80, "protocol": "TCP"}]), change) == []
