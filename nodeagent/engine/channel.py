@@ -29,7 +29,11 @@ class Channel:
         return cls(wire.connect(path))
 
     def send(self, body: dict[str, Any], fds: list[int] | None = None) -> None:
-        wire.send(self._sock, body, fds)
+        """Raises EngineError when the other end has gone; what it said before can still be received."""
+        try:
+            wire.send(self._sock, body, fds)
+        except ConnectionError as error:
+            raise EngineError(f"whom we told of {body.get('op')} was lost: {error.strerror}") from None
 
     async def receive(self) -> wire.Packet | None:
         """The next message; None when the other end has gone."""

@@ -152,7 +152,7 @@ class Container:
     def signal(self, number: int) -> None:
         """Its monitor delivers it: being the parent it can mistake no other process for the container."""
         if self._channel is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(EngineError, OSError):
                 self._channel.send({"op": "kill", "signal": number})
 
     def connect(self) -> Channel:

@@ -219,7 +219,11 @@ class Engine:
             if found.watched:  # by another caller, meanwhile
                 channel.close()
             else:
-                self._send(channel, request)
+                try:
+                    self._send(channel, request)
+                except BaseException:
+                    channel.close()
+                    raise
                 found.watch(channel)
         await found.wait_started()
         return found.state

@@ -69,7 +69,7 @@ class RunningProcess:
         elif not self._end.done():
             try:
                 self._channel.send({"op": "resize", "columns": columns, "rows": rows})
-            except OSError:  # it ended meanwhile
+            except (EngineError, OSError):  # it ended meanwhile
                 pass
 
     async def wait(self) -> int:
