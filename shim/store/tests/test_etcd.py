@@ -8,8 +8,10 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
+from shim import pki
 from shim.store.contract import Compacted, Conflict, Store, StoreError, Write
 from shim.store.encrypted import EncryptedStore
 from shim.store.encryption import Encryption
@@ -109,6 +111,38 @@ async def test_two_servers_see_each_other_and_one_of_two_writers_wins(one: EtcdC
 def test_what_names_no_store_is_refused(url: str) -> None:
     with pytest.raises(StoreError, match="does not name a store"):
         Access.of(url)
+
+
+async def test_members_are_asked_by_tls_as_a_user_with_a_password(tmp_path: Path) -> None:
+    pki.ensure_pki(tmp_path, addresses=[], service_ip="10.96.0.1")
+    certificate, key = pki.ensure_serving(tmp_path, "etcd", "etcd", ["127.0.0.1"])
+    ca, own = tmp_path / "pki" / "ca.crt", tmp_path / "pki" / "kubelet-client"
+    shown = own.with_suffix(".crt"), own.with_suffix(".key")
+    flags = [f"--cert-file={certificate}", f"--key-file={key}", f"--trusted-ca-file={ca}", "--client-cert-auth"]
+    cluster = EtcdCluster(tmp_path, 1, *flags, scheme="https")
+    cluster.start()
+    try:
+        credentials = grpc.ssl_channel_credentials(ca.read_bytes(), shown[1].read_bytes(), shown[0].read_bytes())
+        async with grpc.aio.secure_channel(cluster.clients[0], credentials) as channel:
+            # messages by hand: field 1 is the user's or role's name, field 2 the password or the user's role
+            for method, request in (
+                ("UserAdd", b"\x0a\x04root\x12\x06secret"),
+                ("RoleAdd", b"\x0a\x04root"),
+                ("UserGrantRole", b"\x0a\x04root\x12\x04root"),
+                ("AuthEnable", b""),
+            ):
+                await channel.unary_unary(f"/etcdserverpb.Auth/{method}")(request, wait_for_ready=True)
+        url = cluster.url.replace("etcd://", "etcd://root:{}@")
+        store = await open_etcd(Access.of(url.format("secret"), ca, *shown))
+        watch = store.watch(await store.put("/a", b"1"))
+        revision = await store.put("/a", b"2")
+        assert [(each.key, each.revision) for each in await take(watch, 1)] == [("/a", revision)]
+        await store.close()
+        for wrong in (url.format("guess"), cluster.url):
+            with pytest.raises(StoreError, match="etcd: "):
+                await (await open_etcd(Access.of(wrong, ca, *shown))).put("/a", b"3")
+    finally:
+        cluster.stop()
 
 
 def test_users_and_ports_are_read_from_the_url() -> None:
