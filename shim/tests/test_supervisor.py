@@ -12,6 +12,8 @@ import pytest
 
 from shim.supervisor import Part, Ready, Supervisor
 
+pytestmark = pytest.mark.forks
+
 
 async def serves(ready: Ready) -> None:
     print("serving", flush=True)
