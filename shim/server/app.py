@@ -19,6 +19,7 @@ from shim import pki
 from shim.admission.chain import Chain, chosen
 from shim.api.schema import Schema
 from shim.api.token_keys import SigningKey, verification_keys
+from shim.codec.configuration import ConfigurationError
 from shim.codec.definitions import load_schema
 from shim.resources.metrics import METRICS
 from shim.resources.table import RESOURCES
@@ -59,7 +60,7 @@ from shim.store.cache import Cache
 from shim.store.compaction import Compactor
 from shim.store.contract import Store
 from shim.store.encrypted import EncryptedStore
-from shim.store.encryption import ConfigurationError, Encryption, Sealer
+from shim.store.encryption import Encryption, Sealer
 from shim.store.sqlite import open_sqlite
 
 log = logging.getLogger(__name__)
@@ -181,8 +182,8 @@ def _authentication(settings: ApiServerSettings) -> Authentication:
     if file is not None:
         try:
             found = oidc_config.read(file.read_text(), settings.service_account_issuer)
-        except oidc_config.ConfigurationError as error:
-            raise oidc_config.ConfigurationError(f"{file}: {error}") from None
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{file}: {error}") from None
     if found.anonymous is None and not settings.anonymous_auth:
         found = replace(found, anonymous=Anonymous(enabled=False))
     return found
@@ -197,13 +198,13 @@ def _proxies(settings: ApiServerSettings) -> RequestHeaders | None:
 
 
 def _auditor(settings: ApiServerSettings, schema: Schema) -> Auditor | None:
-    """Raises OSError, and PolicyError for a policy that is none."""
+    """Raises OSError, and ConfigurationError for a policy that is none."""
     if settings.audit_policy_file is None or not settings.audit_log_path:
         return None
     try:
         policy = audit_policy.read(settings.audit_policy_file.read_text())
-    except audit_policy.PolicyError as error:
-        raise audit_policy.PolicyError(f"{settings.audit_policy_file}: {error}") from None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{settings.audit_policy_file}: {error}") from None
     sizes = {"max_size": settings.audit_log_maxsize, "max_age": settings.audit_log_maxage}
     return Auditor(policy, AuditLog(settings.audit_log_path, **sizes, max_backup=settings.audit_log_maxbackup), schema)
 

@@ -17,20 +17,16 @@ from typing import Any, Protocol
 
 import nacl.exceptions
 import nacl.secret
-import yaml
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from shim.codec.configuration import ConfigurationError, read_configuration
 from shim.store.contract import StoreError
 
 PREFIX = b"k8s:enc:"
 _API_VERSIONS = ("apiserver.config.k8s.io/v1", "v1")
-
-
-class ConfigurationError(ValueError):
-    """The file is no encryption configuration; the text says where and why, and shows no key."""
 
 
 class Box(Protocol):
@@ -117,13 +113,7 @@ class Encryption:
     @classmethod
     def read(cls, text: str) -> Encryption:
         """Raises ConfigurationError."""
-        try:
-            config = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigurationError(str(error)) from None
-        known = isinstance(config, dict) and config.get("kind") == "EncryptionConfiguration"
-        if not known or config.get("apiVersion") not in _API_VERSIONS:
-            raise ConfigurationError("it is not an EncryptionConfiguration of apiserver.config.k8s.io/v1")
+        config = read_configuration(text, "EncryptionConfiguration", _API_VERSIONS)
         rows = config.get("resources")
         if not rows:
             raise ConfigurationError("resources: Required value: at least one resources is required")

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-import yaml
-
 from shim.api.meta import Object
+from shim.codec.configuration import ConfigurationError, read_configuration
 from shim.server.routes import RequestInfo
 from shim.server.users import User
 
@@ -25,10 +24,6 @@ class Level(IntEnum):
 _LEVELS = {"None": Level.NONE, "Metadata": Level.METADATA, "Request": Level.REQUEST}
 _LEVELS["RequestResponse"] = Level.REQUEST_RESPONSE
 NAMES = {level: name for name, level in _LEVELS.items()}
-
-
-class PolicyError(ValueError):
-    """The file is not a policy; the text says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +95,13 @@ class Policy:
 
 
 def read(text: str) -> Policy:
-    """Raises PolicyError."""
-    try:
-        policy = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise PolicyError(str(error)) from None
-    if not isinstance(policy, dict) or policy.get("kind") != "Policy" or policy.get("apiVersion") != "audit.k8s.io/v1":
-        raise PolicyError("it is not a Policy of audit.k8s.io/v1")
+    """Raises ConfigurationError."""
+    policy = read_configuration(text, "Policy", ("audit.k8s.io/v1",))
     unknown = set(policy) - {"apiVersion", "kind", "metadata", "rules", "omitStages", "omitManagedFields"}
     if unknown:
-        raise PolicyError(f'unknown field "{sorted(unknown)[0]}"')
+        raise ConfigurationError(f'unknown field "{sorted(unknown)[0]}"')
     if not policy.get("rules"):
-        raise PolicyError("loaded illegal policy with 0 rules")
+        raise ConfigurationError("loaded illegal policy with 0 rules")
     _check_stages(policy, "omitStages")
     return Policy(tuple(_rule(rule, f"rules[{index}]", policy) for index, rule in enumerate(policy["rules"])))
 
@@ -122,18 +112,18 @@ _FIELDS |= {"omitManagedFields"}
 
 def _rule(rule: Object, at: str, policy: Object) -> Rule:
     if unknown := set(rule) - _FIELDS:
-        raise PolicyError(f'unknown field "{at}.{sorted(unknown)[0]}"')
+        raise ConfigurationError(f'unknown field "{at}.{sorted(unknown)[0]}"')
     level = rule.get("level")
     if level not in _LEVELS:
         supported = ", ".join(f'"{name}"' for name in _LEVELS)
-        raise PolicyError(f'{at}.level: Unsupported value: "{level or ""}": supported values: {supported}')
+        raise ConfigurationError(f'{at}.level: Unsupported value: "{level or ""}": supported values: {supported}')
     if rule.get("nonResourceURLs") and (rule.get("resources") or rule.get("namespaces")):
-        raise PolicyError(
+        raise ConfigurationError(
             f"{at}.nonResourceURLs: Invalid value: rules cannot apply to both regular resources and non-resource URLs"
         )
     for url in rule.get("nonResourceURLs") or ():
         if url != "*" and (not url.startswith("/") or "*" in url[:-1]):
-            raise PolicyError(
+            raise ConfigurationError(
                 f'{at}.nonResourceURLs: Invalid value: "{url}": it begins with a slash, and "*" may end it'
             )
     _check_stages(rule, f"{at}.omitStages")
@@ -154,7 +144,7 @@ def _check_stages(holder: Object, at: str) -> None:
     for stage in holder.get("omitStages") or ():
         if stage not in STAGES:
             supported = ", ".join(f'"{name}"' for name in STAGES)
-            raise PolicyError(f'{at}: Invalid value: "{stage}": allowed stages are {supported}')
+            raise ConfigurationError(f'{at}: Invalid value: "{stage}": allowed stages are {supported}')
 
 
 def _texts(holder: Object, name: str) -> tuple[Any, ...]:

@@ -12,19 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
 from cryptography import x509
 
 from shim import cel
 from shim.api.meta import Object
+from shim.codec.configuration import ConfigurationError, read_configuration
 from shim.server.oidc.claims import CLAIMS, USER, Rule, Source, UserMapping
 
 _API_VERSIONS = ("apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1")
 _RESERVED = ("kubernetes.io", "k8s.io")
-
-
-class ConfigurationError(ValueError):
-    """The file is no authentication configuration; each line of the text is one thing that is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +52,11 @@ class Authentication:
 
 
 def read(text: str, own_issuers: tuple[str, ...] = ()) -> Authentication:
-    """``own_issuers`` are the server's own, whose tokens are judged otherwise. Raises ConfigurationError."""
-    try:
-        config = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(str(error)) from None
-    known = isinstance(config, dict) and config.get("kind") == "AuthenticationConfiguration"
-    if not known or config.get("apiVersion") not in _API_VERSIONS:
-        raise ConfigurationError("it is not an AuthenticationConfiguration of apiserver.config.k8s.io/v1")
+    """``own_issuers`` are the server's own, whose tokens are judged otherwise.
+
+    Raises ConfigurationError; each line of its text is one thing that is wrong.
+    """
+    config = read_configuration(text, "AuthenticationConfiguration", _API_VERSIONS)
     reader = _Reader(own_issuers)
     found = reader.authentication(config)
     if reader.mistakes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,3 +37,21 @@ async def kubelet(api: Api, handler: Callable[[web.BaseRequest], Awaitable[web.S
         yield f"{api.url}/api/v1/namespaces/{api.namespace}/pods/talker/log"
     finally:
         await runner.cleanup()
+
+
+def never_silent(left: asyncio.Event) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+    """A kubelet whose container never falls silent; ``left`` is set when its reader has gone."""
+
+    async def talk(request: web.BaseRequest) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        answer.enable_chunked_encoding()
+        await answer.prepare(request)
+        try:
+            while True:
+                await answer.write(b"on and on\n")
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            left.set()
+            raise
+
+    return talk

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from aiohttp import web
-
-from shim.server.tests.kubelets import LOGGER, kubelet
+from shim.server.tests.kubelets import LOGGER, kubelet, never_silent
 
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
 
@@ -35,21 +33,7 @@ async def test_a_watcher_that_leaves_ends_quietly(api, caplog):
 
 async def test_a_reader_of_a_log_that_leaves_ends_quietly(api, caplog):
     left = asyncio.Event()
-
-    async def talk(request: web.BaseRequest) -> web.StreamResponse:
-        """A kubelet whose container never falls silent."""
-        answer = web.StreamResponse()
-        answer.enable_chunked_encoding()
-        await answer.prepare(request)
-        try:
-            while True:
-                await answer.write(b"on and on\n")
-                await asyncio.sleep(0.01)
-        except ConnectionError:
-            left.set()
-            raise
-
-    async with kubelet(api, talk) as url:
+    async with kubelet(api, never_silent(left)) as url:
         with caplog.at_level(logging.WARNING):
             response = await api.session.get(f"{url}?follow=true")
             assert response.status == 200

@@ -12,7 +12,7 @@ from aiohttp import WSMsgType, web
 
 from shim.codec import media
 from shim.codec.definitions import load_schema
-from shim.server.tests.kubelets import kubelet
+from shim.server.tests.kubelets import kubelet, never_silent
 
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
 SAID = [b"first line\n", b"second line, not \xff text\n"]
@@ -49,19 +49,7 @@ async def test_a_log_that_cannot_be_read_is_refused_before_the_handshake(api):
 
 async def test_a_reader_that_closes_its_socket_ends_the_request_behind(api):
     left = asyncio.Event()
-
-    async def on_and_on(request: web.BaseRequest) -> web.StreamResponse:
-        answer = web.StreamResponse()
-        await answer.prepare(request)
-        try:
-            while True:
-                await answer.write(b"on and on\n")
-                await asyncio.sleep(0.01)
-        except ConnectionError:
-            left.set()
-            raise
-
-    async with kubelet(api, on_and_on) as url:
+    async with kubelet(api, never_silent(left)) as url:
         async with api.session.ws_connect(f"{url}?follow=true") as socket:
             await socket.receive()
         await asyncio.wait_for(left.wait(), 20)

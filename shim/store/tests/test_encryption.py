@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from shim.codec.configuration import ConfigurationError
 from shim.store.contract import StoreError
 from shim.store.encrypted import EncryptedStore
-from shim.store.encryption import ConfigurationError, Encryption, unseal
+from shim.store.encryption import Encryption, unseal
 from shim.store.sqlite import open_sqlite
 from shim.store.tests.contract_suite import StoreContract, take
 

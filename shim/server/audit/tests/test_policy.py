@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shim.server.audit.policy import Level, PolicyError, read
+from shim.codec.configuration import ConfigurationError
+from shim.server.audit.policy import Level, read
 from shim.server.routes import RequestInfo, parse
 from shim.server.users import User
 
@@ -76,6 +77,6 @@ def test_stages_are_left_out_by_the_policy_and_by_the_rule() -> None:
     ],
 )
 def test_a_policy_that_is_none_is_refused(rules: str, why: str) -> None:
-    with pytest.raises(PolicyError) as raised:
+    with pytest.raises(ConfigurationError) as raised:
         read(f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: {rules}\n")
     assert why in str(raised.value)

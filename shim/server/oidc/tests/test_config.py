@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from shim.codec.configuration import ConfigurationError
 from shim.server.oidc.claims import BadClaims
-from shim.server.oidc.config import ConfigurationError, read
+from shim.server.oidc.config import read
 
 ISSUER = {"url": "https://issuer.example.com", "audiences": ["kube"]}
 USERNAME = {"username": {"claim": "sub", "prefix": "oidc:"}}
