@@ -39,7 +39,12 @@ def _growing(
 
 
 def _only_in(one: Mapping[str, Mapping[str, Rules]], other: Mapping[str, Mapping[str, Rules]]) -> list[tuple[str, str]]:
-    return [(table, chain) for table in one for chain in one[table] if chain not in other.get(table, {})]
+    found: list[tuple[str, str]] = []
+    for table, chains in one.items():
+        missing = chains.keys() - other.get(table, {}).keys()  # most often none: asked at every change of an endpoint
+        if missing:
+            found += [(table, chain) for chain in chains if chain in missing]
+    return found
 
 
 def _with(rules: Mapping[str, Mapping[str, Rules]], empty: Iterable[tuple[str, str]]) -> Ruleset:
