@@ -164,8 +164,13 @@ def _security(pid: int) -> dict[str, str]:
     told = {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
     bounds = capabilities.of_mask(int(told["CapBnd"][0], 16))
     powers = "all of root's" if len(bounds) == len(capabilities.NAMES) else _short(bounds)
+    users = Path(f"/proc/{pid}/uid_map").read_text().split()
+    first, base, count = (int(word) for word in users[:3])
+    shifted = f"{first} to {first + count - 1} are {base} to {base + count - 1} on the node"
+    own = {} if first == base else {"its users": shifted}
     return {
         "user": f"{told['Uid'][1]}:{told['Gid'][1]}",
+        **own,
         "groups": " ".join(told["Groups"]) or "none",
         "capabilities": powers,
         "no new privileges": "yes" if told["NoNewPrivs"][0] == "1" else "no",

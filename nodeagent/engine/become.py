@@ -10,6 +10,7 @@ import signal
 import stat
 import struct
 import termios
+from collections.abc import Iterable
 from typing import NoReturn
 
 from nodeagent.engine import user, wire
@@ -34,9 +35,13 @@ def use_streams(stdin: int, stdout: int, stderr: int) -> None:
     libc.close_on_exec(3)
 
 
-def become(process: wire.ProcessRequest) -> NoReturn:
+def find_user(process: wire.ProcessRequest) -> user.User:
+    """Who it will be, by the container's own tables."""
+    return user.find(process["user"], process["groups"], listed=process["groups_of_image"])
+
+
+def become(process: wire.ProcessRequest, who: user.User) -> NoReturn:
     """Turn into the process asked for. Raises Failure or OSError when that is impossible."""
-    who = user.find(process["user"], process["groups"])
     env: dict[str, str] = dict(process["env"])  # the last of a name wins
     env.setdefault("HOME", who.home)
     if process["tty"]:
@@ -79,6 +84,13 @@ def become(process: wire.ProcessRequest) -> NoReturn:
     except OSError as error:
         code = 127 if error.errno == errno.ENOENT else 126
         raise wire.Failure(f"exec {path}: {_reason(error)}", code) from None
+
+
+def hand_over(pipes: Iterable[int], uid: int) -> None:
+    """Give pipes to the root of a user namespace, who may pass them on; outside of it nobody could be given them."""
+    for fd in pipes:
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.fchown(fd, uid, uid)
 
 
 def _let_user_reopen(uid: int) -> None:

@@ -75,6 +75,7 @@ class Container:
             signal=exit_.get("signal", 0),
             oom_killed=exit_.get("oom_killed", False),
             message=exit_.get("message", ""),
+            user=_user(started.get("user")),
         )
 
     def take_up(self) -> None:
@@ -173,6 +174,10 @@ class Container:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+
+
+def _user(told: list[Any] | None) -> tuple[int, int, tuple[int, ...]] | None:
+    return (told[0], told[1], tuple(told[2])) if told else None
 
 
 def signal_number(name: str) -> int:

@@ -66,6 +66,7 @@ class SandboxSpec:
     host_pid: bool = False
     host_ipc: bool = False
     share_pid: bool = False
+    own_users: bool = False  # a user namespace: root in it is an unprivileged user of the node
     sysctls: tuple[tuple[str, str], ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)  # kept and given back; the kubelet finds its own by them
 
@@ -80,6 +81,7 @@ class ContainerSpec:
     cwd: str = "/"
     user: str = "0"  # "uid", "uid:gid", "name" or "name:group", looked up in the container's own /etc/passwd
     groups: tuple[int, ...] = ()  # supplementary
+    groups_of_image: bool = True  # besides these, those that the container's own /etc/group lists its user in
     mounts: tuple[Mount, ...] = ()
     resources: Resources = Resources()
     capabilities: frozenset[str] = frozenset()  # bounding, permitted and effective set, as "CAP_CHOWN"
@@ -125,6 +127,7 @@ class ContainerState:
     signal: int = 0
     oom_killed: bool = False
     message: str = ""  # why it could not be started
+    user: tuple[int, int, tuple[int, ...]] | None = None  # id, group, all groups it began with; None: it never ran
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,8 @@ class Process(Protocol):
 
 class Engine(Protocol):
     """Every method may be repeated safely: stopping what is stopped and removing what is gone succeed."""
+
+    no_own_users: str  # why sandboxes cannot have user namespaces here; "" when they can
 
     async def start(self) -> None:
         """Find the zygote or start one, and take up what an earlier agent left running."""
@@ -251,6 +256,8 @@ class Engine(Protocol):
 
 class ImageStore(Protocol):
     """Images on this machine, shared by its nodes."""
+
+    folder: str  # all that it keeps is below
 
     def root(self, image: str) -> ImageRoot:
         """How to build the root file system of the image with this id. Raises ImageMissing."""

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nodeagent.engine import preparation, records, requests, spawn, streams, wire, zygote
+from nodeagent.engine import idranges, preparation, records, requests, spawn, streams, wire, zygote
 from nodeagent.engine.channel import Channel
 from nodeagent.engine.container import Container, signal_number
 from nodeagent.engine.contract import (
@@ -57,6 +57,7 @@ class Engine:
         self._containers: dict[str, Container] = {}
         self._subscribers: set[asyncio.Queue[ContainerState]] = set()
         self._zygote_lock = asyncio.Lock()
+        self.no_own_users = "not known yet"
 
     # Coming and going
 
@@ -66,6 +67,9 @@ class Engine:
         for folder in (self._run / "sandboxes", self._run / "monitors"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         await spawn.ensure(self._run)
+        folders = [str(self._data), str(self._run), self._images.folder]
+        probed = await self._ask({"op": "probe", "folders": folders})
+        self.no_own_users = probed["unsupported"]
         for path in sorted((self._data / "sandboxes").glob("*/spec.json")):
             record = records.read(path)
             spec = records.sandbox_spec(record["spec"])
@@ -99,17 +103,20 @@ class Engine:
         records.check_id(spec.id)
         if spec.id in self._sandboxes:
             return self._sandbox_state(spec.id)
+        if spec.own_users and self.no_own_users:
+            raise EngineError(f"user namespaces do not work here: {self.no_own_users}")
         run, record = self._sandbox_run(spec.id), self._data / "sandboxes" / spec.id / "spec.json"
         self._sandboxes[spec.id], self._made[spec.id] = spec, {}
         step = Steps()
         try:
             await asyncio.to_thread(self._preparation.sandbox, spec, run, record, step)
+            users = await asyncio.to_thread(idranges.claim, run, spec.cgroup) if spec.own_users else 0
             join = self._cgroups.join_files(self._preparation.pause_cgroup(spec)) if spec.share_pid else []
-            answer = await self._ask(requests.sandbox_request(spec, run, join))
+            answer = await self._ask(requests.sandbox_request(spec, run, join, users))
             if "failed" in answer:
                 raise EngineError(f"sandbox {spec.id}: {answer['failed']}")
             step.taken += answer["made"].pop("steps")
-            made = self._made[spec.id] = {"created_at": time.time(), **answer["made"]}
+            made = self._made[spec.id] = {"created_at": time.time(), "users": users, **answer["made"]}
             records.write(record, {"spec": records.spec_json(spec), "made": made, "steps": step.taken})
         except BaseException:
             await asyncio.shield(self.remove_sandbox(spec.id))
@@ -136,6 +143,8 @@ class Engine:
             procfs.kill_all(self._cgroups.procs_files(self._preparation.pause_cgroup(spec)))
         for kind in requests.new_namespaces(spec):
             namespaces.release(str(run / kind))
+        if spec.own_users:
+            idranges.release(run)
         shutil.rmtree(run, ignore_errors=True)
 
     async def remove_sandbox(self, sandbox: str) -> None:
@@ -214,6 +223,7 @@ class Engine:
                 program=preparation.program(found.spec, found.directory),
                 volumes={each.source: self._images.root(each.source) for each in preparation.images_in(found.spec)},
                 beside=beside,
+                users=self._users(found.spec.sandbox),
             )
             channel = await self._zygote()
             if found.watched:  # by another caller, meanwhile
@@ -316,6 +326,7 @@ class Engine:
             pid=found.started["pid"],
             started=found.started["start_time"],
             join=self._cgroups.join_files(found.cgroup),
+            users=self._users(found.spec.sandbox),
             streams=names,
         )
         channel = await self._zygote()
@@ -408,6 +419,10 @@ class Engine:
         if sandbox not in self._sandboxes:
             raise EngineError(f"no sandbox {sandbox}")
         return self._sandboxes[sandbox]
+
+    def _users(self, sandbox: str) -> int:
+        """The node's id of its user 0; 0 without a user namespace."""
+        return int(self._made[sandbox].get("users", 0))
 
     def _container(self, container: str) -> Container:
         if container not in self._containers:

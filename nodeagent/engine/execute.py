@@ -10,7 +10,7 @@ import time
 from typing import Any, NoReturn
 
 from nodeagent.engine import become, init, wire
-from nodeagent.linux import libc, namespaces, procfs
+from nodeagent.linux import libc, namespaces, procfs, userns
 
 _ALL = namespaces.MOUNT | namespaces.CGROUP | namespaces.UTS | namespaces.IPC | namespaces.NET
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
@@ -64,11 +64,18 @@ def _open_process(pid: int, started: int) -> int:
 
 
 def _enter(request: wire.ExecRequest, target: int, channel: socket.socket, streams: dict[str, int]) -> NoReturn:
+    init.import_nothing()
     libc.prctl(_PR_SET_DUMPABLE, 0)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     init.join(request["join"])  # first: the paths are the node's
-    libc.setns(target, _ALL)
+    if request["users"]:
+        become.hand_over(streams.values(), request["users"])
+        libc.setns(target, _ALL | namespaces.USER)
+        userns.become_root()
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # becoming another user cleared it
+    else:
+        libc.setns(target, _ALL)
     os.close(target)
     if request["process"]["tty"]:
         master, terminal = become.open_terminal()
@@ -78,7 +85,7 @@ def _enter(request: wire.ExecRequest, target: int, channel: socket.socket, strea
     else:
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         become.use_streams(*(streams.get(name, null) for name in ("stdin", "stdout", "stderr")))
-    become.become(request["process"])
+    become.become(request["process"], become.find_user(request["process"]))
 
 
 def _wait(child: int, report: socket.socket) -> int:

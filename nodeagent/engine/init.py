@@ -10,14 +10,16 @@ import os
 import signal
 import socket
 import stat
+import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from nodeagent.engine import become, shell, wire
+from nodeagent.engine import become, shell, unprivileged, wire
 from nodeagent.linux import libc, mounts, namespaces
 from nodeagent.linux.steps import Steps
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_DEV = "mode=755,size=65536k"
 _NO_EXEC = mounts.NOSUID | mounts.NODEV | mounts.NOEXEC
 
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
@@ -55,6 +57,7 @@ def _words(error: OSError) -> str:
 
 
 def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tuple[int, int, int] | None) -> NoReturn:
+    import_nothing()
     libc.prctl(_PR_SET_DUMPABLE, 0)  # others in a shared pid namespace cannot look through our descriptors
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
@@ -62,27 +65,41 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
     step = Steps()
     with step("join its cgroups", *(f"echo $$ > {path}" for path in request["join"])):
         join(request["join"])  # before unsharing the cgroup namespace: where we are becomes its root
-    shared = {kind: path for kind, path in request["namespaces"].items() if path and kind != "pid"}
+    shared = {kind: path for kind, path in request["namespaces"].items() if path and kind not in ("pid", "user")}
     with step("enter the pod's namespaces", "nsenter " + " ".join(f"--{kind}={path}" for kind, path in shared.items())):
         for kind, path in shared.items():  # the monitor has entered that of pids for us
             namespaces.enter(path, namespaces.FILES[kind])
-    with step("take hold of what is to be mounted"):
-        taken = [(mount, _take(mount)) for mount in request["mounts"]]  # in the node's mount namespace: see mounts.take
-        shm = mounts.take(request["shm"], harmless=True)
+    base = request["users"]
+    users = -1
+    if base:
+        users = os.open(request["namespaces"]["user"], os.O_RDONLY | os.O_CLOEXEC)
+        become.hand_over(streams or (), base)
+    with step("take hold of what is to be mounted"):  # in the node's mount namespace: see mounts.take
+        taken = [(mount, _take(mount, users)) for mount in request["mounts"]]
+        shm = mounts.take(request["shm"], harmless=True, users=users)
     with step("mount and cgroup namespaces of its own", "unshare --mount --cgroup", "mount --make-rprivate /"):
-        namespaces.unshare(namespaces.MOUNT | namespaces.CGROUP)
+        namespaces.unshare(namespaces.MOUNT | (0 if base else namespaces.CGROUP))
         libc.mount("", "/", "", mounts.REC | mounts.PRIVATE)  # nothing mounted from here on is seen by the node
-    taken = [(mount, _take_image(mount["image"]) if mount["image"] else fd) for mount, fd in taken]
+    taken = [(mount, _take_image(mount["image"], users) if mount["image"] else fd) for mount, fd in taken]
     host_devices = _host_devices() if request["privileged"] else {}
     rootfs = os.path.join(request["root"]["directory"], "rootfs")
     with step("stack the image's layers", *shell.overlay(request["root"])):
-        trees = _mount_root(request["root"])
+        trees = _mount_root(request["root"], users, base)
+    os.chdir(rootfs)
+    root = dev = -1
+    if base:
+        dev = _take_dev(request["root"]["directory"], host_devices, base)
+        root = mounts.take(".")
+        entered = step("enter the pod's user namespace", f"nsenter --user={request['namespaces']['user']} unshare -mC")
+        with entered:
+            unprivileged.enter(request, channel, users)
+    proc, sysfs = mounts.fresh("proc"), mounts.fresh("sysfs")  # before: they show no more than others in sight
     with step("make that the root", f"cd {rootfs}", "pivot_root . .", "umount --lazy ."):
-        _pivot(rootfs)
+        _pivot(root)
     with step("mount /proc and /sys", *shell.kernel_files(request)):
-        _mount_proc_and_sys(request)
+        _mount_proc_and_sys(request, proc, sysfs)
     with step("fill /dev", *shell.devices(DEVICES, request["shm"])):
-        _mount_dev(shm, host_devices)
+        _mount_dev(dev, shm, host_devices)
     for mount, fd in taken:
         with step(f"mount {mount['target']}", *shell.mount(mount)):
             _attach(mount, fd)
@@ -107,8 +124,14 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
     become.use_streams(*streams)
     # the last step ends in another program: what it will do is told before
     step.happened("run the program", *shell.run(request["process"]))
-    wire.send(channel, {"steps": step.taken})
-    become.become(request["process"])
+    who = become.find_user(request["process"])
+    wire.send(channel, {"steps": step.taken, "user": [who.uid, who.gid, who.groups]})
+    become.become(request["process"], who)
+
+
+def import_nothing() -> None:
+    """From here on Python loads no module: it would look for it among the container's files, with the node's powers."""
+    sys.meta_path.clear()
 
 
 def set_oom_score(score: int) -> None:
@@ -127,27 +150,29 @@ def join(files: list[str]) -> None:
             file.write("0")
 
 
-def _take(mount: wire.MountRequest) -> int:
+def _take(mount: wire.MountRequest, users: int) -> int:
     if mount["kind"] != "bind":
         return -1
     return mounts.take(
         mount["source"],
         readonly=mount["readonly"],
         readonly_below=mount["readonly_below"],
-        propagation=mount["propagation"],
+        # nothing that a user namespace's root mounts is the node's
+        propagation="rslave" if users >= 0 and mount["propagation"] == "rshared" else mount["propagation"],
+        users=users,
     )
 
 
-def _take_image(image: wire.ImageRequest) -> int:
+def _take_image(image: wire.ImageRequest, users: int) -> int:
     """Another image, as the container sees it: its layers as one. They are mounted where nobody else sees it."""
     scratch, lower = image["scratch"], image["lower"]
-    os.chdir(image["layers"])
+    _shift(image["layers"], scratch, users)
     if len(lower) > 1:
         mounts.overlay_readonly(scratch, lower)
     else:  # an overlay of one layer is refused
         libc.mount(lower[0], scratch, "", mounts.BIND)
     for place, source in image["trees"].items():
-        libc.mount(source, scratch + place, "", mounts.BIND)
+        mounts.attach(mounts.take(source, recursive=False, users=users), scratch + place)
     root = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         part = libc.open_in_root(root, image["sub"] or ".", os.O_PATH | os.O_CLOEXEC)  # a link in it leads not outside
@@ -158,22 +183,38 @@ def _take_image(image: wire.ImageRequest) -> int:
     return mounts.take(f"/proc/self/fd/{part}", readonly=True)
 
 
-def _mount_root(root: wire.RootRequest) -> list[str]:
+def _mount_root(root: wire.RootRequest, users: int, base: int) -> list[str]:
     """The image's layers below a layer of the container's own; returns the trees mounted inside."""
     folder = root["directory"]
     target = os.path.join(folder, "rootfs")
-    os.chdir(root["layers"])  # the names of layers are relative: 128 of them must fit in one page of options
-    _overlay(target, root["lower"], folder, "")
+    _shift(root["layers"], target, users)
+    _overlay(target, root["lower"], folder, "", base)
     for place, source in root["trees"].items():
-        _overlay(target + place, [source], folder, place.strip("/").replace("/", "-") + ".")
+        _shift(source, target + place, users)
+        _overlay(target + place, ["."], folder, place.strip("/").replace("/", "-") + ".", base)
     return list(root["trees"])
 
 
-def _overlay(target: str, lower: list[str], folder: str, prefix: str) -> None:
+def _shift(source: str, scratch: str, users: int) -> None:
+    """Go to ``source``, in a user namespace with owners as that sees them, which needs a place to be mounted at.
+
+    The names of layers are relative: 128 of them must fit in one page of options.
+    """
+    if users < 0:
+        os.chdir(source)
+        return
+    shifted = mounts.take(source, recursive=False, users=users)
+    libc.move_mount(shifted, scratch)
+    os.fchdir(shifted)
+    os.close(shifted)
+
+
+def _overlay(target: str, lower: list[str], folder: str, prefix: str, owner: int) -> None:
     for attempt in ("disk", "memory"):
         upper, work = os.path.join(folder, f"{prefix}upper"), os.path.join(folder, f"{prefix}work")
         os.makedirs(upper, exist_ok=True)
         os.makedirs(work, exist_ok=True)
+        os.chown(upper, owner, owner)
         try:
             mounts.overlay(target, lower, upper, work)
             return
@@ -186,18 +227,21 @@ def _overlay(target: str, lower: list[str], folder: str, prefix: str) -> None:
             libc.mount("tmpfs", folder, "tmpfs", 0, "mode=700")
 
 
-def _pivot(root: str) -> None:
-    os.chdir(root)
+def _pivot(root: int) -> None:
+    """From the folder of the root. A mount that was here before the user namespace is locked, but its copy is not."""
+    if root >= 0:
+        libc.move_mount(root, ".")
+        os.fchdir(root)
+        os.close(root)
     libc.pivot_root(".", ".")  # the old root lands on top of the new one
     libc.umount(".", mounts.DETACH)  # and off it comes, with all of the node's mounts
     os.chdir("/")
 
 
-def _mount_proc_and_sys(request: wire.ContainerRequest) -> None:
-    for path in ("/proc", "/sys"):
+def _mount_proc_and_sys(request: wire.ContainerRequest, proc: int, sysfs: int) -> None:
+    for path, taken in (("/proc", proc), ("/sys", sysfs)):
         os.makedirs(path, exist_ok=True)
-    libc.mount("proc", "/proc", "proc", _NO_EXEC)
-    libc.mount("sysfs", "/sys", "sysfs", _NO_EXEC)
+        mounts.attach(taken, path)
     top = "/sys/fs/cgroup"
     if [name for name, _, _ in request["cgroup_mounts"]] != [""]:
         libc.mount("tmpfs", top, "tmpfs", _NO_EXEC, "mode=755,size=64k")
@@ -225,26 +269,46 @@ def _host_devices() -> dict[str, os.stat_result]:
     return found
 
 
-def _mount_dev(shm: int, host_devices: dict[str, os.stat_result]) -> None:
+def _take_dev(folder: str, host_devices: dict[str, os.stat_result], owner: int) -> int:
+    """Device nodes for a container in a user namespace, which itself could make none that anything opens."""
+    scratch = os.path.join(folder, "dev")
+    os.makedirs(scratch, exist_ok=True)
+    libc.mount("tmpfs", scratch, "tmpfs", mounts.NOSUID, f"{_DEV},uid={owner},gid={owner}")
+    _make_nodes(scratch, host_devices, owner)
+    return mounts.take(scratch)
+
+
+def _mount_dev(dev: int, shm: int, host_devices: dict[str, os.stat_result]) -> None:
     os.makedirs("/dev", exist_ok=True)
-    libc.mount("tmpfs", "/dev", "tmpfs", mounts.NOSUID, "mode=755,size=65536k")
+    if dev >= 0:
+        mounts.attach(dev, "/dev")
+    else:
+        libc.mount("tmpfs", "/dev", "tmpfs", mounts.NOSUID, _DEV)
+        _make_nodes("/dev", host_devices, 0)
     for name in ("pts", "shm", "mqueue"):
         os.mkdir(f"/dev/{name}")
     own_terminals = "newinstance,ptmxmode=0666,mode=0620,gid=5"
     libc.mount("devpts", "/dev/pts", "devpts", mounts.NOSUID | mounts.NOEXEC, own_terminals)
     libc.mount("mqueue", "/dev/mqueue", "mqueue", _NO_EXEC)
     mounts.attach(shm, "/dev/shm")
+    for name, target in LINKS.items():
+        os.symlink(target, f"/dev/{name}")
+
+
+def _make_nodes(folder: str, host_devices: dict[str, os.stat_result], owner: int) -> None:
+    """The harmless devices, for ``owner``; those of the node belong to whom they belong there."""
     mask = os.umask(0)
     for name, (major, minor) in DEVICES.items():
-        os.mknod(f"/dev/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
-    for path, status in host_devices.items():
+        path = os.path.join(folder, name)
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(major, minor))
+        os.chown(path, owner, owner)
+    for place, status in host_devices.items():
+        path = folder + place.removeprefix("/dev")
         if not os.path.lexists(path):
             os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
             os.mknod(path, status.st_mode, status.st_rdev)
             os.chown(path, status.st_uid, status.st_gid)
     os.umask(mask)
-    for name, target in LINKS.items():
-        os.symlink(target, f"/dev/{name}")
 
 
 def _attach(mount: wire.MountRequest, fd: int) -> None:

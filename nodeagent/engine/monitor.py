@@ -21,8 +21,9 @@ from typing import NoReturn
 
 from nodeagent.engine import init, wire
 from nodeagent.engine.logfile import LogFile
-from nodeagent.linux import cgroups, namespaces, procfs
+from nodeagent.linux import cgroups, libc, namespaces, procfs
 
+_PR_SET_CHILD_SUBREAPER = 36
 _READ = 64 * 1024
 _PATIENCE = 3.0  # seconds without progress until a client's unread output is given up
 _BACKLOG = 1024 * 1024  # bytes an attached client may lag behind before the container has to wait for it
@@ -128,6 +129,8 @@ class Monitor:
         path = self.request["namespaces"].get("pid")
         if path:
             namespaces.enter(path, namespaces.PID)
+        elif path is not None and self.request["users"]:
+            libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)  # our child has to make it, and a child of its own in it: to be ours
         elif path is not None:
             namespaces.unshare(namespaces.PID)
         self.pid = os.fork()  # into that pid namespace; we stay outside
@@ -140,11 +143,15 @@ class Monitor:
         self.pidfd = os.pidfd_open(self.pid)
         failed = None
         steps: list[object] = []
+        who: list[object] | None = None
         while packet := wire.receive(ours):
             if "terminal" in packet.body:
                 (self.terminal,) = packet.fds
             elif "steps" in packet.body:
-                steps = packet.body["steps"]
+                steps, who = packet.body["steps"], packet.body["user"]
+            elif "first" in packet.body:
+                self._adopt(packet.body["first"])
+                wire.send(ours, {"adopted": True})
             else:
                 failed = packet.body
         ours.close()
@@ -159,10 +166,17 @@ class Monitor:
                 {"exit_code": failed["code"], "signal": 0, "oom_killed": self._oom(), "message": failed["failed"]}
             )
             return False
-        self.started = {"pid": self.pid, "start_time": procfs.start_time(self.pid), "started_at": self.started_at}
+        born = procfs.start_time(self.pid)
+        self.started = {"pid": self.pid, "start_time": born, "started_at": self.started_at, "user": who}
         wire.write_atomically(os.path.join(self.directory, STARTED), {**self.started, "steps": steps})
         self._tell({"started": self.started})
         return True
+
+    def _adopt(self, first: int) -> None:
+        """What we forked has forked the container's first process, and ends: we are that one's parent now."""
+        os.waitpid(self.pid, 0)
+        os.close(self.pidfd)
+        self.pid, self.pidfd = first, os.pidfd_open(first)
 
     def _pipes(self) -> tuple[int, int, int]:
         out_read, out_write = os.pipe()

@@ -21,15 +21,17 @@ def new_namespaces(spec: SandboxSpec) -> list[str]:
         *([] if spec.host_network else ["net"]),
         *([] if spec.host_ipc else ["ipc"]),
         *(["pid"] if spec.share_pid and not spec.host_pid else []),
+        *(["user"] if spec.own_users else []),
     ]
 
 
-def sandbox_request(spec: SandboxSpec, directory: Path, join: list[str]) -> wire.SandboxRequest:
+def sandbox_request(spec: SandboxSpec, directory: Path, join: list[str], users: int) -> wire.SandboxRequest:
     return {
         "op": "sandbox",
         "directory": str(directory),
         "hostname": spec.hostname,
         "new": new_namespaces(spec),
+        "users": users,
         "sysctls": [[name, value] for name, value in spec.sysctls],
         "join": join,
     }
@@ -61,6 +63,7 @@ def process_request(
         "cwd": spec.cwd or "/",
         "user": spec.user,
         "groups": list(spec.groups),
+        "groups_of_image": spec.groups_of_image,
         "capabilities": mask,
         "no_new_privileges": spec.no_new_privileges,
         "seccomp": spec.seccomp and not spec.privileged,
@@ -84,8 +87,9 @@ def container_request(
     volumes: Mapping[str, ImageRoot],
     program: str = "",
     beside: int = 0,
+    users: int = 0,
 ) -> wire.ContainerRequest:
-    """``volumes``: the roots of images it mounts, by id.
+    """``volumes``: the roots of images it mounts, by id. ``users``: the node's id of the sandbox's user 0.
 
     ``beside``: a process in whose pid namespace it starts, unless all of the sandbox share one anyway.
     """
@@ -114,6 +118,7 @@ def container_request(
         "stdin": spec.stdin,
         "stdin_once": spec.stdin_once,
         "namespaces": namespaces,
+        "users": users,
         "join": cgroups.join_files(cgroup),
         "procs": cgroups.procs_files(cgroup),
         "oom_file": cgroups.oom_file(cgroup),
@@ -151,6 +156,14 @@ def scratch_of(mount: Mount, directory: Path) -> Path:
 
 
 def exec_request(
-    process: wire.ProcessRequest, *, pid: int, started: int, join: list[str], streams: list[str]
+    process: wire.ProcessRequest, *, pid: int, started: int, join: list[str], users: int, streams: list[str]
 ) -> wire.ExecRequest:
-    return {"op": "exec", "pid": pid, "started": started, "join": join, "streams": streams, "process": process}
+    return {
+        "op": "exec",
+        "pid": pid,
+        "started": started,
+        "join": join,
+        "users": users,
+        "streams": streams,
+        "process": process,
+    }

@@ -13,7 +13,7 @@ import struct
 import time
 from pathlib import Path
 
-from nodeagent.engine import spawn, wire, zygote
+from nodeagent.engine import idranges, spawn, wire, zygote
 from nodeagent.linux import cgroups, mounts, procfs
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ def _teardown(data: Path, run: Path, cgroup_root: str) -> None:
     for folder in (run, data / "pods"):  # namespaces; and volumes in memory, which end as at a reboot
         for point in mounts.below(str(folder)):
             mounts.detach(point)
+    idranges.release(run)
     if run.exists():
         shutil.rmtree(run)
     tree.remove(cgroup_root)

@@ -26,8 +26,13 @@ def _number(text: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def find(wanted: str, groups: list[int], passwd: str = "/etc/passwd", group: str = "/etc/group") -> User:
-    """The ids of ``"uid"``, ``"uid:gid"``, ``"name"`` or ``"name:group"``. A number need not be in the tables."""
+def find(
+    wanted: str, groups: list[int], *, listed: bool = True, passwd: str = "/etc/passwd", group: str = "/etc/group"
+) -> User:
+    """The ids of ``"uid"``, ``"uid:gid"``, ``"name"`` or ``"name:group"``. A number need not be in the tables.
+
+    ``listed``: the groups that list the user as a member are its own too.
+    """
     name, _, group_name = (wanted or "0").partition(":")
     row = next((row for row in _table(passwd) if len(row) >= 6 and name in (row[0], row[2])), None)
     if row is None and not name.isdigit():
@@ -41,5 +46,6 @@ def find(wanted: str, groups: list[int], passwd: str = "/etc/passwd", group: str
         if match is None and not group_name.isdigit():
             raise Failure(f"unable to find group {group_name}: no matching entries in group file")
         gid = _number(match[2]) if match else int(group_name)
-    member = [_number(entry[2]) for entry in rows if row and len(entry) >= 4 and row[0] in entry[3].split(",")]
+    known = row[0] if row and listed else None
+    member = [_number(entry[2]) for entry in rows if len(entry) >= 4 and known in entry[3].split(",")]
     return User(uid, gid, sorted({*groups, *member, gid}), home)

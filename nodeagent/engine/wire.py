@@ -21,6 +21,7 @@ class ProcessRequest(TypedDict):
     cwd: str
     user: str
     groups: list[int]
+    groups_of_image: bool
     capabilities: int  # bit mask
     no_new_privileges: bool
     seccomp: bool
@@ -68,6 +69,7 @@ class ContainerRequest(TypedDict):
     stdin: bool
     stdin_once: bool
     namespaces: dict[str, str]  # kind -> path of the sandbox's; "pid": "" is a new one
+    users: int  # the node's id of the sandbox's user 0; 0 without a user namespace
     join: list[str]
     procs: list[str]
     oom_file: str
@@ -87,8 +89,16 @@ class SandboxRequest(TypedDict):
     directory: str
     hostname: str
     new: list[str]  # kinds of namespaces made and held in ``directory``
+    users: int  # the node's id of user 0 in the user namespace, if that is among them
     sysctls: list[list[str]]
     join: list[str]  # of the init process when the pid namespace is shared
+
+
+class ProbeRequest(TypedDict):
+    """Whether user namespaces work here, with files in these folders."""
+
+    op: str  # "probe"
+    folders: list[str]
 
 
 class ExecRequest(TypedDict):
@@ -96,6 +106,7 @@ class ExecRequest(TypedDict):
     pid: int
     started: int  # start time of ``pid``
     join: list[str]
+    users: int  # as in ContainerRequest
     streams: list[str]  # names of the file descriptors sent along
     process: ProcessRequest
 

@@ -6,6 +6,7 @@ children must outlive the agent. Run as ``python -I -S -c "... main(run_dir)"``;
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import gc
 import os
@@ -16,7 +17,7 @@ import traceback
 from typing import Any, NoReturn
 
 from nodeagent.engine import execute, monitor, sandbox, wire
-from nodeagent.linux import libc
+from nodeagent.linux import libc, userns
 
 SOCKET, LOCK, LOG = "zygote.sock", "zygote.lock", "zygote.log"
 ALIVE = "alive.lock"  # held shared by the zygote and all that it forked, so that teardown can wait for the last of them
@@ -42,6 +43,7 @@ def main(run_dir: str, version: str) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN if number != signal.SIGTERM else signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps our children; nobody asks us about them
+    codecs.lookup("ascii")  # now: see init.import_nothing
     gc.disable()
     gc.freeze()  # a collection would write to every object, and so copy every page in every child
     while True:
@@ -98,6 +100,8 @@ def _child(fds: list[int], connection: socket.socket) -> NoReturn:
             execute.run(request, connection, fds[1:])
         elif request["op"] == "sandbox":
             sandbox.run(request, connection)
+        elif request["op"] == "probe":
+            wire.send(connection, {"unsupported": userns.unsupported(request["folders"])})
     except BaseException:
         traceback.print_exc()
     finally:

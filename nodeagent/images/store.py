@@ -35,6 +35,7 @@ class Images:
 
     def __init__(self, image_dir: Path) -> None:
         self._dir = Path(image_dir).absolute()
+        self.folder = str(self._dir)
         self._index = self._dir / "index.json"
         self._layers = self._dir / "layers"
         for folder in (self._dir, self._layers, self._dir / "configs", self._dir / "uses"):

@@ -94,6 +94,8 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
                 node.inventory.put_sandbox(replace(old, ready=False))
                 await refresh(state)
             state.ip = ""
+            if state.own_users:
+                node.own_users["started"] += 1
             with state.steps("make the sandbox: namespaces and a cgroup"):
                 made = await whole(_made_known(state, node.engine.run_sandbox(_sandbox_spec(state, attempt))))
             await whole(attach(state, made.id, made.netns))
@@ -101,6 +103,8 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
     except Exception as error:  # whatever the engine or the network met: users see it, and it is tried again
         state.tell("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
         state.waiting[""] = Waiting("", "", time.time() + SANDBOX_RETRY)
+        if state.own_users:
+            node.own_users["failed"] += 1
         if made is not None:
             await node.network.detach(made.id)
             await whole(node.engine.remove_sandbox(made.id))
@@ -118,8 +122,9 @@ async def _made_known(state: PodState, making: Coroutine[object, object, Sandbox
 
 def _sandbox_spec(state: PodState, attempt: int) -> SandboxSpec:
     node, pod, spec = state.node, state.pod, state.pod["spec"]
-    if spec.get("hostUsers") is False:  # to run it as the node's own root would be less than was asked for
-        raise EngineError("user namespaces (hostUsers: false) are not built yet")
+    if state.own_users and node.engine.no_own_users:  # less than asked for will not do
+        why = node.engine.no_own_users
+        raise EngineError(f"can't set `spec.hostUsers: false`, runtime does not support user namespaces: {why}")
     hostname, _ = identity.hostname_of(pod, node.settings.cluster_domain, node.settings.node_name)
     sysctls = (spec.get("securityContext") or {}).get("sysctls") or ()
     return SandboxSpec(
@@ -131,6 +136,7 @@ def _sandbox_spec(state: PodState, attempt: int) -> SandboxSpec:
         host_pid=bool(spec.get("hostPID")),
         host_ipc=bool(spec.get("hostIPC")),
         share_pid=bool(spec.get("shareProcessNamespace")),
+        own_users=spec.get("hostUsers") is False,
         sysctls=tuple((sysctl["name"], sysctl["value"]) for sysctl in sysctls),
         labels={**names.pod_labels(pod), names.SANDBOX_ATTEMPT: str(attempt)},
     )

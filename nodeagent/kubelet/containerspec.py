@@ -58,6 +58,7 @@ def container_spec(
         cwd=container.get("workingDir") or image.config.cwd or "/",
         user=security.user,
         groups=security.groups,
+        groups_of_image=security.groups_of_image,
         mounts=tuple(_mounts(pod, container, around, values, message)),
         resources=resources.container_limits(container),
         capabilities=security.capabilities,

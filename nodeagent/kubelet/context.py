@@ -51,6 +51,8 @@ class Node:
     network_up: asyncio.Event  # pods can be attached
     evicted: Counter[str] = field(default_factory=Counter)  # pods sent away, by the signal of the shortage
 
+    own_users: Counter[str] = field(default_factory=Counter)  # pods with user namespaces that started and that failed
+
     @property
     def reference(self) -> Object:
         """The Node, as events point at it."""

@@ -49,6 +49,9 @@ class Directory:
     def evictions(self) -> Mapping[str, int]:
         return self._node.evicted
 
+    def own_users(self) -> Mapping[str, int]:
+        return self._node.own_users
+
     def settings(self) -> Object:
         return configuration(self._node.settings)
 

@@ -42,13 +42,17 @@ class NodeObject:
         happened: Callable[[str, str], None],
         connect: Callable[[str], Awaitable[None]],
         short: Callable[[], Collection[str]] = tuple,
+        *,
+        own_users: bool,
     ) -> None:
         """``connect`` is called with the pod CIDR; the node is Ready once it has returned.
 
         ``happened`` records an event about the node, by its reason and message.
         ``short`` tells the pressures there are; ``look`` makes them known.
+        ``own_users``: pods can have user namespaces here.
         """
         self._short = short
+        self._own_users = own_users
         self._settings = settings
         self._client = client
         self._happened = happened
@@ -58,11 +62,8 @@ class NodeObject:
         self._told: Object = {}
         self._told_at = 0.0
         self._look = asyncio.Event()
-        self._cidr_kept = settings.data_dir / "pod-cidr"
-        self._pod_cidr = self._remembered_cidr()
+        self._pod_cidr = ""
         self._cidr_known = asyncio.Event()
-        if self._pod_cidr:  # static pods need no server to tell it again
-            self._cidr_known.set()
         self._informer = Informer(client, r.NODES, field_selector=f"metadata.name={settings.node_name}")
         self.known: Object = {}  # the Node as it was last seen
         self.registered = asyncio.Event()
@@ -75,21 +76,20 @@ class NodeObject:
     async def run(self) -> None:
         """Register, then keep all of it current until cancelled."""
         self._happened(*nodeevents.STARTING)
-        self.known = self._new()  # as long as nobody answers
+        node = await self._register()
+        self.registered.set()
+        self._happened(*nodeevents.ENFORCED)
+        self._informer.on_change(self._changed)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_network())
-            node = await self._register()
-            self.registered.set()
-            self._happened(*nodeevents.ENFORCED)
-            self._informer.on_change(self._changed)
             group.create_task(self._informer.run())
             group.create_task(self._keep_status())
+            group.create_task(self._keep_network())
             group.create_task(self._keep_lease(node["metadata"]["uid"]))
 
-    def _new(self) -> Object:
-        """The Node as it would be registered now."""
+    async def _register(self) -> Object:
+        """Create the Node, or take up the one there is with the labels and address of today."""
         settings = self._settings
-        return {
+        wanted: Object = {
             "apiVersion": "v1",
             "kind": "Node",
             "metadata": {
@@ -100,10 +100,6 @@ class NodeObject:
             "spec": {"providerID": f"{settings.provider}://{settings.node_name}"},
             "status": self._status({}),
         }
-
-    async def _register(self) -> Object:
-        """Create the Node, or take up the one there is with the labels and address of today."""
-        settings, wanted = self._settings, self._new()
         while True:
             try:
                 try:
@@ -128,12 +124,6 @@ class NodeObject:
         except ApiError as error:
             log.info("node not read: %s", error)
 
-    def _remembered_cidr(self) -> str:
-        try:
-            return self._cidr_kept.read_text().strip()
-        except FileNotFoundError:
-            return self._settings.pod_cidr
-
     def _changed_to(self, reasons: Iterable[str]) -> None:
         for reason in reasons:
             self._happened(reason, nodeevents.message(self._settings.node_name, reason))
@@ -146,6 +136,7 @@ class NodeObject:
             previous=previous,
             now=now(),
             short=self._short(),
+            own_users=self._own_users,
         )
 
     async def _keep_status(self) -> None:
@@ -194,7 +185,6 @@ class NodeObject:
         cidr = (new.get("spec") or {}).get("podCIDR") or ""
         if cidr and cidr != self._pod_cidr:
             self._pod_cidr = cidr
-            self._cidr_kept.write_text(f"{cidr}\n")
             self._cidr_known.set()
         self._told = new.get("status") or {}
 

@@ -171,9 +171,13 @@ def status(
     known: Sequence[Image],
     previous: Object,
     now: str,
+    own_users: bool,
     short: Collection[str] = (),
 ) -> Object:
-    """The whole status this kubelet writes; what others write (volumes, say) is not in it."""
+    """The whole status this kubelet writes; what others write (volumes, say) is not in it.
+
+    ``own_users``: pods can have user namespaces.
+    """
     has = capacity(settings)
     return {
         "capacity": has,
@@ -185,7 +189,8 @@ def status(
         ],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": settings.port}},
         "nodeInfo": node_info(settings),
-        "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": True, "userNamespaces": False}}],
+        "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": True, "userNamespaces": own_users}}],
+        "features": {"supplementalGroupsPolicy": True},
         "declaredFeatures": ["ExtendWebSocketsToKubelet"],
         "images": images(known),
     }

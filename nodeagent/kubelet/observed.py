@@ -33,6 +33,7 @@ class Run:
     oom_killed: bool = False
     start_error: str = ""  # why its process never ran
     message: str = ""  # its termination message
+    user: tuple[int, int, tuple[int, ...]] | None = None  # id, group and all groups it began with
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,4 +117,5 @@ def run_of(state: ContainerState, message: str = "") -> Run:
         oom_killed=state.oom_killed,
         start_error=state.message,
         message=message,
+        user=state.user,
     )

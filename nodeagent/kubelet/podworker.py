@@ -51,7 +51,6 @@ class PodWorker:
         self.state = PodState(node, pod, self.wake)
         self.state.steps.happened("this node hears of the pod")
         self.finished = False
-        self.returns = False  # the same pod begins anew after this one: its logs stay, to count its lives
         self._wake = asyncio.Event()
         self._wake_at: float | None = None
         self._urgency = (0, 0)
@@ -178,7 +177,7 @@ class PodWorker:
                 if not actions.back_off(state, step):
                     return False
                 # whoever watches sees how it ended before that it waits
-                await state.flush(LONGEST_FLUSH)
+                await self.node.statuses.flush(state.uid, within=LONGEST_FLUSH)
             case MountVolumes():
                 await actions.mount_volumes(state)
             case CreateSandbox(attempt):
@@ -186,7 +185,7 @@ class PodWorker:
             case StartContainer():
                 if step.attempt and not step.replaces:
                     # whoever watches sees how the last one ended before the next one runs
-                    await state.flush(LONGEST_FLUSH)
+                    await self.node.statuses.flush(state.uid, within=LONGEST_FLUSH)
                 await starting.start_container(state, step, sandbox)
             case KillContainer(run, name, grace, message):
                 found = next((life for life in state.observe().running if life.id == run), None)
@@ -228,7 +227,7 @@ class PodWorker:
         state, node = self.state, self.node
         meta = state.pod["metadata"]
         if not state.gone:
-            await state.flush()
+            await node.statuses.flush(state.uid)
             try:
                 await node.client.delete(r.PODS, meta["name"], meta["namespace"], grace_period=0, uid=meta["uid"])
             except ApiError as error:
@@ -245,6 +244,5 @@ class PodWorker:
         node.inventory.drop_pod(state.uid)
         node.statuses.forget(state.uid)
         shutil.rmtree(node.paths.pod(state.uid), ignore_errors=True)
-        if not self.returns:
-            shutil.rmtree(node.paths.pod_logs(state.pod), ignore_errors=True)
+        shutil.rmtree(node.paths.pod_logs(state.pod), ignore_errors=True)
         self.finished = True

@@ -36,6 +36,7 @@ class Security:
 
     user: str
     groups: tuple[int, ...]
+    groups_of_image: bool
     capabilities: frozenset[str]
     privileged: bool
     readonly_root: bool
@@ -64,8 +65,6 @@ def security_of(pod: Object, container: Object, image: ImageConfig, *, filtered:
         _require_other_than_root(pod, container, uid, image.user)
     if gid is not None:
         user = f"{user.partition(':')[0]}:{gid}"
-    elif uid is not None:
-        user = f"{uid}:0"
     groups = list(of_pod.get("supplementalGroups") or ())
     if of_pod.get("fsGroup") is not None:
         groups.append(of_pod["fsGroup"])
@@ -76,6 +75,7 @@ def security_of(pod: Object, container: Object, image: ImageConfig, *, filtered:
     return Security(
         user=user,
         groups=tuple(dict.fromkeys(groups)),
+        groups_of_image=of_pod.get("supplementalGroupsPolicy") != "Strict",
         capabilities=frozenset(capabilities.NAMES) if privileged else _capabilities(own.get("capabilities") or {}),
         privileged=privileged,
         readonly_root=bool(own.get("readOnlyRootFilesystem")),

@@ -59,5 +59,8 @@ class PodSource(Protocol):
     def evictions(self) -> Mapping[str, int]:
         """How many pods were sent away, by what the node was short of."""
 
+    def own_users(self) -> Mapping[str, int]:
+        """How many pods with user namespaces were ``started``, and how many ``failed`` to."""
+
     def log_of(self, target: str) -> Path | None:
         """The newest log of a container id, to notice when a follower's container was started anew."""

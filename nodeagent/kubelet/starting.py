@@ -47,6 +47,8 @@ async def start_container(state: PodState, step: StartContainer, sandbox: str) -
                 await _post_start(state, found[1], run, handler)
     except _CannotStart as error:
         state.waiting[name] = error.waiting
+        if state.own_users and not step.attempt:
+            node.own_users["failed"] += 1
 
 
 class _CannotStart(Exception):
@@ -175,8 +177,7 @@ def _make_files(log_path: str, message_path: str) -> None:
 
 async def _environment(state: PodState, container: Object) -> dict[str, str]:
     node, spec = state.node, state.pod["spec"]
-    if not state.static:  # which need no API server
-        await node.services.synced()
+    await node.services.synced()
     links = spec.get("enableServiceLinks") is not False
     services = service_variables(node.services.list(), state.pod["metadata"]["namespace"], links=links)
     source = source_of(state)

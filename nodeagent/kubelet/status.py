@@ -215,6 +215,9 @@ def _status_of_run(container: Object, runs: tuple[Run, ...], before: Object | No
             status["lastState"] = before["lastState"]
     if requests := (container.get("resources") or {}).get("requests"):
         status["allocatedResources"] = dict(requests)
+    if run.user is not None:
+        uid, gid, groups = run.user
+        status["user"] = {"linux": {"uid": uid, "gid": gid, "supplementalGroups": list(groups)}}
     return status
 
 

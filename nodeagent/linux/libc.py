@@ -14,7 +14,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 # Numbers above 423 are the same on every architecture.
-OPEN_TREE, MOVE_MOUNT, OPENAT2, MOUNT_SETATTR = 428, 429, 437, 442
+OPEN_TREE, MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, OPENAT2, MOUNT_SETATTR = 428, 429, 430, 431, 432, 437, 442
 _BY_MACHINE = {"x86_64": {"seccomp": 317, "bpf": 321}, "aarch64": {"seccomp": 277, "bpf": 280}}
 
 AT_FDCWD = -100
@@ -112,9 +112,27 @@ def move_mount(fd: int, target: str) -> None:
     )
 
 
-def mount_setattr(fd: int, *, attributes: int = 0, propagation: int = 0, recursive: bool = True) -> None:
-    """Set attributes (read-only, nosuid ...) and propagation of the mount ``fd`` and those below it."""
-    change = _MountAttr(attributes, 0, propagation, 0)
+def fsmount(fstype: str, attributes: int) -> int:
+    """A file system mounted nowhere yet, as a file descriptor for ``move_mount``."""
+    close_on_exec, set_string, create = 1, 1, 6
+    name, none = ctypes.c_char_p(os.fsencode(fstype)), ctypes.c_void_p(None)
+    opened = _syscall(FSOPEN, "fsopen", fstype, name, ctypes.c_uint(close_on_exec))
+    context = ctypes.c_int(opened)
+    try:
+        source = (ctypes.c_uint(set_string), ctypes.c_char_p(b"source"), name)
+        for step in (source, (ctypes.c_uint(create), none, none)):
+            _syscall(FSCONFIG, "fsconfig", fstype, context, *step, ctypes.c_int(0))
+        flags = (ctypes.c_uint(close_on_exec), ctypes.c_uint(attributes))
+        return _syscall(FSMOUNT, f"mount {fstype}", fstype, context, *flags)
+    finally:
+        os.close(opened)
+
+
+def mount_setattr(
+    fd: int, *, attributes: int = 0, propagation: int = 0, users: int = 0, recursive: bool = True
+) -> None:
+    """Set attributes (read-only, nosuid ...), propagation and users of the mount ``fd`` and those below it."""
+    change = _MountAttr(attributes, 0, propagation, users)
     at_empty_path, at_recursive = 0x1000, 0x8000
     _syscall(
         MOUNT_SETATTR,
@@ -141,16 +159,6 @@ def open_in_root(root: int, path: str, flags: int) -> int:
         ctypes.byref(how),
         ctypes.c_size_t(ctypes.sizeof(how)),
     )
-
-
-def inotify_init(flags: int) -> int:
-    """inotify_init1(2): a file descriptor that tells of changes."""
-    return _check(_libc.inotify_init1(ctypes.c_int(flags)), "inotify_init1")
-
-
-def inotify_add_watch(fd: int, path: str, mask: int) -> int:
-    """Have changes of ``path`` told at ``fd``."""
-    return _check(_libc.inotify_add_watch(ctypes.c_int(fd), os.fsencode(path), ctypes.c_uint32(mask)), "inotify", path)
 
 
 def close_on_exec(first: int) -> None:

@@ -11,7 +11,7 @@ RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT = 1, 2, 4, 8, 32
 NOATIME, BIND, REC, PRIVATE, SLAVE, SHARED = 1024, 4096, 16384, 1 << 18, 1 << 19, 1 << 20
 DETACH = 2  # umount: now out of sight, gone when no longer busy
 
-_ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV, _ATTR_NOEXEC = 1, 2, 4, 8
+_ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV, _ATTR_NOEXEC, _ATTR_IDMAP = 1, 2, 4, 8, 1 << 20
 _OPEN_TREE_CLONE, _AT_RECURSIVE = 1, 0x8000
 _PROPAGATION = {"private": PRIVATE, "rslave": SLAVE, "rshared": SHARED}
 
@@ -24,10 +24,12 @@ def take(
     harmless: bool = False,
     propagation: str = "private",
     recursive: bool = True,
+    users: int = -1,
 ) -> int:
     """A detached copy of the mounts at ``source``, as a file descriptor for ``attach``.
 
     ``harmless`` is nosuid, nodev and noexec; with ``readonly_below`` read-only goes for the mounts below too.
+    ``users`` is a user namespace: what its user 0 makes in the mount at ``source`` belongs to our user 0, and so on.
 
     Taking before ``pivot_root`` and attaching after it means that a target is only ever looked up inside
     the container's own root: no symlink in an image can point a mount at the node.
@@ -40,10 +42,26 @@ def take(
             libc.mount_setattr(fd, attributes=_ATTR_NOSUID | _ATTR_NODEV | _ATTR_NOEXEC, recursive=recursive)
         if readonly:
             libc.mount_setattr(fd, attributes=_ATTR_RDONLY, recursive=recursive and readonly_below)
+        if users >= 0:
+            _shift(fd, source, users)
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def _shift(fd: int, source: str, users: int) -> None:
+    try:
+        libc.mount_setattr(fd, attributes=_ATTR_IDMAP, users=users, recursive=False)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise OSError(errno.EINVAL, "its file system cannot have other owners for a user namespace", source) from None
+
+
+def fresh(fstype: str) -> int:
+    """One of the kernel's own file systems, nosuid, nodev and noexec, as a file descriptor for ``attach``."""
+    return libc.fsmount(fstype, _ATTR_NOSUID | _ATTR_NODEV | _ATTR_NOEXEC)
 
 
 def attach(fd: int, target: str) -> None:

@@ -15,10 +15,12 @@ MOUNT = 0x00020000
 CGROUP = 0x02000000
 UTS = 0x04000000
 IPC = 0x08000000
+USER = 0x10000000
 PID = 0x20000000
 NET = 0x40000000
 
-FILES = {"mnt": MOUNT, "cgroup": CGROUP, "uts": UTS, "ipc": IPC, "pid": PID, "net": NET}  # names in /proc/PID/ns
+# by their names in /proc/PID/ns
+FILES = {"mnt": MOUNT, "cgroup": CGROUP, "uts": UTS, "ipc": IPC, "pid": PID, "net": NET, "user": USER}
 
 
 def unshare(flags: int) -> None:

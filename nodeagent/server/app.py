@@ -72,7 +72,7 @@ class KubeletApi:
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         summary, pods = await self._source.summary(), self._source.pods()
         name = str(summary["node"]["nodeName"])
-        return _measured(metrics.kubelet(name, pods, summary, self._source.evictions()))
+        return _measured(metrics.kubelet(name, pods, summary, self._source.evictions(), self._source.own_users()))
 
     async def _cadvisor(self, request: web.Request) -> web.StreamResponse:
         return _measured(metrics.cadvisor(self._source.pods(), await self._source.summary()))

@@ -38,8 +38,10 @@ def render(families: Iterable[Metric]) -> bytes:
     return generate_latest(registry)
 
 
-def kubelet(node: str, pods: list[Object], summary: Object, evictions: Mapping[str, int]) -> Iterator[Metric]:
-    """``/metrics``."""
+def kubelet(
+    node: str, pods: list[Object], summary: Object, evictions: Mapping[str, int], own_users: Mapping[str, int]
+) -> Iterator[Metric]:
+    """``/metrics``. ``own_users``: how many pods with user namespaces were ``started``, how many ``failed`` to."""
     version = (GIT_VERSION, str(MAJOR), str(MINOR))
     yield _one("kubernetes_build_info", "Which Kubernetes this is", {version: 1}, ("git_version", "major", "minor"))
     yield _one("kubelet_node_name", "The node's name. The count is always 1.", {(node,): 1}, ("node",))
@@ -65,6 +67,9 @@ def kubelet(node: str, pods: list[Object], summary: Object, evictions: Mapping[s
     for signal, number in evictions.items():
         gone.add_metric((signal,), number)
     yield gone
+    for word, what, event in (("", "pods with user namespaces started", "started"), ("_errors", "failures", "failed")):
+        help_ = f"Cumulative number of {what}"
+        yield _counted(f"kubelet_started_user_namespaced_pods{word}", help_, {(): own_users.get(event, 0)}, ())
     logs: Samples = {
         (container["name"], pod["podRef"]["namespace"], pod["podRef"]["name"], pod["podRef"]["uid"]): float(
             container["logs"]["usedBytes"]

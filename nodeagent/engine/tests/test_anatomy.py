@@ -27,10 +27,25 @@ async def test_a_running_container_is_told_as_it_is(node, tmp_path):
     assert container.namespaces["net"] == inode
     assert container.security["user"] == "7:8"
     assert container.security["no new privileges"] == "yes"
+    assert "its users" not in container.security
     (shown,) = [each for each in container.mounts if each.target == "/shared"]
     assert "ro" in shown.options.split(",")
     limit = {Path(file).name: value for file, value in container.cgroup}
     assert str(64 << 20) in (limit.get("memory.limit_in_bytes"), limit.get("memory.max"))
+
+
+async def test_users_of_its_own_are_told(node):
+    await node.sandbox(own_users=True)
+    state = await node.start("sleep 100")
+    (sandbox,) = anatomy.sandboxes(node.data_dir, node.run_dir, node.cgroup_root)
+    (container,) = anatomy.containers(node.data_dir, "pod")
+    base = int(Path(f"/proc/{state.pid}/uid_map").read_text().split()[1])
+    assert container.security["user"] == f"{base}:{base}"
+    assert container.security["its users"] == f"0 to 65535 are {base} to {base + 65535} on the node"
+    assert sandbox.namespaces["user"][1] == container.namespaces["user"]
+    told = [step["what"] for step in [*sandbox.steps, *container.steps]]
+    for what in ("a user namespace for the pod, which owns the others", "enter the pod's user namespace"):
+        assert what in told
 
 
 async def test_the_steps_that_made_it_are_kept_in_their_order(node):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nodeagent.engine import user
 from nodeagent.engine.contract import EngineError, ImageMissing, Mount, Resources, StartFailed
 from nodeagent.linux import libc, mounts, procfs
 
@@ -74,6 +75,14 @@ async def test_devices_of_the_node_are_out_of_reach(node):
     await node.run("mknod /tmp/kmsg c 1 11; cat /tmp/kmsg; echo $?; mknod /tmp/null c 1 3; echo x > /tmp/null; echo $?")
     assert node.log().split() == ["1", "0"]
     assert "Operation not permitted" in node.log(stream="stderr")
+
+
+@pytest.mark.parametrize(("listed", "groups"), [(True, [5, 7, 33]), (False, [5, 33])])
+def test_groups_that_list_a_user_are_its_own_unless_told_otherwise(tmp_path, listed, groups):
+    (tmp_path / "passwd").write_text("root:x:0:0::/root:/bin/sh\nwww:x:33:33::/var/www:/bin/false\n")
+    (tmp_path / "group").write_text("www:x:33:\nweb:x:7:root,www\nother:x:8:root\n")
+    found = user.find("33", [5], listed=listed, passwd=str(tmp_path / "passwd"), group=str(tmp_path / "group"))
+    assert (found.uid, found.gid, found.groups, found.home) == (33, 33, groups, "/var/www")
 
 
 async def test_environment_user_and_groups(node):

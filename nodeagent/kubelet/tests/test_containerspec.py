@@ -1,5 +1,6 @@
 """From the API's container to the engine's: what it may write, and whose processes it sees."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,14 @@ from nodeagent.kubelet.names import Paths
 IMAGE = Image("sha256:1", ("docker.io/library/busybox:latest",), (), 0, ImageConfig(cmd=("sh",)))
 
 
-def spec_of(story, one, tmp_path: Path, **around) -> ContainerSpec:
+def spec_of(story, one, tmp_path: Path, image: Image = IMAGE, **around) -> ContainerSpec:
     volumes = {volume["name"]: tmp_path / volume["name"] for volume in story["spec"].get("volumes", ())}
     return container_spec(
         story,
         one,
         id="0123456789",
         attempt=0,
-        image=IMAGE,
+        image=image,
         values={},
         around=Surroundings(sandbox="s", files={}, volumes=volumes, memory_capacity=1 << 30, **around),
         paths=Paths(tmp_path),
@@ -69,3 +70,19 @@ def test_read_only_goes_for_what_is_mounted_below_when_asked(tmp_path, told, bel
     story = pod(one, volumes=[{"name": "h", "hostPath": {"path": "/h"}}])
     (found,) = [each for each in spec_of(story, one, tmp_path).mounts if each.target == "/h"]
     assert (found.readonly, found.readonly_below) == (True, told in ("IfPossible", "Enabled"))
+
+
+@pytest.mark.parametrize(
+    ("told", "user", "of_image"),
+    [
+        ({}, "www", True),
+        ({"runAsUser": 7}, "7", True),  # its group is the one that the image's own table has for it
+        ({"runAsUser": 7, "runAsGroup": 8, "supplementalGroupsPolicy": "Merge"}, "7:8", True),
+        ({"supplementalGroupsPolicy": "Strict"}, "www", False),
+    ],
+)
+def test_groups_of_the_image_are_a_user_s_own_unless_that_is_forbidden(tmp_path, told, user, of_image):
+    """KEP-3619."""
+    one, image = container(), replace(IMAGE, config=ImageConfig(cmd=("sh",), user="www"))
+    found = spec_of(pod(one, securityContext=told), one, tmp_path, image)
+    assert (found.user, found.groups_of_image) == (user, of_image)

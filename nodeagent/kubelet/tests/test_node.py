@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from world import container, first, phase, ready, waits
+from world import QUICK, container, first, phase, ready, waits
 
 from nodeagent.kubelet import logrotate, names
 from shim.client import resource as r
@@ -264,11 +264,31 @@ async def test_a_shorter_grace_overtakes_a_longer_one(node):
     await node.until_gone("stubborn")
 
 
-async def test_what_is_not_built_is_refused_by_name(node):
+async def test_a_pod_can_have_users_of_its_own(node):
+    assert (await node.client.get(r.NODES, "n1"))["status"]["runtimeHandlers"][0]["features"]["userNamespaces"] is True
+    told = "cat /proc/self/uid_map; stat -c %u:%g /v/* /run/secrets/kubernetes.io/serviceaccount/..data/token"
+    script = container(command=["sh", "-c", f"{told}; touch /v/new; {QUICK[2]}"])
+    script["volumeMounts"] = [{"name": "v", "mountPath": "/v"}]
+    volume = {"name": "v", "emptyDir": {"medium": "Memory"}}
+    await node.create("own", script, hostUsers=False, volumes=[volume], securityContext={"fsGroup": 7, "runAsUser": 0})
+    pod = await node.until("own", ready)
+    user = pod["status"]["containerStatuses"][0]["user"]["linux"]
+    assert (user["uid"], user["gid"], sorted(user["supplementalGroups"])) == (0, 0, [0, 7])
+    await wait_until(lambda: "0:7" in node.log("own"))
+    inside, outside, count = node.log("own").splitlines()[0].split()
+    assert (inside, count, outside == "0") == ("0", "65536", False)
+    (made,) = node.data.glob(f"**/pods/{pod['metadata']['uid']}/volumes/**/new")
+    assert made.stat().st_uid == 0
+    assert node.agent.kubelet.node.own_users == {"started": 1}
+
+
+async def test_a_machine_without_user_namespaces_says_so(node):
+    node.agent.engine.no_own_users = "[Errno 22] not here"
     await node.create("alone", hostUsers=False)
     await wait_until(lambda: node.events("alone"))
-    said = "Failed to create pod sandbox: user namespaces (hostUsers: false) are not built yet"
-    assert ("FailedCreatePodSandBox", said) in await node.events("alone")
+    said = "can't set `spec.hostUsers: false`, runtime does not support user namespaces: [Errno 22] not here"
+    assert ("FailedCreatePodSandBox", f"Failed to create pod sandbox: {said}") in await node.events("alone")
+    assert node.agent.kubelet.node.own_users["failed"] >= 1
 
 
 async def test_many_pods_at_once(node):
