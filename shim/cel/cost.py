@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from shim.cel.checker import Checked
+from shim.cel.functions import REGEX, TRAVERSAL, Cost, math_ceil, traversal
 from shim.cel.program import LIST_COST, MAP_COST, STRUCT_COST
 from shim.cel.tree import Call, Fold, Ident, ListNode, Literal, MapNode, Node, Select, StructNode
 from shim.cel.types import Type
@@ -37,6 +38,13 @@ def _times(one: float, other: float) -> float:
 NOTHING, ONE = Range(0, 0), Range(1, 1)
 _SIZED = frozenset(("string", "bytes", "list", "map", "dyn", "google.protobuf.Timestamp", "google.protobuf.Duration"))
 _OVER_ITEMS = frozenset(("isSorted", "sum", "max", "min", "indexOf", "lastIndexOf"))
+_LONGEST_PATTERN = 128  # of a named format
+_ESTIMATES: dict[str, Cost] = {
+    "startsWith": traversal(1),
+    "endsWith": traversal(1),
+    "validate": lambda sizes, result: math_ceil(sizes[1] * TRAVERSAL) * _LONGEST_PATTERN * REGEX,
+}
+"""Of functions that upstream counts in one way before they are run, and in another while they are."""
 _AS_LARGE = frozenset(
     ("lowerAscii", "upperAscii", "substring", "trim", "reverse", "sort", "distinct", "slice", "split")
 )
@@ -99,12 +107,13 @@ class _Estimate:
             return sizes[0].times(Range(1, each))
         found = []
         for overload in self._checked.overloads.get(node) or ():
-            if overload.cost is None:
+            cost = _ESTIMATES.get(node.function, overload.cost)
+            if cost is None:
                 found.append(ONE)
                 continue
             result = self.size(node)
-            low = overload.cost([size.low for size in sizes], result.low)
-            high = overload.cost([size.high for size in sizes], result.high)
+            low = cost([size.low for size in sizes], result.low)
+            high = cost([size.high for size in sizes], result.high)
             found.append(Range(low, 0.0 if math.isnan(high) else high))
         return Range(min(each.low for each in found), max(each.high for each in found)) if found else ONE
 

@@ -63,7 +63,7 @@ def _whole(number: int) -> Quantity:
 
 _add("quantity", "string -> kubernetes.Quantity", _quantity, cost=traversal(0))
 _add("isQuantity", "string -> bool", _is_quantity, cost=traversal(0))
-_add("sign", "kubernetes.Quantity -> int", lambda amount: _order(amount.nanos, 0), member=True)
+_add("sign", "kubernetes.Quantity -> int", lambda amount: _order(amount.nanos, 0))  # upstream has it as no method
 _add("isGreaterThan", "kubernetes.Quantity, kubernetes.Quantity -> bool", lambda a, b: a > b, member=True)
 _add("isLessThan", "kubernetes.Quantity, kubernetes.Quantity -> bool", lambda a, b: a < b, member=True)
 _add("compareTo", "kubernetes.Quantity, kubernetes.Quantity -> int", _order, member=True)

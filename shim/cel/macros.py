@@ -12,6 +12,7 @@ from shim.cel.tokens import SyntaxIssue
 from shim.cel.tree import Call, Fold, Ident, ListNode, Literal, MapNode, Node, Select
 
 ACCU = "@result"
+SORT_BY_KEYS = "@sortByAssociatedKeys"
 
 
 def expand(function: str, target: Node | None, args: list[Node], at: int) -> Node | None:
@@ -90,12 +91,23 @@ def _optional(target: Node, args: list[Node], at: int, *, wrap: bool) -> Node:
     """``optMap`` and ``optFlatMap``: a value is bound only where there is one."""
     name = _variable(args[0], "optMap")
     value = Call(at, "value", target, [])
-    bound = Fold(
-        at, ListNode(at, [], frozenset()), "#unused", "", name, value, Literal(at, False), Ident(at, name), args[1]
-    )
+    bound = _bound(name, value, args[1], at)
     made: Node = Call(at, "optional.of", None, [bound]) if wrap else bound
     none = Call(at, "optional.none", None, [])
     return Call(at, "_?_:_", None, [Call(at, "hasValue", target, []), made, none])
+
+
+def _bound(name: str, value: Node, within: Node, at: int) -> Node:
+    """What an expression is worth with a value under a name: a loop over nothing, whose accumulator it is."""
+    nothing = ListNode(at, [], frozenset())
+    return Fold(at, nothing, "#unused", "", name, value, Literal(at, False), Ident(at, name), within)
+
+
+def _sort_by(target: Node, args: list[Node], at: int) -> Node:
+    """The list is made once, and sorted beside the list of its keys."""
+    name = "@__sortBy_input__"
+    keys = _collect(Ident(at, name), [_variable(args[0], "sortBy")], None, args[1], at)
+    return _bound(name, target, Call(at, SORT_BY_KEYS, Ident(at, name), [keys]), at)
 
 
 def _test(build: Callable[[Node, list[str], Node, int], Node], count: int) -> Callable[[Node, list[Node], int], Node]:
@@ -111,11 +123,11 @@ _MACROS: dict[tuple[str, int], Callable[[Node, list[Node], int], Node]] = {
     ("exists", 2): _test(_exists, 1),
     ("exists", 3): _test(_exists, 2),
     ("exists_one", 2): _test(_exists_one, 1),
-    ("existsOne", 2): _test(_exists_one, 1),
     ("existsOne", 3): _test(_exists_one, 2),
     ("map", 2): lambda target, args, at: _collect(target, [_variable(args[0], "map")], None, args[1], at),
     ("map", 3): lambda target, args, at: _collect(target, [_variable(args[0], "map")], args[1], args[2], at),
     ("filter", 2): _filter,
+    ("sortBy", 2): _sort_by,
     ("optMap", 2): lambda target, args, at: _optional(target, args, at, wrap=True),
     ("optFlatMap", 2): lambda target, args, at: _optional(target, args, at, wrap=False),
     ("transformList", 3): lambda target, args, at: _collect(target, _two(args), None, args[2], at),

@@ -53,7 +53,7 @@ def patch_types(name: str) -> cel.Type | None:
 
 
 class PolicyEnvironments:
-    """The environments of one policy's expressions; raises CompileError for a variable that makes no sense.
+    """The environments of one policy's expressions. Its variables make no patches: no types are theirs to write.
 
     ``checks`` are the types of object, oldObject and params where they are known, as type checking has them.
     """
@@ -65,12 +65,14 @@ class PolicyEnvironments:
         if spec.get("paramKind"):
             variables["params"] = cel.DYN
         variables.update(checks or {})
-        self._variables, self._structs, self._libraries = variables, structs, libraries
+        self._structs, self._libraries = structs, libraries
         self.conditions = self._with(variables)
         self._fields: dict[str, cel.Field] = {}
-        self._composed = {**variables, "variables": cel.struct("kubernetes.variables", lambda: self._fields)}
-        self.validations = self._with(self._composed)
-        quiet = {name: type for name, type in self._composed.items() if name not in _AUTHORIZERS}
+        if spec.get("variables"):
+            variables = {**variables, "variables": cel.struct("kubernetes.variables", lambda: self._fields)}
+        self.variables = cel.Environment(variables)
+        self.validations = self._with(variables)
+        quiet = {name: type for name, type in variables.items() if name not in _AUTHORIZERS}
         self.messages = self._with(quiet)
 
     def _with(self, variables: Mapping[str, cel.Type]) -> cel.Environment:
@@ -78,7 +80,7 @@ class PolicyEnvironments:
 
     def add(self, name: str, expression: str) -> cel.Program:
         """The program of a variable, which those after it may name. Raises CompileError."""
-        program = self.validations.compile(expression)
+        program = self.variables.compile(expression)
         self.declare(name, program.type)
         return program
 

@@ -84,7 +84,7 @@ def complaint(environment: cel.Environment, expression: str, *wanted: cel.Type) 
         found = environment.check(expression).type
     except cel.CompileError as error:
         return f"compilation failed: {error}"
-    if found.name == "dyn" or found in wanted:
+    if found in wanted:
         return ""
     if len(wanted) == 1:
         return f"must evaluate to {wanted[0]} but got {found}"

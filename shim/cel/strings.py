@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from shim.cel.functions import Library, matching, traversal
+from shim.cel.macros import SORT_BY_KEYS
 from shim.cel.patterns import PatternError, pattern
 from shim.cel.standard import go_float, to_string
 from shim.cel.values import CelError, Duration, TypeValue, UInt, checked_int, compare, equal, name_of
@@ -77,7 +78,6 @@ _add("upperAscii", "string -> string", lambda text: _ascii(text, "a", -32), memb
 _add("trim", "string -> string", str.strip, member=True, cost=traversal(0))
 _add("replace", "string, string, string -> string", str.replace, member=True, cost=traversal(0, times=2))
 _add("replace", "string, string, string, int -> string", str.replace, member=True, cost=traversal(0, times=2))
-_add("reverse", "string -> string", lambda text: text[::-1], member=True, cost=traversal(0))
 _SPECIAL = {
     "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\", '"': '\\"',
 }  # fmt: skip
@@ -301,6 +301,12 @@ def _range(end: int) -> list[int]:
     return list(range(end))
 
 
+def _by_keys(items: list[Any], keys: list[Any]) -> list[Any]:
+    return [item for _, item in sorted(zip(keys, items, strict=True), key=lambda pair: _key(pair[0]))]
+
+
 for _kind in ("int", "uint", "double", "bool", "duration", "timestamp", "string", "bytes"):
     _add("sort", f"list({_kind}) -> list({_kind})", lambda items: sorted(items, key=_key), member=True,
+         cost=lambda sizes, result: sizes[0] ** 2)  # fmt: skip
+    _add(SORT_BY_KEYS, f"list(A), list({_kind}) -> list(A)", _by_keys, member=True,
          cost=lambda sizes, result: sizes[0] ** 2)  # fmt: skip

@@ -146,15 +146,14 @@ class Parser:
             if dot := self._take("."):
                 optional = bool(self._take("?"))
                 name = self._peek()
-                if name.kind not in ("ident", "quoted") or name.text == "in":
+                if name.kind != "ident" or name.text == "in":
                     self._unexpected(name, "IDENTIFIER")
                 self._next += 1
-                if not optional and name.kind == "ident" and (paren := self._take("(")):
+                if not optional and (paren := self._take("(")):
                     args = self._arguments(")")
                     node = self._expand(name.text, node, args, paren.at) or Call(paren.at, name.text, node, args)
                 else:
-                    field = name.value if name.kind == "quoted" else name.text
-                    node = Select(dot.at, node, field, optional=optional)
+                    node = Select(dot.at, node, name.text, optional=optional)
             elif bracket := self._take("["):
                 function = "_[?_]" if self._take("?") else "_[_]"
                 index = self._expression()
@@ -252,12 +251,11 @@ class Parser:
                     break
             optional = bool(self._take("?"))
             name = self._peek()
-            if name.kind not in ("ident", "quoted"):
+            if name.kind != "ident":
                 self._unexpected(name, "IDENTIFIER")
             self._next += 1
             colon = self._need(":")
-            field = name.value if name.kind == "quoted" else name.text
-            fields.append((field, self._expression(), optional, colon.at))
+            fields.append((name.text, self._expression(), optional, colon.at))
         return fields
 
 

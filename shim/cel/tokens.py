@@ -5,6 +5,7 @@ https://github.com/google/cel-spec/blob/master/doc/langdef.md#syntax has them.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -75,8 +76,8 @@ def tokens(text: str) -> list[Token]:
             found.append(_number(match[0], start))
         elif match := _IDENT.match(text, at):
             found.append(Token("ident", match[0], start))
-        elif match := _QUOTED_IDENT.match(text, at):
-            found.append(Token("quoted", match[0], start, match[0][1:-1]))
+        elif match := _QUOTED_IDENT.match(text, at):  # the language has it, Kubernetes does not
+            raise SyntaxIssue(start, "unsupported syntax: '`'")
         elif match := _OPS.match(text, at):
             found.append(Token("op", match[0], start))
         else:
@@ -94,7 +95,10 @@ def _number(text: str, at: int) -> Token:
     if text[:2].lower() == "0x":
         return Token("int", text, at, int(text, 16))
     if any(char in text for char in ".eE"):
-        return Token("double", text, at, float(text))
+        value = float(text)
+        if math.isinf(value):
+            raise SyntaxIssue(at, "invalid double literal")
+        return Token("double", text, at, value)
     return Token("int", text, at, int(text))
 
 

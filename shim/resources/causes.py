@@ -19,7 +19,12 @@ NOT_A_CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 def shown(value: Any) -> str:
     """A value as messages quote it: JSON without spaces, as Go prints it."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text.translate(_FOR_PAGES) if isinstance(value, dict | list) else text
+
+
+_FOR_PAGES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&"}
+"""What Go's JSON escapes lest it be read as HTML; it quotes a text that stands alone otherwise."""
 
 
 def as_go(value: Mapping[str, Any] | None, *fields: str) -> Object | None:

@@ -10,14 +10,15 @@ from shim.api import names
 from shim.api.meta import Object, split_api_version
 from shim.api.status import FieldError
 from shim.cel.policies import JSON_PATCH, OBJECT_TYPE, PolicyEnvironments
+from shim.cel.requests import complaint
 from shim.resources.causes import duplicate, forbidden, invalid, label_selector, named, one_of, required, unsupported
 from shim.resources.metadata import path_segment
 from shim.resources.strategy import Strategy
 from shim.resources.webhook_rules import match_conditions, rule_with_operations
 
-_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 _ACTIONS = ("Audit", "Deny", "Warn")
-_MUTABLE = ("CREATE", "UPDATE")
+_MUTABLE = ("*", "CONNECT", "CREATE", "UPDATE")
 _MOST_ANNOTATIONS, _LONGEST_VALUE = 20, 5 * 1024
 _IDENTIFIER = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _RESERVED = frozenset(
@@ -172,15 +173,8 @@ def _variable(at: str, variable: Object, environments: PolicyEnvironments) -> li
 
 def complaints(at: str, environment: cel.Environment, text: str, *wanted: cel.Type) -> list[FieldError]:
     """Why an expression yields none of these types."""
-    try:
-        environment.compile(text, *wanted)
-    except cel.WrongType:
-        if len(wanted) == 1:
-            return [invalid(at, text, f"must evaluate to {wanted[0]}")]
-        return [invalid(at, text, f"must evaluate to one of [{' '.join(map(str, wanted))}]")]
-    except cel.CompileError as error:
-        return [invalid(at, text, f"compilation failed: {error}")]
-    return []
+    problem = complaint(environment, text, *wanted)
+    return [invalid(at, text, problem)] if problem else []
 
 
 # --- validating -------------------------------------------------------------------------------------------------------

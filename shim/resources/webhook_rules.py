@@ -10,7 +10,17 @@ from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.cel.requests import CONDITIONS, complaint
-from shim.resources.causes import duplicate, invalid, label_selector, named, one_of, required, too_many, unsupported
+from shim.resources.causes import (
+    duplicate,
+    invalid,
+    label_selector,
+    named,
+    one_of,
+    required,
+    shown,
+    too_many,
+    unsupported,
+)
 
 REVIEW_VERSIONS = ("v1", "v1beta1")
 OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
@@ -136,9 +146,15 @@ def _resources(at: str, resources: Sequence[str]) -> list[FieldError]:
 
 
 def _versions(at: str, versions: Sequence[str], recognized: bool) -> list[FieldError]:
-    known = ", ".join(REVIEW_VERSIONS)
     if not versions:
-        return [required(at, f"must specify one of {known}")]
+        return [required(at, f"must specify one of {', '.join(REVIEW_VERSIONS)}")]
+    return review_versions(at, versions, recognized)
+
+
+def review_versions(at: str, versions: Sequence[str], recognized: bool = True) -> list[FieldError]:
+    """Versions of reviews a webhook takes, of admission or of conversion; ``recognized``: one must be known to us."""
+    if not versions:
+        return [required(at)]
     causes: list[FieldError] = []
     seen: set[str] = set()
     for index, version in enumerate(versions):
@@ -148,7 +164,7 @@ def _versions(at: str, versions: Sequence[str], recognized: bool) -> list[FieldE
         seen.add(version)
         causes += named(f"{at}[{index}]", version, names.dns1035_label)
     if recognized and not seen & set(REVIEW_VERSIONS):
-        causes.append(invalid(at, list(versions), f"must include at least one of {known}"))
+        causes.append(invalid(at, list(versions), f"must include at least one of {', '.join(REVIEW_VERSIONS)}"))
     return causes
 
 
@@ -162,6 +178,8 @@ def client_config(at: str, config: Object) -> list[FieldError]:
 
 def _url(at: str, url: str) -> list[FieldError]:
     try:
+        if url.startswith(":"):
+            raise ValueError(f"parse {shown(url)}: missing protocol scheme")
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:

@@ -6,15 +6,14 @@ of that form (``spec.validation`` where every version has the same schema), and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources.causes import invalid, one_of, required
-from shim.resources.custom.conversion_rules import check_conversion
+from shim.resources.causes import invalid, named, one_of, required
+from shim.resources.custom.conversion_rules import check_ca_bundle, check_conversion
 from shim.resources.custom.version_rules import (
     check_columns,
     check_deprecation,
@@ -44,9 +43,11 @@ def check_spec(obj: Object, old: Object | None) -> list[FieldError]:
     seen = [version.get("name") for version in versions]
     shown = _as_go_has(versions, shared)
     if len(set(seen)) != len(seen):
-        causes.append(_invalid("spec.versions", shown, "must contain unique version names"))
+        causes.append(invalid("spec.versions", shown, "must contain unique version names"))
     if sum(bool(version.get("storage")) for version in versions) != 1:
-        causes.append(_invalid("spec.versions", shown, "must have exactly one version marked as storage version"))
+        causes.append(invalid("spec.versions", shown, "must have exactly one version marked as storage version"))
+    if versions:  # which upstream keeps twice
+        causes += named("spec.version", versions[0].get("name") or "", names.dns1035_label)
     defined = spec.get("names") or {}
     causes += [
         required(f"spec.names.{name}") for name in ("plural", "singular", "kind", "listKind") if not defined.get(name)
@@ -65,6 +66,7 @@ def check_spec(obj: Object, old: Object | None) -> list[FieldError]:
         else:
             causes += check_selectable(shared["selectableFields"], raw, "spec.selectableFields")
     causes += check_conversion(spec.get("conversion"))
+    causes += check_ca_bundle(spec, old)
     causes += _stored(obj, versions)
     return causes
 
@@ -132,11 +134,6 @@ def _as_go_has(versions: list[Object], shared: Mapping[str, Any]) -> list[Object
             shown[go] = None if field in shared else version.get(field)
         found.append(shown)
     return found
-
-
-def _invalid(field: str, value: Any, detail: str) -> FieldError:
-    quoted = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return FieldError("FieldValueInvalid", field, f"Invalid value: {quoted}: {detail}")
 
 
 def check_names(defined: Object, path: str) -> list[FieldError]:

@@ -35,6 +35,7 @@ class RuleChecks:
     def __init__(self, *, unchanged: bool) -> None:
         self.causes: list[FieldError] = []
         self._unchanged = unchanged
+        self._total = 0.0
         self._costs: list[tuple[float, str]] = []
 
     def check(self, node: Node, path: str, cardinality: Cardinality, *, root: bool, uncorrelated: str) -> None:
@@ -92,14 +93,16 @@ class RuleChecks:
         often = cardinality if cardinality is not None else REQUEST // (declared.least + 1)
         most = cel.estimate(program.checked).high
         cost = most * often if most and often else 0.0
-        self._costs.append((cost, at))
+        self._total += cost
+        if cost >= _SCHEMA_COST / 100:  # less is not worth being named
+            self._costs.append((cost, at))
         if cost > _RULE_COST and not self._unchanged:
             return [forbidden(at, _too_costly(what, cost, _RULE_COST))]
         return []
 
     def check_total(self, path: str) -> list[FieldError]:
         """Whether all rules of the schema at this path cost too much together."""
-        total = sum(cost for cost, _ in self._costs)
+        total = self._total
         if total <= _SCHEMA_COST or self._unchanged:
             return []
         text = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"

@@ -139,7 +139,7 @@ class _Run:
         for also in place.also:
             self.place(also, value, old, path, root)
         if isinstance(value, dict):
-            before = old if isinstance(old, dict) and place.node.map_type != "atomic" else {}
+            before = old if isinstance(old, dict) else {}
             for name, item in value.items():
                 then = before.get(name, ABSENT)
                 if name in place.properties:

@@ -45,10 +45,11 @@ class SchemaCheck:
         if shape := _shape(raw, path):
             return found + shape
         node = Node(raw)
+        plain = _is_plain(node)  # otherwise that is told, and nothing of its structure
         structural = sorted(check_structure(node, path, "root"), key=lambda cause: f"{cause.field}: {cause.message}")
-        problems = structural or check_defaults(node, path)
+        problems = (structural or check_defaults(node, path)) if plain else []
         found += problems
-        found += self._schema(node, _Place(path, 1.0, not problems, root=True))
+        found += self._schema(node, _Place(path, 1.0, plain and not problems, root=True))
         return found + self._rules.causes + self._rules.check_total(path)
 
     def _check_root(self) -> list[FieldError]:
@@ -117,7 +118,6 @@ class _Place:
             root=False,
             in_meta=self.in_meta or ((self.root or node.embedded) and meta),
             no_defaults=f"in top-level {name}" if self.root and meta else self.no_defaults,
-            uncorrelated=self.uncorrelated or (self.path if node.map_type == "atomic" else ""),
         )
 
     def items(self, node: Node) -> _Place:
@@ -143,6 +143,8 @@ def _fields(node: Node, at: _Place) -> list[FieldError]:
     if node.type == "null":
         text = "type cannot be set to null, use nullable as an alternative"
         found.append(forbidden(f"{path}.type", text))
+    if isinstance(raw.get("items"), list):
+        found.append(forbidden(f"{path}.items", "items must be a schema object and not an array"))
     if at.in_meta and node.embedded:
         text = "must not be used inside of resource meta"
         found.append(forbidden(f"{path}.x-kubernetes-embedded-resource", text))
@@ -152,6 +154,17 @@ def _fields(node: Node, at: _Place) -> list[FieldError]:
     return found
 
 
+def _is_plain(node: Node) -> bool:
+    """Whether a schema and all below it, conditions aside, say nothing that no structure can be made of."""
+    raw = node.raw
+    if any(raw.get(name) for name in (*_UNSUPPORTED, "$schema")):
+        return False
+    if isinstance(raw.get("items"), list) or raw.get("x-kubernetes-preserve-unknown-fields") is False:
+        return False
+    below = (*node.properties.values(), *filter(None, (node.items, node.additional)))
+    return all(map(_is_plain, below))
+
+
 def _shape(raw: Any, path: str) -> list[FieldError]:
     """What is no schema at all, and would make the rest stumble."""
     if not isinstance(raw, Mapping):
@@ -159,11 +172,8 @@ def _shape(raw: Any, path: str) -> list[FieldError]:
     found: list[FieldError] = []
     for key, each in (raw.get("properties") or {}).items():
         found += _shape(each, f"{path}.properties[{key}]")
-    items = raw.get("items")
-    if isinstance(items, list):
-        return [forbidden(f"{path}.items", "items must be a schema object and not an array")]
     for name in ("items", "not"):
-        if raw.get(name) is not None:
+        if raw.get(name) is not None and not isinstance(raw[name], list):
             found += _shape(raw[name], f"{path}.{name}")
     additional = raw.get("additionalProperties")
     if additional is not None and not isinstance(additional, bool):

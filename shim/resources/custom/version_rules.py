@@ -24,15 +24,15 @@ def check_deprecation(version: Object, path: str) -> list[FieldError]:
     field = f"{path}.deprecationWarning"
     if not version.get("deprecated"):
         return [invalid(field, text, "can only be set for deprecated versions")]
+    problems = []
     if len(text.encode()) > 256:
-        return [invalid(field, text, "must be <= 256 characters long")]
+        problems.append("must be <= 256 characters long")
     if not text:
-        return [invalid(field, text, "must not be an empty string")]
-    for index, char in enumerate(text):
-        if not char.isprintable():
-            why = f"must only contain printable UTF-8 characters; non-printable character found at index {index}"
-            return [invalid(field, text, why)]
-    return []
+        problems.append("must not be an empty string")
+    if (index := next((index for index, char in enumerate(text) if not char.isprintable()), None)) is not None:
+        at = len(text[:index].encode())
+        problems.append(f"must only contain printable UTF-8 characters; non-printable character found at index {at}")
+    return [invalid(field, text, why) for why in problems]
 
 
 def check_schema(schema: Object, path: str, has_status: bool, unchanged: bool) -> list[FieldError]:

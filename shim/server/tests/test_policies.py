@@ -236,7 +236,34 @@ async def test_policies_that_make_no_sense(policies: Policies) -> None:
         (
             "ValidatingAdmissionPolicy",
             {**constraints, "validations": [{"expression": "'text'"}]},
-            "spec.validations[0].expression: Invalid value: \"'text'\": must evaluate to bool",
+            "spec.validations[0].expression: Invalid value: \"'text'\": must evaluate to bool but got string",
+        ),
+        (
+            "ValidatingAdmissionPolicy",
+            {**constraints, "validations": [{"expression": "true", "messageExpression": "object.x"}]},
+            'spec.validations[0].messageExpression: Invalid value: "object.x": must evaluate to string but got dyn',
+        ),
+        (
+            "ValidatingAdmissionPolicy",
+            {**constraints, "validations": [{"expression": "variables.a"}]},
+            'spec.validations[0].expression: Invalid value: "variables.a": compilation failed: ERROR: <input>:1:1: '
+            "undeclared reference to 'variables'",
+        ),
+        (
+            "ValidatingAdmissionPolicy",
+            {**constraints, "validations": [{"expression": "true", "reason": "Unauthorized"}]},
+            'spec.validations[0].reason: Unsupported value: "Unauthorized": supported values: "Forbidden", "Invalid", ',
+        ),
+        (
+            "MutatingAdmissionPolicy",
+            {
+                **constraints,
+                "reinvocationPolicy": "Never",
+                "variables": [{"name": "x", "expression": "[JSONPatch{op: 'add'}]"}],
+                "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "variables.x"}}],
+            },
+            "spec.variables[0].expression: Invalid value: \"[JSONPatch{op: 'add'}]\": compilation failed: ERROR: "
+            "<input>:1:11: undeclared reference to 'JSONPatch'",
         ),
         (
             "ValidatingAdmissionPolicy",
@@ -256,4 +283,4 @@ async def test_policies_that_make_no_sense(policies: Policies) -> None:
     ):
         refused = await policies.post(kind, spec)
         assert refused.status == 422
-        assert refused.message.partition(" is invalid: ")[2].startswith(complaint), refused.message
+        assert refused.message.partition(" is invalid: ")[2].removeprefix("[").startswith(complaint), refused.message

@@ -40,6 +40,24 @@ def complaints(new: dict[str, Any], old: dict[str, Any] | None = None) -> list[s
     return [f"{cause.field}: {cause.message}" for cause in causes]
 
 
+def webhook(**client: Any) -> dict[str, Any]:
+    """A conversion by a webhook that is called so."""
+    return {"strategy": "Webhook", "webhook": {"clientConfig": client, "conversionReviewVersions": ["v1"]}}
+
+
+def test_a_served_definition_gets_no_bundle_that_cannot_be_read() -> None:
+    bad = crd(conversion=webhook(url="https://x/", caBundle="eHg="))
+    [found] = complaints(bad, crd())
+    assert found == (
+        'spec.conversion.webhookClientConfig.caBundle: Invalid value: "eHg=": unable to load root certificates: '
+        "unable to parse bytes as PEM block"
+    )
+    young = crd()
+    young["status"]["conditions"] = []
+    assert complaints(bad, young) == []
+    assert complaints(bad, bad) == []
+
+
 def test_names_and_conversion_are_filled_in() -> None:
     spec = crd()["spec"]
     assert (spec["names"]["singular"], spec["names"]["listKind"]) == ("widget", "WidgetList")
@@ -96,6 +114,22 @@ def test_the_storage_version_is_remembered_with_those_before_it() -> None:
         (
             {"conversion": {"strategy": "Webhook"}},
             "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
+        ),
+        (
+            {"conversion": webhook(url="https://u:p@x/?a=b")},
+            'spec.conversion.webhookClientConfig.url: Invalid value: "u:p": user information is not permitted',
+        ),
+        (
+            {"conversion": webhook(service={"namespace": "n", "name": "s", "path": "/a//b"})},
+            'spec.conversion.webhookClientConfig.service.path: Invalid value: "/a//b": segment[1] may not be empty',
+        ),
+        (
+            {"versions": [version("v_1", storage=True)]},
+            'spec.version: Invalid value: "v_1": a DNS-1035 label must consist of lower case alphanumeric',
+        ),
+        (
+            {"versions": [version(deprecated=True, deprecationWarning="é\n")]},
+            "must only contain printable UTF-8 characters; non-printable character found at index 2",
         ),
         ({"preserveUnknownFields": True}, "spec.preserveUnknownFields: Invalid value: true: cannot set to true"),
     ],

@@ -221,6 +221,41 @@ def test_a_rule_must_be_affordable() -> None:
     assert complaints(costly(), unchanged=True) == [], "what was accepted stays"
 
 
+@pytest.mark.parametrize(
+    ("rule", "most"),
+    [
+        ("self.startsWith('a')", 0.0),  # counted by the prefix
+        ("self.split(',').all(x, x.startsWith('a'))", 1.6),
+        ("!format.named('dns1123Label').value().validate(self).hasValue()", 1.006634),
+    ],
+)
+def test_what_a_rule_may_cost_is_estimated_as_upstream_does(rule: str, most: float) -> None:
+    """The numbers are those of a real server, for a text of any length."""
+    found = complaints(spec(**{**STRING, "x-kubernetes-validations": [{"rule": rule}]}))
+    told = [text.partition("by factor of ")[2].partition("x ")[0] for text in found]
+    assert told == ([str(most)] if most else [])
+
+
+def test_what_makes_no_structure_is_told_alone() -> None:
+    found = complaints(spec(**{"type": "array", "items": [STRING], "x-kubernetes-preserve-unknown-fields": False}))
+    assert found == [
+        "s.properties[spec].items: Forbidden: items must be a schema object and not an array",
+        "s.properties[spec].x-kubernetes-preserve-unknown-fields: Invalid value: false: must be true or undefined",
+    ]
+
+
+def test_a_rule_is_quoted_as_go_quotes_it() -> None:
+    [found] = complaints(spec(**{**STRING, "x-kubernetes-validations": [{"rule": "size(self) > 'a'"}]}))
+    assert '{"Rule":"size(self) \\u003e \'a\'",' in found
+    assert " | size(self) > 'a'" in found
+
+
+def test_a_map_that_is_atomic_has_old_values() -> None:
+    field = {**STRING, "maxLength": 9, "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}
+    schema = {"type": "object", "x-kubernetes-map-type": "atomic", "properties": {"a": field}}
+    assert complaints(spec(**schema)) == []
+
+
 def test_no_change_is_judged_where_no_old_value_is_known() -> None:
     rule = {"rule": "self == oldSelf"}
     schema = {"type": "array", "maxItems": 3, "items": {**STRING, "maxLength": 9, "x-kubernetes-validations": [rule]}}
