@@ -429,9 +429,15 @@ def check_name(wanted: str, found: str) -> None:
 def _match_namespace(write: Write, metadata: Object) -> None:
     if not write.resource.namespaced:
         metadata.pop("namespace", None)
-    elif not metadata.get("namespace"):
-        metadata["namespace"] = write.namespace
-    elif metadata["namespace"] != write.namespace:
+    else:
+        match_namespace(metadata, write.namespace)
+
+
+def match_namespace(metadata: Object, wanted: str) -> None:
+    """An object is in the namespace of its URL, whether it says so or not. Raises 400 where it names another."""
+    if not metadata.get("namespace"):
+        metadata["namespace"] = wanted
+    elif metadata["namespace"] != wanted:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
 
 

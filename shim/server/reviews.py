@@ -11,6 +11,7 @@ from aiohttp import web
 from shim.api.apply import manager_of, update_managed_fields
 from shim.api.meta import Object, now
 from shim.api.status import FieldError, bad_request, invalid
+from shim.server import review_selectors
 from shim.server.accounts import Refused
 from shim.server.authz import Authorizer, Decision
 from shim.server.bodies import definition_of, read_body
@@ -18,10 +19,10 @@ from shim.server.node_access import UNLISTED
 from shim.server.oidc.issuer import KeysUnknown
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
+from shim.server.registry import match_namespace
 from shim.server.render import render_one
 from shim.server.responses import respond
 from shim.server.routes import RequestInfo
-from shim.server.selection import equalities
 from shim.server.users import User
 
 AUTHORIZATION, AUTHENTICATION = "authorization.k8s.io", "authentication.k8s.io"
@@ -60,8 +61,10 @@ def managed(call: Call, question: Object, subresource: str = "") -> Object:
 
 def _access(call: Call, question: Object, user: User) -> Object:
     spec = question.get("spec") or {}
-    decision = call.parts.authorizer.decide(user, _asked(spec))
-    return {"spec": spec, "status": _verdict(decision)}
+    status = _verdict(call.parts.authorizer.decide(user, _asked(spec)))
+    if problem := review_selectors.ignored(spec.get("resourceAttributes") or {}):
+        status["evaluationError"] = problem
+    return {"spec": spec, "status": status}
 
 
 def _self_access(call: Call, question: Object) -> Object:
@@ -75,8 +78,7 @@ def _subject_access(call: Call, question: Object) -> Object:
 
 
 def _local_access(call: Call, question: Object) -> Object:
-    if (question.get("metadata") or {}).get("namespace", call.info.namespace) != call.info.namespace:
-        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    match_namespace(question.setdefault("metadata", {}), call.info.namespace)
     _check_access(call, question, subject=True, local=True)
     return _access(call, question, _subject(question["spec"]))
 
@@ -101,8 +103,7 @@ def _check_access(call: Call, question: Object, *, subject: bool, local: bool = 
     if subject and not spec.get("user") and not spec.get("groups"):
         text = 'Invalid value: "": at least one of user or group must be specified'
         causes.append(FieldError("FieldValueInvalid", "spec.user", text))
-    for name in ("fieldSelector", "labelSelector"):
-        causes += _check_selector(f"spec.resourceAttributes.{name}", (resource or {}).get(name))
+    causes += review_selectors.check(resource or {})
     metadata = question.get("metadata") or {}
     if any(value for key, value in metadata.items() if key != "managedFields" and not (local and key == "namespace")):
         shown = orjson.dumps({**metadata, **managed(call, question)}).decode()
@@ -123,30 +124,10 @@ def _wrong(field: str, attributes: Object, why: str) -> FieldError:
     return FieldError("FieldValueInvalid", f"spec.{field}", f"Invalid value: {shown}: {why}")
 
 
-def _check_selector(path: str, selector: Object | None) -> list[FieldError]:
-    """A selector is either a text or requirements."""
-    if selector is None:
-        return []
-    raw, requirements = selector.get("rawSelector"), selector.get("requirements")
-    if raw and requirements:
-        text = f"Invalid value: {orjson.dumps(raw).decode()}: may not specified at the same time as requirements"
-        return [FieldError("FieldValueInvalid", f"{path}.rawSelector", text)]
-    if raw or requirements:
-        return []
-    text = f"Required value: when {path} is specified, requirements or rawSelector is required"
-    return [FieldError("FieldValueRequired", f"{path}.requirements", text)]
-
-
 def _asked(spec: Object) -> RequestInfo:
     if (other := spec.get("nonResourceAttributes")) is not None:
         return RequestInfo(other.get("verb", ""), other.get("path", ""))
     wanted = spec["resourceAttributes"]
-    selected = wanted.get("fieldSelector") or {}
-    fields = equalities(selected.get("rawSelector") or "") + tuple(
-        (each.get("key", ""), each["values"][0])
-        for each in selected.get("requirements") or ()
-        if each.get("operator") == "In" and len(each.get("values") or ()) == 1
-    )
     return RequestInfo(
         wanted.get("verb", ""),
         "",
@@ -156,7 +137,7 @@ def _asked(spec: Object) -> RequestInfo:
         wanted.get("resource", ""),
         wanted.get("name", ""),
         wanted.get("subresource", ""),
-        fields=fields,
+        fields=review_selectors.wanted_fields(wanted),
     )
 
 

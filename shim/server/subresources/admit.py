@@ -5,6 +5,7 @@ An order is the creation of a small object that nobody keeps; a connection is de
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from shim.admission.chain import CONNECT, CREATE, Request
@@ -25,11 +26,16 @@ _OPTIONS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
 """The kind that describes a connection, and how its fields are read from the query."""
 
 
-async def admit_order(call: Call, obj: Object, options: WriteOptions) -> None:
-    """Let admission see, and change, the object of a POST to a subresource. Raises ApiError."""
-    request = _request(call, CREATE, obj)
+async def admit_order(call: Call, obj: Object, options: WriteOptions, check: Callable[[], None] = lambda: None) -> None:
+    """Let admission see, and change, the object of a POST to a subresource. Raises ApiError.
+
+    ``check`` looks at the object when it has changed, before it is judged.
+    """
+    request, chain = _request(call, CREATE, obj), call.parts.registry.chain
     request.dry_run, request.options = options.dry_run, options.wire("CreateOptions")
-    await call.parts.registry.chain.admit(request)
+    await chain.mutate(request)
+    check()
+    await chain.validate(request)
 
 
 async def admit_connection(call: Call) -> None:

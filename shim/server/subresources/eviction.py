@@ -40,10 +40,14 @@ async def evict(call: Call) -> web.Response:
     options = WriteOptions.of(call.query, "CreateOptions")
     body = await read_body(call)
     eviction = body.decode(call, "Eviction", "policy/v1", options, older=("policy/v1beta1",))
-    if eviction["metadata"].get("name") != call.info.name:
-        raise bad_request("name in URL does not match name in Eviction object")
+
+    def check() -> None:
+        if eviction["metadata"].get("name") != call.info.name:
+            raise bad_request("name in URL does not match name in Eviction object")
+        _deletion(call, eviction.get("deleteOptions") or {}, options)
+
+    await admit_order(call, eviction, options, check)
     deletion = _deletion(call, eviction.get("deleteOptions") or {}, options)
-    await admit_order(call, eviction, options)
     for tries_left in reversed(range(TRIES)):
         try:
             return await _evict(call, replace(deletion))

@@ -12,6 +12,7 @@ from shim.api.status import FieldError, bad_request, conflict, invalid, not_foun
 from shim.server.bodies import read_body
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
+from shim.server.registry import match_namespace
 from shim.server.render import render_one
 from shim.server.responses import respond
 from shim.server.reviews import managed
@@ -29,17 +30,15 @@ async def issue_token(call: Call) -> web.Response:
     body = await read_body(call)
     options = WriteOptions.of(call.query, "CreateOptions")
     request = body.decode(call, "TokenRequest", f"{GROUP}/v1", options)
+    match_namespace(request["metadata"], call.info.namespace)
     await admit_order(call, request, options)
     entry = call.parts.cache.get(call.key)
     name, namespace = call.info.name, call.info.namespace
     metadata, spec = request["metadata"], request.setdefault("spec", {})
     who = managed(call, {**request, "spec": {k: v for k, v in spec.items() if v is not None}}, "token")
-    for field, wanted in (("name", name), ("namespace", namespace)):
-        found = metadata.get(field)
-        if found and found != wanted:
-            what = "" if field == "name" else " namespace"
-            text = f'Invalid value: "{found}": must match the service account{what or " name"} if specified'
-            raise invalid(GROUP, "TokenRequest", name, [FieldError("FieldValueInvalid", f"metadata.{field}", text)])
+    if (metadata.get("name") or name) != name:
+        text = f'Invalid value: "{metadata["name"]}": must match the service account name if specified'
+        raise invalid(GROUP, "TokenRequest", name, [FieldError("FieldValueInvalid", "metadata.name", text)])
     if entry is None:
         raise not_found("", "serviceaccounts", name)
     account = entry.decode()
@@ -53,7 +52,7 @@ async def issue_token(call: Call) -> web.Response:
     seconds: int = spec["expirationSeconds"]
     _check_seconds(seconds)
     reference = spec.setdefault("boundObjectRef", None)
-    bound = _bound(call, reference) if reference else None
+    bound = _bound(call, reference) if reference is not None else None
     settings = call.parts.settings
     if settings.service_account_max_token_expiration:
         seconds = spec["expirationSeconds"] = min(seconds, int(settings.service_account_max_token_expiration))

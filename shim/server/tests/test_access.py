@@ -153,6 +153,34 @@ SELECTOR = "spec.resourceAttributes.labelSelector"
             ],
         ),
         (
+            {
+                "resourceAttributes": {
+                    **PODS,
+                    "fieldSelector": {
+                        "requirements": [
+                            {"operator": "In"},
+                            {"key": "a", "operator": "Exists", "values": ["b"]},
+                            {"key": "a", "operator": "New"},
+                        ]
+                    },
+                }
+            },
+            [
+                "spec.resourceAttributes.fieldSelector.requirements[0].key: Required value: must be specified",
+                "spec.resourceAttributes.fieldSelector.requirements[0].values: Required value: must be specified when "
+                "`operator` is 'In' or 'NotIn'",
+                "spec.resourceAttributes.fieldSelector.requirements[1].values: Forbidden: may not be specified when "
+                "`operator` is 'Exists' or 'DoesNotExist'",
+            ],
+        ),
+        (
+            {"resourceAttributes": {**PODS, "labelSelector": {"requirements": [{"key": "a", "operator": "In"}]}}},
+            [
+                f"{SELECTOR}.requirements[0].values: Required value: must be specified when `operator` is 'In' or "
+                "'NotIn'",
+            ],
+        ),
+        (
             {"resourceAttributes": {**PODS, "labelSelector": {"rawSelector": "a", "requirements": [{"key": "a"}]}}},
             [
                 f'{SELECTOR}.rawSelector: Invalid value: "a": may not specified at the same time as requirements',
@@ -168,6 +196,40 @@ async def test_a_question_about_one_namespace_must_be_one(api, spec, causes):
     assert refused.status == 422
     told = causes[0] if len(causes) == 1 else f"[{', '.join(causes)}]"
     assert refused.message == f'.authorization.k8s.io "" is invalid: {told}'
+
+
+@pytest.mark.parametrize(
+    ("selectors", "told"),
+    [
+        ({"fieldSelector": {"rawSelector": "a=b"}}, None),
+        (
+            {"fieldSelector": {"rawSelector": "!"}, "labelSelector": {"rawSelector": "!!"}},
+            "spec.resourceAttributes.fieldSelector ignored due to parse error; "
+            "spec.resourceAttributes.labelSelector ignored due to parse error",
+        ),
+        (
+            {
+                "fieldSelector": {
+                    "requirements": [
+                        {"key": "a", "operator": "In", "values": ["b"]},
+                        {"key": "a", "operator": "Exists"},
+                    ]
+                }
+            },
+            "spec.resourceAttributes.fieldSelector partially ignored due to parse error",
+        ),
+        (
+            {"labelSelector": {"requirements": [{"key": "a", "operator": "New"}]}},
+            "spec.resourceAttributes.labelSelector ignored due to parse error",
+        ),
+    ],
+)
+async def test_selectors_that_are_not_understood_are_told(api, selectors, told):
+    path = "/apis/authorization.k8s.io/v1/namespaces/{ns}/localsubjectaccessreviews"
+    attributes = {"namespace": api.namespace, "verb": "list", "resource": "pods", **selectors}
+    answer = await api.post(path, {"spec": {"user": "bob", "resourceAttributes": attributes}})
+    assert answer.json["status"].get("evaluationError") == told
+    assert answer.json["metadata"]["namespace"] == api.namespace
 
 
 async def test_a_question_has_no_name(api):

@@ -97,6 +97,23 @@ async def test_a_token_ends_with_what_it_is_bound_to(api, kind, path):
     await api.delete(f"{path}/{name}")
 
 
+@pytest.mark.parametrize(
+    ("asked", "code", "why"),
+    [
+        ({"spec": {"boundObjectRef": {}}}, 400, "cannot bind token to object of type /, Kind="),
+        (
+            {"metadata": {"namespace": "other"}},
+            400,
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ),
+        ({"spec": {"expirationSeconds": 599}}, 422, "may not specify a duration less than 10 minutes"),
+    ],
+)
+async def test_what_is_no_request_for_a_token(api, asked, code, why):
+    refused = await api.post(TOKENS, asked)
+    assert (refused.status, why in refused.message) == (code, True), refused.data
+
+
 async def test_a_pods_own_token_is_for_an_hour_but_lives_a_year(api):
     await api.post("/api/v1/namespaces/{ns}/pods", api.pod("p"))
     token = await _token(api, expirationSeconds=3607, boundObjectRef={"kind": "Pod", "apiVersion": "v1", "name": "p"})
