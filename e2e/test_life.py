@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from e2e.cluster import Cluster, deployment, eventually, service
+import json
+
+from e2e.cluster import Cluster, deployment, eventually, pod, service
 from e2e.test_workloads import curl
 
 
@@ -42,3 +44,24 @@ def test_images_are_listed(cluster: Cluster) -> None:
     shown = cluster.shim("image", "ls").stdout
     assert "docker.io/library/busybox:latest" in shown
     assert "localhost/host" in shown
+
+
+def test_a_manifest_in_a_nodes_folder_is_a_static_pod(cluster: Cluster) -> None:
+    manifest = cluster.data_dir / "nodes" / "node-2" / "manifests" / "static.json"
+    manifest.parent.mkdir(exist_ok=True)
+    manifest.write_text(json.dumps(pod("static", "sh", "-c", "echo by itself; sleep 1000", restart="Always")))
+    try:
+        eventually(lambda: cluster.get("pod", "static-node-2"), "its mirror is in the API")
+        cluster.kubectl("wait", "--for=condition=Ready", "pod/static-node-2", "--timeout=60s")
+        before = cluster.get("pod", "static-node-2")
+        assert cluster.kubectl("logs", "static-node-2") == "by itself\n"
+        assert cluster.kubectl("exec", "static-node-2", "--", "hostname") == "static-node-2\n"
+        assert "Container started" in cluster.kubectl("describe", "pod", "static-node-2")
+        cluster.kubectl("delete", "pod", "static-node-2")
+        eventually(lambda: cluster.get("pod", "static-node-2")["metadata"]["uid"] != before["metadata"]["uid"])
+        after = eventually(lambda: cluster.get("pod", "static-node-2")["status"].get("containerStatuses"))
+        assert after[0]["containerID"] == before["status"]["containerStatuses"][0]["containerID"]
+    finally:
+        manifest.unlink()
+    gone = "--ignore-not-found", "-o", "name"
+    eventually(lambda: not cluster.kubectl("get", "pod", "static-node-2", *gone), "the mirror goes with its pod")

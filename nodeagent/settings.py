@@ -44,6 +44,8 @@ class NodeAgentSettings:
     image_gc_high_threshold: int = flag("percent of the images' disk in use from which on unused ones go", 85)
     image_gc_low_threshold: int = flag("percent until which they go", 80)
     image_minimum_gc_age: int = flag("seconds an image must have been unused", 120)
+    pod_manifest_path: str = flag("folder of manifests of static pods, which need no API server", "")
+    pod_cidr: str = flag("network of the pods as long as no API server has told it", "")
     provider: str = flag("prefix of the Node's providerID", "shim")
 
     def thresholds(self) -> tuple[Threshold, ...]:

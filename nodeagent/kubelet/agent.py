@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import aiohttp
 
@@ -26,6 +27,8 @@ from nodeagent.kubelet.podworker import PodWorker
 from nodeagent.kubelet.probes import Prober
 from nodeagent.kubelet.references import References, Tokens
 from nodeagent.kubelet.source import PodSource
+from nodeagent.kubelet.statics.mirrors import Mirrors, is_of
+from nodeagent.kubelet.statics.pods import StaticPods
 from nodeagent.kubelet.status import Verdict
 from nodeagent.kubelet.statuswriter import StatusWriter
 from nodeagent.kubelet.volumes import Volumes
@@ -85,6 +88,9 @@ class Kubelet:
         self.evictions = Evictions(self.node, self._workers.values, self._object.look)
         self._bound = Informer(client, r.PODS, field_selector=f"spec.nodeName={settings.node_name}")
         self.pods: PodSource = Directory(self.node, self._workers.values())
+        folder = Path(settings.pod_manifest_path) if settings.pod_manifest_path else None
+        self._statics = StaticPods(folder, settings.node_name, self._workers, self._start, self._statics_changed)
+        self._mirrors = Mirrors(client, lambda: self._object.known, self._statics.here, self._mirror_changed)
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until cancelled; ``ready`` is called once the node is Ready and its pods are known."""
@@ -100,9 +106,12 @@ class Kubelet:
                 group.create_task(imagegc.keep_room(node))
                 group.create_task(logrotate.keep_small(node.inventory, node.engine))
                 group.create_task(self._object.run())
+                group.create_task(self._statics.run())
                 await self._object.registered.wait()
                 group.create_task(self._bound.run())
                 await self._bound.synced()
+                await self._statics.known.wait()
+                group.create_task(self._mirrors.run())
                 self._end_orphans()
                 await self._object.ready.wait()
                 log.info("node %s is Ready", node.settings.node_name)
@@ -135,6 +144,9 @@ class Kubelet:
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         pod = new or old
         assert pod is not None
+        if names.is_mirror(pod):
+            self._mirrors.changed(old, new)
+            return
         uid = names.uid_of(pod)
         worker = self._workers.get(uid)
         if new is None:
@@ -186,6 +198,18 @@ class Kubelet:
         # A pod with finalizers stays in the API: its worker is kept, so that nobody starts it again.
         if worker is not None and worker.finished and worker.state.gone:
             del self._workers[uid]
+            self._statics.ended(uid)
+
+    def _statics_changed(self) -> None:
+        for worker in self._workers.values():
+            if worker.state.static and worker.state.mirror is None:
+                worker.state.mirrored(self._mirrors.of(worker.state.pod))
+        self._mirrors.look()
+
+    def _mirror_changed(self, mirror: Object, new: Object | None) -> None:
+        for worker in self._workers.values():
+            if worker.state.static and is_of(mirror, worker.state.pod):
+                worker.state.mirrored(new)
 
     def _pod_moved(self, uid: str) -> None:
         if worker := self._workers.get(uid):

@@ -30,6 +30,11 @@ CONTAINER_GIVEN = "io.kubernetes.container.resources"  # requests and limits, as
 CONTAINER_LOG = "io.kubernetes.container.logpath"
 SANDBOX_ATTEMPT = "io.kubernetes.sandbox.attempt"
 
+CONFIG_SOURCE = "kubernetes.io/config.source"  # annotations of static pods, and of their mirrors in the API
+CONFIG_HASH = "kubernetes.io/config.hash"
+CONFIG_SEEN = "kubernetes.io/config.seen"
+CONFIG_MIRROR = "kubernetes.io/config.mirror"
+
 ContainerKind = Literal["initContainers", "containers", "ephemeralContainers"]
 
 
@@ -40,6 +45,20 @@ def new_id() -> str:
 
 def uid_of(pod: Object) -> str:
     return str(pod["metadata"]["uid"])
+
+
+def annotation(pod: Object, name: str) -> str:
+    return str((pod["metadata"].get("annotations") or {}).get(name) or "")
+
+
+def is_mirror(pod: Object) -> bool:
+    """Whether the pod only shows, in the API, what a static pod does."""
+    return bool(annotation(pod, CONFIG_MIRROR))
+
+
+def is_static(pod: Object) -> bool:
+    """Whether the pod comes from this node's folder."""
+    return annotation(pod, CONFIG_SOURCE) == "file" and not is_mirror(pod)
 
 
 def pod_text(pod: Object) -> str:

@@ -62,8 +62,11 @@ class NodeObject:
         self._told: Object = {}
         self._told_at = 0.0
         self._look = asyncio.Event()
-        self._pod_cidr = ""
+        self._cidr_kept = settings.data_dir / "pod-cidr"
+        self._pod_cidr = self._remembered_cidr()
         self._cidr_known = asyncio.Event()
+        if self._pod_cidr:  # static pods need no server to tell it again
+            self._cidr_known.set()
         self._informer = Informer(client, r.NODES, field_selector=f"metadata.name={settings.node_name}")
         self.known: Object = {}  # the Node as it was last seen
         self.registered = asyncio.Event()
@@ -76,20 +79,21 @@ class NodeObject:
     async def run(self) -> None:
         """Register, then keep all of it current until cancelled."""
         self._happened(*nodeevents.STARTING)
-        node = await self._register()
-        self.registered.set()
-        self._happened(*nodeevents.ENFORCED)
-        self._informer.on_change(self._changed)
+        self.known = self._new()  # as long as nobody answers
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_network())
+            node = await self._register()
+            self.registered.set()
+            self._happened(*nodeevents.ENFORCED)
+            self._informer.on_change(self._changed)
             group.create_task(self._informer.run())
             group.create_task(self._keep_status())
-            group.create_task(self._keep_network())
             group.create_task(self._keep_lease(node["metadata"]["uid"]))
 
-    async def _register(self) -> Object:
-        """Create the Node, or take up the one there is with the labels and address of today."""
+    def _new(self) -> Object:
+        """The Node as it would be registered now."""
         settings = self._settings
-        wanted: Object = {
+        return {
             "apiVersion": "v1",
             "kind": "Node",
             "metadata": {
@@ -100,6 +104,10 @@ class NodeObject:
             "spec": {"providerID": f"{settings.provider}://{settings.node_name}"},
             "status": self._status({}),
         }
+
+    async def _register(self) -> Object:
+        """Create the Node, or take up the one there is with the labels and address of today."""
+        settings, wanted = self._settings, self._new()
         while True:
             try:
                 try:
@@ -123,6 +131,12 @@ class NodeObject:
             self.known = await self._client.get(r.NODES, self._settings.node_name)
         except ApiError as error:
             log.info("node not read: %s", error)
+
+    def _remembered_cidr(self) -> str:
+        try:
+            return self._cidr_kept.read_text().strip()
+        except FileNotFoundError:
+            return self._settings.pod_cidr
 
     def _changed_to(self, reasons: Iterable[str]) -> None:
         for reason in reasons:
@@ -185,6 +199,7 @@ class NodeObject:
         cidr = (new.get("spec") or {}).get("podCIDR") or ""
         if cidr and cidr != self._pod_cidr:
             self._pod_cidr = cidr
+            self._cidr_kept.write_text(f"{cidr}\n")
             self._cidr_known.set()
         self._told = new.get("status") or {}
 

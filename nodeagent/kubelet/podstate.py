@@ -14,6 +14,7 @@ from nodeagent.kubelet import names, pullsecrets, resize, resources
 from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.images import PodImages
 from nodeagent.kubelet.observed import Delay, Health, Observed, Run, Waiting
+from nodeagent.kubelet.phase import TERMINAL
 from nodeagent.kubelet.plan import verdict_of
 from nodeagent.kubelet.status import Verdict, pod_status, rejected_status
 from nodeagent.linux.steps import Steps
@@ -37,7 +38,9 @@ class PodState:
         self.resizing = resize.Resizing()
         self.status: Object = pod.get("status") or {}
         self.changed = changed
-        self.gone = False  # from the API
+        self.static = names.is_static(pod)
+        self.mirror: Object | None = None  # of a static pod: what the API shows of it
+        self.gone = False  # from the API, or the folder
         self.ended = False  # nothing runs, nothing will
         self.verdict: Verdict | None = None
         self.ip = ""
@@ -50,6 +53,7 @@ class PodState:
         self.told: set[tuple[str, str]] = set()
         self.steps = Steps()
         self._steps_kept = 0
+        self._taken_up = self.static and bool(node.inventory.sandboxes(self.uid))  # an earlier agent ran it
 
     @property
     def own_users(self) -> bool:
@@ -88,7 +92,7 @@ class PodState:
         self.ended = True
         self.node.requested.pop(self.uid, None)
         self.status = rejected_status(self.pod, why, time.time())
-        self.node.statuses.submit(self.pod, self.status)
+        self._submit()
 
     def allocate(self) -> bool:
         """Give the pod the resources it asks for, if the node has room; otherwise say why not.
@@ -225,7 +229,37 @@ class PodState:
             if _is_ready(status) and not _is_ready(self.status):
                 self.steps.happened("all is ready")
             self.status = status
-            self.node.statuses.submit(self.pod, status)
+            self._submit()
+
+    @property
+    def told_as(self) -> Object | None:
+        """The object in the API whose status is this pod's."""
+        return self.mirror if self.static else self.pod
+
+    def _submit(self) -> None:
+        if (told := self.told_as) is not None and self.status.get("startTime"):
+            self.node.statuses.submit(told, self.status)
+
+    async def flush(self, within: float | None = None) -> None:
+        """Until the API has the newest status, or ``within`` seconds are over."""
+        if (told := self.told_as) is not None:
+            await self.node.statuses.flush(names.uid_of(told), within=within)
+
+    def mirrored(self, mirror: Object | None) -> None:
+        """The API shows this static pod by another mirror now, or by none."""
+        before, self.mirror = self.mirror, mirror
+        if before is not None and (mirror is None or names.uid_of(before) != names.uid_of(mirror)):
+            self.node.statuses.forget(names.uid_of(before))
+        if mirror is not None and (before is None or names.uid_of(before) != names.uid_of(mirror)):
+            self._recall(mirror.get("status") or {})
+            self._submit()
+
+    def _recall(self, told: Object) -> None:
+        """Since when things are so, an earlier agent has told; nobody else knows it of a static pod."""
+        if self._taken_up and told.get("startTime") and told.get("phase") not in TERMINAL:
+            self.status = {**self.status, "startTime": told["startTime"], "conditions": told.get("conditions") or []}
+            self.changed()
+        self._taken_up = False
 
     def keep_steps(self) -> None:
         """Write down what was done for the pod, beside its other files; ``shim explain`` shows it."""

@@ -51,6 +51,7 @@ class PodWorker:
         self.state = PodState(node, pod, self.wake)
         self.state.steps.happened("this node hears of the pod")
         self.finished = False
+        self.returns = False  # the same pod begins anew after this one: its logs stay, to count its lives
         self._wake = asyncio.Event()
         self._wake_at: float | None = None
         self._urgency = (0, 0)
@@ -177,7 +178,7 @@ class PodWorker:
                 if not actions.back_off(state, step):
                     return False
                 # whoever watches sees how it ended before that it waits
-                await self.node.statuses.flush(state.uid, within=LONGEST_FLUSH)
+                await state.flush(LONGEST_FLUSH)
             case MountVolumes():
                 await actions.mount_volumes(state)
             case CreateSandbox(attempt):
@@ -185,7 +186,7 @@ class PodWorker:
             case StartContainer():
                 if step.attempt and not step.replaces:
                     # whoever watches sees how the last one ended before the next one runs
-                    await self.node.statuses.flush(state.uid, within=LONGEST_FLUSH)
+                    await state.flush(LONGEST_FLUSH)
                 await starting.start_container(state, step, sandbox)
             case KillContainer(run, name, grace, message):
                 found = next((life for life in state.observe().running if life.id == run), None)
@@ -227,7 +228,7 @@ class PodWorker:
         state, node = self.state, self.node
         meta = state.pod["metadata"]
         if not state.gone:
-            await node.statuses.flush(state.uid)
+            await state.flush()
             try:
                 await node.client.delete(r.PODS, meta["name"], meta["namespace"], grace_period=0, uid=meta["uid"])
             except ApiError as error:
@@ -244,5 +245,6 @@ class PodWorker:
         node.inventory.drop_pod(state.uid)
         node.statuses.forget(state.uid)
         shutil.rmtree(node.paths.pod(state.uid), ignore_errors=True)
-        shutil.rmtree(node.paths.pod_logs(state.pod), ignore_errors=True)
+        if not self.returns:
+            shutil.rmtree(node.paths.pod_logs(state.pod), ignore_errors=True)
         self.finished = True

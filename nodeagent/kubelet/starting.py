@@ -177,7 +177,8 @@ def _make_files(log_path: str, message_path: str) -> None:
 
 async def _environment(state: PodState, container: Object) -> dict[str, str]:
     node, spec = state.node, state.pod["spec"]
-    await node.services.synced()
+    if not state.static:  # which need no API server
+        await node.services.synced()
     links = spec.get("enableServiceLinks") is not False
     services = service_variables(node.services.list(), state.pod["metadata"]["namespace"], links=links)
     source = source_of(state)

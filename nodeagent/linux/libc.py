@@ -161,6 +161,16 @@ def open_in_root(root: int, path: str, flags: int) -> int:
     )
 
 
+def inotify_init(flags: int) -> int:
+    """inotify_init1(2): a file descriptor that tells of changes."""
+    return _check(_libc.inotify_init1(ctypes.c_int(flags)), "inotify_init1")
+
+
+def inotify_add_watch(fd: int, path: str, mask: int) -> int:
+    """Have changes of ``path`` told at ``fd``."""
+    return _check(_libc.inotify_add_watch(ctypes.c_int(fd), os.fsencode(path), ctypes.c_uint32(mask)), "inotify", path)
+
+
 def close_on_exec(first: int) -> None:
     """Mark every file descriptor from ``first`` on to be closed by the next exec."""
     close_range, cloexec = 436, 4

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from shim.admission.pod_secrets import of_containers
 from shim.admission.request import CREATE, DELETE, MIRROR, UPDATE, Plugin, Reader, Request, Who, refuse
+from shim.api import api_references
 from shim.api.meta import GVR, Object
 from shim.api.status import not_found
 
@@ -117,52 +117,8 @@ def _mirror_pod(node: str, request: Request, reader: Reader) -> str:
         raise not_found("", "nodes", node)
     if owner.get("uid") != found["metadata"].get("uid"):
         return f"node {node} UID mismatch: expected {owner.get('uid')} got {found['metadata'].get('uid')}"
-    named = next(_named_by(spec), None)
+    named = next(api_references.named_by(spec), None)
     return f'node "{node}" can not create pods that reference {named}' if named else ""
-
-
-_VOLUMES = {
-    "configMap": "configmaps",
-    "secret": "secrets",
-    "csi": "csidrivers (via CSI volumes)",
-    "glusterfs": "endpoints (via glusterFS volumes)",
-    "persistentVolumeClaim": "persistentvolumeclaims",
-    "ephemeral": "persistentvolumeclaims (via ephemeral volumes)",
-    "azureFile": "secrets",
-}
-_PROJECTIONS = {
-    "configMap": "configmaps",
-    "secret": "secrets",
-    "serviceAccountToken": "serviceaccounts (via projected volumes)",
-    "clusterTrustBundle": "clustertrustbundles",
-    "podCertificate": "podcertificates",
-}
-_FIELDS = ("initContainers", "containers", "ephemeralContainers")
-
-
-def _named_by(spec: Object) -> Iterator[str]:
-    """Kinds of objects that a pod names: a node could read them by way of a pod that it makes up."""
-    if spec.get("serviceAccountName"):
-        yield "serviceaccounts"
-    if spec.get("imagePullSecrets") or any(any(of_containers(spec, field)) for field in _FIELDS):
-        yield "secrets"
-    if any(_config_maps(spec)):
-        yield "configmaps"
-    if spec.get("resourceClaims"):
-        yield "resourceclaims"
-    for volume in spec.get("volumes") or ():
-        yield from (what for kind, what in _VOLUMES.items() if volume.get(kind) is not None)
-        for source in (volume.get("projected") or {}).get("sources") or ():
-            yield from (what for kind, what in _PROJECTIONS.items() if source.get(kind) is not None)
-
-
-def _config_maps(spec: Object) -> Iterator[bool]:
-    for field in _FIELDS:
-        for container in spec.get(field) or ():
-            for variable in container.get("env") or ():
-                yield (variable.get("valueFrom") or {}).get("configMapKeyRef") is not None
-            for source in container.get("envFrom") or ():
-                yield source.get("configMapRef") is not None
 
 
 def _pod_status(node: str, request: Request) -> str:

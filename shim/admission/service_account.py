@@ -7,9 +7,9 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from shim.admission.pod_secrets import of_containers, of_pod
 from shim.admission.request import CREATE, MIRROR, UPDATE, Plugin, Reader, Request, refuse
 from shim.api.meta import GVR, Object
+from shim.api.pod_secrets import of_containers, of_pod
 
 SERVICE_ACCOUNTS = GVR("", "v1", "serviceaccounts")
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"

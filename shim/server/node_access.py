@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from shim.admission.pod_secrets import of_pod
 from shim.api.meta import Object
+from shim.api.pod_secrets import of_pod
 from shim.server.routes import RequestInfo
 from shim.server.users import NODE_PREFIX, NODES, User
 from shim.store.cache import Cache, Entry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nodeagent.kubelet import resources
+from nodeagent.kubelet import names, resources
 from nodeagent.kubelet.eviction.thresholds import Observation, Threshold
 from shim.api import quantity
 from shim.api.meta import Object
@@ -50,7 +50,8 @@ class PodUse:
 
 
 def is_critical(pod: Object) -> bool:
-    return int(pod["spec"].get("priority") or 0) >= CRITICAL
+    """Static pods always are."""
+    return names.is_static(pod) or int(pod["spec"].get("priority") or 0) >= CRITICAL
 
 
 def ranked(pods: Sequence[Object], uses: Mapping[str, PodUse], resource: str) -> list[Object]:

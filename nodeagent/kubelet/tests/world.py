@@ -16,6 +16,7 @@ from netproxy.links import PodLinks, netlink
 from nodeagent.engine import Engine, teardown_node
 from nodeagent.images import Images
 from nodeagent.kubelet.agent import Kubelet
+from nodeagent.kubelet.source import NotFound, Target
 from nodeagent.linux import libc, mounts, namespaces
 from nodeagent.settings import NodeAgentSettings
 from shim import pki
@@ -44,6 +45,7 @@ class World:
     settings: NodeAgentSettings
     client: Client
     pods: Informer
+    port: int  # of the API server
     agent: Agent | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -68,6 +70,22 @@ class World:
                 self._changed.clear()
                 await self._changed.wait()
 
+    async def until_event(self, name: str, reason: str) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while reason not in [known for known, _ in await self.events(name)]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    async def until_running(self, name: str) -> Target:
+        """Whatever the API server knows of it."""
+        assert self.agent is not None
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                with contextlib.suppress(NotFound):
+                    target = self.agent.kubelet.pods.container("default", name, "c")
+                    if target.running:
+                        return target
+                await asyncio.sleep(0.02)
+
     async def events(self, name: str) -> list[tuple[str, str]]:
         assert self.agent is not None
         await self.agent.kubelet.node.recorder.flush()
@@ -79,17 +97,19 @@ class World:
         files = sorted(self.settings.data_dir.glob(f"logs/pods/default_{name}_*/*/*.log"))
         return "".join(line.split(" ", 3)[3] for file in files for line in file.read_text().splitlines(keepends=True))
 
-    async def start_agent(self) -> Agent:
+    async def start_agent(self, kubeconfig: Path | None = None) -> Agent:
+        """The node is Ready; with another ``kubeconfig`` than its own it may never be, and nobody waits for it."""
         images = Images(self.settings.image_dir)
         engine = Engine(self.settings.data_dir, self.settings.run_dir, self.settings.cgroup_root, images)
         network = PodLinks(self.settings.run_dir / "network", NODE_IP)
-        client = Client.from_kubeconfig(self.settings.kubeconfig)
+        client = Client.from_kubeconfig(kubeconfig or self.settings.kubeconfig)
         await engine.start()
         kubelet = Kubelet(self.settings, client, engine, images, network)
         ready = asyncio.Event()
         task = asyncio.create_task(kubelet.run(ready.set))
         self.agent = Agent(kubelet, engine, network, client, task)
-        await _first(task, ready)
+        if kubeconfig is None:
+            await _first(task, ready)
         return self.agent
 
     async def stop_agent(self) -> None:
@@ -169,9 +189,10 @@ async def world(tmp: Path) -> AsyncIterator[World]:
                 client_ca=tmp,
                 tls_cert=tmp,
                 tls_key=tmp,
+                pod_manifest_path=str(tmp / "manifests"),
             )
             Images(settings.image_dir).host_image()
-            it = World(tmp, settings, client, Informer(client, r.PODS))
+            it = World(tmp, settings, client, Informer(client, r.PODS), api.port)
             it.pods.on_change(it.note_change)
             following = asyncio.create_task(it.pods.run())
             giving = asyncio.create_task(_give_pod_cidr(client))
