@@ -32,10 +32,12 @@ class Figure:
 def main() -> int:
     """Measure the API server alone, then a whole cluster."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", choices=("api", "stalls", "pods", "scheduling", "network"), help="measure only this")
+    parser.add_argument(
+        "--only", choices=("api", "stalls", "pods", "scheduling", "hollow", "network"), help="measure only this"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     args = parser.parse_args()
-    from e2e.bench import api, network, pods, scheduling, stalls
+    from e2e.bench import api, hollow, network, pods, scheduling, stalls
 
     figures: list[Figure] = []
     console = Console()
@@ -44,6 +46,7 @@ def main() -> int:
             ("api", api),
             ("stalls", stalls),
             ("scheduling", scheduling),
+            ("hollow", hollow),
             ("network", network),
             ("pods", pods),
         ):

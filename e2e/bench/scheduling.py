@@ -30,7 +30,7 @@ def measure(folder: Path, say: Callable[[str], object]) -> list[Figure]:
     port, data = free_port(), folder / "scheduling"
     server = ["apiserver", "--data-dir", str(data), "--port", str(port), "--authorization-mode", "AlwaysAllow"]
     kubeconfig = data / "admin.kubeconfig"
-    with _part(server), _part(["scheduler", "--kubeconfig", str(kubeconfig)]) as scheduler:
+    with part(server), part(["scheduler", "--kubeconfig", str(kubeconfig)]) as scheduler:
         return asyncio.run(_measure(kubeconfig, scheduler, say))
 
 
@@ -42,7 +42,7 @@ async def _measure(kubeconfig: Path, scheduler: int, say: Callable[[str], object
         await client.create(r.SERVICEACCOUNTS, account, "default")
         for number in range(NODES):
             await _add_node(client, f"node-{number:03d}")
-        before = _memory(scheduler)
+        before = memory(scheduler)
         say(f"{PODS} pods")
         start = (await client.list(r.PODS, "default"))["metadata"]["resourceVersion"]
         began = time.perf_counter()
@@ -52,7 +52,7 @@ async def _measure(kubeconfig: Path, scheduler: int, say: Callable[[str], object
         created_in = time.perf_counter() - began
         await bound
         bound_in = time.perf_counter() - began
-        grown = _memory(scheduler) - before
+        grown = memory(scheduler) - before
     return [
         Figure(
             f"pods created and bound, {NODES} nodes, {PODS} pods",
@@ -93,14 +93,14 @@ async def _all_bound(client: Client, start: str) -> None:
                 return
 
 
-def _memory(pid: int) -> int:
+def memory(pid: int) -> int:
     """Resident bytes of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
 
 @contextmanager
-def _part(arguments: list[str]) -> Iterator[int]:
+def part(arguments: list[str]) -> Iterator[int]:
     """A part of the cluster, ready; its process id."""
     part = subprocess.Popen([sys.executable, "-m", "shim", *arguments], stdout=subprocess.PIPE, text=True)
     try:

@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
+from functools import partial
 
 from shim.api.meta import GVR, Object, key_of
 from shim.api.status import ApiError
@@ -89,14 +90,16 @@ class Informer:
 
     # Following it.
 
-    def on_change(self, handler: Handler) -> None:
+    def on_change(self, handler: Handler) -> Callable[[], None]:
         """Call ``handler(old, new)`` for every change from now on, after (None, new) for each object there is.
 
-        Handlers run synchronously on the loop, in the order of the watch, after the copy has changed.
+        Handlers run synchronously on the loop, in the order of the watch, after the copy has changed. What is returned
+        ends it.
         """
         self._handlers.append(handler)
         for obj in self.list():
             self._call(handler, None, obj)
+        return partial(self._handlers.remove, handler)
 
     def add_indexer(self, name: str, indexer: Indexer) -> None:
         """Keep ``by(name, value)`` answered; an indexer yields the values of one object."""

@@ -7,6 +7,8 @@
 An owner counts as gone only when the server itself says so, asked by name and compared by uid: the copies that
 tell of changes may be behind. And no owner is released before every kind has been listed: a dependent that is not
 known yet would be taken for none.
+
+Most kinds are followed by their metadata alone; those that other controllers follow anyway are followed with them.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 
 from shim.api.meta import GVR, Object, split_api_version
@@ -44,6 +47,7 @@ class GarbageCollector(Controller):
         self.graph = Graph()
         self.kinds: dict[tuple[str, str, str], GVR] = {}
         self.informers: dict[GVR, Informer] = {}
+        self.ends: dict[GVR, Callable[[], None]] = {}  # what ends being told by an informer
         self.to_follow: set[GVR] = set()  # those that have an informer, or get one soon
         self.absent: OrderedDict[tuple[str | None, str], None] = OrderedDict()
         self.complete = asyncio.Event()  # every kind has been listed: the graph lacks no dependent
@@ -55,7 +59,9 @@ class GarbageCollector(Controller):
     async def run(self) -> None:
         self.complete.clear()
         self.postponed.clear()
-        self.graph, self.informers = Graph(), {}  # if this is not the first time, informers ended with the last
+        for gvr in list(self.informers):  # if this is not the first time, what ran then has ended
+            self.forget_kind(gvr)
+        self.graph = Graph()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.follow_all(tasks), name="following every kind")
             await super().run()
@@ -80,13 +86,17 @@ class GarbageCollector(Controller):
             self.kinds = unasked | {(each.gvr.group, each.gvr.version, each.kind): each.gvr for each in found.served}
             for gvr in self.informers.keys() - self.to_follow:
                 self.forget_kind(gvr)
-                running.pop(gvr).cancel()
+                if gvr in running:
+                    running.pop(gvr).cancel()
             for each in wanted:
                 if each.gvr not in self.informers:
-                    informer = Informer(self.ctx.client, each.gvr, metadata_only=True)
-                    informer.on_change(partial(self.changed, each.gvr))
+                    informer = self.ctx.shared(each.gvr)
+                    if informer is None:
+                        informer = Informer(self.ctx.client, each.gvr, metadata_only=True)
+                        name = f"metadata {each.gvr.group_resource}"
+                        running[each.gvr] = tasks.create_task(informer.run(), name=name)
                     self.informers[each.gvr] = informer
-                    running[each.gvr] = tasks.create_task(informer.run(), name=f"metadata {each.gvr.group_resource}")
+                    self.ends[each.gvr] = informer.on_change(partial(self.changed, each.gvr))
                     # one after the other: the first seconds of a cluster belong to others
                     await self.patiently(informer)
             for key in self.of_unknown_kinds:
@@ -117,6 +127,7 @@ class GarbageCollector(Controller):
             log.warning("%s cannot be listed: no owner is released until it can", informer.gvr.group_resource)
 
     def forget_kind(self, gvr: GVR) -> None:
+        self.ends.pop(gvr)()
         for obj in self.informers.pop(gvr).list():
             self.graph.remove(obj["metadata"]["uid"])
 
@@ -134,10 +145,20 @@ class GarbageCollector(Controller):
                 item.metadata.get("deletionTimestamp"),
                 item.metadata.get("finalizers"),
             )
-            if not same:
+            if not same and not self.is_settled(item):
                 self.queue.add(item.uid)
         if old is not None and item.owners != (old["metadata"].get("ownerReferences") or []):
             self.owners_again(old["metadata"])  # one less to wait for, perhaps
+
+    def is_settled(self, item: Item) -> bool:
+        """Whether nothing is to be done as long as its owners are here: their ends will be told."""
+        if item.waits_for(FOREGROUND) or item.waits_for(ORPHAN):
+            return False
+        owners = [self.graph.get(reference["uid"]) for reference in item.owners]
+        return all(
+            owner is not None and owner.namespace in (None, item.namespace) and not owner.waits_for(FOREGROUND)
+            for owner in owners
+        )
 
     def gone(self, item: Item) -> None:
         self.graph.remove(item.uid)

@@ -43,6 +43,10 @@ class Context:
                 self._tasks.create_task(informer.run(), name=f"informer {gvr.group_resource}")
         return informer
 
+    def shared(self, gvr: GVR) -> Informer | None:
+        """The copy of all objects of a resource, if somebody has asked for it."""
+        return self._informers.get((gvr, None, ""))
+
     def recorder(self, component: str) -> EventRecorder:
         if component not in self._recorders:
             self._recorders[component] = EventRecorder(self.client, component)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from collections import Counter
 
 from shim.api.meta import Object
 from shim.client import resource as r
@@ -15,35 +16,48 @@ from shim.controllers.loop import Context, Controller
 log = logging.getLogger(__name__)
 
 NODE_PREFIX = 24  # upstream's default --node-cidr-mask-size: 254 pods, more than a node's 110
+_SIZE = 1 << (32 - NODE_PREFIX)
 
 
 class Ranges:
-    """The /24s of the cluster's network, and which of them are taken. The lowest free one is given next."""
+    """The /24s of the cluster's network, by their number in it, and which are taken. The lowest free one is next."""
 
     def __init__(self, cluster_cidr: str) -> None:
         network = ipaddress.ip_network(cluster_cidr)
-        if network.version != 4 or network.prefixlen > NODE_PREFIX:
+        if not isinstance(network, ipaddress.IPv4Network) or network.prefixlen > NODE_PREFIX:
             raise ValueError(f"cluster_cidr {cluster_cidr}: an IPv4 network of at least a /{NODE_PREFIX} is needed")
-        self._all = network
-        self._of_node: dict[str, ipaddress.IPv4Network | ipaddress.IPv6Network] = {}
+        self._first = int(network.network_address)
+        self._count = 1 << (NODE_PREFIX - network.prefixlen)
+        self._of_node: dict[str, tuple[str, range]] = {}
+        self._users: Counter[int] = Counter()  # how many nodes have (a part of) each /24
 
     def take(self, node: str, cidr: str) -> None:
-        """The node has this range already."""
-        self._of_node[node] = ipaddress.ip_network(cidr, strict=False)
+        """The node has this range already, which need not be a /24."""
+        self.free(node)
+        network = ipaddress.ip_network(cidr, strict=False)
+        numbers = range(0)
+        if isinstance(network, ipaddress.IPv4Network):
+            first, last = (self._number(address) for address in (network[0], network[-1]))
+            numbers = range(max(first, 0), min(last + 1, self._count))
+        self._of_node[node] = cidr, numbers
+        self._users.update(numbers)
 
     def free(self, node: str) -> None:
-        self._of_node.pop(node, None)
+        _, numbers = self._of_node.pop(node, ("", range(0)))
+        self._users.subtract(numbers)
 
     def give(self, node: str) -> str | None:
         """A range for the node, the one it has if it has one; None when all are taken."""
         if node not in self._of_node:
-            taken = list(self._of_node.values())
-            free = (each for each in self._all.subnets(new_prefix=NODE_PREFIX) if not any(map(each.overlaps, taken)))
-            found = next(free, None)
-            if found is None:
+            number = next((each for each in range(self._count) if not self._users[each]), None)
+            if number is None:
                 return None
-            self._of_node[node] = found
-        return str(self._of_node[node])
+            self.take(node, f"{ipaddress.IPv4Address(self._first + number * _SIZE)}/{NODE_PREFIX}")
+        return self._of_node[node][0]
+
+    def _number(self, address: ipaddress.IPv4Address) -> int:
+        """Which /24 an address is in; those outside have numbers that no /24 has."""
+        return (int(address) - self._first) // _SIZE
 
 
 class NodeIpamController(Controller):

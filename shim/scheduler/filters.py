@@ -37,7 +37,8 @@ class Attempt:
         filters: Mapping[str, Filter] | None = None,
     ) -> None:
         self.pod = pod
-        self.filters = FILTERS if filters is None else filters
+        known = FILTERS if filters is None else filters
+        self.filters = {name: check for name, check in known.items() if not _accepts_all(check, pod, snapshot)}
         self.snapshot = snapshot
         self.nodes = snapshot.nodes() if nodes is None else nodes
         self.tolerations = pod.spec.get("tolerations") or ()
@@ -157,6 +158,22 @@ FILTERS: dict[str, Filter] = {
     "InterPodAffinity": near_and_apart,
 }
 """In upstream's order, under upstream's names. (NodeName: a pod that names a node needs no scheduler.)"""
+
+IDLE: dict[Filter, Callable[[Pod, Snapshot], bool]] = {
+    selected: lambda pod, _: not pod.spec.get("nodeSelector") and not pod.spec.get("affinity"),
+    ports_free: lambda pod, _: not pod.ports,
+    volumes_free: lambda pod, _: not pod.claims,
+    volumes_bound: lambda pod, _: not pod.claims,
+    volumes_in_zone: lambda pod, _: not pod.claims,
+    spread: lambda pod, _: not pod.spec.get("topologySpreadConstraints"),
+    near_and_apart: lambda pod, snapshot: not (pod.affinity or pod.anti_affinity or snapshot.repelling),
+}
+"""When a filter accepts every node, whatever it is, and so need not be asked of each."""
+
+
+def _accepts_all(check: Filter, pod: Pod, snapshot: Snapshot) -> bool:
+    idle = IDLE.get(check)
+    return idle is not None and idle(pod, snapshot)
 
 
 def feasible(attempt: Attempt, start: int = 0) -> tuple[list[Node], dict[str, Refusal]]:

@@ -134,6 +134,8 @@ class Scheduler:
             if self.snapshot.where(metadata["uid"]) != node or old is None or _shape(old) != _shape(pod):
                 self.snapshot.place(Pod.of(pod), node)
                 self.queue.something_changed("pod was placed")
+            else:
+                self.snapshot.refresh(metadata["uid"], pod)
         elif (
             profiles.name_of(pod) not in self.profiles
             or spec.get("schedulingGates")
@@ -290,4 +292,5 @@ _NODE_CHANGES: dict[str, Callable[[Object], object]] = {
 def _shape(pod: Object) -> tuple[object, ...]:
     """What decides where a pod fits, and where others fit beside it."""
     metadata = pod["metadata"]
-    return (metadata.get("uid"), metadata.get("labels"), metadata.get("deletionTimestamp"), pod["spec"])
+    spec = {**pod["spec"], "nodeName": None}  # where it is, is known
+    return (metadata.get("uid"), metadata.get("labels"), metadata.get("deletionTimestamp"), spec)

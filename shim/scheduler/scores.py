@@ -61,13 +61,20 @@ def _parts(attempt: Attempt, nodes: Sequence[Node], name: str) -> list[float]:
 def siblings_apart(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
     """The fewer pods of the same owner, and like pods of soft spread constraints, the better."""
     owner, spread = attempt.pod.owner, attempt.spread
-    return _fewest([node.owners.get(owner, 0) + spread.crowding(node) for node in nodes])
+    siblings = [node.owners.get(owner, 0) for node in nodes]
+    if spread.prefers:
+        siblings = [count + spread.crowding(node) for count, node in zip(siblings, nodes, strict=True)]
+    return _fewest(siblings)
 
 
 def taints_avoided(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
     """Stay off nodes that would rather be left alone."""
+    tolerations = attempt.tolerations
     return _fewest(
-        [len(placement.untolerated(node.taints, attempt.tolerations, ("PreferNoSchedule",))) for node in nodes]
+        [
+            len(placement.untolerated(node.taints, tolerations, ("PreferNoSchedule",))) if node.taints else 0
+            for node in nodes
+        ]
     )
 
 
@@ -75,6 +82,8 @@ def preferred_nodes(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
     """Preferred node affinity."""
     affinity = (attempt.pod.spec.get("affinity") or {}).get("nodeAffinity") or {}
     terms = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    if not terms:
+        return [0.0] * len(nodes)
     return _most(
         [
             sum(term["weight"] for term in terms if node.obj and placement.matches_term(term["preference"], node.obj))
@@ -108,6 +117,8 @@ def preferred_company(hard: int) -> Score:
                     wish(other.near, me, node)
                     if hard:
                         wish(other.affinity, me, node, hard)
+        if not totals:
+            return [0.0] * len(nodes)
         return _most(
             [sum(weight for (key, value), weight in totals.items() if node.labels.get(key) == value) for node in nodes]
         )
@@ -121,6 +132,8 @@ def images_there(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
     asked = [each.get("image") for kind in ("initContainers", "containers") for each in spec.get(kind) or ()]
     names = {_full_name(image) for image in asked}
     wanted = {name: sum(name in node.images for node in everywhere) / len(everywhere) for name in names}
+    if not any(wanted.values()):
+        return [0.0] * len(nodes)
     smallest, largest = SMALLEST_IMAGE, LARGEST_IMAGE * len(spec["containers"])
     scores = []
     for node in nodes:
@@ -138,11 +151,16 @@ def _full_name(image: str | None) -> str:
 
 def _fewest(counts: Sequence[int]) -> list[float]:
     least, most = min(counts), max(counts)
-    return [100.0 if most == least else 100 * (most - count) / (most - least) for count in counts]
+    if most == least:
+        return [100.0] * len(counts)
+    return [100 * (most - count) / (most - least) for count in counts]
 
 
 def _most(counts: Sequence[int]) -> list[float]:
-    return [100 - score if len(set(counts)) > 1 else 0.0 for score in _fewest(counts)]
+    least, most = min(counts), max(counts)
+    if most == least:
+        return [0.0] * len(counts)
+    return [100 * (count - least) / (most - least) for count in counts]
 
 
 SCORES: dict[str, tuple[int, Score]] = {

@@ -216,6 +216,10 @@ class Snapshot:
             node.remove(uid)
             self._drop_empty(node)
 
+    def refresh(self, uid: str, obj: Object) -> None:
+        """The pod is as it was in everything that is counted; ``obj`` is its newest state."""
+        self._nodes[self._where[uid]].pods[uid].obj = obj
+
     def where(self, uid: str) -> str | None:
         """The name of the node the pod is on."""
         return self._where.get(uid)

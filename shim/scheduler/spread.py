@@ -40,6 +40,11 @@ class SpreadState:
         self._hard = _count(pod, nodes, [each for each in constraints if each["whenUnsatisfiable"] == "DoNotSchedule"])
         self._soft = _count(pod, nodes, [each for each in constraints if each["whenUnsatisfiable"] != "DoNotSchedule"])
 
+    @property
+    def prefers(self) -> bool:
+        """Whether any constraint only prefers."""
+        return bool(self._soft)
+
     def refuse(self, node: Node) -> str | None:
         """Why not on this node."""
         for constraint in self._hard:

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from shim.api.meta import GVR
-from shim.client import Informer
+from shim.client import Client, Informer
 from shim.client import resource as r
 from shim.controllers.garbage_collector import GarbageCollector
 from shim.controllers.loop import Context
@@ -50,6 +50,51 @@ async def test_a_kind_that_cannot_be_listed_keeps_no_other_waiting(tmp_path, mon
         collector = GarbageCollector(Context(c.client, ControllerSettings(kubeconfig=c.kubeconfig)))
         await collector.patiently(Informer(c.client, GVR("example.com", "v1", "things")))
         assert "things.example.com cannot be listed" in caplog.text
+
+
+def test_a_dependent_needs_no_look_as_long_as_its_owner_is_there(tmp_path):
+    collector = GarbageCollector(Context(Client("http://127.0.0.1:1"), ControllerSettings(kubeconfig=tmp_path)))
+    waiting = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["foregroundDeletion"]}
+    for owner in (item("there"), item("elsewhere", namespace="other"), item("waits", **waiting)):
+        collector.graph.put(owner)
+    looked_at = {}
+    for uid in ("there", "elsewhere", "waits", "never-seen"):
+        before = len(collector.queue)
+        collector.changed(r.CONFIGMAPS, None, {"metadata": item(f"of-{uid}", uid).metadata})
+        looked_at[uid] = len(collector.queue) > before
+    assert looked_at == {"there": False, "elsewhere": True, "waits": True, "never-seen": True}
+
+    collector.gone(item("there"))
+
+    assert len(collector.queue) == 4
+
+
+async def test_what_others_follow_is_followed_with_them_and_left_when_its_kind_goes(tmp_path):
+    async with cluster(tmp_path) as c:
+        ctx = Context(c.client, ControllerSettings(kubeconfig=c.kubeconfig))
+        shared = ctx.informer(r.CONFIGMAPS)
+        collector = GarbageCollector(ctx)
+
+        async def run():
+            async with asyncio.TaskGroup() as tasks:
+                ctx.run(tasks)
+                tasks.create_task(collector.run())
+
+        running = asyncio.create_task(run())
+        try:
+            await asyncio.wait_for(collector.complete.wait(), 60)
+            assert collector.informers[r.CONFIGMAPS] is shared
+            assert ctx.shared(r.SECRETS) is None
+            made = await c.add_config_map("seen")
+            seen = asyncio.Event()
+            shared.on_change(lambda old, new: new and new["metadata"]["name"] == "seen" and seen.set())
+            await asyncio.wait_for(seen.wait(), 60)
+            assert collector.graph.get(made["metadata"]["uid"]) is not None
+            collector.forget_kind(r.CONFIGMAPS)
+            assert collector.graph.get(made["metadata"]["uid"]) is None
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
 
 
 def gone(obj):
