@@ -17,5 +17,8 @@ def test_pods_services_and_nodes_answer_by_proxy(cluster: Cluster, namespace: st
 
     eventually(by_service)
     assert "ok" in cluster.kubectl("get", "--raw", "/api/v1/nodes/node-1/proxy/healthz")
+    logs = "/api/v1/nodes/node-1/proxy/logs"
+    assert cluster.kubectl("get", "--raw", f"{logs}/").startswith("<!doctype html>")
+    assert "Ready" in cluster.kubectl("get", "--raw", f"{logs}/?query=kubelet&pattern=node-1%20is%20Ready&tailLines=1")
     said = cluster.refused("get", "--raw", f"{base}/services/web:81/proxy/")
     assert 'no service port 81 found for service "web"' in said

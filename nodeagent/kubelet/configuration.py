@@ -25,6 +25,8 @@ def configuration(settings: NodeAgentSettings) -> Object:
         "clusterDomain": settings.cluster_domain,
         "containerLogMaxFiles": logrotate.KEPT,
         "enableServer": True,
+        "enableSystemLogHandler": True,
+        "enableSystemLogQuery": True,
         "evictionHard": _by_signal(settings.eviction_hard, "<"),
         "evictionMaxPodGracePeriod": settings.eviction_max_pod_grace_period,
         "evictionMinimumReclaim": _by_signal(settings.eviction_minimum_reclaim, "="),

@@ -18,6 +18,7 @@ from nodeagent.kubelet.source import NotFound, NotReady, PodSource
 from nodeagent.server import metrics, portchannels, portforward, resource_metrics
 from nodeagent.server.access import Access
 from nodeagent.server.logs import LogOptions, read_log
+from nodeagent.server.nodelogs import NodeLogs
 from nodeagent.server.remotecommand import attached_status, serve_process
 from nodeagent.settings import NodeAgentSettings
 from shim.api.meta import Object
@@ -33,7 +34,7 @@ class KubeletApi:
     """The handlers, on one node's pods."""
 
     def __init__(self, source: PodSource, engine: Engine) -> None:
-        self._source, self._engine = source, engine
+        self._source, self._engine, self._node_logs = source, engine, NodeLogs()
 
     def routes(self) -> list[web.RouteDef]:
         """The table of paths, as a real kubelet's."""
@@ -47,6 +48,7 @@ class KubeletApi:
             web.get("/metrics/probes", self._probes),
             web.get("/stats/summary", self._summary),
             web.get("/configz", self._configz),
+            web.get("/logs/{path:.*}", self._node_logs.serve),
             web.get("/containerLogs" + target, self._logs),
             web.get("/exec" + target, self._exec),
             web.post("/exec" + target, self._exec),
