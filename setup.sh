@@ -27,7 +27,8 @@ needs=(
     iptables:iptables
     /bin/busybox:busybox-static      # becomes the busybox image
 )
-[ "$want" = dev ] && needs+=(curl:curl openssl:openssl skopeo:skopeo) # skopeo reads and writes images in the tests
+# skopeo reads and writes images in the tests, on a bus of dbus-daemon they play systemd
+[ "$want" = dev ] && needs+=(curl:curl openssl:openssl skopeo:skopeo dbus-daemon:dbus-daemon)
 
 missing=()
 for need in "${needs[@]}"; do

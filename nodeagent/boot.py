@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from netproxy.links import PodLinks
-from nodeagent import server
+from nodeagent import poweroff, server
 from nodeagent.engine import Engine
 from nodeagent.images import Images
 from nodeagent.kubelet.agent import Kubelet
@@ -30,6 +30,7 @@ async def run(settings: NodeAgentSettings, ready: Callable[[], None]) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(server.serve(settings, kubelet.pods, engine, client))
             group.create_task(kubelet.run(ready))
+            group.create_task(poweroff.follow(kubelet.shutdown))
     finally:
         network.close()
         await client.close()

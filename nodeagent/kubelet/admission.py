@@ -6,7 +6,8 @@ since. Names and texts are those of the scheduler's filters. What is not admitte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from nodeagent.kubelet import resources
 from nodeagent.kubelet.resources import Amounts
@@ -21,9 +22,14 @@ _NATIVE = (*_FIRST, "pods")
 
 def refusal(pod: Object, node: Object, others: Sequence[Object], requested: Iterable[Amounts]) -> Verdict | None:
     """Why the pod may not run beside the others that are here, for whom so much is reserved."""
+    if (short := next(_shortages(pod, node, len(others), requested), None)) is not None:
+        return short.verdict
+    return misfit(pod, node, others)
+
+
+def misfit(pod: Object, node: Object, others: Sequence[Object]) -> Verdict | None:
+    """Why it may not, whatever room there is."""
     spec = pod["spec"]
-    if (short := _shortage(pod, node, len(others), requested)) is not None:
-        return short
     if not placement.selected(node, spec):
         return _failed("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
     ports = placement.host_ports(spec)
@@ -38,11 +44,30 @@ def _failed(name: str, why: str) -> Verdict:
     return Verdict(name, f"Predicate {name} failed: {why}")
 
 
-def _shortage(pod: Object, node: Object, count: int, requested: Iterable[Amounts]) -> Verdict | None:
-    """The first resource of which there is too little."""
+@dataclass(frozen=True, slots=True)
+class _Shortage:
+    name: str
+    wanted: int
+    used: int
+    room: int
+
+    @property
+    def verdict(self) -> Verdict:
+        numbers = f"requested: {self.wanted}, used: {self.used}, capacity: {self.room}"
+        return Verdict(f"OutOf{self.name}", f"Node didn't have enough resource: {self.name}, {numbers}")
+
+
+def missing(pod: Object, node: Object, count: int, requested: Iterable[Amounts]) -> dict[str, int]:
+    """How much of which resources the node has too little."""
+    found = _shortages(pod, node, count, requested)
+    return {short.name: short.wanted + short.used - short.room for short in found}
+
+
+def _shortages(pod: Object, node: Object, count: int, requested: Iterable[Amounts]) -> Iterator[_Shortage]:
+    """The resources of which there is too little."""
     room: Mapping[str, str] = (node.get("status") or {}).get("allocatable") or {}
     if "pods" in room and count >= int(room["pods"]):
-        return _short("pods", 1, count, int(room["pods"]))
+        yield _Shortage("pods", 1, count, int(room["pods"]))
     needs = resources.pod_totals(pod, "requests")
     used: Amounts = {}
     for amounts in requested:
@@ -55,10 +80,4 @@ def _shortage(pod: Object, node: Object, count: int, requested: Iterable[Amounts
             for each in (needs[name], used.get(name, quantity.Quantity(0)), quantity.parse(room.get(name, "0")))
         )
         if wanted > whole - taken:
-            return _short(name, wanted, taken, whole)
-    return None
-
-
-def _short(name: str, wanted: int, used: int, room: int) -> Verdict:
-    numbers = f"requested: {wanted}, used: {used}, capacity: {room}"
-    return Verdict(f"OutOf{name}", f"Node didn't have enough resource: {name}, {numbers}")
+            yield _Shortage(name, wanted, taken, whole)

@@ -13,19 +13,19 @@ from pathlib import Path
 import aiohttp
 
 from nodeagent.engine.contract import Engine, ImageStore
-from nodeagent.kubelet import admission, imagegc, logrotate, names, nodeinfo
+from nodeagent.kubelet import imagegc, logrotate, names, nodeinfo
+from nodeagent.kubelet.admitting import Door
 from nodeagent.kubelet.context import STARTS_AT_ONCE, Node
 from nodeagent.kubelet.directory import Directory
-from nodeagent.kubelet.eviction import ranking
 from nodeagent.kubelet.eviction.evictions import Evictions
 from nodeagent.kubelet.inventory import Inventory
 from nodeagent.kubelet.names import Paths
 from nodeagent.kubelet.network import PodNetwork
 from nodeagent.kubelet.node import NodeObject
-from nodeagent.kubelet.phase import TERMINAL
 from nodeagent.kubelet.podworker import PodWorker
 from nodeagent.kubelet.probes import Prober
 from nodeagent.kubelet.references import References, Tokens
+from nodeagent.kubelet.shutdown import Shutdown
 from nodeagent.kubelet.source import PodSource
 from nodeagent.kubelet.statics.mirrors import Mirrors, is_of
 from nodeagent.kubelet.statics.pods import StaticPods
@@ -82,10 +82,13 @@ class Kubelet:
             images,
             self._happened,
             self._connect,
-            lambda: self.evictions.conditions,
+            short=lambda: self.evictions.conditions,
+            going_down=lambda: self.shutdown.under_way,
             own_users=not engine.no_own_users,
         )
         self.evictions = Evictions(self.node, self._workers.values, self._object.look)
+        self.shutdown = Shutdown(self.node, self._workers.values, self._happened, self._object.look)
+        self._door = Door(self.node, self._object, self._workers, self.evictions, self.shutdown)
         self._bound = Informer(client, r.PODS, field_selector=f"spec.nodeName={settings.node_name}")
         self.pods: PodSource = Directory(self.node, self._workers.values())
         folder = Path(settings.pod_manifest_path) if settings.pod_manifest_path else None
@@ -160,36 +163,17 @@ class Kubelet:
             worker.update(pod)
 
     def _start(self, uid: str, pod: Object, *, gone: bool = False) -> None:
-        refused = None if gone else self._refusal(uid, pod)
+        refused = None if gone else self._door.refusal(uid, pod)
         worker = self._workers[uid] = PodWorker(self.node, pod)
         worker.update(pod, gone=gone)
-        work = worker.run() if refused is None else self._reject(worker, refused)
+        work = worker.run() if refused is None else self._maybe_reject(worker, refused)
         task = asyncio.get_running_loop().create_task(work)
         self._tasks[uid] = task
         task.add_done_callback(lambda _: self._worker_done(uid))
 
-    def _refusal(self, uid: str, pod: Object) -> Verdict | None:
-        """Why this node does not admit the pod; one that was here before is not asked again."""
-        over = pod["metadata"].get("deletionTimestamp") or (pod.get("status") or {}).get("phase") in TERMINAL
-        if over or self.node.inventory.sandboxes(uid):
-            return None
-        if why := ranking.refusal(pod, self.evictions.conditions):
-            return Verdict("Evicted", why)  # a node that is short takes no more pods that make it worse
-        others = [worker.state for worker in self._workers.values() if not worker.state.ended]
-        requested = self.node.requested.items()
-        return admission.refusal(
-            pod,
-            self._object.known,
-            [other.pod for other in others if other.uid != uid],
-            [amounts for other, amounts in requested if other != uid],
-        )
-
-    async def _reject(self, worker: PodWorker, refused: Verdict | None) -> None:
-        if refused is not None and refused.reason in admission.OF_THE_NODE:
-            await self._object.see()  # the Node may have been changed for this very pod
-            refused = self._refusal(worker.state.uid, worker.state.pod)
-        if refused is not None:
-            worker.state.reject(refused)
+    async def _maybe_reject(self, worker: PodWorker, refused: Verdict) -> None:
+        if (finally_refused := await self._door.reconsider(worker, refused)) is not None:
+            worker.state.reject(finally_refused)
         await worker.run()
 
     def _worker_done(self, uid: str) -> None:

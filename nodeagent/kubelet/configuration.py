@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodeagent.kubelet import logrotate, node
+from nodeagent.kubelet import logrotate, node, shutdown
 from nodeagent.kubelet.eviction import evictions, thresholds
 from nodeagent.kubelet.restarts import go_duration
 from nodeagent.settings import NodeAgentSettings
@@ -45,11 +45,23 @@ def configuration(settings: NodeAgentSettings) -> Object:
         "port": settings.port,
         "readOnlyPort": settings.read_only_port,
         "seccompDefault": settings.seccomp_default,
+        **_shutdown(settings),
         **({"staticPodPath": settings.pod_manifest_path} if settings.pod_manifest_path else {}),
         "systemReserved": _by_signal(settings.system_reserved, "="),
         "tlsCertFile": str(settings.tls_cert),
         "tlsPrivateKeyFile": str(settings.tls_key),
     }
+
+
+def _shutdown(settings: NodeAgentSettings) -> Object:
+    if not settings.shutdown_grace_period_by_pod_priority:
+        whole, critical = settings.shutdown_grace_period, settings.shutdown_grace_period_critical_pods
+        return {"shutdownGracePeriod": whole, "shutdownGracePeriodCriticalPods": critical}
+    listed = [
+        {"priority": period.priority, "shutdownGracePeriodSeconds": period.seconds}
+        for period in shutdown.periods(settings)
+    ]
+    return {"shutdownGracePeriodByPodPriority": listed}
 
 
 def _by_signal(text: str, sign: str) -> dict[str, str]:

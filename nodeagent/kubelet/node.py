@@ -42,16 +42,17 @@ class NodeObject:
         happened: Callable[[str, str], None],
         connect: Callable[[str], Awaitable[None]],
         short: Callable[[], Collection[str]] = tuple,
+        going_down: Callable[[], bool] = lambda: False,
         *,
         own_users: bool,
     ) -> None:
         """``connect`` is called with the pod CIDR; the node is Ready once it has returned.
 
         ``happened`` records an event about the node, by its reason and message.
-        ``short`` tells the pressures there are; ``look`` makes them known.
+        ``short`` tells the pressures there are, ``going_down`` whether the machine is; ``look`` makes them known.
         ``own_users``: pods can have user namespaces here.
         """
-        self._short = short
+        self._short, self._going_down = short, going_down
         self._own_users = own_users
         self._settings = settings
         self._client = client
@@ -145,13 +146,18 @@ class NodeObject:
     def _status(self, previous: Object) -> Object:
         return nodeinfo.status(
             self._settings,
-            ready=self._network_ready,
+            problems=self._problems(),
             known=self._images.images(),
             previous=previous,
             now=now(),
             short=self._short(),
             own_users=self._own_users,
         )
+
+    def _problems(self) -> list[str]:
+        """Why the node is not ready."""
+        problems = [] if self._network_ready else [nodeinfo.NO_NETWORK]
+        return [*problems, nodeinfo.GOING_DOWN] if self._going_down() else problems
 
     async def _keep_status(self) -> None:
         if nodeinfo.is_ready(self._told):

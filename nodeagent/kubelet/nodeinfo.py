@@ -18,10 +18,13 @@ from shim.api.meta import Object
 from shim.api.version import GIT_VERSION, RELEASE
 
 IMAGES_SHOWN = 50
-NOT_READY = (
+NO_NETWORK = (
     "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
     "message:the node has no pod network yet"
 )
+
+
+GOING_DOWN = "node is shutting down"
 
 
 def memory_ki() -> int:
@@ -128,13 +131,14 @@ PRESSURES = {  # condition -> what is said while the node has enough, and while 
 }
 
 
-def conditions(ready: bool, short: Collection[str], previous: Sequence[Object], now: str) -> list[Object]:
-    """``short``: the pressures there are; ``previous``: to keep the times of transition."""
+def conditions(problems: Sequence[str], short: Collection[str], previous: Sequence[Object], now: str) -> list[Object]:
+    """``problems``: why it is not ready; ``short``: the pressures there are; ``previous``: for times of transition."""
+    why = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
     verdicts = [
         *((type_, type_ in short, *said[type_ in short]) for type_, said in PRESSURES.items()),
-        ("Ready", True, "KubeletReady", "kubelet is posting ready status")
-        if ready
-        else ("Ready", False, "KubeletNotReady", NOT_READY),
+        ("Ready", False, "KubeletNotReady", why)
+        if problems
+        else ("Ready", True, "KubeletReady", "kubelet is posting ready status"),
     ]
     before = {condition["type"]: condition for condition in previous}
     found = []
@@ -167,7 +171,7 @@ def images(found: Sequence[Image]) -> list[Object]:
 def status(
     settings: NodeAgentSettings,
     *,
-    ready: bool,
+    problems: Sequence[str],
     known: Sequence[Image],
     previous: Object,
     now: str,
@@ -182,7 +186,7 @@ def status(
     return {
         "capacity": has,
         "allocatable": allocatable(has, settings),
-        "conditions": conditions(ready, short, previous.get("conditions") or (), now),
+        "conditions": conditions(problems, short, previous.get("conditions") or (), now),
         "addresses": [
             {"type": "InternalIP", "address": settings.node_ip},
             {"type": "Hostname", "address": settings.node_name},

@@ -10,6 +10,7 @@ import logging
 import math
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 from nodeagent.engine.contract import EngineError
@@ -248,3 +249,13 @@ class PodWorker:
         if not self.returns:
             shutil.rmtree(node.paths.pod_logs(state.pod), ignore_errors=True)
         self.finished = True
+
+
+def living(workers: Iterable[PodWorker]) -> list[PodWorker]:
+    """Those of pods that have not ended, and that nobody has told to."""
+    return [
+        worker
+        for worker in workers
+        if not worker.finished and not worker.state.ended and worker.state.verdict is None
+        and worker.state.status.get("phase") not in TERMINAL and not worker.state.gone
+    ]  # fmt: skip

@@ -29,7 +29,7 @@ class Verdict:
     reason: str
     message: str
     grace: int | None = None  # seconds its containers have to end, instead of the pod's own
-    disrupts: bool = False  # the pod did nothing wrong: a condition says so
+    disruption: str = ""  # what a condition says of a pod that did nothing wrong
 
 
 def timestamp(seconds: float) -> str:
@@ -66,7 +66,7 @@ def pod_status(
         if earlier in TERMINAL:
             phase = earlier
     others = [c for c in (pod.get("status") or {}).get("conditions") or () if c["type"] not in OWNED]
-    if verdict is not None and verdict.disrupts:
+    if verdict is not None and verdict.disruption:
         others = [*(c for c in others if c["type"] != DISRUPTION), _disruption(pod, verdict, now)]
     conditions = pod_conditions(
         pod,
@@ -118,7 +118,7 @@ def _disruption(pod: Object, verdict: Verdict, now: float) -> Object:
         "lastProbeTime": None,
         "lastTransitionTime": timestamp(now),
         "reason": "TerminationByKubelet",
-        "message": verdict.message,
+        "message": verdict.disruption,
     }
     if generation := pod["metadata"].get("generation"):
         condition["observedGeneration"] = generation

@@ -16,8 +16,7 @@ from nodeagent.kubelet import imagegc
 from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.eviction import observe, ranking, thresholds
 from nodeagent.kubelet.eviction.thresholds import SIGNALS, Observation, Threshold
-from nodeagent.kubelet.phase import TERMINAL
-from nodeagent.kubelet.podworker import PodWorker
+from nodeagent.kubelet.podworker import PodWorker, living
 from nodeagent.kubelet.status import Verdict
 
 log = logging.getLogger(__name__)
@@ -83,7 +82,7 @@ class Evictions:
 
     async def _local_limits(self) -> bool:
         gone = []
-        for worker in self._living():
+        for worker in living(self._workers()):
             if ranking.limits_disk(worker.state.pod):
                 use = await observe.pod_use(self._node, worker.state.pod)
                 if message := ranking.over_local_limit(worker.state.pod, use):
@@ -98,13 +97,13 @@ class Evictions:
         )
         if resource in ("ephemeral-storage", "inodes") and await self._reclaim_disk(first):
             return
-        workers = {worker.state.uid: worker for worker in self._living()}
+        workers = {worker.state.uid: worker for worker in living(self._workers())}
         pods = [worker.state.pod for worker in workers.values()]
         uses = {pod["metadata"]["uid"]: await observe.pod_use(self._node, pod) for pod in pods}
         for pod in ranking.ranked(pods, uses, resource):
             worker = workers[pod["metadata"]["uid"]]
             message = ranking.pressure_message(pod, uses[worker.state.uid], resource, due, seen)
-            verdict = Verdict("Evicted", message, self._grace(first, worker), disrupts=True)
+            verdict = Verdict("Evicted", message, self._grace(first, worker), disruption=message)
             if self._evict(worker, verdict, first.signal):
                 async with asyncio.timeout(PATIENCE):
                     await worker.ended()
@@ -121,14 +120,6 @@ class Evictions:
         """Whether it was enough to remove what nobody needs."""
         await imagegc.remove_unused(self._node)
         return threshold not in thresholds.crossed([threshold], await asyncio.to_thread(self._read), [threshold])
-
-    def _living(self) -> list[PodWorker]:
-        return [
-            worker
-            for worker in self._workers()
-            if not worker.finished and not worker.state.ended and worker.state.verdict is None
-            and worker.state.status.get("phase") not in TERMINAL and not worker.state.gone
-        ]  # fmt: skip
 
     def _evict(self, worker: PodWorker, verdict: Verdict, signal: str) -> bool:
         pod = worker.state.pod

@@ -72,7 +72,7 @@ class Observation:
 def parse(hard: str, soft: str = "", soft_grace: str = "", reclaim: str = "") -> tuple[Threshold, ...]:
     """The flags of a kubelet: ``memory.available<100Mi,nodefs.available<10%``. Raises ValueError."""
     at_least = {signal: Amount.parse(value) for signal, value in _pairs(reclaim, "=")}
-    graces = {signal: _seconds(value) for signal, value in _pairs(soft_grace, "=")}
+    graces = {signal: seconds(value) for signal, value in _pairs(soft_grace, "=")}
     found = [
         Threshold(signal, Amount.parse(value), 0.0, at_least.get(signal, Amount()))
         for signal, value in _pairs(hard, "<")
@@ -104,7 +104,7 @@ def _pairs(text: str, sign: str) -> list[tuple[str, str]]:
     return found
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """``1m30s``, as Go writes durations."""
     total, number = 0.0, ""
     units = {"h": 3600.0, "m": 60.0, "s": 1.0}

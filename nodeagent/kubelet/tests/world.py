@@ -190,6 +190,8 @@ async def world(tmp: Path) -> AsyncIterator[World]:
                 tls_cert=tmp,
                 tls_key=tmp,
                 pod_manifest_path=str(tmp / "manifests"),
+                shutdown_grace_period="20s",
+                shutdown_grace_period_critical_pods="10s",
             )
             Images(settings.image_dir).host_image()
             it = World(tmp, settings, client, Informer(client, r.PODS), api.port)
