@@ -21,6 +21,16 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        return sum(self.counts)
+
+    def take(self, other: Histogram) -> None:
+        """Add all values of another one with the same bounds."""
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
     def buckets(self) -> list[tuple[str, float]]:
         """As Prometheus has them: each with all that are below it."""
         names = [*(f"{bound:g}" for bound in self.bounds), "+Inf"]  # as Go prints them: 1, 0.005, 1e+06

@@ -324,14 +324,20 @@ class Resource:
     """What is stored since this revision, and begins with ``head``, needs no conversion when it is read."""
     closed: bool = False
     """Its definition is being deleted: nothing more is created."""
+    gvr: GVR = field(init=False, repr=False, compare=False)
+    api_version: str = field(init=False, repr=False, compare=False)
+    prefix: str = field(init=False, repr=False, compare=False)
+    """Where objects are kept, as upstream lays out etcd: ``/registry/pods/``, ``/registry/example.com/things/``."""
 
-    @property
-    def gvr(self) -> GVR:
-        return GVR(self.group, self.version, self.name, self.namespaced)
-
-    @property
-    def api_version(self) -> str:
-        return self.gvr.api_version
+    def __post_init__(self) -> None:
+        """Make the names that every request asks for."""
+        gvr = GVR(self.group, self.version, self.name, self.namespaced)
+        kept = self.storage or gvr
+        apart = self.custom or kept.group in _GROUPS_WITH_PREFIX or not _is_built_in(kept.group)
+        object.__setattr__(self, "gvr", gvr)  # so frozen dataclasses are filled
+        object.__setattr__(self, "api_version", gvr.api_version)
+        folder = f"{kept.group}/{kept.resource}" if apart else kept.resource
+        object.__setattr__(self, "prefix", f"/registry/{folder}/")
 
     @property
     def singular(self) -> str:
@@ -340,14 +346,6 @@ class Resource:
     @property
     def list_kind(self) -> str:
         return self.list_named or f"{self.kind}List"
-
-    @property
-    def prefix(self) -> str:
-        """Where objects are kept, as upstream lays out etcd: ``/registry/pods/``, ``/registry/example.com/things/``."""
-        kept = self.storage or self.gvr
-        if self.custom or kept.group in _GROUPS_WITH_PREFIX or not _is_built_in(kept.group):
-            return f"/registry/{kept.group}/{kept.resource}/"
-        return f"/registry/{kept.resource}/"
 
     def as_is(self, revision: int, data: bytes) -> bool:
         """Whether stored bytes are what this row shows."""

@@ -30,7 +30,7 @@ from shim.server.metrics import Metrics
 from shim.server.negotiation import ACCEPTED, LISTED, check_accepted, rendering
 from shim.server.oidc.issuer import KeysUnknown
 from shim.server.openapi import OpenApi
-from shim.server.options import Query, first, is_watch, parse_query, time_limit
+from shim.server.options import NO_QUERY, Query, first, is_watch, parse_query, time_limit
 from shim.server.outside import OPEN, Outside
 from shim.server.parts import Call, Parts
 from shim.server.patches import APPLY
@@ -91,12 +91,13 @@ class Dispatcher:
         """The handler of the HTTP server. Raises only when a connection breaks halfway through an answer."""
         began = time.perf_counter()
         path, _, query_text = http.raw_path.partition("?")
-        info = RequestInfo(http.method.lower(), path)
-        query: Query = {}
+        info, query = parse(http.method, path), NO_QUERY
         response: web.StreamResponse
         try:
-            query = parse_query(query_text)
-            info = parse(http.method, path, bool(query) and is_watch(query))
+            if query_text:
+                query = parse_query(query_text)
+                if is_watch(query):
+                    info = parse(http.method, path, watching=True)
             response = await self._admit(http, info, query)
         except ApiError as error:
             response = refuse(error, http.headers.get("Accept", ""), self._parts.schema)
@@ -127,7 +128,11 @@ class Dispatcher:
 
     async def _admit(self, http: web.BaseRequest, info: RequestInfo, query: Query) -> web.StreamResponse:
         """Answer when it is this request's turn, and in time. Raises 401, 429 and 504."""
-        user = await self._authenticate(http)
+        try:
+            user = self._authenticate(http)
+        except KeysUnknown as missing:
+            await missing.issuer.refresh()
+            user = self._authenticate(http)
         if self._auditor is not None and (record := self._auditor.begin(http, info, user)) is not None:
             http[RECORD] = record
             if is_long_running(info):
@@ -160,19 +165,16 @@ class Dispatcher:
         elif response.status == 401 and self._auditor is not None:
             self._auditor.unknown(http, info, response)
 
-    async def _authenticate(self, http: web.BaseRequest) -> User:
-        """Who asks. Raises 401."""
-        began, name = time.perf_counter(), None
+    def _authenticate(self, http: web.BaseRequest) -> User:
+        """Who asks. Raises 401, and KeysUnknown where that cannot be said yet."""
+        began = time.perf_counter()
         try:
-            try:
-                user = self._authenticator.user_of(http)
-            except KeysUnknown as missing:
-                await missing.issuer.refresh()
-                user = self._authenticator.user_of(http)
-            name = user.name
-            return user
-        finally:
-            self.metrics.authenticated(name, time.perf_counter() - began)
+            user = self._authenticator.user_of(http)
+        except ApiError:
+            self.metrics.authenticated(None, time.perf_counter() - began)
+            raise
+        self.metrics.authenticated(user.name, time.perf_counter() - began)
+        return user
 
     def _permit(self, http: web.BaseRequest, user: User, asked: RequestInfo, *, open: bool = False) -> None:
         """Raises 403, but not for what is ``open`` to everyone."""
@@ -237,8 +239,9 @@ class Dispatcher:
     async def _act(self, call: Call) -> web.StreamResponse:
         """What the request asks of a resource."""
         info, resource, subresource = call.info, call.resource, call.subresource
-        if info.verb != "watch" and first(call.query, "resourceVersion") != "0":  # who wants any state need not wait
-            await call.parts.cache.fresh()
+        cache = call.parts.cache
+        if cache.shared and info.verb != "watch" and first(call.query, "resourceVersion") != "0":
+            await cache.fresh()  # but who wants any state need not wait
         if subresource is None:
             if info.verb == "watch":
                 return await self.watchers.serve(call)

@@ -43,6 +43,16 @@ _CONNECT = ("attach", "exec", "portforward", "proxy", "log")
 _WHAT = ("group", "version", "resource", "subresource", "scope", "component")
 
 
+class Tally:
+    """What requests of one kind (of the same labels) have come to."""
+
+    __slots__ = ("count", "seconds", "sizes")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds, self.sizes = Histogram(SECONDS), Histogram(SIZES)
+
+
 class Metrics(Collector):
     """Counts requests; reads off the other parts what they count themselves."""
 
@@ -50,16 +60,13 @@ class Metrics(Collector):
         self._routes, self._chain, self._inflight = routes, chain, inflight
         self._cache, self._store = cache, OfStore(cache, routes, database)
         self._labels: dict[Labels, Labels] = {}
-        self._requests: Counter[Labels] = Counter()
-        self._durations = Histograms(SECONDS)
-        self._sizes = Histograms(SIZES)
+        self._tallies: dict[tuple[Labels, bool, int], Tally] = {}
+        """Requests by their labels, whether they were dry runs, and the code they were answered with."""
         self._bodies = Histograms(BODIES)
         self._validations = Histograms(SECONDS[2:])
         self._terminated: Counter[Labels] = Counter()
         self._aborted: Counter[Labels] = Counter()
-        self._attempts: Counter[Labels] = Counter()
         self._users: Counter[Labels] = Counter()
-        self._verdicts: Counter[Labels] = Counter()
         self._authentications = Histograms(IDENTITY)
         self._authorizations = Histograms(IDENTITY)
         self.long_running: Counter[Labels] = Counter()
@@ -77,13 +84,15 @@ class Metrics(Collector):
         self, info: RequestInfo, code: int, seconds: float, size: int | None, *, apply: bool, dry: bool
     ) -> None:
         """One request is answered; ``seconds`` below zero: it was long-running, and is not timed."""
-        labels = self.labels(info, apply)
-        dry_run = "All" if dry else ""
-        self._requests[*labels, dry_run, str(code)] += 1
+        key = self.labels(info, apply), dry, code
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = Tally()
+        tally.count += 1
         if seconds >= 0:
-            self._durations[*labels, dry_run].add(seconds)
+            tally.seconds.add(seconds)
         if size is not None and info.verb in ("get", "list"):
-            self._sizes[labels].add(size)
+            tally.sizes.add(size)
 
     def body(self, info: RequestInfo, size: int, seconds: float, validation: str) -> None:
         """A request that wrote something had a body; ``validation``: of its fields, as it was asked for."""
@@ -98,17 +107,13 @@ class Metrics(Collector):
 
     def authenticated(self, user: str | None, seconds: float) -> None:
         """It is known who asks; None: their proof is no good."""
-        result = _FAILURE if user is None else _SUCCESS
-        self._attempts[result] += 1
-        self._authentications[result].add(seconds)
+        self._authentications[_FAILURE if user is None else _SUCCESS].add(seconds)
         if user is not None:
             self._users[_category(user)] += 1
 
     def authorized(self, allowed: bool, seconds: float) -> None:
         """It is known whether they may."""
-        verdict = _ALLOWED if allowed else _DENIED
-        self._verdicts[verdict] += 1
-        self._authorizations[verdict].add(seconds)
+        self._authorizations[_ALLOWED if allowed else _DENIED].add(seconds)
 
     def terminated(self, info: RequestInfo, code: int) -> None:
         """A request was ended in self-defence."""
@@ -147,15 +152,21 @@ class Metrics(Collector):
             "apiserver_request",
             "Counter of requests by verb, dry run, group, version, resource, subresource, scope, component and code.",
             ("verb", *_WHAT, "dry_run", "code"),
-            self._requests,
+            {(*labels, _dry(dry), str(code)): tally.count for (labels, dry, code), tally in self._tallies.items()},
         )
+        durations, sizes = Histograms(SECONDS), Histograms(SIZES)
+        for (labels, dry, _), tally in self._tallies.items():
+            if tally.seconds.count:
+                durations[*labels, _dry(dry)].take(tally.seconds)
+            if tally.sizes.count:
+                sizes[labels].take(tally.sizes)
         yield histograms(
             "apiserver_request_duration_seconds",
             "Response latency in seconds, long-running requests left out.",
             ("verb", *_WHAT, "dry_run"),
-            self._durations,
+            durations,
         )
-        yield histograms("apiserver_response_sizes", "Response size in bytes.", ("verb", *_WHAT), self._sizes)
+        yield histograms("apiserver_response_sizes", "Response size in bytes.", ("verb", *_WHAT), sizes)
         yield counters(
             "apiserver_request_terminations",
             "Number of requests which the server ended in self-defence.",
@@ -185,7 +196,7 @@ class Metrics(Collector):
         yield from self._writes()
         for name in ("apiserver_request_sli_duration_seconds", "apiserver_request_slo_duration_seconds"):
             help = "Response latency in seconds, dry runs among them; what waits for webhooks is not taken off."
-            yield histograms(name, help, ("verb", *_WHAT), self._without_dry_run())
+            yield histograms(name, help, ("verb", *_WHAT), _without_dry_run(durations))
         help = "Requests whose client left before it was answered."
         yield counters("apiserver_request_aborts", help, ("verb", *_WHAT[:-1]), self._aborted)
         yield gauges(
@@ -202,11 +213,13 @@ class Metrics(Collector):
 
     def _identities(self) -> Iterator[Metric]:
         result = ("result",)
-        yield counters("authentication_attempts", "Attempts to prove an identity.", result, self._attempts)
+        attempts = {labels: found.count for labels, found in self._authentications.items()}
+        yield counters("authentication_attempts", "Attempts to prove an identity.", result, attempts)
         help = "Time it took to know who asks."
         yield histograms("authentication_duration_seconds", help, result, self._authentications)
         yield counters("authenticated_user_requests", "Requests by kinds of users.", ("username",), self._users)
-        yield counters("authorization_attempts", "Requests that were judged.", result, self._verdicts)
+        verdicts = {labels: found.count for labels, found in self._authorizations.items()}
+        yield counters("authorization_attempts", "Requests that were judged.", result, verdicts)
         help = "Time it took to know whether they may."
         yield histograms("authorization_duration_seconds", help, result, self._authorizations)
 
@@ -220,15 +233,20 @@ class Metrics(Collector):
             self._validations,
         )
 
-    def _without_dry_run(self) -> dict[Labels, Histogram]:
-        """Latencies in the fewer steps of service levels."""
-        found = Histograms(SECONDS[2:])
-        for (*labels, _), each in self._durations.items():
-            one = found[tuple(labels)]
-            one.total += each.total
-            few = [sum(each.counts[:3]), *each.counts[3:]]
-            one.counts = [before + more for before, more in zip(one.counts, few, strict=True)]
-        return dict(found)
+
+def _dry(dry: bool) -> str:
+    return "All" if dry else ""
+
+
+def _without_dry_run(durations: Histograms) -> Histograms:
+    """Latencies in the fewer steps of service levels."""
+    found = Histograms(SECONDS[2:])
+    for (*labels, _), each in durations.items():
+        one = found[tuple(labels)]
+        one.total += each.total
+        few = [sum(each.counts[:3]), *each.counts[3:]]
+        one.counts = [before + more for before, more in zip(one.counts, few, strict=True)]
+    return found
 
 
 @lru_cache(maxsize=1024)

@@ -15,11 +15,11 @@ from shim.api.status import ApiError, FieldError, bad_request, invalid
 Query = Mapping[str, Sequence[str]]
 EXACT, NOT_OLDER = "Exact", "NotOlderThan"
 _INT64 = 1 << 63
-_NOTHING: Query = {}
+NO_QUERY: Query = {}
 
 
 def parse_query(text: str) -> Query:
-    return parse_qs(text, keep_blank_values=True) if text else _NOTHING
+    return parse_qs(text, keep_blank_values=True) if text else NO_QUERY
 
 
 def first(query: Query, name: str) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable
+from email.utils import formatdate
 from functools import lru_cache
+from time import time
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
 from isal import igzip, isal_zlib
 from multidict import CIMultiDict
 
@@ -32,17 +35,55 @@ _CACHE_CONTROL = "no-cache, private"
 _JSON_HEADERS = CIMultiDict({"Cache-Control": _CACHE_CONTROL, "Content-Type": JSON})
 
 
+class Whole(web.Response):
+    """An answer whose bytes are all there, sent in one go.
+
+    aiohttp looks for cookies, compression, streams and old clients before it sends an answer; where none of these can
+    be, half of that time is saved. It has its way with answers that have no body to send, that end their connection,
+    or whose beginning somebody waits for (the audit log).
+    """
+
+    _writer: AbstractStreamWriter | None = None
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if request.method == "HEAD" or not request.keep_alive or len(request) or request.version != HttpVersion11:
+            return await super().prepare(request)
+        body, headers = self.body, self.headers
+        assert isinstance(body, bytes)
+        headers["Content-Length"] = str(len(body))
+        headers["Date"] = _date(int(time()))
+        self._writer = request.writer
+        await self._writer.write_headers(f"HTTP/1.1 {self.status} {self.reason}", headers)
+        return self._writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        if self._writer is None:
+            await super().write_eof(data)
+        else:
+            assert isinstance(self.body, bytes)
+            await self._writer.write_eof(self.body)
+
+    @property
+    def prepared(self) -> bool:
+        return self._writer is not None or super().prepared
+
+    @property
+    def keep_alive(self) -> bool | None:
+        return True if self._writer is not None else super().keep_alive
+
+
 def respond(body: bytes, status: int = 200, media: str = JSON, warnings: Iterable[str] = ()) -> web.Response:
     """An answer of the API; JSON ends with a newline, as Go writes it, but none is copied for that which is long."""
-    if media is JSON and len(body) < GZIP_FROM and not body.endswith(b"\n"):
-        body += b"\n"
-    headers = _JSON_HEADERS.copy()
-    if media is not JSON:
-        headers["Content-Type"] = media
+    if media is JSON:
+        if len(body) < GZIP_FROM and not body.endswith(b"\n"):
+            body += b"\n"
+        response = Whole(body=body, status=status, headers=_JSON_HEADERS)
+    else:
+        response = Whole(body=body, status=status, headers={"Cache-Control": _CACHE_CONTROL, "Content-Type": media})
     if warnings:
         for text in _limited(warnings):
-            headers.add("Warning", warning(text))
-    return web.Response(body=body, status=status, headers=headers)
+            response.headers.add("Warning", warning(text))
+    return response
 
 
 def warning(text: str) -> str:
@@ -73,6 +114,12 @@ async def respond_tagged(request: web.BaseRequest, body: bytes, media: str = JSO
     response.headers["ETag"] = tag
     response.headers["Vary"] = ", ".join(["Accept", *response.headers.getall("Vary", ())])
     return response
+
+
+@lru_cache(maxsize=2)
+def _date(seconds: int) -> str:
+    """The same for all answers of a second."""
+    return formatdate(seconds, usegmt=True)
 
 
 @lru_cache(maxsize=64)

@@ -38,7 +38,7 @@ class RequestInfo:
     """What a collection is narrowed to by its field selector: (field, value) of each that must be equal."""
 
 
-def parse(method: str, path: str, watching: bool) -> RequestInfo:
+def parse(method: str, path: str, watching: bool = False) -> RequestInfo:
     """Read a path as upstream's RequestInfoFactory does. ``watching``: the query asks for ``watch``."""
     if "%" in path:
         path = unquote(path)

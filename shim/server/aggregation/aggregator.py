@@ -47,6 +47,8 @@ class Aggregator:
 
     def serving(self, info: RequestInfo) -> Extension | None:
         """The extension a request is passed on to: for its group version, or the documents about that."""
+        if not self.extensions:
+            return None
         if info.resource:
             return self.extensions.get((info.group, info.version))
         path = info.path.removeprefix("/openapi/v3").rstrip("/")

@@ -1,0 +1,60 @@
+"""How answers end: whoever the client is, it can tell where an answer stops, and whether the connection goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import pytest
+
+
+async def _answers(api, *requests: str) -> bytes:
+    """What comes back for requests sent one after the other on one connection, until the server ends it."""
+    context = ssl.create_default_context(cafile=str(api.directory / "pki" / "ca.crt"))
+    host, port = api.url.removeprefix("https://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
+    for request in requests:
+        writer.write(request.encode())
+    async with asyncio.timeout(30):
+        answer = await reader.read(-1)
+    writer.close()
+    return answer
+
+
+def _request(path: str, *headers: str, method: str = "GET", version: str = "1.1") -> str:
+    return "\r\n".join([f"{method} {path} HTTP/{version}", "Host: x", *headers, "", ""])
+
+
+async def test_answers_on_one_connection_follow_each_other(api):
+    last = _request("/version", "Connection: close")
+    first, second = (await _answers(api, _request("/version"), last)).split(b"HTTP/1.1 200 OK\r\n")[1:]
+    for answer in (first, second):
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert f"Content-Length: {len(body)}".encode() in head.split(b"\r\n")
+        assert body.startswith(b"{")
+        assert body.endswith(b"}\n")
+        assert head.count(b"Date: ") == 1
+    assert b"Connection:" not in first
+    assert b"Server:" not in first  # upstream does not say what it is made of
+    assert b"Connection: close" in second
+
+
+@pytest.mark.parametrize(
+    ("request_text", "connection"),
+    [
+        (_request("/version", version="1.0"), b""),
+        (_request("/version", "Connection: close"), b"Connection: close"),
+        (_request("/version", "Connection: close", version="1.0"), b""),
+    ],
+)
+async def test_old_clients_and_those_that_leave_see_the_end(api, request_text, connection):
+    head, _, body = (await _answers(api, request_text)).partition(b"\r\n\r\n")
+    assert head.split(b"\r\n")[0].endswith(b" 200 OK")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert connection in head
+
+
+async def test_a_refusal_leaves_the_connection_usable(api):
+    answer = await _answers(api, _request("/api/v1/pods"), _request("/version", "Connection: close"))
+    assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == 1
