@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from nodeagent.engine.contract import EngineError
 from nodeagent.kubelet import actions, names, starting
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 AFTER_ERROR, LONGEST_AFTER_ERROR = 0.5, 30.0
 DEFERRED_RETRY = 3.0  # seconds until a resize that found no room is tried again
 LONGEST_FLUSH = 1.0  # no pod waits longer for a server that does not answer
+ENDS_AT_ONCE = 0.5  # seconds; of a pod that ends sooner only its end is told, not that it was asked to
 
 
 class PodWorker:
@@ -145,7 +147,8 @@ class PodWorker:
             if state.allocate():
                 self._wake_at = min(self._wake_at or math.inf, time.time() + DEFERRED_RETRY)
             state.note_resized(observed)
-            state.publish(observed)
+            if not state.deleted:
+                state.publish(observed)
             if state.volumes is not None and (self._refresh_volumes or 0 < state.refresh_at <= time.time()):
                 self._refresh_volumes = False
                 state.refresh_at = 0.0
@@ -205,15 +208,19 @@ class PodWorker:
     async def _end(self, grace: float) -> None:
         """Stop everything: containers in their order, then the sandbox, its network and the volumes."""
         state, node = self.state, self.node
-        deadline = time.monotonic() + grace
-        for wave in ending_order(state.pod, state.observe().running):
-            left = max(0.0, deadline - time.monotonic())
-            await asyncio.gather(*(actions.kill_container(state, run, left) for run in wave))
-        for sandbox in node.inventory.sandboxes(state.uid):
-            await node.network.detach(sandbox.id)
-            await actions.whole(node.engine.stop_sandbox(sandbox.id))
-            node.inventory.put_sandbox(replace(sandbox, ready=False))
-        node.volumes.unmount(state.uid)
+        telling = asyncio.get_running_loop().call_later(ENDS_AT_ONCE, lambda: state.publish(state.observe()))
+        try:
+            deadline = time.monotonic() + grace
+            for wave in ending_order(state.pod, state.observe().running):
+                left = max(0.0, deadline - time.monotonic())
+                await asyncio.gather(*(actions.kill_container(state, run, left) for run in wave))
+            for sandbox in node.inventory.sandboxes(state.uid):
+                await node.network.detach(sandbox.id)
+                await actions.whole(node.engine.stop_sandbox(sandbox.id))
+                node.inventory.put_sandbox(replace(sandbox, ready=False))
+            await actions.whole(node.volumes.unmount(state.uid))
+        finally:
+            telling.cancel()
         state.volumes, state.refresh_at = None, 0.0
         state.ended = True
         self._ended.set()
@@ -245,9 +252,8 @@ class PodWorker:
             await actions.whole(node.engine.remove_sandbox(sandbox.id))
         node.inventory.drop_pod(state.uid)
         node.statuses.forget(state.uid)
-        shutil.rmtree(node.paths.pod(state.uid), ignore_errors=True)
-        if not self.returns:
-            shutil.rmtree(node.paths.pod_logs(state.pod), ignore_errors=True)
+        logs = () if self.returns else (node.paths.pod_logs(state.pod),)
+        await actions.whole(asyncio.to_thread(_remove, node.paths.pod(state.uid), *logs))
         self.finished = True
 
 
@@ -259,3 +265,8 @@ def living(workers: Iterable[PodWorker]) -> list[PodWorker]:
         if not worker.finished and not worker.state.ended and worker.state.verdict is None
         and worker.state.status.get("phase") not in TERMINAL and not worker.state.gone
     ]  # fmt: skip
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from world import QUICK, container, first, phase, ready, waits
 
-from nodeagent.kubelet import logrotate, names
+from nodeagent.kubelet import logrotate, names, podworker
 from shim.client import resource as r
 
 pytestmark = pytest.mark.needs_root
@@ -297,3 +297,23 @@ async def test_many_pods_at_once(node):
     assert len({pod["status"]["podIP"] for pod in pods}) == 30
     await node.client.delete_collection(r.PODS, "default")
     await asyncio.gather(*(node.until_gone(f"p{i}") for i in range(30)))
+
+
+async def test_of_a_pod_that_ends_at_once_only_its_end_is_told(node, monkeypatch):
+    told = []
+    node.pods.on_change(lambda old, new: told.append(new) if new else None)
+
+    async def states_told(name):
+        """What its container did in each status that was told since it was to go."""
+        await node.create(name)
+        await node.until(name, ready)
+        told.clear()
+        await node.client.delete(r.PODS, name, "default")
+        await node.until_gone(name)
+        aware = [pod for pod in told if pod["status"]["observedGeneration"] == pod["metadata"]["generation"]]
+        return [next(iter(first(pod)["state"])) for pod in aware if pod["metadata"]["deletionGracePeriodSeconds"]]
+
+    monkeypatch.setattr(podworker, "ENDS_AT_ONCE", 60.0)
+    assert await states_told("quick") == ["terminated"]
+    monkeypatch.setattr(podworker, "ENDS_AT_ONCE", 0.0)
+    assert await states_told("slow") == ["running", "terminated"]

@@ -91,11 +91,15 @@ class Volumes:
             return folders.host_path({"path": told["path"], "type": "Directory"})
         raise ValueError(f'persistentvolume "{bound}" is neither hostPath nor local, others are not built yet')
 
-    def unmount(self, uid: str) -> None:
+    async def unmount(self, uid: str) -> None:
         """Take every volume of the pod away, with what stands in it. Nothing of the node's own paths is touched."""
+        await asyncio.to_thread(self._unmount, uid)
+
+    def _unmount(self, uid: str) -> None:
         folder = self._paths.pod(uid) / "volumes"
-        folders.unmount_below(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_dir():  # only such volumes are ever mounted
+            folders.unmount_below(folder)
+            shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(self._memory / uid, ignore_errors=True)
 
     def pods_with_volumes(self) -> set[str]:
