@@ -11,6 +11,10 @@ def is_ready(cluster: Cluster, node: str) -> bool:
     return next(each["status"] for each in conditions if each["type"] == "Ready") == "True"
 
 
+def taints(cluster: Cluster, node: str) -> list[str]:
+    return [taint["key"] for taint in cluster.get("node", node)["spec"].get("taints") or ()]
+
+
 def test_a_node_that_is_cut_off_is_noticed_and_returns(cluster: Cluster, namespace: str) -> None:
     cluster.apply(deployment("web", replicas=3), service("web"), namespace=namespace)
     cluster.kubectl("rollout", "status", "-n", namespace, "deployment/web", "--timeout=60s")
@@ -19,8 +23,7 @@ def test_a_node_that_is_cut_off_is_noticed_and_returns(cluster: Cluster, namespa
     assert "node-3" in cluster.shim("fault", "partition", "node-3").stdout
     try:
         eventually(lambda: not is_ready(cluster, "node-3"), "the node is NotReady", timeout=120)
-        taints = [taint["key"] for taint in cluster.get("node", "node-3")["spec"].get("taints") or ()]
-        assert "node.kubernetes.io/unreachable" in taints
+        eventually(lambda: "node.kubernetes.io/unreachable" in taints(cluster, "node-3"))  # after its condition
 
         def endpoints() -> set[str]:
             listed = cluster.get("endpoints", "web", "-n", namespace).get("subsets") or []
