@@ -155,7 +155,7 @@ def test_a_pod_that_takes_too_much_memory_is_oom_killed(cluster: Cluster, namesp
     status = eventually(lambda: _terminated(cluster.get("pod", "greedy", "-n", namespace)), "the pod is killed")
     assert status["reason"] == "OOMKilled"
     assert status["exitCode"] == 137
-    assert cluster.get("pod", "greedy", "-n", namespace)["status"]["phase"] == "Failed"
+    eventually(lambda: cluster.get("pod", "greedy", "-n", namespace)["status"]["phase"] == "Failed", "all is stopped")
 
 
 def _terminated(obj: dict) -> dict | None:
