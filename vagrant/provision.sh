@@ -40,15 +40,30 @@ say "setting up"
 ln -sf $home/.venv/bin/shim /usr/local/bin/shim
 if [ -x .venv/bin/kubectl ]; then ln -sf $home/.venv/bin/kubectl /usr/local/bin/kubectl; fi
 
-# -- etcd, where there are several masters
+# -- etcd, where there are several masters: the first is a cluster of one, and each further master's member joins it
 store=()
 if [[ $name == master-* ]] && [ "$masters" -gt 1 ]; then
-    members=$(tr ' ' '\n' <<<"$NODES" | sed -n 's|^\(master-[0-9]*\)=\(.*\)|\1=http://\2:2380|p' | paste -sd,)
-    clients=$(tr ' ' '\n' <<<"$NODES" | sed -n 's|^master-[0-9]*=\(.*\)|http://\1:2379|p' | paste -sd,)
-    store=(--store "etcd://${clients//http:\/\//}")
-    if ! command -v etcd >/dev/null; then
+    store=(--store "etcd://$(tr ' ' '\n' <<<"$NODES" | sed -n 's|^master-[0-9]*=\(.*\)|\1:2379|p' | paste -sd,)")
+    if ! command -v etcd >/dev/null || ! command -v etcdctl >/dev/null; then
         say "installing etcd"
-        mkdir -p /etc/default
+        mkdir -p /etc/systemd/system-preset
+        echo "disable etcd.service" >/etc/systemd/system-preset/10-etcd.preset # not before it is told who it is
+        apt-get -qq update
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends etcd-server etcd-client
+    fi
+    if ! grep -qs "^ETCD_NAME=$name$" /etc/default/etcd; then
+        say "starting a member of etcd"
+        state=new members=$name=http://$address:2380
+        if [ "$name" != master-1 ]; then
+            etcdctl() { ETCDCTL_API=3 command etcdctl --endpoints "http://$first:2379" "$@"; }
+            etcdctl member list | grep -q "http://$address:2380" ||
+                etcdctl member add "$name" --peer-urls "http://$address:2380" >/dev/null
+            known=$(etcdctl member list) state=existing members=
+            for pair in $NODES; do
+                url=http://${pair#*=}:2380
+                if grep -q "$url" <<<"$known"; then members+=${members:+,}${pair%%=*}=$url; fi
+            done
+        fi
         cat >/etc/default/etcd <<CONFIG
 ETCD_NAME=$name
 ETCD_LISTEN_PEER_URLS=http://$address:2380
@@ -56,12 +71,10 @@ ETCD_LISTEN_CLIENT_URLS=http://$address:2379
 ETCD_INITIAL_ADVERTISE_PEER_URLS=http://$address:2380
 ETCD_ADVERTISE_CLIENT_URLS=http://$address:2379
 ETCD_INITIAL_CLUSTER=$members
+ETCD_INITIAL_CLUSTER_STATE=$state
 CONFIG
-        export DEBIAN_FRONTEND=noninteractive
-        apt-get -qq update
-        # the service waits for a majority: it is started without waiting for it
-        apt-get -qq install -y --no-install-recommends -o Dpkg::Options::=--force-confold etcd-server
     fi
+    systemctl enable --quiet --now etcd
 fi
 
 # -- its part in the cluster
@@ -78,12 +91,14 @@ case $name in
     master-1)
         say "starting the control plane"
         shim install server --advertise-address "$address" "${store[@]}"
-        until_true 300 shim token list
+        until_true 900 shim token list # emulated, and busy: minutes
         has_token() { shim token list | grep -q "^$1 "; }
         has_token "$WORKER_TOKEN" || shim token create "$WORKER_TOKEN" --ttl 0 --description "workers of Vagrant"
         if [ "$masters" -gt 1 ] && ! has_token "$MASTER_TOKEN"; then
             shim token create "$MASTER_TOKEN" --ttl 0 --description "masters of Vagrant" --master --certificate-key "$CERTIFICATE_KEY"
         fi
+        is_published() { kubectl get configmap cluster-info -n kube-public -o yaml | grep -q "jws-kubeconfig-$1:"; }
+        until_true 900 is_published "${WORKER_TOKEN%%.*}"
         ;;
     master-*)
         say "joining as a master"

@@ -27,6 +27,7 @@ from shim.client import kubeconfig
 from shim.client.backoff import Backoff
 
 CONNECTIONS = 16  # requests in flight at once; more only pay for more handshakes with a one-process server
+OPENING = 4  # watches that connect at once: a slow server would finish none of many handshakes before we gave up
 PATIENCE = 2.0  # seconds a request waits for a server that refuses connections: it may be restarting
 OVERLOADED = 5  # answers with Retry-After that are obeyed before the refusal is passed on
 TIMEOUT = 60.0  # upstream's default limit of a request in the server
@@ -67,6 +68,7 @@ class Client:
             self._headers["Authorization"] = f"Bearer {self.access.token}"
         self._requests: aiohttp.ClientSession | None = None
         self._watches: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Semaphore(OPENING)
 
     @classmethod
     def from_kubeconfig(cls, path: str | Path, *, user_agent: str = "kubeshim") -> Client:
@@ -82,6 +84,7 @@ class Client:
     async def close(self) -> None:
         """Close every connection. The client may be used again, in another loop too."""
         sessions, self._requests, self._watches = (self._requests, self._watches), None, None
+        self._opening = asyncio.Semaphore(OPENING)  # which would belong to this loop
         for session in sessions:
             if session is not None:
                 await session.close()
@@ -229,7 +232,9 @@ class Client:
         url = URL(self.server + _path(gvr, namespace) + query, encoded=True)
         session = self._session(for_watch=True)
         try:
-            async with session.get(url, headers=headers, server_hostname=self.access.tls_server_name or None) as answer:
+            async with self._opening:
+                answer = await session.get(url, headers=headers, server_hostname=self.access.tls_server_name or None)
+            async with answer:
                 if answer.status != 200:
                     raise _refusal(answer.status, await answer.read(), answer.headers)
                 yield []

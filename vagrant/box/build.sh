@@ -24,6 +24,7 @@ packages=(
     linux-image-cloud-amd64 initramfs-tools zstd systemd-sysv systemd-resolved dbus udev kmod # boots
     openssh-server sudo rsync ca-certificates iproute2 netbase procps less                    # Vagrant comes in
     python3 python3-venv iptables busybox-static curl iputils-ping                            # setup.sh finds all there
+    etcd-server etcd-client                                                                   # of several masters
 )
 say "making the files"
 mmdebstrap --quiet --mode=root --variant=minbase --include="$(IFS=, && echo "${packages[*]}")" \

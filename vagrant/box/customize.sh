@@ -23,7 +23,7 @@ mkdir -p "$root/etc/systemd/journald.conf.d"
 printf '[Journal]\nStorage=volatile\n' >"$root/etc/systemd/journald.conf.d/volatile.conf"
 printf '%s\n' overlay br_netfilter vxlan >"$root/etc/modules-load.d/kubeshim.conf"
 inside systemctl -q enable systemd-networkd systemd-resolved ssh
-inside systemctl -q disable systemd-networkd-wait-online apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer \
+inside systemctl -q disable etcd systemd-networkd-wait-online apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer \
     fstrim.timer dpkg-db-backup.timer 2>/dev/null
 # what takes seconds under emulation and serves nobody here
 inside systemctl -q mask e2scrub_reap.service modprobe@configfs.service modprobe@dm_mod.service modprobe@drm.service \

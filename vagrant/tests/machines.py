@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import orjson
+
 from e2e.cluster import Cluster
 
 FOLDER = Path(__file__).resolve().parent.parent
@@ -28,3 +30,8 @@ class Machines(Cluster):
 
     def workers(self) -> list[str]:
         return [node["metadata"]["name"] for node in self.get("nodes")["items"]]
+
+    def masters(self) -> dict[str, str]:
+        """The address of every master, by its name."""
+        settings = orjson.loads((FOLDER / ".vagrant" / "settings.json").read_bytes())
+        return {f"master-{n}": f"192.168.56.{9 + n}" for n in range(1, int(settings.get("MASTERS", "1")) + 1)}

@@ -22,6 +22,9 @@ class TinyServer:
         self.changed = asyncio.Event()
         self.lists = self.watches = 0
         self.expired = False
+        self.asked: asyncio.Queue[None] = asyncio.Queue()  # an entry for every watch
+        self.open = asyncio.Event()  # before it is set, whoever asks to watch waits
+        self.open.set()
         self.refusals: list[web.Response] = []
         self.requests: list[tuple[str, str, bytes]] = []
         self.port = 0
@@ -74,6 +77,8 @@ class TinyServer:
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
         self.watches += 1
+        self.asked.put_nowait(None)
+        await self.open.wait()
         answer = web.StreamResponse()
         await answer.prepare(request)
         if self.expired:

@@ -7,6 +7,7 @@ from aiohttp import web
 from shim.api.status import ApiError
 from shim.client import Client, Unreachable
 from shim.client import resource as r
+from shim.client.transport import OPENING
 
 
 def refusal(code: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
@@ -84,3 +85,24 @@ async def test_a_watch_takes_events_of_any_length(server, client):
         if len(seen) == 2:
             break
     assert seen == [("ADDED", "big"), ("ADDED", "small")]
+
+
+async def test_few_watches_connect_at_a_time_so_that_a_slow_server_finishes_some(server, client):
+    server.open.clear()
+    opened = asyncio.Queue()
+
+    async def follow() -> None:
+        async for _ in client.watch_batches(r.CONFIGMAPS, resource_version="0"):
+            opened.put_nowait(None)
+
+    watching = [asyncio.create_task(follow()) for _ in range(3 * OPENING)]
+    for _ in range(OPENING):
+        await server.asked.get()
+    await client.list(r.CONFIGMAPS)  # a round trip: had more of them connected, they would be there
+    assert server.watches == OPENING
+    server.open.set()
+    for _ in watching:
+        await opened.get()
+    for task in watching:
+        task.cancel()
+    await asyncio.gather(*watching, return_exceptions=True)
