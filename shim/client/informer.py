@@ -81,6 +81,11 @@ class Informer:
         return len(self._objects)
 
     @property
+    def revision(self) -> int:
+        """How far the copy has come; 0 while it begins anew."""
+        return int(self._version or 0)
+
+    @property
     def has_synced(self) -> bool:
         return self._synced.is_set()
 

@@ -1,18 +1,16 @@
 """What has this controller written that its informer does not show yet?
 
 Laid over the informer's objects, it lets a controller act on its own last write at once: no duplicate creates, no
-conflicts with itself, and no waiting for the watch. Revisions only grow, so the higher one of two copies is the newer.
+conflicts with itself, and no waiting for the watch. Revisions only grow, so the higher one of two copies is the newer,
+and an informer that has come as far as a write and does not show it has seen it go.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 from shim.api.meta import Object, key_of
 from shim.client import Informer
-
-FORGET_AFTER = 30.0  # an object made and deleted while a watch was down is never shown
 
 
 def revision(obj: Object) -> int:
@@ -24,8 +22,8 @@ class Written:
 
     def __init__(self, informer: Informer) -> None:
         self._informer = informer
-        self._objects: dict[str, tuple[Object, float]] = {}
-        self._deleted: dict[str, tuple[str, float]] = {}
+        self._objects: dict[str, Object] = {}
+        self._deleted: dict[str, str] = {}  # the uid of each
         informer.on_change(self._seen)
 
     def _seen(self, old: Object | None, new: Object | None) -> None:
@@ -35,19 +33,18 @@ class Written:
         key = key_of(shown)
         mine = self._objects.get(key)
         if mine is not None:
-            same = mine[0]["metadata"]["uid"] == shown["metadata"]["uid"]
-            if revision(shown) >= revision(mine[0]) or (new is None and same):
+            same = mine["metadata"]["uid"] == shown["metadata"]["uid"]
+            if revision(shown) >= revision(mine) or (new is None and same):
                 del self._objects[key]
         gone = self._deleted.get(key)
-        if gone is not None and (new is None or gone[0] != shown["metadata"]["uid"]):
+        if gone is not None and (new is None or gone != shown["metadata"]["uid"]):
             del self._deleted[key]
 
     def remember(self, obj: Object) -> Object:
         """This is what a write answered."""
         key = key_of(obj)
-        shown = self._informer.get(key)
-        if shown is None or revision(shown) < revision(obj):
-            self._objects[key] = (obj, time.monotonic())
+        if self._informer.revision < revision(obj):
+            self._objects[key] = obj
         self._deleted.pop(key, None)
         return obj
 
@@ -55,21 +52,19 @@ class Written:
         """This was deleted."""
         self._objects.pop(key_of(obj), None)
         if self._informer.get(key_of(obj)) is not None:
-            self._deleted[key_of(obj)] = (obj["metadata"]["uid"], time.monotonic())
+            self._deleted[key_of(obj)] = obj["metadata"]["uid"]
 
     def _mine(self, key: str) -> Object | None:
-        entry = self._objects.get(key)
-        if entry is None:
+        mine = self._objects.get(key)
+        if mine is not None and self._informer.revision >= revision(mine):
+            del self._objects[key]  # made and deleted while the watch was down
             return None
-        if time.monotonic() - entry[1] > FORGET_AFTER:
-            del self._objects[key]
-            return None
-        return entry[0]
+        return mine
 
     def newest(self, obj: Object | None, key: str) -> Object | None:
         """The newer of the informer's copy and the own one; None if this controller deleted it."""
         gone = self._deleted.get(key)
-        if obj is not None and gone is not None and gone[0] == obj["metadata"]["uid"]:
+        if obj is not None and gone is not None and gone == obj["metadata"]["uid"]:
             return None
         mine = self._mine(key)
         if mine is None or (obj is not None and revision(obj) >= revision(mine)):
