@@ -7,7 +7,11 @@ from pathlib import Path
 
 from nodeagent.kubelet.eviction import thresholds
 from nodeagent.kubelet.eviction.thresholds import Threshold
+from shim.api import quantity
 from shim.api.flags import flag
+from shim.api.quantity import Quantity
+
+RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,21 @@ class NodeAgentSettings:
     shutdown_grace_period_by_pod_priority: str = flag("instead of both, for each priority: 0=20s,1000=10s", "")
     pod_manifest_path: str = flag("folder of manifests of static pods, which need no API server", "")
     pod_cidr: str = flag("network of the pods as long as no API server has told it", "")
+    pod_pids_limit: int = flag("processes a pod may have; -1: as many as all pods together", -1)
+    swap_behavior: str = flag(
+        "NoSwap, or LimitedSwap: burstable pods get a part of it (with cgroups of version 2)", "NoSwap"
+    )
     provider: str = flag("prefix of the Node's providerID", "shim")
+
+    def reserved(self) -> dict[str, Quantity]:
+        """What pods cannot have, whatever they are. Raises ValueError."""
+        found: dict[str, Quantity] = {}
+        for text in (self.kube_reserved, self.system_reserved):
+            for name, value in thresholds.split(text, "="):
+                if name not in RESERVABLE:
+                    raise ValueError(f"cannot reserve {name!r}, only {', '.join(RESERVABLE)}")
+                found[name] = found.get(name, Quantity(0)) + quantity.parse(value)
+        return found
 
     def thresholds(self) -> tuple[Threshold, ...]:
         """Raises ValueError."""

@@ -39,7 +39,9 @@ class Resources:
     cpu_quota_us: int | None = None  # per period; None is unlimited
     cpu_period_us: int = 100_000
     memory_limit: int | None = None  # bytes
+    swap_limit: int | None = None  # bytes beside those of memory
     pids_limit: int | None = None
+    die_together: bool = False  # when the kernel kills one process for memory, all others go too; version 2 only
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,9 @@ class Engine(Protocol):
 
     async def teardown(self) -> None:
         """Stop and remove everything this node made: processes, mounts, cgroups, files under /run."""
+
+    async def limit_group(self, cgroup: str, resources: Resources) -> None:
+        """Make a cgroup that sandboxes stand in (``kubepods/burstable``), or change its limits. Raises EngineError."""
 
     async def run_sandbox(self, spec: SandboxSpec) -> SandboxState: ...
 

@@ -99,6 +99,9 @@ class Engine:
 
     # Sandboxes
 
+    async def limit_group(self, cgroup: str, resources: Resources) -> None:
+        await asyncio.to_thread(self._preparation.group, self._preparation.cgroup(cgroup), resources)
+
     async def run_sandbox(self, spec: SandboxSpec) -> SandboxState:
         records.check_id(spec.id)
         if spec.id in self._sandboxes:

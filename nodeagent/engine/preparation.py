@@ -75,6 +75,14 @@ class Preparation:
         except OSError as error:
             raise EngineError(f"limits of cgroup {path}: {error}") from None
 
+    def group(self, path: str, resources: Resources) -> None:
+        """A cgroup around those of sandboxes, with these limits. Raises EngineError."""
+        try:
+            self._cgroups.create(path)
+        except OSError as error:
+            raise EngineError(f"cgroup {path}: {error}") from None
+        self.relimit(path, resources)
+
     def relimit(self, path: str, resources: Resources) -> None:
         """Unlike at the making of a cgroup, what is not limited may have been until now."""
         limits = {

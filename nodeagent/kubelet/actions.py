@@ -96,6 +96,7 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
             state.ip = ""
             if state.own_users:
                 node.own_users["started"] += 1
+            await node.groups.adapt()
             with state.steps("make the sandbox: namespaces and a cgroup"):
                 made = await whole(_made_known(state, node.engine.run_sandbox(_sandbox_spec(state, attempt))))
             await whole(attach(state, made.id, made.netns))
@@ -131,7 +132,7 @@ def _sandbox_spec(state: PodState, attempt: int) -> SandboxSpec:
         id=names.new_id(),
         hostname=hostname,
         cgroup=resources.cgroup_of(pod),
-        resources=resources.pod_limits(pod),
+        resources=resources.pod_limits(pod, node.settings.pod_pids_limit if node.settings.pod_pids_limit > 0 else None),
         host_network=bool(spec.get("hostNetwork")),
         host_pid=bool(spec.get("hostPID")),
         host_ipc=bool(spec.get("hostIPC")),
@@ -217,7 +218,7 @@ async def resize_pod(state: PodState) -> None:
         for run, container in resize.running_unlike(state.pod, observed):
             if not resize.needs_restart(run, container):
                 labels = {names.CONTAINER_GIVEN: resize.given_text(container)}
-                limits = resources.container_limits(container)
+                limits = resources.container_limits(container, node.swap.limit(state.pod, container))
                 node.inventory.put_container(await whole(node.engine.update_container(run.id, limits, labels)))
         observed = state.observe()
         assert observed.sandbox is not None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from nodeagent.kubelet import admission, preemption
+from nodeagent.kubelet import admission, preemption, resources
 from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.eviction import ranking
 from nodeagent.kubelet.eviction.evictions import Evictions
@@ -54,7 +54,7 @@ class Door:
             await self._object.see()  # the Node may have been changed for this very pod
             return self.refusal(uid, pod)
         missing = admission.missing(pod, self._object.known, len(self._others(uid)), self._requested(uid))
-        if not missing or not ranking.is_critical(pod):
+        if not missing or not resources.is_critical(pod):
             return refused
         if (other := admission.misfit(pod, self._object.known, self._others(uid))) is not None:
             return other  # room would not help

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 
 from nodeagent.engine.contract import Engine, ImageStore
-from nodeagent.kubelet import imagegc, logrotate, names, nodeinfo
+from nodeagent.kubelet import imagegc, logrotate, names, nodeinfo, resources
 from nodeagent.kubelet.admitting import Door
 from nodeagent.kubelet.context import STARTS_AT_ONCE, Node
 from nodeagent.kubelet.directory import Directory
@@ -24,7 +25,9 @@ from nodeagent.kubelet.network import PodNetwork
 from nodeagent.kubelet.node import NodeObject
 from nodeagent.kubelet.podworker import PodWorker
 from nodeagent.kubelet.probes import Prober
+from nodeagent.kubelet.qosgroups import QosGroups
 from nodeagent.kubelet.references import References, Tokens
+from nodeagent.kubelet.resources import Amounts
 from nodeagent.kubelet.shutdown import Shutdown
 from nodeagent.kubelet.source import PodSource
 from nodeagent.kubelet.statics.mirrors import Mirrors, is_of
@@ -71,7 +74,9 @@ class Kubelet:
             prober=Prober(engine, http),
             statuses=StatusWriter(client),
             allocatable=nodeinfo.allocatable(has, settings),
-            memory_capacity=int(has["memory"].removesuffix("Ki")) * 1024,
+            memory_capacity=nodeinfo.memory_bytes(has),
+            swap=nodeinfo.swap(has, settings),
+            groups=QosGroups(engine, nodeinfo.room(has, settings), self._burstable),
             requested={},
             starting=asyncio.Semaphore(STARTS_AT_ONCE),
             network_up=asyncio.Event(),
@@ -111,6 +116,7 @@ class Kubelet:
                 group.create_task(self._object.run())
                 group.create_task(self._statics.run())
                 await self._object.registered.wait()
+                group.create_task(node.groups.keep(partial(node.recorder.event, node.reference)))
                 group.create_task(self._bound.run())
                 await self._bound.synced()
                 await self._statics.known.wait()
@@ -121,6 +127,12 @@ class Kubelet:
                 ready()
         finally:
             await self._close()
+
+    def _burstable(self) -> list[Amounts]:
+        """What each burstable pod requests."""
+        requested, pods = self.node.requested, [worker.state.pod for worker in self._workers.values()]
+        uids = [names.uid_of(pod) for pod in pods if resources.qos_class(pod) == "Burstable"]
+        return [requested[uid] for uid in uids if uid in requested]
 
     def _happened(self, reason: str, message: str) -> None:
         self.node.recorder.event(self.node.reference, "Normal", reason, message)

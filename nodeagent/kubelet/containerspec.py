@@ -13,6 +13,7 @@ from nodeagent.kubelet.environment import command_line, expand
 from nodeagent.kubelet.errors import ConfigError
 from nodeagent.kubelet.names import Paths
 from nodeagent.kubelet.resize import given_text
+from nodeagent.kubelet.resources import NO_SWAP, Swap
 from nodeagent.kubelet.security import security_of
 from shim.api.meta import Object
 
@@ -28,6 +29,7 @@ class Surroundings:
     files: Mapping[str, Path]  # of the pod, by where containers see them: /etc/hosts ...
     volumes: Mapping[str, Path]
     memory_capacity: int
+    swap: Swap = NO_SWAP
     seccomp_default: bool = False  # system calls are filtered unless the pod says how they are to be
     images: Mapping[str, str] = field(default_factory=dict)  # ids, by the name of the volume that is an image
     running: Mapping[str, str] = field(default_factory=dict)  # ids of the pod's running containers, by name
@@ -60,7 +62,7 @@ def container_spec(
         groups=security.groups,
         groups_of_image=security.groups_of_image,
         mounts=tuple(_mounts(pod, container, around, values, message)),
-        resources=resources.container_limits(container),
+        resources=resources.container_limits(container, around.swap.limit(pod, container)),
         capabilities=security.capabilities,
         privileged=security.privileged,
         readonly_root=security.readonly_root,

@@ -14,8 +14,9 @@ from nodeagent.kubelet.inventory import Inventory
 from nodeagent.kubelet.names import Paths
 from nodeagent.kubelet.network import PodNetwork
 from nodeagent.kubelet.probes import Prober
+from nodeagent.kubelet.qosgroups import QosGroups
 from nodeagent.kubelet.references import References, Tokens
-from nodeagent.kubelet.resources import Amounts
+from nodeagent.kubelet.resources import Amounts, Swap
 from nodeagent.kubelet.statuswriter import StatusWriter
 from nodeagent.kubelet.volumes import Volumes
 from nodeagent.settings import NodeAgentSettings
@@ -46,6 +47,8 @@ class Node:
     statuses: StatusWriter
     allocatable: Mapping[str, str]
     memory_capacity: int
+    swap: Swap
+    groups: QosGroups
     requested: dict[str, Amounts]  # what is allocated to each pod, by uid
     starting: asyncio.Semaphore
     network_up: asyncio.Event  # pods can be attached

@@ -85,7 +85,6 @@ class NodeObject:
             group.create_task(self._keep_network())
             node = await self._register()
             self.registered.set()
-            self._happened(*nodeevents.ENFORCED)
             self._informer.on_change(self._changed)
             group.create_task(self._informer.run())
             group.create_task(self._keep_status())

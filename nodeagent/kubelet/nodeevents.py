@@ -13,6 +13,11 @@ _PRESSURES = {  # of a condition that is False, and True
 }
 
 
+def not_enforced(why: str) -> tuple[str, str]:
+    """Reason and message."""
+    return "FailedNodeAllocatableEnforcement", f"Failed to update Node Allocatable Limits: {why}"
+
+
 def message(name: str, reason: str) -> str:
     return f"Node {name} status is now: {reason}"
 

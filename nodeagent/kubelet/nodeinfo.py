@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from nodeagent.engine.contract import Image
 from nodeagent.kubelet.eviction import thresholds
 from nodeagent.kubelet.names import RUNTIME
-from nodeagent.kubelet.resources import Amounts
+from nodeagent.kubelet.resources import Amounts, Swap
+from nodeagent.linux import cgroups
 from nodeagent.settings import NodeAgentSettings
-from shim.api import pod_sum, quantity
+from shim.api import quantity
 from shim.api.meta import Object
 from shim.api.version import GIT_VERSION, RELEASE
 
@@ -54,9 +55,7 @@ def allocatable(of: dict[str, str], settings: NodeAgentSettings) -> dict[str, st
     """What pods can have: all but what is reserved, and what evictions keep free."""
     known = settings.thresholds()
     kept = {"memory": "memory.available", "ephemeral-storage": "nodefs.available"}
-    taken: Amounts = {}
-    for text in (settings.kube_reserved, settings.system_reserved):
-        pod_sum.add(taken, {name: quantity.parse(value) for name, value in thresholds.split(text, "=")})
+    taken = settings.reserved()
     found = dict(of)
     for name, signal in kept.items():
         capacity = quantity.parse(of[name]).value
@@ -69,9 +68,37 @@ def allocatable(of: dict[str, str], settings: NodeAgentSettings) -> dict[str, st
     return found
 
 
+def room(of: Mapping[str, str], settings: NodeAgentSettings) -> Amounts:
+    """What all pods may use together: what evictions keep free is for them to have, and to be sent away for."""
+    taken, found = settings.reserved(), {}
+    for name, text in {"cpu": of["cpu"], "memory": of["memory"], "pid": str(most_processes())}.items():
+        found[name] = quantity.parse(text) - taken[name] if name in taken else quantity.parse(text)
+    return found
+
+
+def most_processes() -> int:
+    """How many this kernel lets there be."""
+    return min(int(_read(f"/proc/sys/kernel/{name}")) for name in ("pid_max", "threads-max"))
+
+
+def memory_bytes(of: Mapping[str, str]) -> int:
+    return quantity.parse(of["memory"]).value
+
+
+def swap(of: Mapping[str, str], settings: NodeAgentSettings) -> Swap:
+    """Version 1 of cgroups cannot limit swap by itself, so with it pods have none."""
+    usable = settings.swap_behavior == "LimitedSwap" and cgroups.version() == 2
+    return Swap(usable, swap_bytes(), memory_bytes(of))
+
+
+def swap_bytes() -> int:
+    with open("/proc/meminfo") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("SwapTotal:")) * 1024
+
+
 def node_info(settings: NodeAgentSettings) -> Object:
     machine = _read("/etc/machine-id") or uuid.uuid5(uuid.NAMESPACE_DNS, platform.node()).hex
-    return {
+    told: Object = {
         "machineID": machine,
         # nodes that share a machine share its id; what tells systems apart must differ
         "systemUUID": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{machine}/{settings.node_name}")),
@@ -84,6 +111,9 @@ def node_info(settings: NodeAgentSettings) -> Object:
         "operatingSystem": "linux",
         "architecture": architecture(),
     }
+    if capacity := swap_bytes():
+        told["swap"] = {"capacity": capacity}
+    return told
 
 
 def architecture() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nodeagent.kubelet import resources
-from nodeagent.kubelet.eviction.ranking import is_critical
+from nodeagent.kubelet.resources import is_critical
 from shim.api.meta import Object
 from shim.api.quantity import Quantity
 

@@ -147,8 +147,8 @@ def running_unlike(pod: Object, observed: Observed) -> list[tuple[Run, Object]]:
 
 def pod_target(pod: Object, observed: Observed) -> Resources:
     """The limits around all containers: while some are yet to change, wide enough for before and after."""
-    target = resources.pod_limits(pod)
     known = observed.sandbox.resources if observed.sandbox else None
+    target = resources.pod_limits(pod, known.pids_limit if known else None)
     return wider(known, target) if known and running_unlike(pod, observed) else target
 
 
@@ -162,6 +162,7 @@ def wider(one: Resources, other: Resources) -> Resources:
         cpu_shares=max(one.cpu_shares or 0, other.cpu_shares or 0),
         cpu_quota_us=most(one.cpu_quota_us, other.cpu_quota_us),
         memory_limit=most(one.memory_limit, other.memory_limit),
+        pids_limit=other.pids_limit,
     )
 
 

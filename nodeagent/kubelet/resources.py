@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from nodeagent.engine.contract import Resources
+from nodeagent.kubelet import names
 from shim.api import pod_sum, qos, quantity
 from shim.api.meta import Object
 from shim.api.quantity import Quantity
 
+ALL_PODS, BURSTABLE, BEST_EFFORT = "kubepods", "kubepods/burstable", "kubepods/besteffort"
+"""Cgroups; guaranteed pods stand directly in the first."""
 MIN_SHARES = 2  # the kernel's least
 MIN_QUOTA_US = 1000
 PERIOD_US = 100_000
+CRITICAL = 2_000_000_000  # priority from which on a pod is never sent away
 
 Amounts = dict[str, Quantity]
 
 
 def _amounts(texts: Mapping[str, object] | None) -> Amounts:
     return {name: quantity.parse(str(text)) for name, text in (texts or {}).items()}
+
+
+def is_critical(pod: Object) -> bool:
+    """Static pods always are."""
+    return names.is_static(pod) or int(pod["spec"].get("priority") or 0) >= CRITICAL
 
 
 def qos_class(pod: Object) -> str:
@@ -67,7 +77,32 @@ def quota(milli_cpu: int) -> int:
     return max(MIN_QUOTA_US, milli_cpu * PERIOD_US // 1000)
 
 
-def container_limits(container: Object) -> Resources:
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """``usable``: by pods at all; ``total``: bytes of the machine, for so many bytes of ``memory``."""
+
+    usable: bool = False
+    total: int = 0
+    memory: int = 0
+
+    def limit(self, pod: Object, container: Object) -> int:
+        """Its part of the swap is as its part of the memory, if it may have more memory than it asked for.
+
+        See https://kubernetes.io/docs/concepts/cluster-administration/swap-memory-management/
+        """
+        if not self.usable or qos_class(pod) != "Burstable" or is_critical(pod):
+            return 0
+        told = container.get("resources") or {}
+        asked, most = (_amounts(told.get(which)).get("memory") for which in ("requests", "limits"))
+        if not asked or asked == most:
+            return 0
+        return int(asked.value / self.memory * self.total)
+
+
+NO_SWAP = Swap()
+
+
+def container_limits(container: Object, swap: int = 0) -> Resources:
     """The cgroup limits of one container."""
     resources = container.get("resources") or {}
     requests, limits = _amounts(resources.get("requests")), _amounts(resources.get("limits"))
@@ -77,11 +112,16 @@ def container_limits(container: Object) -> Resources:
         cpu_shares=shares(cpu.milli) if cpu else MIN_SHARES,
         cpu_quota_us=quota(cpu_limit.milli) if cpu_limit else None,
         memory_limit=memory.value if memory else None,
+        swap_limit=swap,
+        die_together=True,  # half a container is of no use
     )
 
 
-def pod_limits(pod: Object) -> Resources:
-    """The limits of the cgroup around all containers: a limit counts only where every container has one."""
+def pod_limits(pod: Object, pids: int | None = None) -> Resources:
+    """The limits of the cgroup around all containers: a limit counts only where every container has one.
+
+    ``pids``: how many processes the node lets a pod have.
+    """
     requests, limits = pod_totals(pod, "requests"), pod_totals(pod, "limits")
     containers = [*(pod["spec"].get("containers") or ()), *(pod["spec"].get("initContainers") or ())]
     whole = (pod["spec"].get("resources") or {}).get("limits") or {}
@@ -94,12 +134,13 @@ def pod_limits(pod: Object) -> Resources:
         cpu_shares=shares(cpu.milli) if cpu else MIN_SHARES,
         cpu_quota_us=quota(limits["cpu"].milli) if limited("cpu") and limits.get("cpu") else None,
         memory_limit=limits["memory"].value if limited("memory") and limits.get("memory") else None,
+        pids_limit=pids,
     )
 
 
 def cgroup_of(pod: Object) -> str:
-    """``kubepods/burstable/pod<uid>``; guaranteed pods stand directly below ``kubepods``."""
-    parent = {"Guaranteed": "kubepods", "Burstable": "kubepods/burstable"}.get(qos_class(pod), "kubepods/besteffort")
+    """``kubepods/burstable/pod<uid>``"""
+    parent = {"Guaranteed": ALL_PODS, "Burstable": BURSTABLE}.get(qos_class(pod), BEST_EFFORT)
     return f"{parent}/pod{pod['metadata']['uid']}"
 
 

@@ -207,6 +207,7 @@ def _surroundings(state: PodState, sandbox: str, images: Mapping[str, str]) -> S
         images=images,
         seccomp_default=node.settings.seccomp_default,
         memory_capacity=node.memory_capacity,
+        swap=node.swap,
         running={
             name: run.id
             for name, runs in node.inventory.runs(state.uid).items()

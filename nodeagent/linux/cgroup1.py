@@ -14,6 +14,7 @@ from nodeagent.linux.cgroups import ALLOWED_DEVICES, UNLIMITED, CgroupMount, rem
 CONTROLLERS = ("cpu", "cpuacct", "memory", "pids", "freezer", "devices")
 
 
+_WITH_SWAP = "memory.memsw.limit_in_bytes"
 _SHOWN = (
     *(("cpu", "cpu.shares"), ("cpu", "cpu.cfs_quota_us"), ("cpu", "cpu.cfs_period_us"), ("cpuacct", "cpuacct.usage")),
     *(("memory", "memory.limit_in_bytes"), ("memory", "memory.usage_in_bytes"), ("memory", "memory.failcnt")),
@@ -43,22 +44,24 @@ class Version1:
         for top in self._trees:
             os.makedirs(os.path.join(top, path), exist_ok=True)
 
-    def limit(
-        self,
-        path: str,
-        *,
-        cpu_shares: int | None = None,
-        cpu_quota_us: int | None = None,
-        cpu_period_us: int = 100_000,
-        memory_limit: int | None = None,
-        pids_limit: int | None = None,
-    ) -> None:
-        for controller, file, value in _writes(cpu_shares, cpu_quota_us, cpu_period_us, memory_limit, pids_limit):
+    def limit(self, path: str, **limits: int | None) -> None:
+        for controller, file, value in self._in_order(path, _writes(**limits)):
             if (node := self._node(controller, path)) is not None:
                 Controller(node).set_property(file.encode(), value)
 
+    def _in_order(self, path: str, writes: list[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
+        """Memory with swap may never have less than memory: it is the first to grow, and the last to shrink."""
+        with_swap = [write for write in writes if write[1] == _WITH_SWAP]
+        others = [write for write in writes if write[1] != _WITH_SWAP]
+        if not with_swap or not os.path.exists(os.path.join(self._points["memory"], path, _WITH_SWAP)):
+            return others
+        with open(os.path.join(self._points["memory"], path, _WITH_SWAP), encoding="ascii") as file:
+            now, wanted = int(file.read()), with_swap[0][2]
+        return [*with_swap, *others] if wanted == UNLIMITED or wanted > now else [*others, *with_swap]
+
     def commands(self, path: str, **limits: int | None) -> list[str]:
         writes = [(self._points[name], file, value) for name, file, value in _writes(**limits) if name in self._points]
+        writes = [write for write in writes if write[1] != _WITH_SWAP or os.path.exists(f"{write[0]}/{_WITH_SWAP}")]
         folders = " ".join(os.path.join(top, path) for top in self._trees)
         return [
             f"mkdir -p {folders}",
@@ -126,7 +129,9 @@ def _writes(
     cpu_quota_us: int | None = None,
     cpu_period_us: int | None = None,
     memory_limit: int | None = None,
+    swap_limit: int | None = None,
     pids_limit: int | None = None,
+    die_together: int | None = None,
 ) -> list[tuple[str, str, int]]:
     """Which controller's file gets which number."""
     found = []
@@ -138,6 +143,9 @@ def _writes(
         found.append(("cpu", "cpu.cfs_quota_us", UNLIMITED if cpu_quota_us == UNLIMITED else max(least, cpu_quota_us)))
     if memory_limit is not None:
         found.append(("memory", "memory.limit_in_bytes", memory_limit))
+        if swap_limit is not None:
+            together = UNLIMITED if UNLIMITED in (memory_limit, swap_limit) else memory_limit + swap_limit
+            found.append(("memory", _WITH_SWAP, together))
     if pids_limit is not None:
         found.append(("pids", "pids.max", pids_limit))
     return found

@@ -12,8 +12,9 @@ from nodeagent.linux.cgroups import UNLIMITED, CgroupMount, remove_if_empty, rem
 CONTROLLERS = ("cpu", "memory", "pids")
 
 
+_SWAP = "memory.swap.max"
 _SHOWN = (
-    *("cpu.weight", "cpu.max", "cpu.stat", "memory.max", "memory.current", "memory.events"),
+    *("cpu.weight", "cpu.max", "cpu.stat", "memory.max", _SWAP, "memory.current", "memory.events"),
     *("pids.max", "pids.current"),
 )
 
@@ -63,18 +64,10 @@ class Version2:
                     continue
             self._write(path, "cgroup.subtree_control", wanted)
 
-    def limit(
-        self,
-        path: str,
-        *,
-        cpu_shares: int | None = None,
-        cpu_quota_us: int | None = None,
-        cpu_period_us: int = 100_000,
-        memory_limit: int | None = None,
-        pids_limit: int | None = None,
-    ) -> None:
-        for file, value in _writes(cpu_shares, cpu_quota_us, cpu_period_us, memory_limit, pids_limit):
-            self._write(path, file, value)
+    def limit(self, path: str, **limits: int | None) -> None:
+        for file, value in _writes(**limits):
+            if file != _SWAP or os.path.exists(self._file(path, file)):
+                self._write(path, file, value)
 
     def commands(self, path: str, **limits: int | None) -> list[str]:
         folder = self._file(path, "").rstrip("/")
@@ -132,7 +125,9 @@ def _writes(
     cpu_quota_us: int | None = None,
     cpu_period_us: int | None = None,
     memory_limit: int | None = None,
+    swap_limit: int | None = None,
     pids_limit: int | None = None,
+    die_together: int | None = None,
 ) -> list[tuple[str, str]]:
     """Which file gets what."""
     found = []
@@ -144,7 +139,10 @@ def _writes(
         found.append(("cpu.max", f"{quota} {cpu_period_us or 100_000}"))
     if memory_limit is not None:
         found.append(("memory.max", "max" if memory_limit == UNLIMITED else str(memory_limit)))
-        found.append(("memory.oom.group", "1"))  # half a container is of no use
+    if swap_limit is not None:
+        found.append((_SWAP, "max" if swap_limit == UNLIMITED else str(swap_limit)))
+    if die_together:
+        found.append(("memory.oom.group", "1"))
     if pids_limit is not None:
         found.append(("pids.max", str(pids_limit)))
     return found

@@ -45,9 +45,14 @@ class Cgroups(Protocol):
         cpu_quota_us: int | None = None,
         cpu_period_us: int = 100_000,
         memory_limit: int | None = None,
+        swap_limit: int | None = None,
         pids_limit: int | None = None,
+        die_together: int | None = None,
     ) -> None:
-        """What is None stays as it is; UNLIMITED takes a quota or a limit away."""
+        """What is None stays as it is; UNLIMITED takes a quota or a limit away.
+
+        Swap is limited beside memory where this kernel counts it; version 1 does so only below a limit of memory.
+        """
 
     def commands(self, path: str, **limits: int | None) -> list[str]:
         """What one would type to create and limit ``path``."""
@@ -115,6 +120,11 @@ def detect() -> Cgroups:
 
             return Version2(hierarchy.point)
     raise OSError(errno.ENOENT, "cgroups: neither version 1 with memory nor version 2 is mounted", "/sys/fs/cgroup")
+
+
+def version() -> int:
+    """Which of them ``detect`` finds."""
+    return 1 if any(each.version == 1 and "memory" in each.controllers for each in hierarchies()) else 2
 
 
 def tree(top: str) -> list[str]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nodeagent.engine.contract import EngineError
-from nodeagent.kubelet import imagegc
+from nodeagent.kubelet import imagegc, resources
 from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.eviction import observe, ranking, thresholds
 from nodeagent.kubelet.eviction.thresholds import SIGNALS, Observation, Threshold
@@ -51,24 +51,25 @@ class Evictions:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
+            sent = False
             try:
-                await self.look()
+                sent = await self.look()
             except (OSError, EngineError) as error:
                 log.warning("cannot tell what this node is short of: %s", error)
-            await asyncio.sleep(self._every)
+            if not sent:
+                await asyncio.sleep(self._every)
 
-    async def look(self) -> None:
-        """Send away who uses too much, or else whom a shortage asks for."""
-        if await self._local_limits():
-            return
+    async def look(self) -> bool:
+        """Send away who uses too much, or else whom a shortage asks for; whether anybody was."""
         seen = await asyncio.to_thread(self._read)
         crossed = thresholds.crossed(self._thresholds, seen, self._crossed)
         now = time.monotonic()
         self._crossed = {threshold: self._crossed.get(threshold, now) for threshold in crossed}
         self._tell_conditions(now)
+        if await self._local_limits():
+            return True
         due = [threshold for threshold in crossed if now - self._crossed[threshold] >= threshold.grace]
-        if due:
-            await self._reclaim(due, seen)
+        return bool(due) and await self._reclaim(due, seen)
 
     def _tell_conditions(self, now: float) -> None:
         """A shortage is told at once, its end only after a while, lest pods come and go."""
@@ -89,14 +90,14 @@ class Evictions:
                     gone.append(self._evict(worker, Verdict("Evicted", message, AT_ONCE), OWN_LIMIT))
         return any(gone)
 
-    async def _reclaim(self, due: Sequence[Threshold], seen: Mapping[str, Observation]) -> None:
+    async def _reclaim(self, due: Sequence[Threshold], seen: Mapping[str, Observation]) -> bool:
         first = due[0]
         resource = SIGNALS[first.signal].resource
         self._node.recorder.event(
             self._node.reference, "Warning", "EvictionThresholdMet", f"Attempting to reclaim {resource}"
         )
-        if resource in ("ephemeral-storage", "inodes") and await self._reclaim_disk(first):
-            return
+        if resource in ("ephemeral-storage", "inodes") and await self._reclaim_disk():
+            return False
         workers = {worker.state.uid: worker for worker in living(self._workers())}
         pods = [worker.state.pod for worker in workers.values()]
         uses = {pod["metadata"]["uid"]: await observe.pod_use(self._node, pod) for pod in pods}
@@ -105,10 +106,10 @@ class Evictions:
             message = ranking.pressure_message(pod, uses[worker.state.uid], resource, due, seen)
             verdict = Verdict("Evicted", message, self._grace(first, worker), disruption=message)
             if self._evict(worker, verdict, first.signal):
-                async with asyncio.timeout(PATIENCE):
-                    await worker.ended()
-                return
+                await asyncio.wait([asyncio.ensure_future(worker.ended())], timeout=PATIENCE)
+                return True
         log.warning("this node is short of %s, and there is nobody to send away", resource)
+        return False
 
     def _grace(self, threshold: Threshold, worker: PodWorker) -> int:
         if not threshold.grace:
@@ -116,14 +117,14 @@ class Evictions:
         own = worker.state.pod["spec"].get("terminationGracePeriodSeconds")
         return min(self._node.settings.eviction_max_pod_grace_period, int(own if own is not None else 30))
 
-    async def _reclaim_disk(self, threshold: Threshold) -> bool:
-        """Whether it was enough to remove what nobody needs."""
+    async def _reclaim_disk(self) -> bool:
+        """Whether it was enough to remove what nobody needs: no threshold is crossed any more, nor nearly."""
         await imagegc.remove_unused(self._node)
-        return threshold not in thresholds.crossed([threshold], await asyncio.to_thread(self._read), [threshold])
+        return not thresholds.crossed(self._thresholds, await asyncio.to_thread(self._read), self._thresholds)
 
     def _evict(self, worker: PodWorker, verdict: Verdict, signal: str) -> bool:
         pod = worker.state.pod
-        if ranking.is_critical(pod):
+        if resources.is_critical(pod):
             log.error("pod %s is critical: it is not sent away", pod["metadata"]["name"])
             return False
         worker.state.tell("Warning", verdict.reason, verdict.message)

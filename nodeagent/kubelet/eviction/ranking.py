@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nodeagent.kubelet import names, resources
+from nodeagent.kubelet import resources
 from nodeagent.kubelet.eviction.thresholds import Observation, Threshold
 from shim.api import quantity
 from shim.api.meta import Object
-
-CRITICAL = 2_000_000_000  # priority from which on a pod is never sent away
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +45,6 @@ class PodUse:
                 return self.inodes + sum(one.inodes for one in each)
             case _:
                 return sum(self.volumes.values()) + sum(one.disk for one in each)
-
-
-def is_critical(pod: Object) -> bool:
-    """Static pods always are."""
-    return names.is_static(pod) or int(pod["spec"].get("priority") or 0) >= CRITICAL
 
 
 def ranked(pods: Sequence[Object], uses: Mapping[str, PodUse], resource: str) -> list[Object]:
@@ -121,7 +114,7 @@ def limits_disk(pod: Object) -> bool:
 
 def refusal(pod: Object, conditions: frozenset[str]) -> str:
     """Why a node that is short does not take a new pod; "" if it does."""
-    if not conditions or is_critical(pod):
+    if not conditions or resources.is_critical(pod):
         return ""
     if conditions == {"MemoryPressure"}:
         keys = ("node.kubernetes.io/memory-pressure", None)
