@@ -153,12 +153,12 @@ class PodWorker:
                 self._refresh_volumes = False
                 state.refresh_at = 0.0
                 await actions.mount_volumes(state)
-            state.keep_steps()
             progressed = False
             steps = plan(state.pod, observed, previous=state.status, now=time.time(), verdict=state.verdict)
             for step in steps:
                 progressed |= await self._perform(step, observed.sandbox.id if observed.sandbox else "")
             if not progressed:
+                state.keep_steps()  # not sooner: a pod that starts has better things to do
                 return
 
     async def _take_up(self) -> None:
