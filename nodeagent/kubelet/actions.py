@@ -216,9 +216,9 @@ async def resize_pod(state: PodState) -> None:
         await _check_memory(state, observed)
         await _limit_pod(state, observed.sandbox, resize.pod_target(state.pod, observed))
         for run, container in resize.running_unlike(state.pod, observed):
-            if not resize.needs_restart(run, container):
-                labels = {names.CONTAINER_GIVEN: resize.given_text(container)}
-                limits = resources.container_limits(container, node.swap.limit(state.pod, container))
+            if not resize.needs_restart(state.pod, run, container):
+                labels = {names.CONTAINER_GIVEN: resize.due_text(state.pod, container)}
+                limits = resize.limits_of(resize.due(state.pod, container), node.swap.limit(state.pod, container))
                 node.inventory.put_container(await whole(node.engine.update_container(run.id, limits, labels)))
         observed = state.observe()
         assert observed.sandbox is not None
@@ -249,8 +249,8 @@ async def _check_memory(state: PodState, observed: Observed) -> None:
         usage = (await state.node.engine.usage(run.id)).get("memory_bytes", 0)
         total += usage
         if container := unlike.get(run.id):
-            before = resources.container_limits({"resources": resize.given(run, container)}).memory_limit
-            after = resources.container_limits(container).memory_limit
+            before = resize.given_limits(run, container).memory_limit
+            after = resize.limits_of(resize.due(state.pod, container)).memory_limit
             problems.append(resize.shrinks_below_usage(run.name, before, after, usage))
     if (known := observed.sandbox.resources) is not None:
         after = resources.pod_limits(state.pod).memory_limit

@@ -12,7 +12,7 @@ from nodeagent.kubelet import names, resources
 from nodeagent.kubelet.environment import command_line, expand
 from nodeagent.kubelet.errors import ConfigError
 from nodeagent.kubelet.names import Paths
-from nodeagent.kubelet.resize import given_text
+from nodeagent.kubelet.resize import due, due_text, limits_of
 from nodeagent.kubelet.resources import NO_SWAP, Swap
 from nodeagent.kubelet.security import security_of
 from shim.api.meta import Object
@@ -62,7 +62,7 @@ def container_spec(
         groups=security.groups,
         groups_of_image=security.groups_of_image,
         mounts=tuple(_mounts(pod, container, around, values, message)),
-        resources=resources.container_limits(container, around.swap.limit(pod, container)),
+        resources=limits_of(due(pod, container), around.swap.limit(pod, container)),
         capabilities=security.capabilities,
         privileged=security.privileged,
         readonly_root=security.readonly_root,
@@ -87,7 +87,7 @@ def container_spec(
             names.CONTAINER_IMAGE_ID: image.digests[0] if image.digests else image.id,
             names.CONTAINER_MESSAGE_PATH: str(message),
             names.CONTAINER_MESSAGE_POLICY: container.get("terminationMessagePolicy") or "File",
-            names.CONTAINER_GIVEN: given_text(container),
+            names.CONTAINER_GIVEN: due_text(pod, container),
             names.CONTAINER_LOG: str(log),
         },
     )

@@ -207,7 +207,7 @@ def _init_steps(pod: Object, observed: Observed, counts: dict[str, int], now: fl
                 steps += [kill, *_replace("initContainers", current, observed, now)]
                 if not main_began:
                     return False, steps
-            elif _restart_resizes(current, container):
+            elif _restart_resizes(pod, current, container):
                 steps += _resized("initContainers", pod, current, observed, now)
             elif not observed.health_of(current).started and not main_began:
                 return False, steps
@@ -245,7 +245,7 @@ def _main_steps(pod: Object, observed: Observed, counts: dict[str, int], now: fl
                 steps.append(KillContainer(run.id, run.name, _probe_grace(pod, container, failed), message))
                 if restarts:
                     steps += _replace("containers", run, observed, now)
-            elif _restart_resizes(run, container):
+            elif _restart_resizes(pod, run, container):
                 steps += _resized("containers", pod, run, observed, now)
         elif should_start(pod, "containers", container, run):
             kept = True
@@ -253,8 +253,8 @@ def _main_steps(pod: Object, observed: Observed, counts: dict[str, int], now: fl
     return kept, steps
 
 
-def _restart_resizes(run: Run, container: Object) -> bool:
-    return resize.differs(run, container) and resize.needs_restart(run, container)
+def _restart_resizes(pod: Object, run: Run, container: Object) -> bool:
+    return resize.differs(pod, run, container) and resize.needs_restart(pod, run, container)
 
 
 def _resized(kind: ContainerKind, pod: Object, run: Run, observed: Observed, now: float) -> list[Step]:

@@ -23,6 +23,7 @@ from shim.api.meta import Object
 PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
 CONDITIONS = (PENDING, IN_PROGRESS)
 NAMES = ("cpu", "memory")  # all that can be resized
+AROUND = "around"  # where the resources of a run have the pod's limits, as far as it has none of its own
 OF_POD = ""  # where an allocation has the resources of the pod as a whole
 
 Allocation = Mapping[str, Object]
@@ -86,7 +87,7 @@ def same(one: Object, other: Object) -> bool:
 def _amounts(told: Object) -> dict[tuple[str, str], quantity.Quantity]:
     return {
         (which, name): quantity.parse(str(told[which][name]))
-        for which in ("requests", "limits")
+        for which in ("requests", "limits", AROUND)
         for name in NAMES
         if name in (told.get(which) or {})
     }
@@ -109,28 +110,51 @@ def refusal(wanted: Object, others: Amounts, allocatable: Mapping[str, str]) -> 
     return None
 
 
-def given_text(container: Object) -> str:
-    """What a run is given, as its label keeps it."""
-    return json.dumps(container.get("resources") or {}, sort_keys=True, separators=(",", ":"))
+def due(pod: Object, container: Object) -> Object:
+    """The resources a run of the container is to have: its own, and the pod's limits where it has none itself."""
+    own = container.get("resources") or {}
+    limits = ((pod["spec"].get("resources") or {}).get("limits") or {}).items()
+    around = {name: limit for name, limit in limits if name in NAMES and name not in (own.get("limits") or {})}
+    return {**own, AROUND: around} if around else own
+
+
+def due_text(pod: Object, container: Object) -> str:
+    """The same, as a label of the run keeps what it was given."""
+    return json.dumps(due(pod, container), sort_keys=True, separators=(",", ":"))
 
 
 def given(run: Run, container: Object) -> Object:
-    """What the run has; a run that says nothing has what its container has."""
+    """What the run has of its own; a run that says nothing has what its container has."""
+    return {key: value for key, value in _given(run, container).items() if key != AROUND}
+
+
+def given_limits(run: Run, container: Object) -> Resources:
+    """Those in force."""
+    return limits_of(_given(run, container))
+
+
+def limits_of(told: Object, swap: int = 0) -> Resources:
+    """The cgroup limits of a container that is to have those resources."""
+    limits = {**(told.get(AROUND) or {}), **(told.get("limits") or {})}
+    return resources.container_limits({"resources": {**told, "limits": limits}}, swap)
+
+
+def _given(run: Run, container: Object) -> Object:
     known: Object = json.loads(run.given) if run.given else container.get("resources") or {}
     return known
 
 
-def differs(run: Run, container: Object) -> bool:
+def differs(pod: Object, run: Run, container: Object) -> bool:
     """Whether a running container is yet to be given its allocation."""
-    if not run.given or run.phase != "running" or run.given == given_text(container):
+    if not run.given or run.phase != "running" or run.given == due_text(pod, container):
         return False
-    return not same(given(run, container), container.get("resources") or {})
+    return not same(_given(run, container), due(pod, container))
 
 
-def needs_restart(run: Run, container: Object) -> bool:
+def needs_restart(pod: Object, run: Run, container: Object) -> bool:
     """Whether its resizePolicy wants a new start for a change of these resources."""
     policies = {policy["resourceName"]: policy["restartPolicy"] for policy in container.get("resizePolicy") or ()}
-    before, after = _amounts(given(run, container)), _amounts(container.get("resources") or {})
+    before, after = _amounts(_given(run, container)), _amounts(due(pod, container))
     changed = {key[1] for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     return any(policies.get(name) == "RestartContainer" for name in changed)
 
@@ -140,7 +164,7 @@ def running_unlike(pod: Object, observed: Observed) -> list[tuple[Run, Object]]:
     found = []
     for kind, container in containers_of(pod):
         run = observed.latest(container["name"])
-        if _resizable(kind, container) and run is not None and differs(run, container):
+        if _resizable(kind, container) and run is not None and differs(pod, run, container):
             found.append((run, container))
     return found
 
@@ -170,7 +194,7 @@ def work_left(pod: Object, observed: Observed) -> bool:
     """Whether limits can be changed now without a restart of anything."""
     if observed.sandbox is None or observed.sandbox.resources is None:
         return False
-    if any(not needs_restart(run, container) for run, container in running_unlike(pod, observed)):
+    if any(not needs_restart(pod, run, container) for run, container in running_unlike(pod, observed)):
         return True
     return observed.sandbox.resources != pod_target(pod, observed)
 

@@ -57,7 +57,7 @@ def test_a_pod_keeps_what_it_has_until_it_gets_more():
 
 
 def given(told):
-    one = run(given=resize.given_text(told))
+    one = run(given=resize.due_text(pod(told), told))
     observed = seen(one)
     return replace(observed, sandbox=replace(observed.sandbox, resources=resources.pod_limits(pod(told))))
 
@@ -74,6 +74,25 @@ def test_limits_change_without_a_restart_unless_the_container_wants_one():
     ]
     memory_only = plan(pod(sized("1", "200Mi", resizePolicy=policies)), observed, previous={}, now=NOW)
     assert memory_only == [ResizePod()]
+
+
+def test_limits_of_the_pod_hold_for_containers_that_have_none():
+    whole = {"limits": {"cpu": "1", "memory": "200Mi"}}
+    free, bound = container(), container(resources={"limits": {"memory": "50Mi"}})
+    around = pod(free, bound, resources=whole)
+    limits = resize.limits_of(resize.due(around, free))
+    assert (limits.cpu_quota_us, limits.memory_limit) == (100_000, 200 << 20)
+    assert resize.limits_of(resize.due(around, bound)).memory_limit == 50 << 20
+
+    one = run(given=resize.due_text(around, free))
+    assert resize.given(one, free) == {}  # what the status shows: nothing is the container's own
+    assert resize.given_limits(one, free) == limits
+    larger = pod(free, resources={"limits": {"cpu": "1000m", "memory": "300Mi"}})
+    assert not resize.differs(around, one, free)
+    assert resize.differs(larger, one, free)
+    assert not resize.needs_restart(larger, one, free)
+    fussy = container(resizePolicy=[{"resourceName": "memory", "restartPolicy": "RestartContainer"}])
+    assert resize.needs_restart(larger, one, fussy)
 
 
 def test_limits_around_a_change_allow_what_was_and_what_will_be():
