@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.eviction import thresholds
-from nodeagent.kubelet.eviction.ranking import CRITICAL
 from nodeagent.kubelet.podworker import PodWorker, living
+from nodeagent.kubelet.resources import CRITICAL
 from nodeagent.kubelet.status import Verdict
 from nodeagent.settings import NodeAgentSettings
 from shim.api.meta import Object

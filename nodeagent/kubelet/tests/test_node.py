@@ -267,7 +267,7 @@ async def test_a_shorter_grace_overtakes_a_longer_one(node):
 async def test_a_pod_can_have_users_of_its_own(node):
     assert (await node.client.get(r.NODES, "n1"))["status"]["runtimeHandlers"][0]["features"]["userNamespaces"] is True
     told = "cat /proc/self/uid_map; stat -c %u:%g /v/* /run/secrets/kubernetes.io/serviceaccount/..data/token"
-    script = container(command=["sh", "-c", f"{told}; touch /v/new; {QUICK[2]}"])
+    script = container(command=["sh", "-c", f"touch /v/new; {told}; {QUICK[2]}"])
     script["volumeMounts"] = [{"name": "v", "mountPath": "/v"}]
     volume = {"name": "v", "emptyDir": {"medium": "Memory"}}
     await node.create("own", script, hostUsers=False, volumes=[volume], securityContext={"fsGroup": 7, "runAsUser": 0})
