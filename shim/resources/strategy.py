@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 
-from shim.api import names
+from shim.api import keys, names
 from shim.api.meta import GVR, Object
 from shim.api.status import FieldError
 from shim.resources import metadata
@@ -268,14 +268,6 @@ class Column:
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
-_GROUPS_WITH_PREFIX = ("apiregistration.k8s.io", "apiextensions.k8s.io")
-
-
-def _is_built_in(group: str) -> bool:
-    """Built-in groups have no dot or end in k8s.io; a custom resource may share a plural with them, never a group."""
-    return "." not in group or group.endswith(".k8s.io")
-
-
 class Converter(Protocol):
     """Converts objects of a custom resource between its versions; it has to ask somebody."""
 
@@ -327,17 +319,15 @@ class Resource:
     gvr: GVR = field(init=False, repr=False, compare=False)
     api_version: str = field(init=False, repr=False, compare=False)
     prefix: str = field(init=False, repr=False, compare=False)
-    """Where objects are kept, as upstream lays out etcd: ``/registry/pods/``, ``/registry/example.com/things/``."""
+    """Where objects are kept: ``/registry/pods/``, ``/registry/example.com/things/``."""
 
     def __post_init__(self) -> None:
         """Make the names that every request asks for."""
         gvr = GVR(self.group, self.version, self.name, self.namespaced)
         kept = self.storage or gvr
-        apart = self.custom or kept.group in _GROUPS_WITH_PREFIX or not _is_built_in(kept.group)
         object.__setattr__(self, "gvr", gvr)  # so frozen dataclasses are filled
         object.__setattr__(self, "api_version", gvr.api_version)
-        folder = f"{kept.group}/{kept.resource}" if apart else kept.resource
-        object.__setattr__(self, "prefix", f"/registry/{folder}/")
+        object.__setattr__(self, "prefix", keys.prefix_of(kept.group, kept.resource, custom=self.custom))
 
     @property
     def singular(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from shim.api.keys import SERVICE_ACCOUNTS, prefix_of
 from shim.api.meta import parse_time
 from shim.store.cache import Cache
 
@@ -39,7 +40,7 @@ class Accounts:
 
     def require_account(self, namespace: str, name: str, uid: str) -> None:
         """Raises Refused."""
-        life = self._life(f"/registry/serviceaccounts/{namespace}/{name}")
+        life = self._life(f"{SERVICE_ACCOUNTS}{namespace}/{name}")
         if life is None:
             raise Refused(f'serviceaccounts "{name}" not found')
         if life.uid != uid:
@@ -50,7 +51,7 @@ class Accounts:
     def require_bound(self, kind: str, resource: str, namespace: str, reference: dict[str, str]) -> None:
         """Raises Refused."""
         path = f"{namespace}/{reference['name']}" if namespace else reference["name"]
-        life = self._life(f"/registry/{resource}/{path}")
+        life = self._life(prefix_of("", resource) + path)
         if life is None or (life.uid == reference.get("uid") and life.is_over()):
             raise Refused("service account token has been invalidated")
         if life.uid != reference.get("uid"):

@@ -15,6 +15,7 @@ import logging
 import platform
 from collections.abc import AsyncIterator, Iterator
 
+from shim.api.keys import SERVICES
 from shim.api.meta import Object, parse_time
 from shim.client.events import EventRecorder, Sink
 from shim.server.node_ports import PortClaims
@@ -25,7 +26,6 @@ from shim.store.contract import Conflict, StoreError
 
 log = logging.getLogger(__name__)
 
-SERVICES = "/registry/services/"
 INTERVAL = 60.0
 LEAKED = datetime.timedelta(seconds=60)  # an address may be there this long before its Service, as upstream
 WRONG = datetime.timedelta(seconds=5)

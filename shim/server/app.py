@@ -17,6 +17,7 @@ from pathlib import Path
 
 from shim import pki
 from shim.admission.chain import Chain, chosen
+from shim.api import keys
 from shim.api.schema import Schema
 from shim.api.token_keys import SigningKey, verification_keys
 from shim.codec.configuration import ConfigurationError
@@ -38,9 +39,8 @@ from shim.server.custom import CustomResources
 from shim.server.default_range import DefaultRange
 from shim.server.discovery import Discovery
 from shim.server.dispatch import Dispatcher
-from shim.server.expiry import Expiry
 from shim.server.flow_references import FlowReferences
-from shim.server.masters import Masters
+from shim.server.masters import FRESH, Masters
 from shim.server.oidc import config as oidc_config
 from shim.server.oidc.config import Anonymous, Authentication
 from shim.server.oidc.issuer import Issuer
@@ -94,7 +94,7 @@ async def run(
     if (encryption := _encryption(settings)) is not None:
         store = sealed = EncryptedStore(store, partial(_sealers, encryption, routes))
         stale = sealed.stale
-    cache = Cache(store, partial(index, routes), stale)
+    cache = Cache(store, partial(index, routes), stale, {keys.EVENTS: settings.event_ttl, keys.MASTER_LEASES: FRESH})
     await cache.start()
     gc.freeze()  # what was loaded stays: to look through it again and again would stop the loop for long
     tasks: list[asyncio.Task[None]] = []
@@ -152,7 +152,6 @@ async def run(
         tasks.append(asyncio.create_task(custom.follow(), name="custom resources"))
         tasks.append(asyncio.create_task(aggregator.run(), name="extension servers"))
         tasks.append(asyncio.create_task(Compactor(store, lambda: cache.revision).run(), name="compaction"))
-        tasks.append(asyncio.create_task(Expiry(cache).run(), name="expiry of events"))
         await _serve(settings, dispatcher, listening, ready)
     finally:
         for task in tasks:

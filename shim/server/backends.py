@@ -18,6 +18,7 @@ from typing import NamedTuple
 import orjson
 from aiohttp import web
 
+from shim.api.keys import NODES
 from shim.api.meta import Object
 from shim.api.status import ApiError, bad_request, not_found
 from shim.client.reach import authority, mistrust
@@ -74,7 +75,7 @@ class Answer(NamedTuple):
 
 def node_backend(parts: Parts, name: str) -> Backend:
     """Where a node's kubelet listens. Raises ApiError when there is no such node or it has no address."""
-    entry = parts.cache.get(f"/registry/nodes/{name}")
+    entry = parts.cache.get(NODES + name)
     if entry is None:
         raise not_found("", "nodes", name)
     status = entry.decode().get("status") or {}

@@ -10,6 +10,7 @@ import json
 import logging
 from typing import Any
 
+from shim.api.keys import resource_of
 from shim.api.meta import Object
 from shim.api.status import ApiError, FieldError, bad_request, expired, internal, invalid
 from shim.resources.strategy import Resource
@@ -136,7 +137,7 @@ def translate(error: BaseException, what: str) -> ApiError:
     if isinstance(error, Conflict):
         # Reached only where a handler did not retry: the key's last part is the object's name.
         name = error.key.rsplit("/", 1)[-1]
-        resource = error.key.split("/")[2] if error.key.startswith("/registry/") else error.key
+        resource = resource_of(error.key)
         message = f'Operation cannot be fulfilled on {resource} "{name}": object was modified'
         return ApiError(409, "Conflict", message, {"name": name, "kind": resource})
     if isinstance(error, Compacted):

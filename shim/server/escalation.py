@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import orjson
 
+from shim.api.keys import prefix_of
 from shim.api.meta import Object
 from shim.api.status import forbidden, not_found
 from shim.server.parts import Call
@@ -79,7 +80,7 @@ def _check_binding(call: Call, binding: Object) -> None:
     if resource not in _ROLES or _may(call, "bind", resource, role, call.info.namespace):
         return
     path = f"{call.info.namespace}/{role}" if resource == "roles" else role
-    entry = call.parts.cache.get(f"/registry/{resource}/{path}")
+    entry = call.parts.cache.get(prefix_of(GROUP, resource) + path)
     if entry is None:
         raise not_found(GROUP, call.resource.name, role)
     _confirm(call, name, entry.decode().get("rules") or ())

@@ -1,8 +1,9 @@
-"""Which API servers are there? The Service ``kubernetes``, by which pods reach one, and the leases that tell of all.
+"""Which API servers are there? The Service ``kubernetes``, by which pods reach one, and what tells of all of them.
 
-Every server that shares its store keeps a Lease in kube-system, labelled as upstream's API servers label theirs; the
-endpoints of the Service are those whose leases are fresh. A server that dies is out of them after ``FRESH`` seconds;
-one that is stopped takes its lease with it. All must listen on the same port, because the Service has one.
+Every server that shares its store keeps a key there, as upstream's do: ``/registry/masterleases/ADDRESS``, which the
+store deletes when it is not written again in time. The endpoints of the Service are those whose keys are there. A
+server that dies is out of them after ``FRESH`` seconds; one that is stopped takes itself out. All must listen on the
+same port, because the Service has one.
 """
 
 from __future__ import annotations
@@ -10,24 +11,21 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from datetime import UTC, datetime
 
-from shim.api.meta import Object, now_micro
+from shim.api.keys import ENDPOINTS, MASTER_LEASES, SERVICES, prefix_of
+from shim.api.meta import Object
 from shim.server.allocators import Unavailable
 from shim.server.bootstrap import born, create
 from shim.server.service_addresses import ServiceAddresses, first_address
 from shim.settings import ApiServerSettings
-from shim.store.cache import Also, Cache, Entry
+from shim.store.cache import Also, Cache
 from shim.store.contract import Conflict, StoreError
 
 log = logging.getLogger(__name__)
 
 NAME, NAMESPACE = "kubernetes", "default"
 INTERVAL = 5.0  # seconds between looks whether all is as it should be
-FRESH = 15.0  # seconds a lease counts after its last renewal; clocks of masters must agree better than this
-LEASES = "/registry/leases/kube-system/"
-_IDENTITY = {"apiserver.kubernetes.io/identity": "kube-apiserver"}
-_ADDRESS = "kubeshim/address"  # annotation: where a server is reached
+FRESH = 15.0  # seconds a key of ours is there after it was written, as upstream
 _SKIP_MIRROR = {"endpointslice.kubernetes.io/skip-mirror": "true"}
 _OF_SERVICE = {"kubernetes.io/service-name": NAME}
 
@@ -39,10 +37,10 @@ class Masters:
         self._cache, self._addresses, self._port = cache, addresses, port
         self._service_ip = first_address(settings.service_cidr)
         self._own = settings.advertise_address or settings.bind[0]
-        self._lease = f"{LEASES}apiserver-{self._own.replace(':', '-')}"
+        self._key = MASTER_LEASES + self._own
 
     async def run(self) -> None:
-        """Keep the lease and the Service until cancelled: whoever deletes the Service gets it back."""
+        """Keep the key and the Service until cancelled: whoever deletes the Service gets it back."""
         try:
             while True:
                 await asyncio.sleep(INTERVAL)
@@ -55,40 +53,47 @@ class Masters:
 
     async def publish(self) -> None:
         """Tell that this server is there, and bring the Service up to date. Raises StoreError."""
-        addresses = {self._own}
         if self._cache.shared:
             await self._renew()
-            addresses |= {address for address in map(_address, self._cache.range(LEASES)) if address}
+        await self._bring_up_to_date({self._own, *self._others()})
+
+    def _others(self) -> set[str]:
+        present = {entry.key.removeprefix(MASTER_LEASES) for entry in self._cache.range(MASTER_LEASES)}
+        return present - {self._own}
+
+    async def _bring_up_to_date(self, addresses: set[str]) -> None:
         for key, obj, paths in self._objects(sorted(addresses)):
             await self._ensure(key, obj, *paths)
 
     async def _withdraw(self) -> None:
-        """This server stops: take it out of the Service at once."""
-        entry = self._cache.get(self._lease)
-        if entry is not None:
-            try:
-                await self._cache.delete(self._lease, entry.decode(), expected=entry.revision)
-            except (StoreError, TimeoutError) as error:
-                log.info("the lease of this server stays until it is stale: %s", error)
+        """This server stops: take it out of the Service at once, unless it is the only one."""
+        entry = self._cache.get(self._key)
+        if entry is None:
+            return
+        try:
+            await self._cache.delete(self._key, entry.decode(), expected=entry.revision)
+            if others := self._others():
+                await self._bring_up_to_date(others)
+        except (StoreError, TimeoutError) as error:
+            log.info("this server stays in the kubernetes Service until others see that it is gone: %s", error)
 
     async def _renew(self) -> None:
-        entry = self._cache.get(self._lease)
-        if entry is not None:
-            lease = entry.decode()
-            lease["spec"]["renewTime"] = now_micro()
-            try:
-                await self._cache.update(self._lease, lease, expected=entry.revision)
-            except Conflict:
-                pass  # somebody has changed it; next time
-            return
-        name = self._lease.removeprefix(LEASES)
-        lease = {
-            "kind": "Lease",
-            "apiVersion": "coordination.k8s.io/v1",
-            "metadata": {"name": name, "labels": _IDENTITY, "annotations": {_ADDRESS: self._own}},
-            "spec": {"holderIdentity": name, "leaseDurationSeconds": int(FRESH), "renewTime": now_micro()},
+        """Write our key again: that counts its time anew. Its content is that of upstream's."""
+        entry = self._cache.get(self._key)
+        generation = entry.decode()["metadata"]["generation"] if entry else 0
+        lease: Object = {
+            "kind": "Endpoints",
+            "apiVersion": "v1",
+            "metadata": {"name": self._own, "generation": generation + 1},
+            "subsets": [{"addresses": [{"ip": self._own}]}],
         }
-        await create(self._cache, self._lease, born(lease, "kube-system"))
+        try:
+            if entry is None:
+                await self._cache.create(self._key, lease)
+            else:
+                await self._cache.update(self._key, lease, expected=entry.revision)
+        except Conflict as error:  # it has expired just now
+            log.info("the key of this server: %s", error)
 
     def _objects(self, addresses: list[str]) -> list[tuple[str, Object, tuple[tuple[str, ...], ...]]]:
         """Key, object, and the paths of what must be so in one that is there already."""
@@ -126,9 +131,9 @@ class Masters:
         }
         where = f"{NAMESPACE}/{NAME}"
         return [
-            (f"/registry/services/{where}", service, (("spec", "ports"),)),
-            (f"/registry/endpoints/{where}", endpoints, (("subsets",),)),
-            (f"/registry/endpointslices/{where}", slice_, (("endpoints",), ("ports",))),
+            (SERVICES + where, service, (("spec", "ports"),)),
+            (ENDPOINTS + where, endpoints, (("subsets",),)),
+            (prefix_of("discovery.k8s.io", "endpointslices") + where, slice_, (("endpoints",), ("ports",))),
         ]
 
     async def _ensure(self, key: str, obj: Object, *paths: tuple[str, ...]) -> None:
@@ -156,16 +161,3 @@ class Masters:
         except Unavailable as why:
             log.warning("the address of the kubernetes Service, %s: %s", self._service_ip, why)
             return []
-
-
-def _address(entry: Entry) -> str:
-    """Where the server of a fresh lease is reached; empty for a stale one, and for other leases."""
-    if not _IDENTITY.items() <= entry.labels.items():
-        return ""
-    lease = entry.decode()
-    address = (lease["metadata"].get("annotations") or {}).get(_ADDRESS, "")
-    renewed = (lease.get("spec") or {}).get("renewTime")
-    if not address or not renewed:
-        return ""
-    age = datetime.now(UTC) - datetime.fromisoformat(renewed)
-    return address if abs(age.total_seconds()) <= FRESH else ""

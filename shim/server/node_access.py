@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from shim.api.keys import prefix_of
 from shim.api.meta import Object
 from shim.api.pod_secrets import of_pod
 from shim.server.routes import RequestInfo
@@ -203,7 +204,7 @@ class NodeAccess:
         return found is not None and found["spec"].get("nodeName") == node
 
     def _stored(self, resource: str, path: str) -> Object | None:
-        entry = self._cache.get(f"/registry/{resource}/{path}") if path else None
+        entry = self._cache.get(prefix_of("", resource) + path) if path else None
         return entry.decode() if entry is not None else None
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shim.api.keys import NODE_PORTS
 from shim.api.meta import Object
 from shim.server.allocators import Span, Unavailable, kept_for_the_asking
 from shim.store.cache import Also, Cache
 
 PARTS = 32
-PORTS = "/registry/nodeports/"
 _BAND = (32, 16, 128)  # divisor, least and most ports kept for those who name one
 _BEFORE_STAND_INS = 32768  # a dry run shows the next port where it was left to the server, as upstream's does
 
@@ -35,7 +35,7 @@ class NodePorts:
 
     def taken(self) -> Iterator[tuple[int, str]]:
         """Every port that is taken, and its owner."""
-        for entry in self._cache.range(PORTS):
+        for entry in self._cache.range(NODE_PORTS):
             for port, owner in entry.decode()["owners"].items():
                 yield int(port), owner
 
@@ -93,12 +93,12 @@ class PortClaims:
     def also(self) -> list[Also]:
         """The parts of the map that are to be written."""
         changed = ((number, *self._parts[number]) for number in sorted(self._changed))
-        return [Also(f"{PORTS}{number}", obj, revision) for number, obj, revision in changed]
+        return [Also(f"{NODE_PORTS}{number}", obj, revision) for number, obj, revision in changed]
 
     def _part(self, port: int) -> Object:
         number = port % PARTS
         if number not in self._parts:
-            entry = self._cache.get(f"{PORTS}{number}")
+            entry = self._cache.get(f"{NODE_PORTS}{number}")
             blank: Object = {"kind": "NodePorts", "metadata": {"name": str(number)}, "owners": {}}
             self._parts[number] = (entry.decode(), entry.revision) if entry else (blank, 0)
         return self._parts[number][0]

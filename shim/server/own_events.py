@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shim.api.jsonpatch import merge_patch
+from shim.api.keys import prefix_of
 from shim.api.meta import GVR, Object
 from shim.api.status import internal, not_found
 from shim.server.bootstrap import born
@@ -45,4 +46,4 @@ def _refusing() -> Iterator[None]:
 
 
 def _key(gvr: GVR, name: str, namespace: str | None) -> str:
-    return f"/registry/{gvr.resource}/{namespace}/{name}"
+    return f"{prefix_of(gvr.group, gvr.resource)}{namespace}/{name}"

@@ -18,6 +18,7 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from shim.api import selectors
+from shim.api.keys import NODES
 from shim.api.meta import Object
 from shim.api.status import ApiError, bad_request, not_found
 from shim.resources.metrics import Usage, node_metrics, pod_metrics
@@ -118,7 +119,7 @@ class ResourceMetrics:
                 measured = look.usage(())
                 if measured is not None:
                     usage, at, window = measured
-                    yield node_metrics(node, self._labels(f"/registry/nodes/{node}"), _time(at), window, usage)
+                    yield node_metrics(node, self._labels(NODES + node), _time(at), window, usage)
             else:
                 yield from self._pods(look, call.info.namespace)
 
@@ -164,7 +165,7 @@ class ResourceMetrics:
             self._ready.set()  # whoever waits must not wait for ever
 
     async def _look(self, session: aiohttp.ClientSession) -> None:
-        nodes = [entry.key.rpartition("/")[2] for entry in self._parts.cache.range("/registry/nodes/")]
+        nodes = [entry.key.rpartition("/")[2] for entry in self._parts.cache.range(NODES)]
         answers = await asyncio.gather(*(self._ask(session, node) for node in nodes))
         before = self._looks
         self._looks = {

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from shim.api.keys import bucket_of
 from shim.api.meta import Object
 from shim.api.status import not_found
 from shim.resources.strategy import Resource
@@ -108,9 +109,7 @@ class Routes:
 
     def of_key(self, key: str) -> Resource:
         """The resource that keeps its objects under this key of the store; KeyError when none does."""
-        end = key.index("/", len("/registry/")) + 1
-        row = self._by_prefix.get(key[:end])
-        return row if row is not None else self._by_prefix[key[: key.index("/", end) + 1]]
+        return self._by_prefix[bucket_of(key)]
 
     def of_object(self, obj: Object) -> Resource | None:
         return self._by_kind.get((obj.get("apiVersion", ""), obj.get("kind", "")))

@@ -15,6 +15,7 @@ from typing import Any
 import jwt
 
 from shim.api import legacy_tokens
+from shim.api.keys import NODES
 from shim.api.meta import Object, new_uid
 from shim.api.token_keys import ALGORITHMS, SigningKey, VerificationKey
 from shim.server.accounts import Accounts, Refused
@@ -176,7 +177,7 @@ class Tokens:
         raise Refused(_FORGED)
 
     def _node_reference(self, name: str) -> dict[str, str]:
-        entry = self._cache.get(f"/registry/nodes/{name}")
+        entry = self._cache.get(NODES + name)
         return {"name": name, "uid": entry.decode()["metadata"]["uid"]} if entry else {"name": name}
 
 

@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 import orjson
 from sortedcontainers import SortedList
 
+from shim.api.keys import bucket_of
 from shim.api.meta import Object
 from shim.api.timing import Histograms
 from shim.store.contract import Change, Compacted, Record, Store, StoreError, Write
 from shim.store.entry import Entry, Event, encode, resplice, splice
-from shim.store.fanout import Fanout, Overflow, Watch, bucket_of
+from shim.store.fanout import Fanout, Overflow, Watch
 from shim.store.history import History
 
 __all__ = ["Also", "Cache", "Entry", "Event", "Overflow", "Watch"]
@@ -70,12 +71,16 @@ class Also:
 class Cache:
     """Memory serves every read; the Store makes writes durable before they are visible."""
 
-    def __init__(self, store: Store, index: Index, stale: Container[str] = ()) -> None:
-        """``stale`` are keys to be written again even when nothing in their objects changed."""
+    def __init__(
+        self, store: Store, index: Index, stale: Container[str] = (), ttls: Mapping[str, float] | None = None
+    ) -> None:
+        """``stale`` are keys to be written again even when nothing in their objects changed. ``ttls`` are the seconds
+        that objects under some prefixes (buckets) are kept after their last write."""
         self.revision = 0
         self.stale = stale
         self._store = store
         self._index = index
+        self._ttls = ttls or {}
         self._buckets: dict[str, _Bucket] = {}
         self._staged: dict[int, _Staged] = {}  # by the identity of the bytes given to the store
         self._staged_deletes: dict[tuple[str, int], _Staged] = {}  # by key and the revision to be deleted
@@ -240,7 +245,8 @@ class Cache:
         staged = self._stage(key, obj)
         self._staged[id(staged.value)] = staged
         try:
-            revision = await self._write(Write(key, staged.value, expected), also)
+            ttl = self._ttls.get(bucket_of(key), 0)
+            revision = await self._write(Write(key, staged.value, expected, ttl), also)
         finally:
             del self._staged[id(staged.value)]
             self._time("update" if expected else "create", key, began)
@@ -261,7 +267,7 @@ class Cache:
             elif write.value is None:
                 revision = await self._store.delete(write.key, expected=write.expected)
             else:
-                revision = await self._store.put(write.key, write.value, expected=write.expected)
+                revision = await self._store.put(write.key, write.value, expected=write.expected, ttl=write.ttl)
             await self.wait(revision)
         finally:
             for _, other in staged:

@@ -1,4 +1,4 @@
-"""What a store must do, so that the API server can be put on any: SQLite today, etcd next.
+"""What a store must do, so that the API server can be put on any: SQLite, etcd.
 
 A store is a sorted map from key to bytes with one counter, as etcd's (https://etcd.io/docs/v3.5/learning/data_model/):
 
@@ -6,6 +6,8 @@ A store is a sorted map from key to bytes with one counter, as etcd's (https://e
   written together may share one: etcd's do.
 - A write is acknowledged (its coroutine returns) only when it is durable.
 - A watcher sees each change after its start once, in the order of revisions.
+- A write may have a ``ttl``, in seconds. Unless the key is written again, it is deleted some time after that (seconds
+  later, not minutes), as if somebody had deleted it: with a revision, and shown to watchers. A restart keeps the time.
 - An empty store is at revision 1: clients take a resourceVersion of "0" to mean "any".
 
 The bytes are an object encoded once, without its ``resourceVersion``: the revision is not known before the write.
@@ -54,6 +56,7 @@ class Write:
     key: str
     value: bytes | None
     expected: int
+    ttl: float = 0  # seconds; 0: for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Store(Protocol):
     def compacted(self) -> int:
         """The oldest revision that can be read; 0 when nothing was compacted yet."""
 
-    async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
+    async def put(self, key: str, value: bytes, *, expected: int | None = None, ttl: float = 0) -> int:
         """Write; return the new revision. ``expected`` 0: create only; None: whatever is there. Raises Conflict."""
 
     async def write_all(self, writes: Sequence[Write]) -> int:
@@ -110,7 +113,9 @@ class Store(Protocol):
         """
 
     async def compact(self, revision: int) -> None:
-        """Forget what was superseded or deleted at or before ``revision``; it stays the oldest that can be read."""
+        """Forget what was superseded or deleted at or before ``revision``; it stays the oldest that can be read.
+
+        Where another process that shares the store has compacted since the last time, this does nothing."""
 
     async def close(self) -> None:
         """Finish what was begun and let go of files and threads."""

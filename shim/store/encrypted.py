@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
+from shim.api.keys import bucket_of
 from shim.store.contract import Change, Page, Record, Store, Write
 from shim.store.encryption import Sealer, seal, unseal
-from shim.store.fanout import bucket_of
 
 Choose = Callable[[str], tuple[Sealer, ...]]
 """The sealers for keys of a bucket (``/registry/secrets/``)."""
@@ -32,10 +32,10 @@ class EncryptedStore:
     def compacted(self) -> int:
         return self._store.compacted
 
-    async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
+    async def put(self, key: str, value: bytes, *, expected: int | None = None, ttl: float = 0) -> int:
         sealed = self._seal(key, value)
         try:
-            return await self._store.put(key, sealed, expected=expected)
+            return await self._store.put(key, sealed, expected=expected, ttl=ttl)
         finally:
             self._own.pop(sealed, None)
 

@@ -1,6 +1,6 @@
 """How does one change reach a hundred watchers cheaply, and none of them hold up the others?
 
-Watchers are kept by the resource they watch (the first two parts of a key: ``/registry/pods/``), then by their
+Watchers are kept by the resource they watch (the beginning of a key: ``/registry/pods/``), then by their
 whole prefix. A batch of changes is filtered once per prefix and the same list is handed to all its watchers.
 A watcher that does not take what it is given is dropped, not waited for: it starts over from a list.
 """
@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Self
 
+from shim.api.keys import bucket_of
 from shim.store.contract import StoreError
 from shim.store.entry import Event
 
@@ -20,18 +21,6 @@ MAX_WAITING = 10_000  # events a watcher may be behind; they are shared, so that
 
 class Overflow(StoreError):
     """This watcher was too slow and has lost its place."""
-
-
-def bucket_of(prefix: str) -> str:
-    """``/registry/pods/`` for every key and prefix of pods; prefixes shorter than that have the bucket ``""``.
-
-    A name with a dot is a group's, which holds resources: ``/registry/example.com/widgets/``.
-    """
-    start = prefix.find("/", 1) + 1
-    end = prefix.find("/", start)
-    if end > 0 and "." in prefix[start:end]:
-        end = prefix.find("/", end + 1)
-    return prefix[: end + 1] if end > 0 else ""
 
 
 class Watch:

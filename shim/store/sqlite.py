@@ -1,6 +1,6 @@
 """How is an acknowledged write made durable, and what is remembered of the past? The store on SQLite.
 
-One table, ``log``, holds every change; what is current is the newest row of a key. Its use of threads:
+The file is that of :mod:`shim.store.sqlite_file`. The use of threads:
 
     event loop: accept (check the expected revision, give out the next one) ──queue──> writer thread
     event loop: acknowledge, hand to watchers      <──call_soon_threadsafe── one transaction for all that is queued
@@ -8,44 +8,40 @@ One table, ``log``, holds every change; what is current is the newest row of a k
 A write is checked against the newest *accepted* state, so that writers to one key need not wait for the disk in
 turn, and is acknowledged when it is *committed*. When a commit fails (the disk is full), it and all that was
 accepted after it fail together, and the accepted state goes back to the committed one.
+
+What expires is deleted by the store itself, which looks when the first deadline has passed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
+import logging
 import os
 import queue
 import sqlite3
 import threading
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from shim.store import sqlite_file
 from shim.store.contract import Change, Compacted, Conflict, Page, Record, StoreError, Write
+from shim.store.expiries import Expiries
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS log (
-    revision INTEGER PRIMARY KEY,
-    key      TEXT NOT NULL,
-    value    BLOB,              -- NULL: the key was deleted
-    previous INTEGER NOT NULL   -- the revision this replaced, 0 when the key was absent
-);
-CREATE INDEX IF NOT EXISTS log_key ON log (key, revision);
-CREATE TABLE IF NOT EXISTS compaction (revision INTEGER NOT NULL);
-INSERT INTO compaction SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM compaction);
-"""
 
 _BATCH = 1000  # writes in one transaction at most: the first of them waits for all
 _HISTORY_BATCH = 500  # changes read from the past at a time
 _COMPACTION_STEP = 2000  # revisions compacted in one transaction: writers wait for it
 _MAX_KEY = "\U0010ffff"  # sorts after every character a key can have
+_LOOK = 1.0  # seconds between looks for what has expired, so that what expires together goes together
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +58,7 @@ class _Write:
     epoch: int
     done: asyncio.Future[int]
     joined: bool = False
+    expires: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -92,23 +89,23 @@ class SQLiteStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = _lock(path)
+        self._lock = sqlite_file.lock(path)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._connection = _connect(path)
-        self._connection.executescript(_SCHEMA)
+        self._connection = sqlite_file.connect(path)
+        sqlite_file.prepare(self._connection)
         self._compacted: int = self._connection.execute("SELECT revision FROM compaction").fetchone()[0]
         self._forgotten = self._compacted  # rows are deleted up to here; less than what is refused, during a compaction
         (newest,) = self._connection.execute("SELECT coalesce(max(revision), 0) FROM log").fetchone()
         # compaction may have removed the newest row, a deletion: its revision is not to be used again
         self._committed: int = max(newest, self._compacted, 1)
         self._accepted = self._committed
-        self._current: dict[str, int] = {
-            key: revision
-            for key, revision, gone in self._connection.execute(
-                "SELECT key, max(revision), value IS NULL FROM log GROUP BY key"
-            )
-            if not gone
-        }
+        self._current: dict[str, int] = {}
+        self._expiries = Expiries()
+        self._looking: asyncio.TimerHandle | None = None
+        for key, revision, expires in sqlite_file.current(self._connection):
+            self._current[key] = revision
+            if expires is not None:
+                self._expiries.add(expires, revision, key)
         self._inflight: deque[_Write] = deque()
         self._epoch = 0
         self._subscribers: list[_Subscriber] = []
@@ -116,7 +113,7 @@ class SQLiteStore:
         self._writer = threading.Thread(target=self._write_forever, name="store-writer", daemon=True)
         self._writer.start()
         self._reading = ThreadPoolExecutor(1, "store-reader")
-        self._reader = _connect(path)
+        self._reader = sqlite_file.connect(path)
         self._closed = False
 
     shared = False
@@ -136,8 +133,8 @@ class SQLiteStore:
 
     # --- writing, on the event loop ----------------------------------------------------------------------------------
 
-    async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
-        return await self._accept(key, value, expected)
+    async def put(self, key: str, value: bytes, *, expected: int | None = None, ttl: float = 0) -> int:
+        return await self._accept(key, value, expected, ttl=ttl)
 
     async def write_all(self, writes: Sequence[Write]) -> int:
         for each in writes:  # nothing is accepted before everything can be: there is no await in between
@@ -145,7 +142,7 @@ class SQLiteStore:
             if found != each.expected:
                 raise Conflict(each.key, each.expected, found)
         accepted = [
-            self._accept(each.key, each.value, each.expected, joined=index < len(writes))
+            self._accept(each.key, each.value, each.expected, joined=index < len(writes), ttl=each.ttl)
             for index, each in enumerate(writes, 1)
         ]
         return (await asyncio.gather(*accepted))[-1]
@@ -156,7 +153,7 @@ class SQLiteStore:
         return await self._accept(key, None, expected)
 
     def _accept(
-        self, key: str, value: bytes | None, expected: int | None, *, joined: bool = False
+        self, key: str, value: bytes | None, expected: int | None, *, joined: bool = False, ttl: float = 0
     ) -> asyncio.Future[int]:
         self._check_open()
         found = self._current.get(key, 0)
@@ -165,6 +162,8 @@ class SQLiteStore:
         loop = self._running_loop()
         self._accepted += 1
         write = _Write(key, value, self._accepted, found, self._epoch, loop.create_future(), joined)
+        if ttl:
+            write.expires = time.time() + ttl
         if value is None:
             del self._current[key]
         else:
@@ -184,8 +183,11 @@ class SQLiteStore:
                 subscriber.batches.append(changes)
                 subscriber.wake()
         for write in writes:
+            if write.expires is not None:
+                self._expiries.add(write.expires, write.revision, write.key)
             if not write.done.done():
                 write.done.set_result(write.revision)
+        self._look_later(self._running_loop())
 
     def _fail(self, error: Exception) -> None:
         """A commit failed: it and every later accepted write are void."""
@@ -201,6 +203,27 @@ class SQLiteStore:
             if not write.done.done():
                 write.done.set_exception(failed)
 
+    # --- expiring, on the event loop ---------------------------------------------------------------------------------
+
+    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look for what has expired when something has."""
+        if self._looking is None and (deadline := self._expiries.next) is not None:
+            self._looking = loop.call_later(max(deadline - time.time(), _LOOK), self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._looking = None
+        if self._closed:
+            return
+        for key, revision in self._expiries.due(time.time()):
+            if self._current.get(key) == revision:  # otherwise it was written again, or is gone
+                self._accept(key, None, revision).add_done_callback(partial(self._expired, key, revision))
+        self._look_later(loop)
+
+    def _expired(self, key: str, revision: int, done: asyncio.Future[int]) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.warning("%s has expired but is not deleted: %s", key, error)
+            self._expiries.add(time.time() + _LOOK, revision, key)
+
     # --- writing, in the writer thread --------------------------------------------------------------------------------
 
     def _write_forever(self) -> None:
@@ -210,7 +233,8 @@ class SQLiteStore:
             writes = [write for write in writes if write.epoch > failed_epoch]
             if writes:
                 try:
-                    _commit(self._connection, writes)
+                    rows = [(each.revision, each.key, each.value, each.previous, each.expires) for each in writes]
+                    sqlite_file.append(self._connection, rows)
                 except sqlite3.Error as error:
                     failed_epoch = writes[-1].epoch
                     self._on_loop(self._fail, error)
@@ -349,7 +373,7 @@ class SQLiteStore:
         while self._forgotten < revision:
             start, end = self._forgotten, min(self._forgotten + _COMPACTION_STEP, revision)
             done: asyncio.Future[None] = self._running_loop().create_future()
-            self._queue.put(_Job(partial(_forget, start=start, end=end), done))
+            self._queue.put(_Job(partial(sqlite_file.forget, start=start, end=end), done))
             await done
             self._forgotten = end
 
@@ -357,6 +381,8 @@ class SQLiteStore:
         if self._closed:
             return
         self._closed = True
+        if self._looking is not None:
+            self._looking.cancel()
         self._queue.put(_END)
         await asyncio.get_running_loop().run_in_executor(None, self._writer.join)
         await asyncio.sleep(0)  # lets the last acknowledgements through
@@ -372,6 +398,7 @@ class SQLiteStore:
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
+            self._look_later(self._loop)
         return self._loop
 
     def _check_open(self) -> None:
@@ -392,55 +419,6 @@ def open_sqlite(path: str | Path) -> SQLiteStore:
         return SQLiteStore(Path(path))
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
-
-
-def _lock(path: Path) -> int:
-    """Keep a second process out: each would give out the same revisions."""
-    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise StoreError(f"{path} is in use by another process") from None
-    return descriptor
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=32)
-    os.chmod(path, 0o600)  # Secrets are in it
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # a commit returns when the log is on the disk
-    connection.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MB: hot rows are copied to the table less often
-    return connection
-
-
-def _commit(connection: sqlite3.Connection, writes: Iterable[_Write]) -> None:
-    rows = [(write.revision, write.key, write.value, write.previous) for write in writes]
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        connection.executemany("INSERT INTO log (revision, key, value, previous) VALUES (?, ?, ?, ?)", rows)
-        connection.execute("COMMIT")
-    except sqlite3.Error:
-        if connection.in_transaction:  # SQLite itself rolls back after some errors
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _forget(connection: sqlite3.Connection, start: int, end: int) -> None:
-    """Delete what the changes in (start, end] superseded, and the deletions among them."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        connection.execute(
-            "DELETE FROM log WHERE revision IN (SELECT previous FROM log WHERE revision > ? AND revision <= ?)",
-            (start, end),
-        )
-        connection.execute("DELETE FROM log WHERE revision > ? AND revision <= ? AND value IS NULL", (start, end))
-        connection.execute("UPDATE compaction SET revision = ?", (end,))
-        connection.execute("COMMIT")
-    except sqlite3.Error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _settle(done: asyncio.Future[Any] | None, result: Any, error: BaseException | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shim.api import keys
 from shim.api.meta import Object
 from shim.resources.autoscaler_versions import from_v2 as autoscaler_from_v2
 from shim.resources.autoscaler_versions import to_v2 as autoscaler_to_v2
@@ -293,6 +294,34 @@ def test_the_table() -> None:
     assert all(each.columns for each in RESOURCES)
     kept = {(each.storage or each.gvr): each.prefix for each in RESOURCES}
     assert len(set(kept.values())) == len(kept)  # no two kinds share a place
+    for prefix in kept.values():
+        assert keys.bucket_of(f"{prefix}a/b") == keys.bucket_of(prefix) == prefix
+
+
+@pytest.mark.parametrize(
+    ("group", "resource", "prefix"),
+    [
+        ("", "pods", "/registry/pods/"),
+        ("", "services", "/registry/services/specs/"),
+        ("", "endpoints", "/registry/services/endpoints/"),
+        ("", "nodes", "/registry/minions/"),
+        ("", "replicationcontrollers", "/registry/controllers/"),
+        ("apps", "deployments", "/registry/deployments/"),
+        ("networking.k8s.io", "ingresses", "/registry/ingress/"),
+        ("networking.k8s.io", "ipaddresses", "/registry/ipaddresses/"),
+        ("events.k8s.io", "events", "/registry/events/"),
+        ("apiregistration.k8s.io", "apiservices", "/registry/apiregistration.k8s.io/apiservices/"),
+        (
+            "apiextensions.k8s.io",
+            "customresourcedefinitions",
+            "/registry/apiextensions.k8s.io/customresourcedefinitions/",
+        ),
+        ("example.com", "nodes", "/registry/example.com/nodes/"),
+    ],
+)
+def test_objects_are_where_upstream_keeps_them(group: str, resource: str, prefix: str) -> None:
+    assert keys.prefix_of(group, resource) == prefix
+    assert keys.resource_of(f"{prefix}a/b") == resource
 
 
 def test_every_subresource_is_described() -> None:

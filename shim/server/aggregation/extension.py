@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from shim import pki
+from shim.api.keys import SERVICES
 from shim.api.meta import Object
 from shim.client.reach import NowhereToGo, address_of, believing, name_of, why
 from shim.server.aggregation.identity import AGGREGATOR, headers_of
@@ -89,7 +90,7 @@ class Extension:
 
     @property
     def service_key(self) -> str:
-        return f"/registry/services/{self.spec.namespace}/{self.spec.service}"
+        return f"{SERVICES}{self.spec.namespace}/{self.spec.service}"
 
     @property
     def slices_prefix(self) -> str:

@@ -7,6 +7,7 @@ import datetime
 import orjson
 from aiohttp import web
 
+from shim.api.keys import prefix_of
 from shim.api.meta import Object, now, split_api_version
 from shim.api.status import FieldError, bad_request, conflict, invalid, not_found
 from shim.server.bodies import read_body
@@ -97,7 +98,7 @@ def _bound(call: Call, reference: Object) -> Object:
         raise bad_request(f"cannot bind token to object of type {group}/{version}, Kind={kind}")
     resource = _BINDABLE[kind]
     path = name if kind == "Node" else f"{call.info.namespace}/{name}"
-    entry = call.parts.cache.get(f"/registry/{resource}/{path}")
+    entry = call.parts.cache.get(prefix_of("", resource) + path)
     if entry is None:
         raise not_found("", resource, name)
     found = entry.decode()

@@ -38,7 +38,7 @@ class World:
         """A Service as another version left it: without any record of what it has."""
         spec = {"clusterIP": address, "clusterIPs": [address], "ports": [{"nodePort": port} for port in ports]}
         obj = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": name}, "spec": spec}
-        await self.cache.create(f"/registry/services/ns/{name}", born(obj, "ns"))
+        await self.cache.create(f"/registry/services/specs/ns/{name}", born(obj, "ns"))
 
     async def address(self, name: str, service: str, **parent: str) -> None:
         obj = self.services.addresses.address_of(name, {"metadata": {"namespace": "ns", "name": service}})

@@ -8,10 +8,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import pytest_asyncio
 
+from shim.api.keys import MASTER_LEASES
 from shim.server.tests.conftest import Api, serving
+from shim.store.etcd import open_etcd
+from shim.store.etcd.members import Access
 from shim.store.tests.etcd_cluster import EtcdCluster
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -22,11 +26,12 @@ async def both(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
     folder = tmp_path_factory.mktemp("several")
     etcd = EtcdCluster(folder, 3)
     etcd.start()
+    flags: dict[str, Any] = {"store": etcd.url, "event_ttl": 2.0}
     try:
-        async with serving(folder / "left", store=etcd.url, bind=("127.0.0.2",)) as left:
+        async with serving(folder / "left", **flags, bind=("127.0.0.2",)) as left:
             shutil.copytree(folder / "left" / "pki", folder / "right" / "pki")  # one authority, one key for tokens
             port = int(left.url.rpartition(":")[2])
-            async with serving(folder / "right", store=etcd.url, bind=("127.0.0.3",), port=port) as right:
+            async with serving(folder / "right", **flags, bind=("127.0.0.3",), port=port) as right:
                 yield left, right
     finally:
         etcd.stop()
@@ -113,18 +118,67 @@ async def test_no_address_and_no_node_port_is_given_twice(both: tuple[Api, Api])
     assert [item["metadata"]["name"] for item in left] == ["10.96.0.1"]
 
 
+async def addresses_of(server: Api) -> list[str]:
+    """Of all API servers, as the Service tells pods."""
+    found = (await server.get("/api/v1/namespaces/default/endpoints/kubernetes")).json
+    return [each["ip"] for each in found["subsets"][0]["addresses"]]
+
+
 async def test_the_kubernetes_service_lists_the_servers_that_are_there(both: tuple[Api, Api], tmp_path: Path) -> None:
     left, _ = both
-    endpoints = "/api/v1/namespaces/default/endpoints/kubernetes"
-
-    async def addresses() -> list[str]:
-        return [each["ip"] for each in (await left.get(endpoints)).json["subsets"][0]["addresses"]]
-
-    assert await addresses() == ["127.0.0.2", "127.0.0.3"]
+    assert await addresses_of(left) == ["127.0.0.2", "127.0.0.3"]
     shutil.copytree(left.directory / "pki", tmp_path / "third" / "pki")
     port, url = int(left.url.rpartition(":")[2]), left.flags["store"]
     async with serving(tmp_path / "third", store=url, bind=("127.0.0.4",), port=port):
-        assert await addresses() == ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
+        assert await addresses_of(left) == ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
     async with asyncio.timeout(60):
-        while await addresses() != ["127.0.0.2", "127.0.0.3"]:  # noqa: ASYNC110  # the next look of one that stays
+        while await addresses_of(left) != ["127.0.0.2", "127.0.0.3"]:  # noqa: ASYNC110  # the next look of one that stays
             await asyncio.sleep(0.1)
+
+
+async def test_a_server_that_stops_renewing_its_key_is_out_of_the_service(both: tuple[Api, Api]) -> None:
+    """A killed one does not take itself out: the store does."""
+    left, right = both
+    store = await open_etcd(Access.of(left.flags["store"]))
+    lease = {"kind": "Endpoints", "metadata": {"name": "127.0.0.9"}, "subsets": [{"addresses": [{"ip": "127.0.0.9"}]}]}
+    await store.put(f"{MASTER_LEASES}127.0.0.9", orjson.dumps(lease), ttl=6)
+    for there in (True, False):
+        async with asyncio.timeout(60):
+            while ("127.0.0.9" in await addresses_of(right)) is not there:  # noqa: ASYNC110  # at their next looks
+                await asyncio.sleep(0.1)
+    await store.close()
+
+
+async def test_events_are_deleted_by_the_store_and_watchers_see_it(both: tuple[Api, Api]) -> None:
+    left, right = both
+    events = "/api/v1/namespaces/default/events"
+    about = {"kind": "Pod", "name": "p", "namespace": "default"}
+    made = await left.post(events, {"metadata": {"name": "short"}, "involvedObject": about, "reason": "Tried"})
+    assert made.status == 201, made.message
+    since = made.json["metadata"]["resourceVersion"]
+    seen: list[Any] = []
+    async with asyncio.timeout(60):
+        while not seen:
+            seen = await right.watch(f"{events}?resourceVersion={since}&fieldSelector=metadata.name=short", seconds=2)
+    assert [(event["type"], event["object"]["reason"]) for event in seen] == [("DELETED", "Tried")]
+    assert int(seen[0]["object"]["metadata"]["resourceVersion"]) > int(since)
+    assert (await left.get(f"{events}/short")).status == 404
+
+
+async def test_what_lies_in_etcd_lies_where_upstream_puts_it_and_can_be_read(both: tuple[Api, Api]) -> None:
+    left, _ = both
+    await left.post(MAPS, left.configmap("plain", data={"a": "b"}))
+    store = await open_etcd(Access.of(left.flags["store"]))
+    found = {record.key: record.value for record in (await store.range("/registry/")).records}
+    assert {
+        "/registry/configmaps/default/plain",
+        "/registry/services/specs/default/kubernetes",
+        "/registry/services/endpoints/default/kubernetes",
+        "/registry/endpointslices/default/kubernetes",
+        "/registry/masterleases/127.0.0.2",
+        "/registry/clusterroles/cluster-admin",
+        "/registry/apiregistration.k8s.io/apiservices/v1.apps",
+        "/registry/ipaddresses/10.96.0.1",
+    } <= found.keys()
+    assert orjson.loads(found["/registry/configmaps/default/plain"])["data"] == {"a": "b"}
+    await store.close()

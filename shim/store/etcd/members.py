@@ -48,6 +48,7 @@ ANSWERS = {
     "KV/Txn": "TxnResponse",
     "KV/Put": "PutResponse",
     "KV/Compact": "CompactionResponse",
+    "Lease/LeaseGrant": "LeaseGrantResponse",
     "Auth/Authenticate": "AuthenticateResponse",
 }
 
@@ -104,9 +105,11 @@ class Members:
             raise
 
     async def watch(self, create: Any) -> AsyncGenerator[Any, None]:
-        """The answers to one watch, and at least every few seconds one that tells how far it has come.
+        """The answers to one watch, and every few seconds of silence one without events: it is alive.
 
-        Raises StoreError when the member is lost or falls silent: the caller begins again where it was.
+        What revision that one names counts for nothing: members before etcd 3.4.25 send it before events they still
+        have to send (https://github.com/etcd-io/etcd/issues/15220). Raises StoreError when the member is lost or falls
+        silent: the caller begins again where it was.
         """
         endpoint = self._endpoint()
         try:
@@ -195,7 +198,7 @@ class Members:
 
 
 async def _answers(stream: Any, create: Any) -> AsyncGenerator[Any, None]:
-    """What a stream brings. Raises TimeoutError when it does not even say how far it has come."""
+    """What a stream brings. Raises TimeoutError when it does not even say that it is alive."""
     reading: asyncio.Future[Any] | None = None
     try:
         await stream.write(message["WatchRequest"](create_request=create))

@@ -16,16 +16,16 @@ _MESSAGE, _ONE, _MANY = 11, 1, 3
 
 _TABLE = """
 ResponseHeader      revision:int=3
-KeyValue            key:bytes=1 mod_revision:int=3 value:bytes=5
+KeyValue            key:bytes=1 mod_revision:int=3 version:int=4 value:bytes=5
 RangeRequest        key:bytes=1 range_end:bytes=2 limit:int=3 revision:int=4 count_only:bool=9
 RangeResponse       header:ResponseHeader=1 kvs:KeyValue*=2 more:bool=3 count:int=4
-PutRequest          key:bytes=1 value:bytes=2
+PutRequest          key:bytes=1 value:bytes=2 lease:int=3
 PutResponse         header:ResponseHeader=1
 DeleteRangeRequest  key:bytes=1
 DeleteRangeResponse header:ResponseHeader=1 deleted:int=2
 RequestOp           request_range:RangeRequest=1 request_put:PutRequest=2 request_delete_range:DeleteRangeRequest=3
 ResponseOp          response_range:RangeResponse=1
-Compare             result:int=1 target:int=2 key:bytes=3 mod_revision:int=6
+Compare             result:int=1 target:int=2 key:bytes=3 version:int=4 mod_revision:int=6
 TxnRequest          compare:Compare*=1 success:RequestOp*=2 failure:RequestOp*=3
 TxnResponse         header:ResponseHeader=1 succeeded:bool=2 responses:ResponseOp*=3
 CompactionRequest   revision:int=1
@@ -36,6 +36,8 @@ WatchRequest        create_request:WatchCreateRequest=1 progress_request:WatchPr
 Event               type:int=1 kv:KeyValue=2 prev_kv:KeyValue=3
 WatchResponse       header:ResponseHeader=1 created:bool=3 canceled:bool=4 compact_revision:int=5 cancel_reason:text=6 \
 events:Event*=11
+LeaseGrantRequest   TTL:int=1
+LeaseGrantResponse  header:ResponseHeader=1 ID:int=2 TTL:int=3
 AuthenticateRequest  name:text=1 password:text=2
 AuthenticateResponse header:ResponseHeader=1 token:text=2
 """
@@ -43,6 +45,7 @@ AuthenticateResponse header:ResponseHeader=1 token:text=2
 (``result``, ``target``, ``type``) are integers here: on the wire they are the same."""
 
 EQUAL, GREATER = 0, 1  # Compare.result
+VERSION = 0  # Compare.target: how often the key was written since it was made, 0 where there is no such key
 MOD = 2  # Compare.target: the revision of the key's last change, 0 where there is no such key
 DELETE = 1  # Event.type
 

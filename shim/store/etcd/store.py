@@ -3,9 +3,11 @@
     put, delete   one transaction: compare the key's revision, then write; otherwise read what is there
     range         pages of etcd's own, at one revision
     watch         one stream for all (the pump) hands out what is new; who begins in the past reads that first
+    expiring      by etcd's leases
 
 Several API servers may use one cluster: each sees the others' writes through its pump. Keys that are written together
-have the same revision here.
+have the same revision here. Others may keep keys there too, which do not begin with ``/``; streams bring changes of
+those as well, because every revision has one: so what a stream has shown is known exactly.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,16 +24,21 @@ import grpc
 import grpc.aio
 
 from shim.store.contract import Change, Compacted, Conflict, Page, Record, StoreError, Write
+from shim.store.etcd.leases import Leases
 from shim.store.etcd.members import Access, Members, OutcomeUnknown
-from shim.store.etcd.messages import DELETE, EQUAL, GREATER, MOD, message
+from shim.store.etcd.messages import DELETE, EQUAL, GREATER, MOD, VERSION, message
 
 log = logging.getLogger(__name__)
 
-ROOT = "/"  # all that is ours: etcd may hold other keys
+ROOT, _ROOT = "/", b"/"  # all that is ours: etcd may hold other keys
 REOPEN = 0.2  # seconds until a lost stream is opened again
 ATTEMPTS = 5  # times a write is sent whose outcome is unknown
 CATCH_UP = 10.0  # seconds a write that is done waits until watchers have seen it
+COMPACT_KEY = b"compact_rev_key"
+"""Where whoever compacts writes at which revision, as upstream's API servers do: of several one does it each time."""
+_EVERYTHING = {"key": b"\0", "range_end": b"\0"}
 _COMPACTED = "etcdserver: mvcc: required revision has been compacted"
+_NO_LEASE = "etcdserver: requested lease not found"
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +56,7 @@ class _Write:
     key: str
     value: bytes | None
     expected: int | None
+    ttl: float = 0
 
     @property
     def condition(self) -> Any:
@@ -59,11 +67,12 @@ class _Write:
             return message["Compare"](result=GREATER, target=MOD, key=self.key.encode(), mod_revision=0)
         return None
 
-    @property
-    def operation(self) -> Any:
+    def operation(self, leases: Mapping[float, int]) -> Any:
+        """``leases`` has the number of one for each ttl; a key without a lease stays."""
         if self.value is None:
             return message["RequestOp"](request_delete_range=message["DeleteRangeRequest"](key=self.key.encode()))
-        return message["RequestOp"](request_put=message["PutRequest"](key=self.key.encode(), value=self.value))
+        put = message["PutRequest"](key=self.key.encode(), value=self.value, lease=leases[self.ttl])
+        return message["RequestOp"](request_put=put)
 
 
 class EtcdStore:
@@ -73,8 +82,11 @@ class EtcdStore:
 
     def __init__(self, members: Members) -> None:
         self._members = members
+        self._leases = Leases(members)
         self._revision = 0  # up to here the pump has handed out everything
+        self._newest = 0  # of what it has handed out: the last revision that is a change of ours
         self._compacted = 0
+        self._compactions = 0  # versions of COMPACT_KEY that we know of
         self._subscribers: list[_Subscriber] = []
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._pumping: asyncio.Task[None] | None = None
@@ -82,17 +94,17 @@ class EtcdStore:
 
     async def start(self) -> None:
         """Find out where the cluster is, and follow it from there. Raises StoreError."""
-        self._revision = await self.latest()
+        self._revision = self._newest = await self._current()
         self._compacted = await self._oldest()
         self._pumping = asyncio.create_task(self._pump(), name="etcd watch")
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    async def put(self, key: str, value: bytes, *, expected: int | None = None) -> int:
-        return await self._write([_Write(key, value, expected)])
+    async def put(self, key: str, value: bytes, *, expected: int | None = None, ttl: float = 0) -> int:
+        return await self._write([_Write(key, value, expected, ttl)])
 
     async def write_all(self, writes: Sequence[Write]) -> int:
-        return await self._write([_Write(each.key, each.value, each.expected) for each in writes])
+        return await self._write([_Write(each.key, each.value, each.expected, each.ttl) for each in writes])
 
     async def delete(self, key: str, *, expected: int | None = None) -> int:
         return await self._write([_Write(key, None, expected)])
@@ -103,22 +115,19 @@ class EtcdStore:
         Sent again when nobody knows whether it was done: only one of several can find the keys as expected, and
         when it was an earlier one, the keys hold our values by now.
         """
-        compare = [found for write in writes if (found := write.condition) is not None]
-        request = message["TxnRequest"](
-            compare=compare,
-            success=[write.operation for write in writes],
-            failure=[
-                message["RequestOp"](request_range=message["RangeRequest"](key=write.key.encode())) for write in writes
-            ],
-        )
+        request = await self._transaction(writes)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 answer = await self._members.write("KV/Txn", request)
             except OutcomeUnknown:
-                if len(compare) < len(writes) or attempt == ATTEMPTS:
+                if len(request.compare) < len(writes) or attempt == ATTEMPTS:
                     raise
                 continue
             except grpc.aio.AioRpcError as error:
+                if error.details() == _NO_LEASE and attempt < ATTEMPTS:
+                    self._leases.forget()  # it was revoked, or etcd was restored from a copy
+                    request = await self._transaction(writes)
+                    continue
                 raise StoreError(f"etcd: {error.details()}") from error
             now = int(answer.header.revision)
             if not answer.succeeded:
@@ -129,28 +138,57 @@ class EtcdStore:
                 if not done:
                     raise _conflict(writes, there)
                 now = int(there[-1].mod_revision) if there[-1] else now
-            await self._handed_out(now)
+            if not await self._handed_out(now):
+                log.warning("etcd: revision %d is written, but no watch shows it after %g s", now, CATCH_UP)
             return now
         raise AssertionError("the last attempt returns or raises")
 
-    async def _handed_out(self, revision: int) -> None:
-        """Wait until watchers have what was written; a writer finds its write applied."""
+    async def _transaction(self, writes: Sequence[_Write]) -> Any:
+        try:
+            leases = {ttl: await self._leases.of(ttl) if ttl else 0 for ttl in {write.ttl for write in writes}}
+        except grpc.aio.AioRpcError as error:
+            raise StoreError(f"etcd: {error.details()}") from error
+        return message["TxnRequest"](
+            compare=[found for write in writes if (found := write.condition) is not None],
+            success=[write.operation(leases) for write in writes],
+            failure=[
+                message["RequestOp"](request_range=message["RangeRequest"](key=write.key.encode())) for write in writes
+            ],
+        )
+
+    async def _handed_out(self, revision: int) -> bool:
+        """Wait until watchers have all up to a revision; a writer finds its write applied. False: they had to be
+        given up."""
         if self._revision >= revision:
-            return
+            return True
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((revision, waiter))
         try:
             await asyncio.wait_for(waiter, CATCH_UP)
         except TimeoutError:
-            log.warning("etcd: revision %d is written, but no watch shows it after %g s", revision, CATCH_UP)
+            return False
         finally:
             self._waiters = [(at, other) for at, other in self._waiters if other is not waiter]
+        return True
 
     async def compact(self, revision: int) -> None:
+        condition = message["Compare"](result=EQUAL, target=VERSION, key=COMPACT_KEY, version=self._compactions)
+        note = message["PutRequest"](key=COMPACT_KEY, value=b"%d" % revision)
+        request = message["TxnRequest"](
+            compare=[condition],
+            success=[message["RequestOp"](request_put=note)],
+            failure=[message["RequestOp"](request_range=message["RangeRequest"](key=COMPACT_KEY))],
+        )
         try:
-            await self._members.write("KV/Compact", message["CompactionRequest"](revision=revision))
+            answer = await self._members.write("KV/Txn", request)
+            if answer.succeeded:
+                self._compactions += 1
+                await self._members.write("KV/Compact", message["CompactionRequest"](revision=revision))
+            else:  # another API server has compacted since our last time
+                found = next(iter(answer.responses[0].response_range.kvs), None)
+                self._compactions, revision = (found.version, int(found.value)) if found else (0, 0)
         except grpc.aio.AioRpcError as error:
-            if error.details() != _COMPACTED:  # another API server was first
+            if error.details() != _COMPACTED:  # somebody else has, without a note
                 raise StoreError(f"etcd: {error.details()}") from error
         self._compacted = max(self._compacted, revision)
 
@@ -181,6 +219,13 @@ class EtcdStore:
 
     async def latest(self) -> int:
         """The revision of the newest write by anyone: whoever has read up to it has missed nothing acknowledged."""
+        current = await self._current()
+        if not await self._handed_out(current):
+            raise StoreError(f"etcd is at revision {current}, but no watch shows it after {CATCH_UP:g} s")
+        return self._newest
+
+    async def _current(self) -> int:
+        """The revision of etcd, which may be that of a write that is none of ours."""
         request = message["RangeRequest"](key=ROOT.encode(), count_only=True)
         try:
             return int((await self._members.read("KV/Range", request)).header.revision)
@@ -258,6 +303,8 @@ class EtcdStore:
 
     def _hand_out(self, revision: int, changes: list[Change]) -> None:
         self._revision = revision
+        if changes:
+            self._newest = changes[-1].revision
         for subscriber in self._subscribers if changes else ():
             subscriber.batches.append(changes)
             subscriber.news.set()
@@ -268,12 +315,12 @@ class EtcdStore:
     async def _changes(self, since: int, *, previous: bool) -> AsyncGenerator[tuple[int, list[Change]], None]:
         """(revision reached, changes up to it): all after ``since``, each once and in order, over however many streams.
 
+        Those of others' keys are left out, so that there may be none up to a revision.
+
         Raises Compacted when a stream was lost for longer than history is kept.
         """
         while True:
-            create = message["WatchCreateRequest"](
-                key=ROOT.encode(), range_end=_end(ROOT), start_revision=since + 1, prev_kv=previous
-            )
+            create = message["WatchCreateRequest"](**_EVERYTHING, start_revision=since + 1, prev_kv=previous)
             try:
                 async with aclosing(self._members.watch(create)) as answers:
                     async for answer in answers:
@@ -282,12 +329,10 @@ class EtcdStore:
                             raise Compacted(since, self._compacted)
                         if answer.canceled:
                             raise StoreError(f"etcd: {answer.cancel_reason}")
-                        if answer.created:
-                            continue  # its revision is the cluster's, not what this stream has shown
-                        changes = [_change(event) for event in answer.events]
-                        changes = [change for change in changes if change.revision > since]
-                        since = max(since, changes[-1].revision if changes else int(answer.header.revision))
-                        yield since, changes
+                        if not answer.events:
+                            continue  # it is made, or alive: its revision is the cluster's, not what it has shown
+                        since = answer.events[-1].kv.mod_revision
+                        yield since, [_change(event) for event in answer.events if event.kv.key.startswith(_ROOT)]
             except Compacted:
                 raise
             except StoreError as error:

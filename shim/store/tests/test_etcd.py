@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -17,8 +18,10 @@ from shim.store.encrypted import EncryptedStore
 from shim.store.encryption import Encryption
 from shim.store.etcd import EtcdStore, open_etcd
 from shim.store.etcd.members import Access
+from shim.store.etcd.messages import message
 from shim.store.tests.contract_suite import StoreContract, take
 from shim.store.tests.etcd_cluster import EtcdCluster
+from shim.store.tests.history_checker import History, Read, Told
 
 
 @pytest.fixture
@@ -89,8 +92,51 @@ async def test_a_reopened_store_goes_on_where_it_was(one: EtcdCluster) -> None:
     with pytest.raises(Compacted) as refused:
         second.watch(kept - 1)
     assert refused.value.oldest == kept
-    assert await second.put("/a", b"3", expected=kept) == kept + 1
+    assert await second.put("/a", b"3", expected=kept) > kept
     await second.close()
+
+
+async def test_keys_of_others_do_not_hold_up_readers(one: EtcdCluster) -> None:
+    """Each of their changes is a revision that none of our keys has."""
+    store = await open_etcd(Access.of(one.url))
+    watch = store.watch(1)
+    await store.put("/a", b"1")
+    foreign = message["PutRequest"](key=b"not-ours", value=b"x")
+    await store._members.write("KV/Put", foreign)
+    async with asyncio.timeout(1):  # well before a silent stream is asked whether it is alive
+        assert await store.latest() == 2
+    await store.put("/b", b"1")
+    assert [(change.key, change.revision) for change in await take(watch, 2)] == [("/a", 2), ("/b", 4)]
+    assert (await store.range("/")).revision == 4
+    await store.close()
+
+
+async def test_writes_that_expire_share_leases_and_a_lost_lease_is_replaced(one: EtcdCluster) -> None:
+    store = await open_etcd(Access.of(one.url))
+    await asyncio.gather(*(store.put(f"/registry/events/{number}", b"x", ttl=3600) for number in range(50)))
+    (lease,) = store._leases._newest.values()
+    assert lease.used == 50
+    store._leases._newest[3600] = type(lease)(12345, lease.ends)  # one that etcd does not know
+    await store.put("/registry/events/more", b"x", ttl=3600)
+    (replaced,) = store._leases._newest.values()
+    assert replaced.number not in (12345, lease.number)
+    await store.close()
+
+
+async def test_one_of_several_servers_compacts_each_time(one: EtcdCluster) -> None:
+    left, right = await open_etcd(Access.of(one.url)), await open_etcd(Access.of(one.url))
+    first = await left.put("/a", b"1")
+    second = await left.put("/a", b"2")
+    await left.compact(first)
+    await right.compact(second)  # it did not know that somebody had
+    assert right.compacted == first
+    assert (await right.range("/", revision=first)).records[0].value == b"1"
+    await right.compact(second)
+    assert right.compacted == second
+    with pytest.raises(Compacted):
+        await left.range("/", revision=first)
+    await left.close()
+    await right.close()
 
 
 async def test_two_servers_see_each_other_and_one_of_two_writers_wins(one: EtcdCluster) -> None:
@@ -151,83 +197,78 @@ def test_users_and_ports_are_read_from_the_url() -> None:
 
 
 class Recorder:
-    """What writers were told and what a watcher saw, to be compared at the end."""
+    """Clients of a store at work, each noting what it is told; a watcher notes what it is shown."""
 
-    def __init__(self, store: EtcdStore) -> None:
-        self.store = store
-        self.acknowledged: dict[int, tuple[str, bytes | None]] = {}
-        self.seen: dict[int, tuple[str, bytes | None]] = {}
-        self.unknown = 0
-        self._watch = store.watch(store._revision)
+    def __init__(self, store: EtcdStore, seed: int) -> None:
+        self.store, self.history, self.unknown = store, History(), 0
+        self._random = random.Random(seed)
+        self._watch = store.watch(store._revision, previous=True)
 
     async def write(self, worker: int, count: int) -> None:
-        """Create, change and delete keys of one's own, and one that all share."""
-        mine, shared, at = f"/own/{worker}", "/shared", 0
+        """Create, change, delete and read keys, some of one's own and some that all share, in any order."""
+        at: dict[str, int] = {}  # the revisions this worker believes its keys to be at
         for number in range(count):
-            value = b"%d %d" % (worker, number)
+            key = self._random.choice((f"/own/{worker}", "/shared/1", "/shared/2"))
             try:
-                if number % 7 == 6 and at:
-                    self._done(await self.store.delete(mine, expected=at), mine, None)
-                    at = 0
-                else:
-                    at = await self.store.put(mine, value, expected=at)
-                    self._done(at, mine, value)
-                found = (await self.store.range(shared)).records
-                before = found[0].revision if found else 0
-                self._done(await self.store.put(shared, value, expected=before), shared, value)
+                match self._random.choices(("put", "delete", "read"), (6, 2, 4))[0]:
+                    case "put":
+                        value = b"%d %d" % (worker, number)
+                        at[key] = await self.store.put(key, value, expected=at.get(key, 0))
+                        self.history.tell(Told(key, value, at[key]))
+                    case "delete" if at.get(key):
+                        gone = await self.store.delete(key, expected=at.pop(key))
+                        self.history.tell(Told(key, None, gone))
+                    case _:
+                        at[key] = await self._read(key)
             except Conflict:
-                found = (await self.store.range(mine)).records
-                at = found[0].revision if found else 0
+                at[key] = await self._read(key)
             except StoreError:  # nobody knows, or no member could be reached: a client would be told just that
                 self.unknown += 1
+                at.pop(key, None)
                 await asyncio.sleep(0.05)
 
-    def _done(self, revision: int, key: str, value: bytes | None) -> None:
-        self.acknowledged[revision] = key, value
+    async def _read(self, key: str) -> int:
+        """The key's revision, 0 where it is not."""
+        known = self.history.known
+        page = await self.store.range(key, limit=1)
+        found = (page.records[0].value, page.records[0].revision) if page.records else None
+        self.history.answer(Read(key, found, page.revision, known))
+        return found[1] if found else 0
 
     async def follow(self) -> None:
         async for changes in self._watch:
             for change in changes:
-                assert change.revision not in self.seen, "a change was shown twice"
-                assert not self.seen or change.revision > max(self.seen), "changes were shown out of order"
-                self.seen[change.revision] = change.key, change.value
+                self.history.show(change)
 
-    async def check(self) -> None:
-        """Every acknowledged write is in what was watched, and what was watched is what there is."""
+    async def check(self, following: asyncio.Task[None]) -> None:
+        """Everything fits together, once all has been shown."""
         latest = await self.store.latest()
         async with asyncio.timeout(30):
-            while max(self.seen, default=0) < latest:  # noqa: ASYNC110  # what is waited for is the recorder itself
+            while not self.history.shown or self.history.shown[-1].revision < latest:  # it is no event
+                if following.done():
+                    following.result()
                 await asyncio.sleep(0.02)
-        assert [r for r in range(min(self.seen), latest + 1) if r not in self.seen] == [], "a change was not shown"
-        for revision, (key, value) in self.acknowledged.items():
-            if value is not None:
-                assert self.seen[revision] == (key, value)
-            else:  # one that had to be sent twice was done at that revision or before
-                assert [v for at, (k, v) in sorted(self.seen.items()) if k == key and at <= revision][-1] is None
-        final: dict[str, tuple[int, bytes]] = {}
-        for revision, (key, value) in sorted(self.seen.items()):
-            final.pop(key, None)
-            if value is not None:
-                final[key] = revision, value
         records = (await self.store.range("/")).records
-        assert {record.key: (record.revision, record.value) for record in records} == final
+        self.history.judge({record.key: (record.value, record.revision) for record in records})
 
 
-async def disturbed(three: EtcdCluster, disturb: object) -> Recorder:
-    """Writers and a watcher at work while ``disturb`` does its worst; what they were told and saw fits together."""
+async def disturbed(three: EtcdCluster, disturb: Callable[[EtcdCluster, EtcdStore], Awaitable[None]]) -> History:
+    """Writers, readers and a watcher at work while ``disturb`` does its worst; what they were told fits together."""
     store = await open_etcd(Access.of(three.url))
-    recorder = Recorder(store)
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")  # pytest shows it where the test fails
+    recorder = Recorder(store, seed)
     following = asyncio.create_task(recorder.follow())
     try:
-        writers = [asyncio.create_task(recorder.write(worker, 60)) for worker in range(4)]
-        await disturb(three, store)  # type: ignore[operator]
-        await asyncio.gather(*writers)
-        await recorder.check()
+        workers = [asyncio.create_task(recorder.write(worker, 100)) for worker in range(4)]
+        await disturb(three, store)
+        await asyncio.gather(*workers)
+        await recorder.check(following)
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         await store.close()
-    return recorder
+    return recorder.history
 
 
 async def acknowledged_more(store: EtcdStore) -> None:
@@ -248,8 +289,8 @@ async def test_members_are_killed_one_after_the_other(three: EtcdCluster) -> Non
             await acknowledged_more(store)
             await asyncio.to_thread(cluster.start, number)
 
-    recorder = await disturbed(three, disturb)
-    assert len(recorder.acknowledged) > 100
+    history = await disturbed(three, disturb)
+    assert len(history.told) > 100
 
 
 async def test_a_member_falls_silent_and_comes_back(three: EtcdCluster) -> None:

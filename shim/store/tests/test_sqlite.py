@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -45,6 +46,30 @@ async def test_a_reopened_store_goes_on_where_it_was(tmp_path: Path) -> None:
     third = open_sqlite(tmp_path / "store.db")
     assert await third.put("/c", b"1") == revision + 3
     await third.close()
+
+
+async def test_what_expires_while_the_store_is_closed_is_deleted_when_it_is_open_again(tmp_path: Path) -> None:
+    first = open_sqlite(tmp_path / "store.db")
+    revision = await first.put("/a", b"1", ttl=0.01)
+    await first.close()
+    second = open_sqlite(tmp_path / "store.db")
+    assert [change.value for change in await take(second.watch(revision), 1)] == [None]
+    await second.close()
+
+
+async def test_a_file_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Its keys were others, and nothing in it expired."""
+    with sqlite3.connect(tmp_path / "store.db") as old:
+        old.execute("CREATE TABLE log (revision INTEGER PRIMARY KEY, key TEXT, value BLOB, previous INTEGER NOT NULL)")
+        before = ("services/ns/web", "endpoints/ns/web", "nodes/n1", "pods/ns/p", "events/ns/e")
+        rows = [(number, f"/registry/{key}", b"x") for number, key in enumerate(before, 2)]
+        old.executemany("INSERT INTO log VALUES (?, ?, ?, 0)", rows)
+    store = open_sqlite(tmp_path / "store.db")
+    keys = [record.key.removeprefix("/registry/") for record in (await store.range("/")).records]
+    assert keys == ["events/ns/e", "minions/n1", "pods/ns/p", "services/endpoints/ns/web", "services/specs/ns/web"]
+    assert 3500 < (store._expiries.next or 0) - time.time() <= 3600
+    assert await store.put("/registry/minions/n1", b"y", expected=4) == 7
+    await store.close()
 
 
 async def test_a_second_process_is_kept_out(store: SQLiteStore, tmp_path: Path) -> None:
