@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from netproxy import kept
 from netproxy.dns.answers import Answers
 from netproxy.dns.follow import follow
 from netproxy.dns.forward import Forwarder, machine_servers
@@ -33,9 +34,9 @@ from shim.client import resource as r
 async def run(settings: NetProxySettings, ready: Callable[[], None]) -> None:
     """Work until cancelled; ``ready`` is called when names resolve and Services are reachable."""
     async with Client.from_kubeconfig(settings.kubeconfig, user_agent="netproxy") as client:
-        services = Informer(client, r.SERVICES)
-        slices = Informer(client, r.ENDPOINTSLICES)
-        nodes = Informer(client, r.NODES)
+        services = Informer(client, r.SERVICES, keep=kept.service)
+        slices = Informer(client, r.ENDPOINTSLICES, keep=kept.endpoint_slice)
+        nodes = Informer(client, r.NODES, keep=kept.node)
 
         place = Place(settings.cluster_cidr, settings.node_ip, answered_here=frozenset({settings.cluster_dns}))
         liveness, metrics = Liveness(), Metrics()

@@ -6,13 +6,15 @@ import random
 
 from dnslib import CLASS, EDNS0, QTYPE, RCODE, RR, DNSHeader, DNSRecord
 from dnslib import CNAME as CNAME_RDATA
+from dnslib import NS as NS_RDATA
 from dnslib import PTR as PTR_RDATA
 from dnslib import SOA as SOA_RDATA
 from dnslib import SRV as SRV_RDATA
+from dnslib import TXT as TXT_RDATA
 from dnslib import A as A_RDATA
 from dnslib.dns import DNSError
 
-from netproxy.dns.zone import CNAME, PTR, SRV, A, Found, Record, Zone
+from netproxy.dns.zone import CNAME, NS, PTR, SRV, TXT, A, Found, Record, Zone
 
 TTL = 5  # seconds, CoreDNS's for cluster names: a client sees a change soon
 PLAIN_LIMIT = 512  # bytes of a UDP answer to a client that does not say more (RFC 1035)
@@ -61,7 +63,10 @@ class Answers:
         if self._leads_outside(found, asked.q.qtype):
             return None
         reply = asked.reply(ra=1, aa=1)
-        self._fill(reply, found, name, str(asked.q.qname))
+        if name == self._zone.domain and asked.q.qtype == QTYPE.SOA:
+            reply.add_answer(self._soa())
+        else:
+            self._fill(reply, found, name, str(asked.q.qname))
         limit = _limit(asked)
         if asked.ar:
             reply.add_ar(EDNS0(udp_len=LIMIT))
@@ -108,7 +113,7 @@ class Answers:
     def _soa(self) -> RR:
         domain = self._zone.domain
         times = (self._zone.version, 7200, 1800, 86400, TTL)
-        data = SOA_RDATA(f"ns.dns.{domain}", f"hostmaster.{domain}", times)
+        data = SOA_RDATA(self._zone.name_server, f"hostmaster.{domain}", times)
         return RR(domain, QTYPE.SOA, rdata=data, ttl=TTL)
 
 
@@ -116,8 +121,10 @@ def _rr(owner: str, record: Record) -> RR:
     value = record.value
     if isinstance(value, tuple):
         return RR(owner, QTYPE.SRV, rdata=SRV_RDATA(0, 100, value[0], value[1]), ttl=TTL)
-    data = {A: A_RDATA, CNAME: CNAME_RDATA, PTR: PTR_RDATA}[record.kind](value)
-    return RR(owner, record.kind, rdata=data, ttl=TTL)
+    return RR(owner, record.kind, rdata=_RDATA[record.kind](value), ttl=TTL)
+
+
+_RDATA = {A: A_RDATA, CNAME: CNAME_RDATA, NS: NS_RDATA, PTR: PTR_RDATA, TXT: TXT_RDATA}
 
 
 def _limit(asked: DNSRecord) -> int:

@@ -9,7 +9,6 @@ from ipaddress import IPv4Network
 from shim.api.meta import Object, key_of
 
 SERVICE_NAME = "kubernetes.io/service-name"  # label of an EndpointSlice
-HEADLESS = "service.kubernetes.io/headless"
 OTHER_PROXY = "service.kubernetes.io/service-proxy-name"  # label: somebody else implements this Service
 
 

@@ -5,7 +5,7 @@
 - Each handler sees every object that is or was in the copy exactly once as new, and once as deleted, in order.
 - Objects are shared with everyone who asks: never change one; ``copy.deepcopy`` it first.
 - They come without ``managedFields``, which are half of what an object weighs. An update without them keeps those that
-  are stored.
+  are stored. Who needs little of each object keeps but that; see ``keep``.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Object | None, Object | None], None]
 Indexer = Callable[[Object], Iterable[str]]
+Keep = Callable[[Object], Object]
 Objects = list[Object]
 Keys = list[str]
 
+PAGE = 500  # objects of one answer, as upstream's reflectors ask: no more than these are in memory twice
 SHORT_WATCH = 1.0  # a watch that ends sooner did not end by its timeout: do not begin the next one at once for ever
 
 
@@ -44,12 +46,15 @@ class Informer:
         field_selector: str = "",
         indexers: Mapping[str, Indexer] | None = None,
         metadata_only: bool = False,
+        keep: Keep | None = None,
     ) -> None:
+        """``keep`` makes of an object what is kept of it: at least its name, namespace, uid and resourceVersion."""
         self.gvr = gvr
         self._client = client
         self._namespace = namespace
         self._label_selector, self._field_selector = label_selector, field_selector
         self._metadata_only = metadata_only
+        self._keep = keep
         self._objects: dict[str, Object] = {}
         self._handlers: list[Handler] = []
         self._indexers: dict[str, Indexer] = {}
@@ -140,20 +145,27 @@ class Informer:
 
     async def _replace(self) -> None:
         """Make the copy equal to a fresh list, telling handlers of what changed meanwhile."""
-        answer = await self._client.list(
-            self.gvr,
-            self._namespace,
-            label_selector=self._label_selector,
-            field_selector=self._field_selector,
-            metadata_only=self._metadata_only,
-        )
-        # Items of a typed list do not say what they are; those of a watch do.
-        kind, api_version = answer["kind"].removesuffix("List"), answer["apiVersion"]
         fresh: dict[str, Object] = {}
-        for item in answer.get("items") or ():
-            if "kind" not in item:
-                item["kind"], item["apiVersion"] = kind, api_version
-            fresh[key_of(item)] = item
+        more = ""
+        while True:
+            answer = await self._client.list(
+                self.gvr,
+                self._namespace,
+                label_selector=self._label_selector,
+                field_selector=self._field_selector,
+                metadata_only=self._metadata_only,
+                limit=PAGE,
+                continue_=more,
+            )
+            # Items of a typed list do not say what they are; those of a watch do.
+            kind, api_version = answer["kind"].removesuffix("List"), answer["apiVersion"]
+            for item in answer.get("items") or ():
+                if "kind" not in item:
+                    item["kind"], item["apiVersion"] = kind, api_version
+                fresh[key_of(item)] = self._kept(item)
+            more = answer["metadata"].get("continue") or ""
+            if not more:
+                break
         for key in [key for key in self._objects if key not in fresh]:
             self._change(key, None)
         for key, obj in fresh.items():
@@ -180,14 +192,16 @@ class Informer:
                     self.following_since = asyncio.get_running_loop().time()
                 for event, obj in batch:
                     if event == "DELETED":
-                        self._change(key_of(obj), None, last=obj)
+                        self._change(key_of(obj), None, last=self._kept(obj))
                     elif event != "BOOKMARK":
-                        self._change(key_of(obj), obj)
+                        self._change(key_of(obj), self._kept(obj))
                     self._version = obj["metadata"]["resourceVersion"]
 
+    def _kept(self, obj: Object) -> Object:
+        obj["metadata"].pop("managedFields", None)
+        return self._keep(obj) if self._keep is not None else obj
+
     def _change(self, key: str, new: Object | None, *, last: Object | None = None) -> None:
-        if new is not None:
-            new["metadata"].pop("managedFields", None)
         old = self._objects.get(key)
         if new is None:
             if old is None:

@@ -7,7 +7,8 @@ import contextlib
 import socket
 
 import pytest
-from dnslib import QTYPE, DNSRecord
+from dnslib import EDNS0, QTYPE, RR, DNSRecord
+from dnslib import A as A_RDATA
 
 from netproxy.dns.answers import Answers
 from netproxy.dns.forward import Forwarder
@@ -62,6 +63,64 @@ def test_a_headless_service_has_its_ready_pods(zone: Zone) -> None:
     found = zone.find("_http._tcp.db.shop.svc.cluster.local", SRV)
     assert (8080, "db-0.db.shop.svc.cluster.local") in [record.value for _, record in found.records]
     assert ("db-0.db.shop.svc.cluster.local", Record(A, "10.244.1.7")) in found.additional
+
+
+def test_all_ports_of_a_service_are_found_without_naming_one(zone: Zone) -> None:
+    ports = [{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]
+    zone.set_service(service("both", clusterIP="10.96.3.5") | {"spec": {"clusterIP": "10.96.3.5", "ports": ports}})
+    base = "both.shop.svc.cluster.local"
+    assert values(zone, base, SRV) == [(80, base), (53, base)]
+    assert values(zone, f"_dns._udp.{base}", SRV) == [(53, base)]
+    assert not zone.find(f"_dns._tcp.{base}", SRV).exists
+    assert zone.find(f"_udp.{base}", A).exists  # there are names below it
+
+
+def test_the_reverse_of_an_address_is_every_name_it_has(zone: Zone) -> None:
+    zone.set_service(service("other", clusterIP="None"))
+    zone.set_slice(endpoints("other", ("10.244.1.7", None, True)))
+    names = ["db-0.db.shop.svc.cluster.local", "10-244-1-7.other.shop.svc.cluster.local"]
+    assert values(zone, "7.1.244.10.in-addr.arpa", PTR) == names
+    zone.remove_service("shop", "db")
+    assert values(zone, "7.1.244.10.in-addr.arpa", PTR) == names[1:]
+    zone.remove_slice(endpoints("other"))
+    assert not zone.holds("7.1.244.10.in-addr.arpa")
+    assert not zone.holds("4.3.96.11.in-addr.arpa")  # of somebody else, who may be asked
+
+
+def test_the_zone_tells_of_itself(zone: Zone) -> None:
+    kube_dns = service("kube-dns", clusterIP="10.96.0.10")
+    kube_dns["metadata"]["namespace"] = "kube-system"
+    zone.set_service(kube_dns)
+    answers = Answers(zone)
+
+    def ask(name: str, kind: str) -> list[str]:
+        return [
+            str(each.rdata) for each in DNSRecord.parse(answers.to(bytes(DNSRecord.question(name, kind).pack()))).rr
+        ]
+
+    assert ask("cluster.local", "NS") == ["ns.dns.cluster.local."]
+    assert ask("ns.dns.cluster.local", "A") == ["10.96.0.10"]
+    assert ask("dns-version.cluster.local", "TXT") == ['"1.1.0"']
+    assert ask("cluster.local", "SOA")[0].startswith("ns.dns.cluster.local. hostmaster.cluster.local.")
+
+
+def test_a_name_without_records_of_a_kind_exists_all_the_same(zone: Zone) -> None:
+    """Whoever asks for IPv6 first must not be told that there is no such name."""
+    answer = DNSRecord.parse(Answers(zone).to(bytes(DNSRecord.question("web.shop.svc.cluster.local", "AAAA").pack())))
+    assert (answer.header.rcode, answer.rr) == (0, [])
+    assert answer.auth[0].rtype == QTYPE.SOA
+
+
+def test_a_client_that_takes_more_gets_more(zone: Zone) -> None:
+    """By EDNS (RFC 6891), and it is told what we take."""
+    zone.set_slice(endpoints("db", *((f"10.244.1.{number}", None, True) for number in range(1, 41))))
+    plain = DNSRecord.question("db.shop.svc.cluster.local")
+    more = DNSRecord.question("db.shop.svc.cluster.local")
+    more.add_ar(EDNS0(udp_len=4096))
+    assert DNSRecord.parse(Answers(zone).to(bytes(plain.pack()))).header.tc
+    answer = DNSRecord.parse(Answers(zone).to(bytes(more.pack())))
+    assert (answer.header.tc, len(answer.rr)) == (0, 40)
+    assert [each.rclass for each in answer.ar if each.rtype == QTYPE.OPT] == [1232]
 
 
 def test_an_external_name_is_an_alias(zone: Zone) -> None:
@@ -132,3 +191,41 @@ async def test_it_answers_over_udp_and_tcp_and_fails_what_nobody_knows(zone: Zon
             assert str(known.rr[0].rdata) == "10.96.3.4"
         assert (await ask(DNSRecord.question("example.com"))).header.rcode == 2
         serving.cancel()
+
+
+class Upstream(asyncio.DatagramProtocol):
+    """A name server for the rest of the world, which counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        question = DNSRecord.parse(data)
+        self.asked.append(str(question.q.qname))
+        reply = question.reply()
+        reply.add_answer(RR(question.q.qname, QTYPE.A, rdata=A_RDATA("192.0.2.1"), ttl=60))
+        self._transport.sendto(reply.pack(), addr)
+
+
+async def test_names_outside_are_asked_for_once_and_an_alias_brings_what_it_leads_to(zone: Zone) -> None:
+    loop = asyncio.get_running_loop()
+    transport, upstream = await loop.create_datagram_endpoint(Upstream, local_addr=("127.0.0.1", 0))
+    port = transport.get_extra_info("sockname")[1]
+    forwarder, answers = Forwarder([f"127.0.0.1:{port}"]), Answers(zone)
+
+    async def ask(name: str) -> DNSRecord:
+        question = bytes(DNSRecord.question(name).pack())
+        assert answers.to(question) is None, "it is a matter for others"
+        answer = DNSRecord.parse(await forwarder.complete(question, answers))
+        assert answer.header.id == DNSRecord.parse(question).header.id
+        return answer
+
+    for _ in range(3):
+        assert [str(each.rdata) for each in (await ask("example.org")).rr] == ["192.0.2.1"]
+    assert upstream.asked == ["example.org."]
+    alias = await ask("outside.shop.svc.cluster.local")
+    assert [str(each.rdata) for each in alias.rr] == ["example.com.", "192.0.2.1"]
+    transport.close()

@@ -68,7 +68,12 @@ class TinyServer:
         if request.method == "GET" and request.path.endswith("/configmaps"):
             self.lists += 1
             items = list(self.objects.values())
-            body = {"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"resourceVersion": str(self.revision)}}
+            metadata = {"resourceVersion": str(self.revision)}
+            begin, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or 1000)
+            if begin + limit < len(items):
+                metadata["continue"] = str(begin + limit)
+            items = items[begin : begin + limit]
+            body = {"kind": "ConfigMapList", "apiVersion": "v1", "metadata": metadata}
             return web.Response(body=orjson.dumps({**body, "items": items}))
         if request.method == "GET":
             return web.Response(body=orjson.dumps(self.objects[request.path.rpartition("/")[2]]))

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 from shim.api.meta import Object
 from shim.client import Informer
+from shim.client import informer as informer_module
 from shim.client import resource as r
 
 
@@ -50,6 +51,26 @@ async def test_the_copy_begins_with_a_list_and_follows_the_watch(server, client)
         assert informer.get("default/a")["data"] == {"k": "v"}
         assert informer.get("default/a")["kind"] == "ConfigMap"
         assert server.lists == 1
+
+
+async def test_a_long_list_comes_in_pages_and_only_what_is_wanted_is_kept(server, client, monkeypatch):
+    monkeypatch.setattr(informer_module, "PAGE", 2)
+    for number in range(5):
+        server.write(f"c{number}", data={"k": "v"}, more="of it")
+    seen = []
+
+    def keep(obj: Object) -> Object:
+        return {"metadata": obj["metadata"], "data": obj["data"]}
+
+    async with running(Informer(client, r.CONFIGMAPS, keep=keep)) as informer:
+        informer.on_change(lambda old, new: seen.append((old, new)))
+        story = Story(informer)
+        server.write("c0", "MODIFIED", data={"k": "w"}, more="of it")
+        server.write("c1", "DELETED", data={"k": "v"}, more="of it")
+        await story.until(lambda: ("gone", "c1") in story.told)
+        assert server.lists == 3
+        assert [obj["data"] for obj in informer.list()] == [{"k": "w"}] + [{"k": "v"}] * 3
+        assert all("more" not in obj for pair in seen for obj in pair if obj)
 
 
 async def test_a_restarted_server_is_followed_on_without_a_list(server, client):
