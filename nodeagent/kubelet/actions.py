@@ -75,9 +75,9 @@ async def mount_volumes(state: PodState) -> None:
             state.tell("Warning", "FailedMount", str(error))
         failed = int((state.waiting[""].message if "" in state.waiting else "") or 0)
         delay = min(MOUNT_RETRY * 2**failed, LONGEST_MOUNT_RETRY)
-        state.waiting[""] = Waiting("", str(failed + 1), time.time() + delay)
+        state.waiting[""] = Waiting("", str(failed + 1), state.node.clock.now() + delay)
         if state.volumes is not None:
-            state.refresh_at = time.time() + delay  # the pod runs on with what it has
+            state.refresh_at = state.node.clock.now() + delay  # the pod runs on with what it has
 
 
 async def create_sandbox(state: PodState, attempt: int) -> None:
@@ -103,7 +103,7 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
         state.waiting.pop("", None)
     except Exception as error:  # whatever the engine or the network met: users see it, and it is tried again
         state.tell("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
-        state.waiting[""] = Waiting("", "", time.time() + SANDBOX_RETRY)
+        state.waiting[""] = Waiting("", "", state.node.clock.now() + SANDBOX_RETRY)
         if state.own_users:
             node.own_users["failed"] += 1
         if made is not None:
@@ -231,7 +231,7 @@ async def resize_pod(state: PodState) -> None:
             said = resize.summary(state.pod, generation, str(error))
             state.tell("Warning", "ResizeError", f"Pod resize error: {said}")
         state.resizing = replace(state.resizing, in_progress=True, error=str(error))
-        state.waiting[resize.IN_PROGRESS] = Waiting("", "", time.time() + RESIZE_RETRY)
+        state.waiting[resize.IN_PROGRESS] = Waiting("", "", state.node.clock.now() + RESIZE_RETRY)
 
 
 async def _limit_pod(state: PodState, sandbox: SandboxState, limits: Resources) -> None:

@@ -16,6 +16,7 @@ import aiohttp
 from nodeagent.engine.contract import Engine, ImageStore
 from nodeagent.kubelet import imagegc, logrotate, names, nodeinfo, resources
 from nodeagent.kubelet.admitting import Door
+from nodeagent.kubelet.clock import Clock
 from nodeagent.kubelet.context import STARTS_AT_ONCE, Node
 from nodeagent.kubelet.directory import Directory
 from nodeagent.kubelet.eviction.evictions import Evictions
@@ -54,12 +55,13 @@ class Kubelet:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         paths = Paths(settings.data_dir)
         http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
-        has = nodeinfo.capacity(settings)
+        has, clock = nodeinfo.capacity(settings), Clock()
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.node = Node(
             settings=settings,
             client=client,
+            clock=clock,
             engine=engine,
             images=images,
             network=network,
@@ -67,9 +69,9 @@ class Kubelet:
             services=Informer(client, r.SERVICES),
             http=http,
             paths=paths,
-            inventory=Inventory(),
+            inventory=Inventory(clock),
             references=References(client, self._reference_changed),
-            tokens=Tokens(client),
+            tokens=Tokens(client, clock),
             volumes=Volumes(client, paths, settings.run_dir),
             prober=Prober(engine, http),
             statuses=StatusWriter(client),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from nodeagent.engine.contract import Engine, ImageStore
+from nodeagent.kubelet.clock import Clock
 from nodeagent.kubelet.inventory import Inventory
 from nodeagent.kubelet.names import Paths
 from nodeagent.kubelet.network import PodNetwork
@@ -32,6 +33,7 @@ class Node:
 
     settings: NodeAgentSettings
     client: Client
+    clock: Clock
     engine: Engine
     images: ImageStore
     network: PodNetwork

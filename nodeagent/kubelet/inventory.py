@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nodeagent.engine.contract import ContainerState, Engine, SandboxState
 from nodeagent.kubelet import names
+from nodeagent.kubelet.clock import Clock
 from nodeagent.kubelet.observed import Run, run_of
 
 MESSAGE_LIMIT = 4096  # bytes of a termination message; of the log's end 2048, as upstream
@@ -19,10 +20,12 @@ LOG_LIMIT, LOG_LINES = 2048, 80
 class Inventory:
     """Sandboxes and containers by the uid of their pod."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._sandboxes: dict[str, dict[str, SandboxState]] = {}
         self._containers: dict[str, dict[str, ContainerState]] = {}
         self._messages: dict[str, str] = {}
+        self._ended: dict[str, float] = {}  # when each container did, by the clock that never jumps
 
     async def fill(self, engine: Engine) -> None:
         for sandbox in await engine.sandboxes():
@@ -51,6 +54,8 @@ class Inventory:
         before = known.get(state.id)
         if before is None or before.phase != "exited" or state.phase == "exited":
             known[state.id] = state
+            if state.phase == "exited" and state.id not in self._ended:
+                self._ended[state.id] = self._clock.at(state.finished_at)
         return uid
 
     def drop_sandbox(self, uid: str, sandbox: str) -> None:
@@ -58,12 +63,16 @@ class Inventory:
 
     def drop_container(self, uid: str, container: str) -> None:
         self._containers.get(uid, {}).pop(container, None)
-        self._messages.pop(container, None)
+        self._forget(container)
 
     def drop_pod(self, uid: str) -> None:
         self._sandboxes.pop(uid, None)
         for container in self._containers.pop(uid, {}):
-            self._messages.pop(container, None)
+            self._forget(container)
+
+    def _forget(self, container: str) -> None:
+        self._messages.pop(container, None)
+        self._ended.pop(container, None)
 
     def sandboxes(self, uid: str) -> list[SandboxState]:
         """Newest first."""
@@ -81,7 +90,7 @@ class Inventory:
         """Every life of each container, newest first."""
         found: dict[str, list[Run]] = {}
         for state in self._containers.get(uid, {}).values():
-            run = run_of(state, self._message(state))
+            run = run_of(state, self._message(state), self._ended.get(state.id, 0.0))
             found.setdefault(run.name, []).append(run)
         return {
             name: tuple(sorted(runs, key=lambda run: (run.attempt, run.created_at), reverse=True))

@@ -204,8 +204,11 @@ class NodeObject:
         cidr = (new.get("spec") or {}).get("podCIDR") or ""
         if cidr and cidr != self._pod_cidr:
             self._pod_cidr = cidr
-            self._cidr_kept.write_text(f"{cidr}\n")
             self._cidr_known.set()
+            try:
+                self._cidr_kept.write_text(f"{cidr}\n")
+            except OSError as error:  # a full disk, say: only static pods without a server would need it
+                log.warning("the network of this node's pods is not kept: %s", error)
         self._told = new.get("status") or {}
 
     async def _keep_network(self) -> None:

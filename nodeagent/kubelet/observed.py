@@ -29,6 +29,7 @@ class Run:
     created_at: float = 0.0
     started_at: float = 0.0
     finished_at: float = 0.0
+    ended: float = 0.0  # the same by the clock that never jumps, by which everybody waits
     exit_code: int = 0
     oom_killed: bool = False
     start_error: str = ""  # why its process never ran
@@ -68,6 +69,7 @@ class Observed:
 
     sandbox: SandboxState | None = None  # the newest
     sandboxes: int = 0  # how many there ever were: a sandbox's attempt number
+    began: float | None = None  # when the pod did, by the clock that never jumps; None: that was not told yet
     ip: str = ""
     volumes_ready: bool = False
     runs: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
@@ -97,7 +99,7 @@ def last_exited(runs: tuple[Run, ...], but: str = "") -> Run | None:
     return next((run for run in runs if run.phase == "exited" and run.id != but), None)
 
 
-def run_of(state: ContainerState, message: str = "") -> Run:
+def run_of(state: ContainerState, message: str = "", ended: float = 0.0) -> Run:
     """A run from what the engine says and the labels it kept for us."""
     labels = state.labels
     return Run(
@@ -113,6 +115,7 @@ def run_of(state: ContainerState, message: str = "") -> Run:
         created_at=state.created_at,
         started_at=state.started_at,
         finished_at=state.finished_at,
+        ended=ended,
         exit_code=state.exit_code,
         oom_killed=state.oom_killed,
         start_error=state.message,

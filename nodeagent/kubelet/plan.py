@@ -7,7 +7,6 @@ another: a kill that fails raises, and the start of the next life behind it is n
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass
 
 from nodeagent.kubelet import resize
@@ -17,7 +16,7 @@ from nodeagent.kubelet.phase import TERMINAL
 from nodeagent.kubelet.policy import restarts_after, should_start
 from nodeagent.kubelet.restarts import waits_until
 from nodeagent.kubelet.status import Verdict
-from shim.api.meta import Object, parse_time
+from shim.api.meta import Object
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,25 +94,22 @@ Step = MountVolumes | CreateSandbox | StartContainer | KillContainer | BackOff |
 DEADLINE = Verdict("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
 
-def deadline_of(pod: Object, status: Object) -> float | None:
-    """When activeDeadlineSeconds are over, in seconds since the epoch."""
+def deadline_of(pod: Object, began: float | None) -> float | None:
+    """When activeDeadlineSeconds are over."""
     seconds = pod["spec"].get("activeDeadlineSeconds")
-    started = status.get("startTime")
-    if seconds is None or not started:
-        return None
-    return (parse_time(started) + datetime.timedelta(seconds=seconds)).timestamp()
+    return None if seconds is None or began is None else began + float(seconds)
 
 
-def verdict_of(pod: Object, status: Object, now: float) -> Verdict | None:
+def verdict_of(pod: Object, began: float | None, now: float) -> Verdict | None:
     """Why the kubelet ends this pod by itself, if it does."""
-    deadline = deadline_of(pod, status)
+    deadline = deadline_of(pod, began)
     return DEADLINE if deadline is not None and now >= deadline else None
 
 
 def plan(
     pod: Object, observed: Observed, *, previous: Object, now: float, verdict: Verdict | None = None
 ) -> list[Step]:
-    """``previous``: the pod's newest status, for restart counts and the start of its deadline.
+    """``previous``: the pod's newest status, for restart counts. ``now``: by the clock that never jumps.
 
     ``verdict``: why the kubelet has to end it.
     """
@@ -121,11 +117,11 @@ def plan(
         return [EndPod(verdict.grace)]
     end = EndPod(grace_of(pod))
     phases = {(pod.get("status") or {}).get("phase"), previous.get("phase")}
-    if pod["metadata"].get("deletionTimestamp") or phases & TERMINAL or verdict_of(pod, previous, now):
+    if pod["metadata"].get("deletionTimestamp") or phases & TERMINAL or verdict_of(pod, observed.began, now):
         return [end]
 
     steps: list[Step] = []
-    deadline = deadline_of(pod, previous)
+    deadline = deadline_of(pod, observed.began)
     if deadline is not None:
         steps.append(Wait(deadline))
 
@@ -269,7 +265,7 @@ def _start(
     name = container["name"]
     run = observed.latest(name)
     if run is not None and run.phase == "exited":
-        until = waits_until(observed.delays.get(name), event_at=run.finished_at, now=now)
+        until = waits_until(observed.delays.get(name), event_at=run.ended, now=now)
         if until:
             return [BackOff(kind, name, run.id, observed.delays[name].seconds), Wait(until)]
     attempt = max(run.attempt + 1 if run else 0, counts.get(name, 0) if run is None else 0)
@@ -282,7 +278,7 @@ def _replace(kind: ContainerKind, killed: Run, observed: Observed, now: float) -
     The killed run itself delays nothing: it did not fail by itself.
     """
     before = last_exited(observed.runs[killed.name], killed.id)
-    if before and waits_until(observed.delays.get(killed.name), event_at=before.finished_at, now=now):
+    if before and waits_until(observed.delays.get(killed.name), event_at=before.ended, now=now):
         return []
     return [StartContainer(kind, killed.name, killed.attempt + 1, killed.id)]
 

@@ -19,7 +19,7 @@ from nodeagent.kubelet.plan import verdict_of
 from nodeagent.kubelet.status import Verdict, pod_status, rejected_status
 from nodeagent.linux.steps import Steps
 from shim.api import pod_sum
-from shim.api.meta import Object
+from shim.api.meta import Object, parse_time
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class PodState:
         self.allocation = self._known_allocation(pod)
         self.resizing = resize.Resizing()
         self.status: Object = pod.get("status") or {}
+        self._began: float | None = None
         self.changed = changed
         self.static = names.is_static(pod)
         self.mirror: Object | None = None  # of a static pod: what the API shows of it
@@ -48,7 +49,7 @@ class PodState:
         self.refresh_at = 0.0
         self.waiting: dict[str, Waiting] = {}
         self.delays: dict[str, Delay] = {}
-        self.images = PodImages(node.images, self._keys)
+        self.images = PodImages(node.images, self._keys, node.clock.now)
         self.started_here: set[str] = set()
         self.told: set[tuple[str, str]] = set()
         self.steps = Steps()
@@ -137,6 +138,13 @@ class PodState:
         self.tell("Normal", "ResizeCompleted", f"Pod resize completed: {resize.summary(self.pod, generation)}")
 
     @property
+    def began(self) -> float | None:
+        """When the pod began here, by the node's clock; None as long as no status has told of it."""
+        if self._began is None and self.status.get("startTime"):
+            self._began = self.node.clock.at(parse_time(self.status["startTime"]).timestamp())
+        return self._began
+
+    @property
     def deleted(self) -> bool:
         return bool(self.pod["metadata"].get("deletionTimestamp"))
 
@@ -169,6 +177,7 @@ class PodState:
         return Observed(
             sandbox=sandboxes[0] if sandboxes else None,
             sandboxes=len(sandboxes),
+            began=self.began,
             ip=self.ip,
             volumes_ready=self.volumes is not None,
             runs=runs,
@@ -210,8 +219,7 @@ class PodState:
         """Work out the status and, if it changed, tell it."""
         if self.gone:
             return
-        now = time.time()
-        if self.verdict is None and (verdict := verdict_of(self.pod, self.status, now)):
+        if self.verdict is None and (verdict := verdict_of(self.pod, self.began, self.node.clock.now())):
             self.verdict = verdict
             self.tell("Normal", verdict.reason, verdict.message)
         status = pod_status(
@@ -219,7 +227,7 @@ class PodState:
             observed,
             previous=self.status,
             host_ip=self.node.settings.node_ip,
-            now=now,
+            now=time.time(),
             for_good=for_good,
             ended=ended,
             verdict=self.verdict,
@@ -258,6 +266,7 @@ class PodState:
         """Since when things are so, an earlier agent has told; nobody else knows it of a static pod."""
         if self._taken_up and told.get("startTime") and told.get("phase") not in TERMINAL:
             self.status = {**self.status, "startTime": told["startTime"], "conditions": told.get("conditions") or []}
+            self._began = None
             self.changed()
         self._taken_up = False
 

@@ -118,7 +118,7 @@ class PodWorker:
                 continue  # interrupted: the pod is to end, or to end sooner
             if error := turn.exception():
                 log.error("pod %s: %s", names.pod_text(self.state.pod), error, exc_info=error)
-                self._wake_at, delay = time.time() + delay, min(delay * 2, LONGEST_AFTER_ERROR)
+                self._wake_at, delay = self.node.clock.now() + delay, min(delay * 2, LONGEST_AFTER_ERROR)
             else:
                 delay = AFTER_ERROR
             await self._sleep()
@@ -127,7 +127,7 @@ class PodWorker:
         if self.finished:
             return
         due = [at for at in (self._wake_at, self.state.refresh_at or None) if at is not None]
-        timeout = max(0.0, min(due) - time.time()) if due else None
+        timeout = max(0.0, min(due) - self.node.clock.now()) if due else None
         try:
             await asyncio.wait_for(self._wake.wait(), timeout)
         except TimeoutError:
@@ -145,16 +145,17 @@ class PodWorker:
                     await self._clean_up()
                 return
             if state.allocate():
-                self._wake_at = min(self._wake_at or math.inf, time.time() + DEFERRED_RETRY)
+                self._wake_at = min(self._wake_at or math.inf, self.node.clock.now() + DEFERRED_RETRY)
             state.note_resized(observed)
             if not state.deleted:
                 state.publish(observed)
-            if state.volumes is not None and (self._refresh_volumes or 0 < state.refresh_at <= time.time()):
+            if state.volumes is not None and (self._refresh_volumes or 0 < state.refresh_at <= self.node.clock.now()):
                 self._refresh_volumes = False
                 state.refresh_at = 0.0
                 await actions.mount_volumes(state)
             progressed = False
-            steps = plan(state.pod, observed, previous=state.status, now=time.time(), verdict=state.verdict)
+            now = self.node.clock.now()
+            steps = plan(state.pod, observed, previous=state.status, now=now, verdict=state.verdict)
             for step in steps:
                 progressed |= await self._perform(step, observed.sandbox.id if observed.sandbox else "")
             if not progressed:

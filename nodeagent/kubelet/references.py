@@ -6,12 +6,12 @@ Each object is watched alone, by its name: a node may read what its pods name an
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from nodeagent.kubelet.clock import Clock
 from nodeagent.kubelet.errors import ConfigError, MissingReference
-from shim.api.meta import GVR, Object, parse_time
+from shim.api.meta import GVR, Object
 from shim.client import Client, Informer
 from shim.client import resource as r
 
@@ -82,16 +82,16 @@ class References:
 class Tokens:
     """Service-account tokens bound to pods, asked for when first needed and again before they expire."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self._client, self._clock = client, clock
         self._known: dict[tuple[str, str, int], tuple[str, float]] = {}
 
     async def get(self, pod: Object, audience: str, seconds: int) -> tuple[str, float]:
-        """The token, and when it should be fetched anew (seconds since the epoch)."""
+        """The token, and when it should be fetched anew."""
         meta = pod["metadata"]
         key = (meta["uid"], audience, seconds)
         known = self._known.get(key)
-        if known is not None and time.time() < known[1]:
+        if known is not None and self._clock.now() < known[1]:
             return known
         request: Object = {
             "apiVersion": "authentication.k8s.io/v1",
@@ -106,10 +106,9 @@ class Tokens:
         answer = await self._client.create(
             r.SERVICEACCOUNTS, request, meta["namespace"], name=account, subresource="token"
         )
-        status = answer["status"]
-        life = parse_time(status["expirationTimestamp"]).timestamp() - time.time()
-        refresh = time.time() + min(life * REFRESH_AFTER, 86400.0)
-        self._known[key] = (status["token"], refresh)
+        life = float((answer.get("spec") or {}).get("expirationSeconds") or seconds)
+        refresh = self._clock.now() + min(life * REFRESH_AFTER, 86400.0)
+        self._known[key] = (answer["status"]["token"], refresh)
         return self._known[key]
 
     def forget(self, uid: str) -> None:

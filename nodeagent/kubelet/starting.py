@@ -52,9 +52,9 @@ async def start_container(state: PodState, step: StartContainer, sandbox: str) -
 
 
 class _CannotStart(Exception):
-    def __init__(self, reason: str, message: str, retry_in: float = 0.0) -> None:
-        super().__init__(message)
-        self.waiting = Waiting(reason, message, time.time() + retry_in if retry_in else 0.0)
+    def __init__(self, waiting: Waiting) -> None:
+        super().__init__(waiting.message)
+        self.waiting = waiting
 
 
 async def _image(state: PodState, container: Object) -> Image:
@@ -66,12 +66,7 @@ async def _image(state: PodState, container: Object) -> Image:
     try:
         return await state.images.ensure(container, tell)
     except ImageMissing as missing:
-        raise _waits_for(missing) from missing
-
-
-def _waits_for(missing: ImageMissing) -> _CannotStart:
-    waiting = missing.waiting
-    return _CannotStart(waiting.reason, waiting.message, waiting.retry_at - time.time())
+        raise _CannotStart(missing.waiting) from missing
 
 
 async def _image_volumes(state: PodState, container: Object) -> dict[str, str]:
@@ -87,7 +82,7 @@ async def _image_volumes(state: PodState, container: Object) -> dict[str, str]:
             found[volume["name"]] = (await state.images.fetch(told["reference"], policy, state.tell)).id
         except ImageMissing as missing:
             state.tell("Warning", "Failed", f"Error: {missing.waiting.reason}", container["name"])
-            raise _waits_for(missing) from missing
+            raise _CannotStart(missing.waiting) from missing
     return found
 
 
@@ -102,7 +97,8 @@ async def _create_and_start(
 
     def refused(reason: str, error: Exception, retry_in: float = CONFIG_RETRY) -> _CannotStart:
         tell("Warning", "Failed", f"Error: {error}")
-        return _CannotStart(reason, str(error), retry_in)
+        retry_at = node.clock.now() + retry_in if retry_in else 0.0
+        return _CannotStart(Waiting(reason, str(error), retry_at))
 
     lives = node.inventory.runs(state.uid).get(name, ())
     try:
@@ -121,7 +117,7 @@ async def _create_and_start(
         raise refused("CreateContainerConfigError", error) from error
     if before := last_exited(lives, step.replaces):
         delay = state.delays.get(name)
-        state.delays[name] = next_delay(delay, event_at=before.finished_at, now=time.time())
+        state.delays[name] = next_delay(delay, event_at=before.ended, now=node.clock.now())
     try:
         with state.steps(f"create container {name}: a folder for its changes, a cgroup"):
             made = await whole(node.engine.create_container(spec))
@@ -152,7 +148,7 @@ async def _post_start(state: PodState, container: Object, run: str, handler: Obj
         life = next(life for life in node.inventory.runs(state.uid)[name] if life.id == run)
         if life.phase == "running":
             await kill_container(state, life, float(names.grace_of(state.pod)), "FailedPostStartHook")
-        raise _CannotStart("PostStartHookError", str(error)) from error
+        raise _CannotStart(Waiting("PostStartHookError", str(error))) from error
 
 
 def _never_ran(made: ContainerState, error: EngineError) -> ContainerState:

@@ -60,7 +60,7 @@ class Summary:
             told["runtime"] = {"imageFs": own, "containerFs": own}
             told["rlimit"] = _processes()
         answer = {"node": told, "pods": [await self._pod(pod, fs, whole) for pod in pods]}
-        recent = time.time() - REMEMBERED
+        recent = time.monotonic() - REMEMBERED
         self._before = {key: sample for key, sample in self._before.items() if sample.at > recent}
         return answer
 
@@ -133,7 +133,7 @@ class Summary:
         return _network(Path(f"/proc/{pid}/net/dev")) if pid and not host else None
 
     def _cpu_memory(self, key: str, usage: Usage, capacity: int = 0) -> Object:
-        at, before = time.time(), self._before.get(key)
+        at, before = time.monotonic(), self._before.get(key)
         cpu_ns = usage.get("cpu_ns", 0)
         rate = 0
         if before and at > before.at:

@@ -23,6 +23,7 @@ from shim.controllers.loop import Controller, run_controllers
 from shim.controllers.namespace import NamespaceController
 from shim.controllers.node_ipam import NodeIpamController
 from shim.controllers.node_lifecycle import NodeLifecycleController
+from shim.controllers.node_ttl import NodeTtlController
 from shim.controllers.pod_gc import PodGcController
 from shim.controllers.policy_types import PolicyTypes
 from shim.controllers.resource_quota import ResourceQuotaController
@@ -41,6 +42,7 @@ CLUSTER: list[type[Controller]] = [
     AccountTokens,
     RootCaController,
     NodeLifecycleController,
+    NodeTtlController,
     TaintEvictionController,
     PodGcController,
     NamespaceController,

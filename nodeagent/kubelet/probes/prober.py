@@ -134,8 +134,9 @@ class Prober:
         A server opens its port a moment after its start. Within the first period a refused connection is therefore
         just tried again, soon: the pod is ready when its server is, not a period later.
         """
-        begin = probed.run.started_at + float(probe.get("initialDelaySeconds") or 0)
-        await asyncio.sleep(max(0.0, begin - time.time()))
+        initial = float(probe.get("initialDelaySeconds") or 0)
+        left = probed.run.started_at + initial - time.time()
+        await asyncio.sleep(min(max(0.0, left), initial))  # never longer, should the clock have jumped
         loop = asyncio.get_running_loop()
         period = float(probe.get("periodSeconds") or 10)
         due = opening = loop.time()

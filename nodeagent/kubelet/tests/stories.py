@@ -36,7 +36,7 @@ def run(name: str = "c", phase: Any = "running", *, attempt: int = 0, sandbox: s
 
 
 def ended(name: str = "c", code: int = 0, *, at: float = NOW, **more: Any) -> Run:
-    return run(name, "exited", exit_code=code, finished_at=at, **more)
+    return run(name, "exited", exit_code=code, finished_at=at, ended=at, **more)
 
 
 def seen(*runs: Run, sandbox: bool = True, volumes: bool = True, **more: Any) -> Observed:

@@ -134,9 +134,8 @@ def test_a_deleted_pod_ends_with_the_grace_of_the_deletion():
 
 def test_a_pod_past_its_deadline_ends():
     a_pod = pod(activeDeadlineSeconds=10)
-    started = {"startTime": "2027-01-15T08:00:00Z"}  # NOW
-    assert steps(a_pod, seen(run()), previous=started) == [Wait(NOW + 10)]
-    assert steps(a_pod, seen(run()), previous=started, now=NOW + 10) == [EndPod(30)]
+    assert steps(a_pod, seen(run(), began=NOW)) == [Wait(NOW + 10)]
+    assert steps(a_pod, seen(run(), began=NOW), now=NOW + 10) == [EndPod(30)]
 
 
 def test_after_a_reboot_all_starts_anew_in_a_new_sandbox():
