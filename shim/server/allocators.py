@@ -22,6 +22,10 @@ class Unavailable(Exception):
     """Why something cannot be had."""
 
 
+STATIC, DYNAMIC = "static", "dynamic"
+"""Named by who wants it, or left to the server: as upstream's metrics call that."""
+
+
 class Allocation:
     """What one write takes and gives back. ``also`` is to be written together with the object."""
 
@@ -68,6 +72,9 @@ class Span:
 
     def __contains__(self, number: int) -> bool:
         return self.first <= number <= self.last
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
 
     def pick(self, is_taken: Callable[[int], bool]) -> int | None:
         """A free number; None when all are taken."""

@@ -41,6 +41,7 @@ from shim.server.discovery import Discovery
 from shim.server.dispatch import Dispatcher
 from shim.server.flow_references import FlowReferences
 from shim.server.masters import FRESH, Masters
+from shim.server.metric_parts import of_services
 from shim.server.oidc import config as oidc_config
 from shim.server.oidc.config import Anonymous, Authentication
 from shim.server.oidc.issuer import Issuer
@@ -131,6 +132,7 @@ async def run(
         openapi = OpenApi(routes, schema, aggregator.all)
         authenticator = Authenticator(bearers, authorizer.require, _proxies(settings), authentication.anonymous)
         dispatcher = Dispatcher(parts, authenticator, discovery, openapi, aggregator, auditor)
+        dispatcher.metrics.sources.append(partial(of_services, services))
         custom = CustomResources(cache, routes, schema, registry, removal, reader, redefined)
         aggregator.load()
         custom.load()

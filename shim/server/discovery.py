@@ -117,7 +117,12 @@ class Discovery:
         return self._documents.get(path.rstrip("/"))
 
     def routed(self, path: str) -> bool:
-        """Whether this is a version of a built-in group: upstream's router answers these, and looks at Accept first."""
+        """Whether this is a version of a built-in group, or the list of them at /api.
+
+        Upstream's router answers these, and looks at Accept first.
+        """
+        if path.rstrip("/") == "/api":
+            return True
         rows = self._routes.versions(path.split("/")[2] if path.startswith("/apis/") else "")
         version = path.rstrip("/").rpartition("/")[2]
         return version in rows and not next(iter(rows[version].values())).custom

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 from aiohttp import web
 
@@ -26,6 +27,7 @@ from shim.server.discovery import Discovery
 from shim.server.facets import FACETS, Facet
 from shim.server.health import Health
 from shim.server.inflight import Inflight, is_long_running
+from shim.server.metric_parts import of_audit, of_tokens
 from shim.server.metrics import Metrics
 from shim.server.negotiation import ACCEPTED, LISTED, check_accepted, rendering
 from shim.server.oidc.issuer import KeysUnknown
@@ -82,6 +84,7 @@ class Dispatcher:
         self.health = Health()
         database = settings.data_dir / "store.db"
         self.metrics = Metrics(parts.cache, parts.routes, parts.registry.chain, self._inflight, database)
+        self.metrics.sources += [partial(of_tokens, parts.tokens), partial(of_audit, auditor)]
         self.watchers = Watchers(self.metrics.watched)
         zpages = ZPages(settings)
         self._outside = Outside(discovery, openapi, self.health, self.metrics, parts.tokens, parts.schema, zpages)
@@ -219,6 +222,8 @@ class Dispatcher:
         if extension := self._aggregator.serving(info):
             return await relay(http, info.path, user, extension)
         resource, subresource = parts.routes.find(info)
+        if http.method == "HEAD" and not resource.custom and info.subresource != "proxy":
+            raise errors.method_not_allowed()  # it is judged as a get, but upstream routes it nowhere
         if accept := http.headers.get("Accept"):
             _check_accepted(accept, info, resource)
         call = Call(http, parts, user, info, query, resource, subresource)

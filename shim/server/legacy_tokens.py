@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hmac
 import logging
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,8 +25,9 @@ _MISSING = ("namespace", "secretName", "serviceAccountName", "serviceAccountUID"
 class LegacyTokens:
     """Checks them."""
 
-    def __init__(self, cache: Cache, accounts: Accounts) -> None:
-        self._cache, self._accounts = cache, accounts
+    def __init__(self, cache: Cache, accounts: Accounts, uses: Counter[str]) -> None:
+        """``uses`` counts them."""
+        self._cache, self._accounts, self._uses = cache, accounts, uses
         self._writes: set[asyncio.Task[None]] = set()
 
     def user(self, token: str, claims: dict[str, Any]) -> User:
@@ -49,11 +51,17 @@ class LegacyTokens:
         labels = secret["metadata"].get("labels") or {}
         self._note_use(key, labels)
         if labels.get(INVALID_SINCE):
+            self._uses["invalid_legacy_auto"] += 1
             raise Refused(
                 f"the token in secret {namespace}/{secret_name} for service account {namespace}/{name} has been marked "
                 "invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the "
                 f"'{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
             )
+        account = self._cache.get(f"/registry/serviceaccounts/{namespace}/{name}")
+        own = account.decode().get("secrets") if account is not None else ()
+        self._uses[
+            "legacy_auto" if any(each.get("name") == secret_name for each in own or ()) else "legacy_manual"
+        ] += 1
         return User(claims["sub"], account_groups(namespace), uid)
 
     def _note_use(self, key: str, labels: Object) -> None:

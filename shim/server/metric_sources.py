@@ -23,6 +23,7 @@ from shim.server.routes import Routes
 from shim.server.watch import Watched
 from shim.store.cache import Cache
 
+_JUDGED = ("request_operation", "resource", "subresource")
 _OF_ADMISSION: dict[str, tuple[str, Labels]] = {
     "apiserver_admission_webhook_request": (
         "Requests to webhooks, by the code they came to.",
@@ -56,6 +57,11 @@ _OF_ADMISSION: dict[str, tuple[str, Labels]] = {
         "Time mutating policies took.",
         ("policy", "policy_binding", "error_type"),
     ),
+    "pod_security_evaluations": (
+        "Pods, and what makes pods, that were held against a standard for pods.",
+        ("decision", "policy_level", "policy_version", "mode", *_JUDGED),
+    ),
+    "pod_security_errors": ("What kept pods from being judged as they should.", ("fatal", *_JUDGED)),
 }
 _RESOURCE = ("group", "resource")
 

@@ -7,7 +7,7 @@ resources that are served: a client that makes paths up cannot fill the memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -73,6 +73,8 @@ class Metrics(Collector):
         self.deprecated: dict[Labels, float] = {}
         """Deprecated APIs that were asked for: group, version, resource, subresource and the release without them."""
         self.watched = Watched()
+        self.sources: list[Callable[[], Iterable[Metric]]] = []
+        """What others have to tell: asked with every question."""
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -210,6 +212,8 @@ class Metrics(Collector):
         yield from self._store.collect()
         yield from of_admission(self._chain)
         yield from of_process()
+        for source in self.sources:
+            yield from source()
 
     def _identities(self) -> Iterator[Metric]:
         result = ("result",)

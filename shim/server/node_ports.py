@@ -7,11 +7,12 @@ few keys (an etcd takes 128 in a transaction). A port is in part ``port % PARTS`
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from shim.api.keys import NODE_PORTS
 from shim.api.meta import Object
-from shim.server.allocators import Span, Unavailable, kept_for_the_asking
+from shim.server.allocators import DYNAMIC, STATIC, Span, Unavailable, kept_for_the_asking
 from shim.store.cache import Also, Cache
 
 PARTS = 32
@@ -28,6 +29,8 @@ class NodePorts:
         low, _, high = port_range.partition("-")
         first, last = int(low), int(high)
         self.span = Span(first, last, kept_for_the_asking(last - first + 1, *_BAND))
+        self.given: Counter[tuple[str, ...]] = Counter()
+        self.refused: Counter[tuple[str, ...]] = Counter()
 
     def claims(self, owner: str, *, dry_run: bool = False) -> PortClaims:
         """Begin to take and give back for an owner, ``namespace/name``."""
@@ -57,12 +60,11 @@ class PortClaims:
     def take(self, port: int) -> None:
         """Raises Unavailable."""
         if port not in self._ports.span:
-            raise Unavailable(
-                f"provided port is not in the valid range. The range of valid ports is {self._ports.text}"
-            )
+            why = f"provided port is not in the valid range. The range of valid ports is {self._ports.text}"
+            raise self._refuse(STATIC, why)
         if self.owner(port) is not None:
-            raise Unavailable("provided port is already allocated")
-        self.set(port, self._owner)
+            raise self._refuse(STATIC, "provided port is already allocated")
+        self._give(STATIC, port)
         self._highest = max(self._highest, port)
 
     def pick(self) -> int:
@@ -72,9 +74,17 @@ class PortClaims:
             return self._highest
         port = self._ports.span.pick(lambda number: self.owner(number) is not None)
         if port is None:
-            raise Unavailable("range is full")
-        self.set(port, self._owner)
+            raise self._refuse(DYNAMIC, "range is full")
+        self._give(DYNAMIC, port)
         return port
+
+    def _give(self, scope: str, port: int) -> None:
+        self.set(port, self._owner)
+        self._ports.given[(scope,)] += not self._dry_run
+
+    def _refuse(self, scope: str, why: str) -> Unavailable:
+        self._ports.refused[(scope,)] += not self._dry_run
+        return Unavailable(why)
 
     def free(self, port: int) -> None:
         """Give back a port, if it is the owner's."""

@@ -49,8 +49,7 @@ class Outside:
             _must_read(http)
             return await self._openapi.answer(http, path, query)
         if path.rstrip("/") == "/version":
-            if http.method != "GET":
-                raise errors.method_not_allowed()
+            _must_read(http, head=False)
             check_accepted(http.headers.get("Accept") or JSON, JSON)
             return zpages.version()
         if (answer := self._health.answer(path, query)) is not None:
@@ -64,8 +63,10 @@ class Outside:
         if path == "/metrics/slis":
             return respond(checks_text(self._health.results()), 200, MEDIA)
         if path == "/openid/v1/jwks":
+            _must_read(http, head=False)
             return _kept(http, self._tokens.public_keys(), _KEYS)
         if path == "/.well-known/openid-configuration":
+            _must_read(http, head=False)
             return _kept(http, self._tokens.configuration(), JSON)
         if path in ("/", "/index.html"):
             return respond(orjson.dumps({"paths": self._discovery.paths()}))

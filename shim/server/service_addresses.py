@@ -7,13 +7,17 @@ into that of the cluster's birth.
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
+from collections.abc import Iterator
+from time import perf_counter
 from typing import NamedTuple
 
 from shim.api.apply import update_managed_fields
 from shim.api.conditions import find
 from shim.api.meta import Object, new_uid, now
 from shim.api.schema import Schema
-from shim.server.allocators import Span, Unavailable, kept_for_the_asking
+from shim.api.timing import Histograms
+from shim.server.allocators import DYNAMIC, STATIC, Span, Unavailable, kept_for_the_asking
 from shim.store.cache import Also, Cache
 
 ADDRESSES = "/registry/ipaddresses/"
@@ -21,6 +25,7 @@ RANGES = "/registry/servicecidrs/"
 FAMILY, MANAGED_BY = "ipaddress.kubernetes.io/ip-family", "ipaddress.kubernetes.io/managed-by"
 MANAGER = "ipallocator.k8s.io"
 _BAND = (16, 16, 256)  # divisor, least and most addresses kept for those who name one
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Range(NamedTuple):
@@ -38,6 +43,10 @@ class ServiceAddresses:
         self._cache = cache
         self._seen: list[int] = []
         self._ranges: list[Range] = []
+        self.given: Counter[tuple[str, ...]] = Counter()
+        self.refused: Counter[tuple[str, ...]] = Counter()
+        """Addresses that were given, and that were not, by range and by whether they were named."""
+        self.took = Histograms(_SECONDS)
         of_service = {"resource": "services", "namespace": "-", "name": "-"}
         blank = _address("0.0.0.0", of_service)
         self._managed = update_managed_fields(
@@ -59,21 +68,33 @@ class ServiceAddresses:
 
     def pick(self, service: Object) -> tuple[str, Also]:
         """A free address, and what takes it. Raises Unavailable."""
+        began = perf_counter()
         for each in self.ranges():
             if each.usable:
                 number = each.span.pick(lambda number: self._cache.get(ADDRESSES + _text(number)) is not None)
                 if number is not None:
+                    self._count(each, DYNAMIC, began)
                     return _text(number), self._taken(_text(number), service)
+                self.refused[str(each.network), DYNAMIC] += 1
         raise Unavailable("range is full")
 
     def take(self, address: str, service: Object) -> Also:
         """What takes this address. Raises Unavailable."""
-        found = _parsed(address)
-        if found is None or not any(each.usable and int(found) in each.span for each in self.ranges()):
+        began, found = perf_counter(), _parsed(address)
+        fitting = [each for each in self.ranges() if found and each.usable and int(found) in each.span]
+        if not fitting:
             raise Unavailable("the provided network does not match the current range")
         if self._cache.get(ADDRESSES + str(found)) is not None:
+            self.refused[str(fitting[0].network), STATIC] += 1
             raise Unavailable("provided IP is already allocated")
+        self._count(fitting[0], STATIC, began)
         return self._taken(str(found), service)
+
+    def taken(self) -> Iterator[str]:
+        """Every address that is somebody's."""
+        for entry in self._cache.range(ADDRESSES):
+            if entry.fields["metadata.name"].count(".") == 3:  # and not one of IPv6, which somebody else has made
+                yield entry.fields["metadata.name"]
 
     def try_take(self, address: str) -> str:
         """The address a dry run shows: a stand-in where it was left to the server. Raises Unavailable."""
@@ -103,6 +124,10 @@ class ServiceAddresses:
             return None
         obj["metadata"].update(deletionTimestamp=now(), deletionGracePeriodSeconds=0)
         return Also(entry.key, obj, entry.revision)
+
+    def _count(self, range: Range, scope: str, began: float) -> None:
+        self.given[str(range.network), scope] += 1
+        self.took[(str(range.network),)].add(perf_counter() - began)
 
     def _taken(self, address: str, service: Object) -> Also:
         return Also(ADDRESSES + address, self.address_of(address, service), 0)

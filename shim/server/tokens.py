@@ -8,7 +8,9 @@ replaced: first the new one is believed everywhere, then it signs, and the old o
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -51,7 +53,9 @@ class Tokens:
         self._issuers = tuple(issuers)
         self.audiences = tuple(audiences or issuers)
         self._accounts = Accounts(cache)
-        self._legacy = LegacyTokens(cache, self._accounts)
+        self.uses: Counter[str] = Counter()
+        """How often tokens were good, by what kind they are."""
+        self._legacy = LegacyTokens(cache, self._accounts, self.uses)
         self._verified: dict[str, Claims] = {}
 
     def sign(
@@ -134,6 +138,7 @@ class Tokens:
                 extra[f"authentication.kubernetes.io/{kind}-name"] = (reference["name"],)
                 if reference.get("uid"):
                     extra[f"authentication.kubernetes.io/{kind}-uid"] = (reference["uid"],)
+        self.uses["stale" if time.time() > kubernetes.get("warnafter", math.inf) else "valid"] += 1
         return User(claims["sub"], account_groups(namespace), account["uid"], extra)
 
     def _claims(self, token: str) -> Claims | None:

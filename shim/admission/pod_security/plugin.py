@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from shim.admission.namespace_lifecycle import NAMESPACES
 from shim.admission.pod_security.checks import refusals
@@ -11,6 +12,7 @@ from shim.admission.pod_security.words import Refusal
 from shim.admission.request import CREATE, UPDATE, Plugin, Reader, Request, refuse, together
 from shim.api.meta import GVR, Object, controller_of
 from shim.api.status import FieldError, internal, invalid
+from shim.api.version import MINOR
 
 PODS = GVR("", "v1", "pods")
 MOST_PODS = 3000  # of a namespace whose label changes: more are not looked at, and the warning says so
@@ -32,69 +34,96 @@ _TEMPLATES = {
 class PodSecurity(Plugin):
     resources = (("", "pods"), ("", "namespaces"), *_TEMPLATES)
 
+    def __init__(self) -> None:
+        self._evaluations: Counter[tuple[str, ...]] = Counter()
+        self._errors: Counter[tuple[str, ...]] = Counter()
+        self.counts = {"pod_security_evaluations": self._evaluations, "pod_security_errors": self._errors}
+
     async def validate(self, request: Request, reader: Reader) -> None:
         if request.obj is None or request.operation not in (CREATE, UPDATE):
             return
         if request.resource.name == "namespaces":
             await _check_namespace(request, reader)
         elif request.resource.name == "pods":
-            _check_pod(request, reader)
+            self._check_pod(request, reader)
         elif not request.subresource:
-            _check_template(request, reader)
+            self._check_template(request, reader)
+
+    def _check_pod(self, request: Request, reader: Reader) -> None:
+        pod = request.obj
+        assert pod is not None
+        if request.subresource in _UNJUDGED:
+            return
+        policy, causes = self._policy(request, reader)
+        if not causes and policy.is_privileged:
+            self._count(request, "enforce", policy.enforce, allowed=True)
+            request.annotations[f"{PREFIX}enforce-policy"] = str(Standard())
+            return
+        if request.operation == UPDATE and request.old is not None and not _matters(pod["spec"], request.old["spec"]):
+            return
+        self._evaluate(request, policy, causes, pod, enforced=True)
+
+    def _check_template(self, request: Request, reader: Reader) -> None:
+        """Nothing is enforced: who makes the pods will be refused; but whoever writes this should hear of it now."""
+        policy, causes = self._policy(request, reader)
+        if not causes and policy.warn.level == policy.audit.level == PRIVILEGED:
+            return
+        template = request.obj
+        for field in _TEMPLATES[request.resource.group, request.resource.name]:
+            template = (template or {}).get(field)
+        if template and template.get("spec") is not None:
+            self._evaluate(request, policy, causes, template, enforced=False)
+
+    def _policy(self, request: Request, reader: Reader) -> tuple[Policy, list[FieldError]]:
+        namespace = reader.get(NAMESPACES, None, request.namespace or "")
+        if namespace is None:
+            self._errors["true", *_about(request)] += 1
+            raise internal(f'failed to lookup namespace "{request.namespace}"')
+        return policy_of(namespace["metadata"].get("labels"))
+
+    def _evaluate(
+        self, request: Request, policy: Policy, causes: list[FieldError], pod: Object, *, enforced: bool
+    ) -> None:
+        annotations, notes = (pod.get("metadata") or {}).get("annotations"), request.annotations
+        judged: dict[Standard, list[Refusal]] = {}
+
+        def judge(standard: Standard) -> str:
+            if standard not in judged:
+                judged[standard] = refusals(standard, annotations, pod["spec"])
+            return ", ".join(map(str, judged[standard]))
+
+        if causes:
+            self._errors["false", *_about(request)] += 1
+            notes[f"{PREFIX}error"] = f"Failed to parse policy: {together([f'{c.field}: {c.message}' for c in causes])}"
+        if why := judge(policy.audit):
+            self._count(request, "audit", policy.audit, allowed=False)
+            notes[f"{PREFIX}audit-violations"] = f'would violate PodSecurity "{policy.audit}": {why}'
+        if enforced:
+            notes[f"{PREFIX}enforce-policy"] = str(policy.enforce)
+            why = judge(policy.enforce)
+            self._count(request, "enforce", policy.enforce, allowed=not why)
+            if why:
+                raise refuse(request, f'violates PodSecurity "{policy.enforce}": {why}')
+        if why := judge(policy.warn):
+            self._count(request, "warn", policy.warn, allowed=False)
+            request.warnings.append(f'would violate PodSecurity "{policy.warn}": {why}')
+
+    def _count(self, request: Request, mode: str, standard: Standard, *, allowed: bool) -> None:
+        """Of what is noted or warned of, upstream counts what is wrong alone."""
+        decision = "allow" if allowed else "deny"
+        self._evaluations[decision, standard.level, _version(standard), mode, *_about(request)] += 1
 
 
-def _check_pod(request: Request, reader: Reader) -> None:
-    pod = request.obj
-    assert pod is not None
-    if request.subresource in _UNJUDGED:
-        return
-    policy, causes = _policy(request, reader)
-    if not causes and policy.is_privileged:
-        request.annotations[f"{PREFIX}enforce-policy"] = str(Standard())
-        return
-    if request.operation == UPDATE and request.old is not None and not _matters(pod["spec"], request.old["spec"]):
-        return
-    _evaluate(request, policy, causes, pod, enforced=True)
+def _about(request: Request) -> tuple[str, str, str]:
+    """What is judged, in the words of the metrics: operation, pod or what makes pods, subresource."""
+    what = "pod" if request.resource.name == "pods" else "controller"
+    return request.operation.lower(), what, request.subresource
 
 
-def _check_template(request: Request, reader: Reader) -> None:
-    """Nothing is enforced: who makes the pods will be refused; but whoever writes this should hear of it now."""
-    policy, causes = _policy(request, reader)
-    if not causes and policy.warn.level == policy.audit.level == PRIVILEGED:
-        return
-    template = request.obj
-    for field in _TEMPLATES[request.resource.group, request.resource.name]:
-        template = (template or {}).get(field)
-    if template and template.get("spec") is not None:
-        _evaluate(request, policy, causes, template, enforced=False)
-
-
-def _policy(request: Request, reader: Reader) -> tuple[Policy, list[FieldError]]:
-    namespace = reader.get(NAMESPACES, None, request.namespace or "")
-    if namespace is None:
-        raise internal(f'failed to lookup namespace "{request.namespace}"')
-    return policy_of(namespace["metadata"].get("labels"))
-
-
-def _evaluate(request: Request, policy: Policy, causes: list[FieldError], pod: Object, *, enforced: bool) -> None:
-    annotations, notes = (pod.get("metadata") or {}).get("annotations"), request.annotations
-    judged: dict[Standard, list[Refusal]] = {}
-
-    def judge(standard: Standard) -> str:
-        if standard not in judged:
-            judged[standard] = refusals(standard, annotations, pod["spec"])
-        return ", ".join(map(str, judged[standard]))
-
-    if causes:
-        notes[f"{PREFIX}error"] = f"Failed to parse policy: {together([f'{c.field}: {c.message}' for c in causes])}"
-    if why := judge(policy.audit):
-        notes[f"{PREFIX}audit-violations"] = f'would violate PodSecurity "{policy.audit}": {why}'
-    if enforced:
-        notes[f"{PREFIX}enforce-policy"] = str(policy.enforce)
-        if why := judge(policy.enforce):
-            raise refuse(request, f'violates PodSecurity "{policy.enforce}": {why}')
-    if why := judge(policy.warn):
-        request.warnings.append(f'would violate PodSecurity "{policy.warn}": {why}')
+def _version(standard: Standard) -> str:
+    if standard.minor is None or standard.level == PRIVILEGED:  # which has always been the same
+        return "latest"
+    return f"v1.{standard.minor}" if standard.minor <= MINOR else "future"
 
 
 def _matters(new: Object, old: Object) -> bool:

@@ -27,6 +27,7 @@ class AuditLog:
         self._to_stdout = path == "-"
         self._file: BinaryIO = sys.stdout.buffer if self._to_stdout else self._open()
         self._size = 0 if self._to_stdout else self._path.stat().st_size
+        self.written = 0  # lines, by this process
 
     def write(self, line: bytes) -> None:
         """A line with its end; what cannot be written is told, and stops nothing."""
@@ -36,6 +37,7 @@ class AuditLog:
             self._file.write(line)
             self._file.flush()
             self._size += len(line)
+            self.written += 1
         except OSError as error:
             log.error("audit log %s: %s", self._path, error)
 

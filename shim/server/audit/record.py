@@ -6,6 +6,7 @@ The event is upstream's (https://kubernetes.io/docs/reference/config-api/apiserv
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -174,10 +175,18 @@ class Auditor:
 
     def __init__(self, policy: Policy, log: AuditLog, schema: Schema) -> None:
         self._policy, self._log, self._schema = policy, log, schema
+        self.levels: Counter[Level] = Counter()
+        """How many requests the policy gave each level."""
+
+    @property
+    def told(self) -> int:
+        """How many events were written."""
+        return self._log.written
 
     def begin(self, http: web.BaseRequest, info: RequestInfo, user: User) -> Record | None:
         """None: nothing is told of this request."""
         choice = self._policy.choose(user, info)
+        self.levels[choice.level] += 1
         if choice.level is Level.NONE:
             return None
         record = Record(self._log, self._schema, choice, http, info)
@@ -187,6 +196,7 @@ class Auditor:
     def unknown(self, http: web.BaseRequest, info: RequestInfo, response: web.StreamResponse) -> None:
         """A request whose credentials were not good."""
         choice = self._policy.choose(User(""), info)
+        self.levels[choice.level] += 1
         if choice.level is not Level.NONE:
             Record(self._log, self._schema, choice, http, info).failed(response)
 

@@ -102,8 +102,11 @@ async def test_the_audit_log_follows_requests(tmp_path: Path) -> None:
         watching = asyncio.create_task(api.watch(MAPS))
         await watching
         assert [event["stage"] for event in log.new()] == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
-        await api.get("/metrics")
+        lines = (await api.get("/metrics")).data.decode().splitlines()
         assert "objectRef" not in log.new()[0]
+        counted = {name: float(value) for name, value in (line.split(" ") for line in lines if "audit_" in line[:20])}
+        assert counted["apiserver_audit_event_total"] >= 10
+        assert counted['apiserver_audit_level_total{level="RequestResponse"}'] >= 4
 
         level = {"pod-security.kubernetes.io/enforce": "baseline"}
         await api.post("/api/v1/namespaces", {"metadata": {"name": "strict", "labels": level}})

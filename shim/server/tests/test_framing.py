@@ -58,3 +58,34 @@ async def test_a_refusal_leaves_the_connection_usable(api):
     answer = await _answers(api, _request("/api/v1/pods"), _request("/version", "Connection: close"))
     assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
     assert answer.count(b"HTTP/1.1 200 OK\r\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/api/v1/namespaces/{ns}/configmaps", 405),
+        ("/api/v1/namespaces/{ns}/configmaps/any", 405),
+        ("/api/v1/componentstatuses", 405),
+        ("/api/v1/nope", 404),
+        ("/apis/nope/v1/x", 404),
+        ("/nope", 404),
+        ("/api", 405),
+        ("/apis", 200),
+        ("/api/v1", 405),
+        ("/apis/apps", 200),
+        ("/version", 405),
+        ("/healthz", 200),
+        ("/livez/ping", 200),
+        ("/metrics", 200),
+        ("/openapi/v2", 200),
+        ("/openapi/v3", 200),
+        ("/openid/v1/jwks", 405),
+        ("/.well-known/openid-configuration", 405),
+        ("/", 200),
+        ("/debug/pprof/", 404),  # as with --profiling=false: Go's profiles are of no use here
+    ],
+)
+async def test_heads_are_answered_where_upstream_does(api, path, code):
+    answer = await api.ask("HEAD", path)
+    assert answer.status == code
+    assert answer.data == b""

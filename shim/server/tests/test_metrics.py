@@ -54,3 +54,60 @@ async def test_identities_are_counted_as_often_as_they_are_timed(api):
         [timed] = samples_of(text, "authentication_duration_seconds_count", result=result).values()
         assert counted == timed > 0
     assert await total(api, "authorization_attempts_total", result="allowed") > 0
+
+
+async def test_allocations_are_counted_by_who_chose(api):
+    services, ips = "/api/v1/namespaces/{ns}/services", "kube_apiserver_clusterip_allocator"
+    before = (await api.get("/metrics")).data.decode()
+    ports = [{"port": 80}]
+    await api.post(services, {"metadata": {"name": "any"}, "spec": {"type": "NodePort", "ports": ports}})
+    named = {"metadata": {"name": "named"}, "spec": {"clusterIP": "10.96.0.250", "ports": ports}}
+    assert (await api.post(services, named)).status == 201
+    assert (await api.post(services, {**named, "metadata": {"name": "late"}})).status == 422
+    after = (await api.get("/metrics")).data.decode()
+
+    def more(name: str, **labels: str) -> float:
+        return sum(samples_of(after, name, **labels).values()) - sum(samples_of(before, name, **labels).values())
+
+    cidr = "10.96.0.0/16"
+    assert more(f"{ips}_allocated_ips", cidr=cidr) == 2 == -more(f"{ips}_available_ips", cidr=cidr)
+    assert more(f"{ips}_allocation_total", cidr=cidr, scope="dynamic") == 1
+    assert more(f"{ips}_allocation_total", cidr=cidr, scope="static") == 1
+    assert more(f"{ips}_allocation_errors_total", cidr=cidr, scope="static") == 1
+    assert more(f"{ips}_allocation_duration_seconds_count", cidr=cidr) == 2
+    assert more("kube_apiserver_nodeport_allocator_allocated_ports") == 1
+    assert more("kube_apiserver_nodeport_allocator_allocation_total", scope="dynamic") == 1
+    assert samples_of(after, f"{ips}_allocated_ips").keys() == {f'{{cidr="{cidr}"}}'}
+    for name in ("any", "named"):
+        await api.delete(f"{services}/{name}")
+
+
+async def test_judgements_on_pods_are_counted(api):
+    async def count(**labels: str) -> float:
+        about = {"request_operation": "create", "resource": "pod", "subresource": ""}
+        return await total(api, "pod_security_evaluations_total", **about, **labels)
+
+    baseline = {"policy_level": "baseline", "policy_version": "v1.30", "mode": "enforce"}
+    free = {"policy_level": "privileged", "policy_version": "latest", "decision": "allow", "mode": "enforce"}
+    allowed, denied = await count(decision="allow", **baseline), await count(decision="deny", **baseline)
+    unasked = await count(**free)
+    pods = "/api/v1/namespaces/{ns}/pods"
+    await api.post(pods, api.pod("free"))
+    labels = {
+        f"pod-security.kubernetes.io/enforce{end}": value for end, value in (("", "baseline"), ("-version", "v1.30"))
+    }
+    await api.patch("/api/v1/namespaces/{ns}", {"metadata": {"labels": labels}})
+    assert (await api.post(pods, api.pod("good"))).status == 201
+    assert (await api.post(pods, api.pod("bad", hostNetwork=True))).status == 403
+    assert await count(**free) == unasked + 1
+    assert await count(decision="allow", **baseline) == allowed + 1
+    assert await count(decision="deny", **baseline) == denied + 1
+
+
+async def test_uses_of_tokens_are_counted(api):
+    made = await api.post("/api/v1/namespaces/{ns}/serviceaccounts/default/token", {"spec": {}})
+    bearer = {"Authorization": f"Bearer {made.json['status']['token']}"}
+    before = await total(api, "serviceaccount_valid_tokens_total")
+    await api.get("/version", headers=bearer, anonymous=True)
+    assert await total(api, "serviceaccount_valid_tokens_total") == before + 1
+    assert await total(api, "serviceaccount_legacy_tokens_total") == 0
