@@ -33,7 +33,7 @@ class NodeAgentSettings:
     cluster_dns: str = flag("address of the cluster DNS in pods' resolv.conf", "10.96.0.10")
     cluster_domain: str = flag("domain of Services", "cluster.local")
     max_pods: int = flag("pods this node takes", 110)
-    seccomp_default: bool = flag("filter the system calls of containers that say nothing about it", False)
+    seccomp_default: bool = flag("filter the system calls of containers that say nothing about it; costs 0.7 ms a start", True)
     eviction_hard: str = flag(
         "pods go at once when the node has less than this; nothing is watched that is not named",
         "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%,imagefs.inodesFree<5%",

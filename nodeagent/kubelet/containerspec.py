@@ -30,7 +30,7 @@ class Surroundings:
     volumes: Mapping[str, Path]
     memory_capacity: int
     swap: Swap = NO_SWAP
-    seccomp_default: bool = False  # system calls are filtered unless the pod says how they are to be
+    seccomp_default: bool = True  # system calls are filtered unless the pod says how they are to be
     images: Mapping[str, str] = field(default_factory=dict)  # ids, by the name of the volume that is an image
     running: Mapping[str, str] = field(default_factory=dict)  # ids of the pod's running containers, by name
 

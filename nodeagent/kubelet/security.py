@@ -47,7 +47,7 @@ class Security:
     readonly_paths: tuple[str, ...]
 
 
-def security_of(pod: Object, container: Object, image: ImageConfig, *, filtered: bool = False) -> Security:
+def security_of(pod: Object, container: Object, image: ImageConfig, *, filtered: bool = True) -> Security:
     """The container's securityContext over the pod's over the image's. Raises ConfigError.
 
     ``filtered``: system calls are, when nobody says anything about that.
@@ -80,7 +80,7 @@ def security_of(pod: Object, container: Object, image: ImageConfig, *, filtered:
         privileged=privileged,
         readonly_root=bool(own.get("readOnlyRootFilesystem")),
         no_new_privileges=own.get("allowPrivilegeEscalation") is False,
-        seccomp=profile.get("type") == "RuntimeDefault",
+        seccomp=profile.get("type") == "RuntimeDefault" and not privileged,
         seccomp_profile=str(profile.get("localhostProfile") or "") if profile.get("type") == "Localhost" else "",
         masked_paths=() if unmasked else MASKED_PATHS,
         readonly_paths=() if unmasked else READONLY_PATHS,

@@ -101,6 +101,8 @@ def test_which_filter_of_system_calls(told, default, expected):
     of_pod = {"seccompProfile": told} if told else {}
     found = security_of(pod(securityContext=of_pod), container(), ImageConfig(), filtered=default)
     assert (found.seccomp, found.seccomp_profile) == expected
+    almighty = container(securityContext={"privileged": True})
+    assert not security_of(pod(securityContext=of_pod), almighty, ImageConfig()).seccomp
 
 
 def test_what_a_container_may_do():
