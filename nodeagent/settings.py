@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from nodeagent.images.access import Policy
 from nodeagent.kubelet.eviction import thresholds
 from nodeagent.kubelet.eviction.thresholds import Threshold
 from shim.api import quantity
@@ -33,7 +34,9 @@ class NodeAgentSettings:
     cluster_dns: str = flag("address of the cluster DNS in pods' resolv.conf", "10.96.0.10")
     cluster_domain: str = flag("domain of Services", "cluster.local")
     max_pods: int = flag("pods this node takes", 110)
-    seccomp_default: bool = flag("filter the system calls of containers that say nothing about it; costs 0.7 ms a start", True)
+    seccomp_default: bool = flag(
+        "filter the system calls of containers that say nothing about it; costs 0.7 ms a start", True
+    )
     eviction_hard: str = flag(
         "pods go at once when the node has less than this; nothing is watched that is not named",
         "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%,imagefs.inodesFree<5%",
@@ -57,6 +60,13 @@ class NodeAgentSettings:
     swap_behavior: str = flag(
         "NoSwap, or LimitedSwap: burstable pods get a part of it (with cgroups of version 2)", "NoSwap"
     )
+    image_pull_credentials_verification_policy: str = flag(
+        f"whose pods show that they could have pulled an image that is here: {', '.join(Policy.NAMES)}",
+        "NeverVerifyPreloadedImages",
+    )
+    preloaded_images_verification_allowlist: tuple[str, ...] = flag(
+        "repositories that NeverVerifyAllowlistedImages means; they may end in /*", ()
+    )
     provider: str = flag("prefix of the Node's providerID", "shim")
 
     def reserved(self) -> dict[str, Quantity]:
@@ -68,6 +78,10 @@ class NodeAgentSettings:
                     raise ValueError(f"cannot reserve {name!r}, only {', '.join(RESERVABLE)}")
                 found[name] = found.get(name, Quantity(0)) + quantity.parse(value)
         return found
+
+    def image_policy(self) -> Policy:
+        """Raises ValueError."""
+        return Policy(self.image_pull_credentials_verification_policy, self.preloaded_images_verification_allowlist)
 
     def thresholds(self) -> tuple[Threshold, ...]:
         """Raises ValueError."""

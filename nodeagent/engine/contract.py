@@ -287,5 +287,8 @@ class ImageStore(Protocol):
         Raises EngineError in words for the pod's status.
         """
 
+    def allowed(self, image: str, reference: str, credentials: Sequence[Any]) -> bool:
+        """Whether somebody with these credentials, or none, may use an image by its id that was pulled by this name."""
+
     def import_archive(self, path: str, tag: str = "") -> list[Image]:
         """docker-archive or OCI archive (tar, also gzipped), or an OCI layout folder. Raises EngineError."""

@@ -19,11 +19,15 @@ _HUB = ("index.docker.io", "registry-1.docker.io")  # other names of docker.io
 
 
 class Credential(NamedTuple):
-    """A name and its password; ``token`` is one that can be exchanged for others instead."""
+    """A name and its password; ``token`` is one that can be exchanged for others instead.
+
+    ``origin`` tells where it is kept, ``namespace/name/uid`` of a Secret; "" is one that the node has for all its pods.
+    """
 
     username: str = ""
     password: str = ""
     token: str = ""
+    origin: str = ""
 
 
 def of_config(config: Mapping[str, Any]) -> list[tuple[str, Credential]]:
@@ -46,7 +50,7 @@ def _credential(entry: Mapping[str, Any]) -> Credential | None:
         if not colon:
             return None
     credential = Credential(username, password.rstrip("\0"), str(entry.get("identitytoken") or ""))
-    return credential if any(credential) else None
+    return credential if any(credential[:3]) else None
 
 
 def fitting(known: Iterable[tuple[str, Credential]], image: Reference) -> list[Credential]:

@@ -47,8 +47,13 @@ class Store(Protocol):
     def add(self, found: Found) -> Image: ...
 
 
-async def pull(store: Store, folder: Path, name: str, credentials: Sequence[Credential]) -> Image:
-    """The image, here from now on. Tries every endpoint, with each credential. Raises EngineError saying why not."""
+async def pull(
+    store: Store, folder: Path, name: str, credentials: Sequence[Credential]
+) -> tuple[Image, Credential | None]:
+    """The image, here from now on, and the credential that it took. Raises EngineError saying why not.
+
+    Tries every endpoint, with each credential.
+    """
     image = reference.parse(name)
     failed = f'failed to pull and unpack image "{image}"'
     problem: RegistryError | None = None
@@ -56,7 +61,8 @@ async def pull(store: Store, folder: Path, name: str, credentials: Sequence[Cred
         for endpoint in endpoints(image.domain, folder):
             for credential in [*credentials, None] if credentials else [None]:
                 try:
-                    return await _Pull(store, folder, image, Registry(http, endpoint, image, credential)).run()
+                    registry = Registry(http, endpoint, image, credential)
+                    return await _Pull(store, folder, image, registry).run(), credential
                 except Denied as error:
                     problem = problem if isinstance(problem, Denied) else error
                 except RegistryError as error:
@@ -77,7 +83,8 @@ class _Pull:
     async def run(self) -> Image:
         wanted = self._image.digest or self._image.tag
         try:
-            digest = self._image.digest or await self._registry.digest(wanted)
+            told = await self._registry.digest(wanted)  # though it be known: the registry says who may have it
+            digest = self._image.digest or told
             if digest and (known := self._known(digest)):
                 return known
             body = await self._registry.manifest(digest or wanted)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nodeagent.engine.contract import EngineError, Image, ImageConfig, ImageMissing, ImageRoot
-from nodeagent.images import archive, builtin, export, layers, pack, pull, reference
+from nodeagent.images import access, archive, builtin, export, layers, pack, pull, reference
 from nodeagent.images.credentials import Credential
 
 
@@ -115,7 +115,17 @@ class Images:
             return [self._import(image, tag) for image in found]
 
     async def pull(self, reference_: str, credentials: Sequence[Credential] = ()) -> Image:
-        return await pull.pull(self, self._dir, reference_, credentials)
+        image, credential = await pull.pull(self, self._dir, reference_, credentials)
+        repository, before = reference.parse(reference_).repository, self._read()["images"][image.id].get("access")
+        if access.opened(before, repository, credential) != before:
+            with self._changing() as index:
+                record = index["images"][image.id]
+                record["access"] = access.opened(record.get("access"), repository, credential)
+        return image
+
+    def allowed(self, image: str, reference_: str, credentials: Sequence[Credential]) -> bool:
+        record = self._read()["images"].get(image) or {}
+        return access.allowed(record.get("access"), reference.parse(reference_).repository, credentials)
 
     def has_layer(self, diff_id: str) -> bool:
         return layers.unpacked_size(diff_id, self._layers) is not None
@@ -153,6 +163,8 @@ class Images:
                 "config": config.get("config") or {},
                 "pulled": found.pulled,
             }
+            if "access" in (before := index["images"].get(image_id, {})):
+                record["access"] = before["access"]
             self._put(index, image_id, record, [name.tagged for name in names if name.tag])
         return self._image(index, image_id)
 

@@ -64,6 +64,7 @@ class Kubelet:
             clock=clock,
             engine=engine,
             images=images,
+            image_policy=settings.image_policy(),
             network=network,
             recorder=EventRecorder(client, "kubelet", settings.node_name),
             services=Informer(client, r.SERVICES),

@@ -38,6 +38,8 @@ def configuration(settings: NodeAgentSettings) -> Object:
         "housekeepingInterval": go_duration(evictions.LOOK_EVERY),
         "imageGCHighThresholdPercent": settings.image_gc_high_threshold,
         "imageGCLowThresholdPercent": settings.image_gc_low_threshold,
+        "imagePullCredentialsVerificationPolicy": settings.image_pull_credentials_verification_policy,
+        "preloadedImagesVerificationAllowlist": list(settings.preloaded_images_verification_allowlist),
         "imageMinimumGCAge": go_duration(settings.image_minimum_gc_age),
         "kubeReserved": _by_signal(settings.kube_reserved, "="),
         "maxPods": settings.max_pods,

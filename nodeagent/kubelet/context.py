@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from nodeagent.engine.contract import Engine, ImageStore
+from nodeagent.images.access import Policy
 from nodeagent.kubelet.clock import Clock
 from nodeagent.kubelet.inventory import Inventory
 from nodeagent.kubelet.names import Paths
@@ -36,6 +37,7 @@ class Node:
     clock: Clock
     engine: Engine
     images: ImageStore
+    image_policy: Policy  # whose pods show that they could have pulled an image that is here
     network: PodNetwork
     recorder: EventRecorder
     services: Informer

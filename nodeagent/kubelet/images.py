@@ -1,7 +1,8 @@
 """A container's image, on this node: found here or pulled, by its pull policy; told of in upstream's words.
 
 ``imagePullPolicy: Always`` asks the registry an image was pulled from whether it has another one now. An image that
-was imported or made here came from no registry: it is used as it is.
+was imported or made here came from no registry: it is used as it is. One that somebody's credentials were needed for
+is here for others only if they could pull it too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from nodeagent.engine.contract import EngineError, Image, ImageStore
 from nodeagent.images import reference
+from nodeagent.images.access import Policy
 from nodeagent.images.credentials import Credential
 from nodeagent.kubelet.observed import Delay, Waiting
 from nodeagent.kubelet.restarts import next_delay, waits_until
@@ -46,8 +48,14 @@ Keys = Callable[[str], Awaitable[Sequence[Credential]]]
 class PodImages:
     """The images of one pod's containers, with the back-off of those that are missing."""
 
-    def __init__(self, store: ImageStore, keys: Keys, clock: Callable[[], float] = time.time) -> None:
-        self._store, self._keys, self._clock = store, keys, clock
+    def __init__(
+        self,
+        store: ImageStore,
+        keys: Keys,
+        clock: Callable[[], float] = time.time,
+        policy: Policy = Policy("NeverVerifyPreloadedImages"),  # noqa: B008  it does not change
+    ) -> None:
+        self._store, self._keys, self._clock, self._policy = store, keys, clock, policy
         self._failures: dict[str, _Failure] = {}
 
     async def ensure(self, container: Object, tell: Tell) -> Image:
@@ -61,7 +69,7 @@ class PodImages:
         except reference.InvalidReference:
             raise self._invalid(name, tell) from None
         image = self._store.find(name)
-        if image is not None and (policy != "Always" or not image.pulled):
+        if image is not None and (policy != "Always" or not image.pulled) and await self._may_use(image, name):
             self._failures.pop(name, None)
             message = f'Container image "{name}" already present on machine and can be accessed by the pod'
             tell("Normal", "Pulled", message)
@@ -73,6 +81,12 @@ class PodImages:
             raise ImageMissing(Waiting("ErrImageNeverPull", message, self._clock() + SYNC_AGAIN))
         self._wait_for_turn(name, tell)
         return await self._pull(name, tell)
+
+    async def _may_use(self, image: Image, name: str) -> bool:
+        """Whether this pod could pull it too; its Secrets are read only if that depends on them."""
+        if not self._policy.asks(reference.parse(name).repository, pulled=image.pulled):
+            return True
+        return self._store.allowed(image.id, name, ()) or self._store.allowed(image.id, name, await self._keys(name))
 
     def _wait_for_turn(self, name: str, tell: Tell) -> None:
         """Raises ImageMissing as long as the last failure is too fresh."""

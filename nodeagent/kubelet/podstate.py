@@ -49,7 +49,7 @@ class PodState:
         self.refresh_at = 0.0
         self.waiting: dict[str, Waiting] = {}
         self.delays: dict[str, Delay] = {}
-        self.images = PodImages(node.images, self._keys, node.clock.now)
+        self.images = PodImages(node.images, self._keys, node.clock.now, node.image_policy)
         self.started_here: set[str] = set()
         self.told: set[tuple[str, str]] = set()
         self.steps = Steps()

@@ -38,4 +38,7 @@ def of_secret(secret: Object) -> list[tuple[str, Credential]]:
         config = json.loads(base64.b64decode(told or ""))
     except (binascii.Error, ValueError):
         return []
-    return of_config(config) if isinstance(config, dict) else []
+    meta = secret.get("metadata") or {}
+    origin = "/".join(str(meta.get(key) or "") for key in ("namespace", "name", "uid"))
+    found = of_config(config) if isinstance(config, dict) else []
+    return [(key, credential._replace(origin=origin)) for key, credential in found]

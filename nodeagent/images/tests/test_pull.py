@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from nodeagent.engine.contract import EngineError
-from nodeagent.images import Images, reference
+from nodeagent.images import Images, access, reference
 from nodeagent.images.credentials import Credential, fitting, of_config
 
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
@@ -189,6 +189,45 @@ async def test_nobody_answers(images, tmp_path):
         'failed to do request: Head "http://127.0.0.1:1/v2/team/app/manifests/1":'
         " dial tcp 127.0.0.1:1: connect: connection refused"
     )
+
+
+@pytest.mark.parametrize("by", ["reg.test/team/app:1", "digest"])
+async def test_an_image_that_took_a_credential_is_there_for_whoever_has_it(images, fake, by):
+    """KEP-2535: another pod shows that it could have pulled it; the same Secret may change, others may say the same."""
+    fake.login = "basic"
+    name = f"reg.test/team/app@{fake.top}" if by == "digest" else by
+    mine = LOGIN._replace(origin="ns/login/1")
+    image = await images.pull(name, [mine])
+    assert not images.allowed(image.id, name, ())
+    assert not images.allowed(image.id, name, [Credential("me", "wrong", origin="other/login/2")])
+    assert images.allowed(image.id, name, [LOGIN._replace(origin="other/copy/3")])
+    assert images.allowed(image.id, name, [Credential("me", "changed", origin="ns/login/1")])
+    assert not images.allowed(image.id, "elsewhere.test/team/app:1", [mine])
+
+    fake.asked.clear()
+    with pytest.raises(EngineError, match="authorization failed"):
+        await images.pull(name, [Credential("me", "wrong", origin="other/login/2")])
+    await images.pull(name, [LOGIN._replace(origin="other/copy/3")])
+    assert not [what for what in fake.asked if what.endswith("blobs")]  # to ask is enough
+    fake.login = ""
+    await images.pull(name)  # the registry lets everybody have it by now
+    assert images.allowed(image.id, name, ())
+
+
+@pytest.mark.parametrize(
+    ("policy", "asked"),
+    [  # of an image that was pulled, one that was not, one of a repository that is listed
+        ("NeverVerify", (False, False, False)),
+        ("NeverVerifyPreloadedImages", (True, False, True)),
+        ("NeverVerifyAllowlistedImages", (True, True, False)),
+        ("AlwaysVerify", (True, True, True)),
+    ],
+)
+def test_which_images_are_asked_about(policy, asked):
+    found = access.Policy(policy, ["reg.test/one", "reg.test/team/*"])
+    one = [found.asks("reg.test/other", pulled=pulled) for pulled in (True, False)]
+    for listed in ("reg.test/one", "reg.test/team/app"):
+        assert (*one, found.asks(listed, pulled=True)) == asked
 
 
 def test_the_closest_credentials_come_first():

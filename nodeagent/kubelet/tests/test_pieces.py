@@ -137,8 +137,8 @@ def test_init_containers_count_with_the_sidecars_before_them():
 class Registry:
     """A store and the registry behind it: what is in ``here`` is there, what is in ``there`` can be pulled."""
 
-    def __init__(self, here=(), there=()):
-        self.here, self.there = dict(here), dict(there)
+    def __init__(self, here=(), there=(), *, secret=False):
+        self.here, self.there, self.secret = dict(here), dict(there), secret
 
     def find(self, reference):
         return self.here.get(reference)
@@ -148,6 +148,9 @@ class Registry:
             raise EngineError("no such image")
         self.here[reference] = self.there[reference]
         return self.there[reference]
+
+    def allowed(self, image, reference, credentials):
+        return not self.secret or "key" in credentials
 
 
 async def no_keys(image):
@@ -209,9 +212,33 @@ async def test_what_is_never_pulled_is_told_of_at_each_try():
     assert told == ["ErrImageNeverPull", "Failed"] * 2
 
 
+async def test_an_image_here_is_none_for_who_could_not_pull_it():
+    there = {"reg.test/app:1": Image("sha256:1", ("reg.test/app:1",), (), 1, ImageConfig(), pulled=True)}
+    told, store = [], Registry(here=there, secret=True)
+
+    async def key(image):
+        return ["key"]
+
+    async def reason(keys, policy):
+        one = container(image="reg.test/app:1", imagePullPolicy=policy)
+        try:
+            await PodImages(store, keys).ensure(one, lambda *event: told.append(event[1]))
+        except ImageMissing as missing:
+            return missing.waiting.reason
+        return ""
+
+    assert await reason(no_keys, "IfNotPresent") == "ErrImagePull"
+    assert await reason(no_keys, "Never") == "ErrImageNeverPull"  # as if it were not here: that is nobody's business
+    assert [await reason(key, policy) for policy in ("IfNotPresent", "Never")] == ["", ""]
+    store.secret = False
+    assert await reason(no_keys, "Never") == ""
+
+
 async def test_pull_secrets():
     config = base64.b64encode(json.dumps({"auths": {"reg.test": {"username": "u", "password": "p"}}}).encode()).decode()
-    secrets = {"good": {"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": config}}, "odd": {}}
+    meta = {"namespace": "ns", "name": "good", "uid": "7"}
+    good = {"metadata": meta, "type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": config}}
+    secrets = {"good": good, "odd": {}}
 
     async def secret(name):
         if name not in secrets:
@@ -221,7 +248,7 @@ async def test_pull_secrets():
     missing = []
     a_pod = pod(imagePullSecrets=[{"name": "good"}, {"name": "odd"}, {"name": "gone"}])
     found = await pullsecrets.credentials(a_pod, "reg.test/x", secret, missing.append)
-    assert ([c.username for c in found], missing) == (["u"], ["gone"])
+    assert ([(c.username, c.origin) for c in found], missing) == ([("u", "ns/good/7")], ["gone"])
     assert await pullsecrets.credentials(a_pod, "other.test/x", secret, missing.append) == []
 
 
