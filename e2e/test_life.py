@@ -57,6 +57,8 @@ def test_a_manifest_in_a_nodes_folder_is_a_static_pod(cluster: Cluster) -> None:
         assert cluster.kubectl("logs", "static-node-2") == "by itself\n"
         assert cluster.kubectl("exec", "static-node-2", "--", "hostname") == "static-node-2\n"
         assert "Container started" in cluster.kubectl("describe", "pod", "static-node-2")
+        assert "sleep 1000" in cluster.shim("explain", "pod/static-node-2").stdout
+        assert "start container main" in cluster.shim("explain", "pod/static-node-2", "--steps").stdout
         cluster.kubectl("delete", "pod", "static-node-2")
         eventually(lambda: cluster.get("pod", "static-node-2")["metadata"]["uid"] != before["metadata"]["uid"])
         after = eventually(lambda: cluster.get("pod", "static-node-2")["status"].get("containerStatuses"))

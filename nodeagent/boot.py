@@ -30,7 +30,7 @@ async def run(settings: NodeAgentSettings, ready: Callable[[], None]) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(server.serve(settings, kubelet.pods, engine, client))
             group.create_task(kubelet.run(ready))
-            group.create_task(poweroff.follow(kubelet.shutdown))
+            group.create_task(poweroff.follow(kubelet.shutdown, systemd=settings.shutdown_by_systemd))
     finally:
         network.close()
         await client.close()

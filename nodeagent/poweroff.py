@@ -41,8 +41,8 @@ class Shutdown(Protocol):
     def cancel(self) -> None: ...
 
 
-async def follow(shutdown: Shutdown, *, systemd: bool | None = None) -> None:
-    """Until cancelled. ``systemd``: whether it runs this machine; by default that is looked up."""
+async def follow(shutdown: Shutdown, *, systemd: bool) -> None:
+    """Until cancelled. ``systemd``: whether it is to wait, where it runs."""
     loop = asyncio.get_running_loop()
     asked: set[asyncio.Task[None]] = set()
 
@@ -54,7 +54,7 @@ async def follow(shutdown: Shutdown, *, systemd: bool | None = None) -> None:
     loop.add_signal_handler(BEGIN, begin)
     loop.add_signal_handler(CANCEL, shutdown.cancel)
     try:
-        if shutdown.longest and (BOOTED.is_dir() if systemd is None else systemd):
+        if shutdown.longest and systemd and BOOTED.is_dir():
             await _follow_logind(shutdown)
         await loop.create_future()
     finally:

@@ -175,6 +175,7 @@ def agent_settings(cluster: Cluster, node: str) -> NodeAgentSettings:
         tls_cert=pki_dir / f"{node}.crt",
         tls_key=pki_dir / f"{node}.key",
         cluster_dns=cluster.dns_ip,
+        shutdown_by_systemd=False,  # whose machine this is knows nothing of nodes
         shutdown_grace_period="30s",
         shutdown_grace_period_critical_pods="10s",
         pod_manifest_path=str(cluster.node_dir(node) / "manifests"),

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from nodeagent.kubelet import names
 from shim.api.meta import Object, parse_time
 from shim.api.version import GIT_VERSION, MAJOR, MINOR
 
@@ -53,7 +54,9 @@ def kubelet(
     active = [pod for pod in pods if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
     for name, many in (("active", active), ("desired", pods)):
         help_ = f"The number of {name} pods the kubelet has"
-        yield _one(f"kubelet_{name}_pods", help_, {("",): len(many)}, ("static",))
+        static = sum(map(names.is_static, many))
+        told_pods: Samples = {("",): len(many) - static, **({("true",): static} if static else {})}
+        yield _one(f"kubelet_{name}_pods", help_, told_pods, ("static",))
     volumes = Counter(_plugin(volume) for pod in active for volume in pod["spec"].get("volumes") or ())
     yield _one(
         "volume_manager_total_volumes",

@@ -105,6 +105,7 @@ class Systemd(ServiceInterface):
 @pytest.fixture
 async def logind(tmp_path, monkeypatch) -> AsyncIterator[Logind]:
     monkeypatch.setattr(poweroff, "DROP_IN", tmp_path / "logind.conf.d" / "99-kubelet.conf")
+    monkeypatch.setattr(poweroff, "BOOTED", tmp_path)
     config = tmp_path / "bus.conf"
     config.write_text(
         '<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"'

@@ -33,7 +33,7 @@ def explain_pod(cluster: Cluster, namespace: str, name: str, *, steps: bool) -> 
     if node not in cluster.node_names:
         raise ClusterError(f"pod {name} is on {node}, which is another machine: ask there")
     data, run = cluster.node_dir(node), cluster.run_dir / node
-    uid = pod["metadata"]["uid"]
+    uid = uid_on_node(pod)
     found = [
         sandbox
         for sandbox in anatomy.sandboxes(data, run, f"shim-{cluster.name}/{node}")
@@ -48,6 +48,12 @@ def explain_pod(cluster: Cluster, namespace: str, name: str, *, steps: bool) -> 
     _print(cluster, pod, node, parts)
 
 
+def uid_on_node(pod: Any) -> str:
+    """By which its node knows the pod: a mirror tells that of its static pod, as an annotation."""
+    meta = pod["metadata"]
+    return str((meta.get("annotations") or {}).get("kubernetes.io/config.mirror") or meta["uid"])
+
+
 async def _ask(cluster: Cluster, namespace: str, name: str) -> tuple[Any, list[Any]]:
     from shim.api.status import ApiError
     from shim.client import Client
@@ -58,7 +64,7 @@ async def _ask(cluster: Cluster, namespace: str, name: str) -> tuple[Any, list[A
             pod = await client.get(r.PODS, name, namespace)
         except ApiError as error:
             raise ClusterError(error.message) from error
-        selector = f"involvedObject.uid={pod['metadata']['uid']}"
+        selector = f"involvedObject.uid={uid_on_node(pod)}"
         return pod, (await client.list(r.EVENTS, namespace, field_selector=selector))["items"]
 
 

@@ -47,11 +47,12 @@ def id_of(pod):
 
 async def test_the_life_of_a_static_pod(node):
     folder = Folder(node)
-    folder.put("web")
+    folder.put("web", priorityClassName="system-node-critical")
     mirror = await node.until("web-n1", ready)
     assert uid(mirror) != names.annotation(mirror, names.CONFIG_HASH)
     assert mirror["metadata"]["ownerReferences"][0]["kind"] == "Node"
     assert mirror["status"]["podIP"].startswith("10.99.0.")
+    assert mirror["spec"]["priority"] == 2_000_001_000
     assert "observedGeneration" not in mirror["status"]
     target = node.agent.kubelet.pods.container("default", "web-n1", "c")
     assert target.running  # logs and exec find it by the mirror's name
