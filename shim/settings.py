@@ -61,6 +61,8 @@ class ApiServerSettings:
     service_account_max_token_expiration: float = flag("seconds a token may be asked for; 0: no limit", 0.0)
     service_account_extend_token_expiration: bool = flag("let tokens of pods live a year, as upstream does", True)
     api_audiences: tuple[str, ...] = flag("whom tokens for this server name; empty: the issuers", ())
+    scheduler_address: str = flag("where the scheduler says how it is, for componentstatuses", "127.0.0.1:10259")
+    controllers_address: str = flag("where the controllers say how they are", "127.0.0.1:10257")
     metric_resolution: float = flag("seconds between looks at kubelets for metrics.k8s.io; 0 does not serve it", 0.0)
     disable_admission_plugins: tuple[str, ...] = flag("admission plugins of upstream's default not to run", ())
 

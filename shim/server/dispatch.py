@@ -22,6 +22,7 @@ from shim.server.aggregation.relay import relay
 from shim.server.audit.record import RECORD, Auditor
 from shim.server.authn import Authenticator
 from shim.server.bodies import content_type
+from shim.server.component_statuses import component_statuses
 from shim.server.connection import STARTED
 from shim.server.discovery import Discovery
 from shim.server.facets import FACETS, Facet
@@ -256,6 +257,8 @@ class Dispatcher:
                 return await reviews.review(call)
             if resource.name == "bindings":
                 return await subresources.bind_named(call)
+            if resource.kind == "ComponentStatus":
+                return await component_statuses(call)
             return await _ON_OBJECTS[info.verb](call)
         name = subresource.name
         if facet := FACETS.get(name):

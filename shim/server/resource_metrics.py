@@ -13,20 +13,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
-import orjson
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
-from shim.api import selectors
 from shim.api.keys import NODES
 from shim.api.meta import Object
-from shim.api.status import ApiError, bad_request, not_found
+from shim.api.status import ApiError
 from shim.resources.metrics import Usage, node_metrics, pod_metrics
+from shim.server import computed
 from shim.server.backends import node_backend
-from shim.server.options import ListOptions
 from shim.server.parts import Call, Parts
-from shim.server.render import render_one, table
-from shim.server.responses import respond
 
 log = logging.getLogger(__name__)
 
@@ -97,21 +93,7 @@ class ResourceMetrics:
     async def answer(self, call: Call) -> web.Response:
         """A get or a list."""
         await self._keep_looking()
-        found = [obj for obj in self._measured(call) if obj["metadata"].get("name")]
-        if call.info.name:
-            wanted = next((obj for obj in found if obj["metadata"]["name"] == call.info.name), None)
-            if wanted is None:
-                raise not_found(call.resource.group, call.resource.name, call.info.name)
-            body, media = render_one(call, wanted)
-            return respond(body, 200, media)
-        found = list(_selected(found, ListOptions.of(call.query)))
-        if call.rendering.form == "Table":
-            return respond(orjson.dumps(table(call, found, {})))
-        items = [{key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in found]
-        row = call.resource
-        listed = {"kind": f"{row.kind}List", "apiVersion": row.api_version, "metadata": {}, "items": items}
-        body, media = render_one(call, listed, own_kind=False)
-        return respond(body, 200, media)
+        return computed.answer(call, [obj for obj in self._measured(call) if obj["metadata"].get("name")])
 
     def _measured(self, call: Call) -> Iterable[Object]:
         for node, look in sorted(self._looks.items()):
@@ -188,19 +170,6 @@ class ResourceMetrics:
     def close(self) -> None:
         if self._looking is not None:
             self._looking.cancel()
-
-
-def _selected(objects: Iterable[Object], options: ListOptions) -> Iterable[Object]:
-    try:
-        labels = selectors.parse(options.label_selector)
-        fields = selectors.parse_fields(options.field_selector)
-    except selectors.SelectorError as error:
-        raise bad_request(str(error)) from error
-    for obj in objects:
-        metadata = obj["metadata"]
-        shown = {"metadata.name": metadata["name"], "metadata.namespace": metadata.get("namespace", "")}
-        if labels.matches(metadata.get("labels") or {}) and fields.matches(shown):
-            yield obj
 
 
 def _time(at: float) -> str:

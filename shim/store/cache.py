@@ -299,6 +299,12 @@ class Cache:
         """Whether other servers write to the store as well."""
         return self._store.shared
 
+    async def probe(self) -> None:
+        """Ask the store whether it is there. Raises StoreError."""
+        if self._failure is not None:
+            raise StoreError("the cache lost the store") from self._failure
+        await self._store.latest()
+
     async def fresh(self) -> None:
         """Wait until all that anyone's client has been told is done is applied here. Raises TimeoutError, StoreError.
 
