@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from netproxy import firewall
-from netproxy.links import bridge, namespaces
-from netproxy.links.ipam import Lease
+from netproxy.links import bridge, conntrack, namespaces
+from netproxy.links.ipam import Lease, Port
 
 CHAIN = "SHIM-HOSTPORTS"
 MASQUERADE = "SHIM-HOSTMASQ"
@@ -37,3 +38,19 @@ def apply(leases: Iterable[Lease]) -> None:
         namespaces.sysctl(f"net/ipv4/conf/{bridge.NAME}/route_localnet", "1")  # for the node's own 127.0.0.1
     firewall.set_chain("nat", CHAIN, to_pods, JUMPS)
     firewall.set_chain("nat", MASQUERADE, back, ["POSTROUTING"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Flows:
+    """All UDP flows to a port (``conntrack.Flows``)."""
+
+    port: int
+    address: str = ""
+    endpoint: str = ""
+
+
+def forget_flows(ports: Iterable[Port]) -> None:
+    """Let senders of datagrams to these host ports be looked at anew: they go where the rules are now."""
+    udp = [_Flows(host_port) for host_port, _, protocol, _ in ports if protocol.upper() == "UDP"]
+    if udp:
+        conntrack.forget(udp)

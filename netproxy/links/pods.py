@@ -125,6 +125,7 @@ class PodLinks:
             veth.attach(kernel, sandbox, netns, self._bridge, lease.address, self._leases.gateway, self._mtu)
         if wanted:
             hostports.apply(self._leases.held.values())
+            hostports.forget_flows(wanted)
         return lease.address
 
     def _detach_leaving(self) -> None:
@@ -133,14 +134,15 @@ class PodLinks:
         self._leaving.difference_update(leaving)
         if not leaving:
             return
-        had_ports = any(self._leases.held[sandbox].ports for sandbox in leaving)
+        freed = [port for sandbox in leaving for port in self._leases.held[sandbox].ports]
         with netlink.connect() as kernel:
             veth.remove(kernel, leaving)
         self._waiting.difference_update(leaving)
         for sandbox in leaving:
             self._leases.release(sandbox)  # after the link is gone: nobody else can have the address before
-        if had_ports:
+        if freed:
             hostports.apply(self._leases.held.values())
+            hostports.forget_flows(freed)
 
     def _has_ports(self) -> bool:
         return any(lease.ports for lease in self._leases.held.values())

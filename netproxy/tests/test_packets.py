@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -171,6 +172,20 @@ def test_a_client_stays_with_its_endpoint(here: World) -> None:
     client = here.pods["c1"].netns
     eventually(lambda: http_get(address, 80, inside=client), "the Service answers")
     assert len(who_answers(lambda: http_get(address, 80, inside=client))) == 1
+
+
+def test_a_client_that_was_away_for_longer_is_a_new_one(here: World) -> None:
+    config = {"clientIP": {"timeoutSeconds": 1}}
+    made = here.service("short", sessionAffinity="ClientIP", sessionAffinityConfig=config)
+    here.endpoints("short", "a1", "a2")
+    client, address = here.pods["c1"].netns, made["spec"]["clusterIP"]
+    first = eventually(lambda: http_get(address, 80, inside=client), "the Service answers").partition(" ")[0]
+
+    def another() -> bool:
+        time.sleep(1.1)  # it is the kernel that counts, from the last packet on
+        return not http_get(address, 80, inside=client).startswith(first)
+
+    eventually(another, "the other endpoint answers once", patience=60)
 
 
 def test_names_are_answered_on_every_node_for_everyone(here: World) -> None:

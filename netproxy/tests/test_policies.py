@@ -86,6 +86,32 @@ def test_ports_by_name_and_number(here: World) -> None:
     assert udp_ask(here.pods["a1"].address, 5353, inside=here.pods["c2"].netns).startswith("a1")
 
 
+def test_ranges_of_ports(here: World) -> None:
+    def only(first: int, last: int) -> None:
+        here.policy(
+            "range", podSelector={"matchLabels": {"app": "a"}}, ingress=[{"ports": [{"port": first, "endPort": last}]}]
+        )
+
+    only(8081, 8090)
+    told(here, "a1", "a2")
+    assert not reaches(here, "c2", "a1")
+    only(8000, 8080)
+    eventually(lambda: reaches(here, "c2", "a1"), "the last port of a range is in it")
+
+
+def test_namespaces_by_their_labels(here: World) -> None:
+    def only(**labels: str) -> None:
+        peer = {"namespaceSelector": {"matchLabels": labels}, "podSelector": {"matchLabels": {"app": "c"}}}
+        here.policy("namespaces", podSelector={"matchLabels": {"app": "a"}}, ingress=[{"from": [peer]}])
+
+    only(**{"kubernetes.io/metadata.name": "kube-system"})
+    told(here, "a1", "a2")
+    assert not reaches(here, "c2", "a1")
+    only(**{"kubernetes.io/metadata.name": "default"})
+    eventually(lambda: reaches(here, "c2", "a1"), "a pod of a namespace with the label gets through")
+    assert not reaches(here, "a2", "a1")
+
+
 def test_what_a_pod_sends_and_answers_to_it(here: World) -> None:
     here.policy("quiet", podSelector={"matchLabels": {"app": "c"}}, policyTypes=["Egress"], egress=[])
     told(here, "c1", "c2", direction="OUT")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,7 +13,17 @@ import pytest
 
 from netproxy import firewall
 from netproxy.links import PodLinks, namespaces, veth
-from netproxy.tests.kernel import HTTP_SERVER, ask_kernel, http_get, interfaces, namespace, needs_root, running
+from netproxy.tests.kernel import (
+    HTTP_SERVER,
+    UDP_SERVER,
+    ask_kernel,
+    http_get,
+    interfaces,
+    namespace,
+    needs_root,
+    running,
+    udp_ask,
+)
 from nodeagent.kubelet.network import HostPort, PodNetwork
 
 pytestmark = needs_root
@@ -93,3 +104,34 @@ async def test_a_host_port_is_answered_for_everyone(node: PodLinks, pods: list[P
     await node.detach("server")
     assert firewall.jumps_to("nat", "SHIM-HOSTPORTS")
     assert "DNAT" not in firewall.save("nat")
+
+
+async def test_a_host_port_is_that_of_one_address_of_the_node(node: PodLinks, pods: list[Path]) -> None:
+    """Two pods have the same port, each on another address."""
+    for number, address in enumerate(("192.0.2.77", "127.0.0.1")):
+        await node.attach(f"s{number}", str(pods[number]), (HostPort(5300, 5353, "UDP", address),))
+    await node.attach("client", str(pods[2]))
+    with (
+        running("python3", "-Sc", UDP_SERVER, "one", "5353", inside=pods[0]),
+        running("python3", "-Sc", UDP_SERVER, "other", "5353", inside=pods[1]),
+    ):
+        assert udp_ask(NODE_IP, 5300, inside=pods[2]) == "one 10.244.1.4"
+        assert udp_ask("127.0.0.1", 5300).startswith("other ")
+        assert udp_ask("10.244.1.1", 5300, inside=pods[2]) == ""
+
+
+async def test_datagrams_to_a_host_port_follow_when_its_pod_goes(node: PodLinks, pods: list[Path]) -> None:
+    await node.attach("one", str(pods[0]), (HostPort(5300, 5353, "UDP"),))
+    with (
+        running("python3", "-Sc", UDP_SERVER, "one", "5353", inside=pods[0]),
+        running("python3", "-Sc", UDP_SERVER, "other", "5353", inside=pods[1]),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow,
+    ):
+        flow.settimeout(5)
+        flow.connect((NODE_IP, 5300))
+        flow.send(b"?")
+        assert flow.recv(100).startswith(b"one ")
+        await node.detach("one")
+        await node.attach("other", str(pods[1]), (HostPort(5300, 5353, "UDP"),))
+        flow.send(b"?")  # the same flow: the kernel would remember where its packets went
+        assert flow.recv(100).startswith(b"other ")
