@@ -249,7 +249,10 @@ class Engine(Protocol):
     async def usage(self, container: str) -> Mapping[str, int]:
         """``cpu_ns``, ``memory_bytes`` (working set), ``pids`` now. Raises EngineError.
 
-        Also ``memory_usage`` (with cache), ``memory_rss``, ``memory_swap``, ``page_faults`` and ``major_page_faults``.
+        Also ``memory_usage`` (with cache), ``memory_rss``, ``memory_swap``, ``page_faults`` and ``major_page_faults``,
+        and what the kernel tells besides: ``cpu_user_ns``, ``cpu_system_ns``, ``periods``, ``throttled_periods``,
+        ``throttled_ns``, ``memory_cache``, ``memory_mapped_file``, ``memory_active_file``, ``memory_inactive_file``,
+        ``memory_most``.
         """
 
     async def disk_usage(self, container: str) -> DiskUse:

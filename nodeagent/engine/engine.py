@@ -128,6 +128,8 @@ class Engine:
 
     async def update_sandbox(self, sandbox: str, resources: Resources) -> SandboxState:
         spec = replace(self._sandbox(sandbox), resources=resources)
+        for ended in [c for c in self._containers.values() if c.spec.sandbox == sandbox and c.phase == "exited"]:
+            await asyncio.to_thread(self._cgroups.remove, ended.cgroup)  # version 1 allows no less than is in there
         await asyncio.to_thread(self._preparation.relimit, self._preparation.cgroup(spec.cgroup), resources)
         self._sandboxes[sandbox] = spec
         path = self._data / "sandboxes" / sandbox / "spec.json"

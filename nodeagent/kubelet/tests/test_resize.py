@@ -126,6 +126,17 @@ def in_force(told):
     return true
 
 
+@pytest.mark.needs_root
+async def test_a_container_that_is_started_anew_for_its_resources_gets_less_too(node):
+    policies = [{"resourceName": name, "restartPolicy": "RestartContainer"} for name in ("cpu", "memory")]
+    await node.create("fussy", real_container(resources=limited("50m", "32Mi"), resizePolicy=policies))
+    await node.until("fussy", ready)
+    for restarts, told in enumerate((limited("100m", "64Mi"), limited("40m", "24Mi")), 1):
+        await asks(node, "fussy", told)
+        changed = await node.until("fussy", in_force(told))
+        assert changed["status"]["containerStatuses"][0]["restartCount"] == restarts
+
+
 def pending(reason):
     def true(a_pod):
         conditions = a_pod["status"]["conditions"]
