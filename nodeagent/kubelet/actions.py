@@ -97,12 +97,16 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
             if state.own_users:
                 node.own_users["started"] += 1
             await node.groups.adapt()
-            with state.steps("make the sandbox: namespaces and a cgroup"):
+            making = state.steps("make the sandbox: namespaces and a cgroup")
+            with making, node.meters.operation("run_podsandbox"):
                 made = await whole(_made_known(state, node.engine.run_sandbox(_sandbox_spec(state, attempt))))
             await whole(attach(state, made.id, made.netns))
+            if not attempt:
+                node.meters.pod_started()
         state.waiting.pop("", None)
     except Exception as error:  # whatever the engine or the network met: users see it, and it is tried again
         state.tell("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
+        node.meters.pod_failed()
         state.waiting[""] = Waiting("", "", state.node.clock.now() + SANDBOX_RETRY)
         if state.own_users:
             node.own_users["failed"] += 1
@@ -201,7 +205,8 @@ async def kill_container(state: PodState, run: Run, grace: float, message: str =
         except (HookError, TimeoutError):
             state.tell_once(run.id, "Warning", "FailedPreStopHook", "PreStopHook failed", run.name)
     left = max(LEAST_GRACE, grace - (time.monotonic() - began))
-    await node.engine.stop_container(run.id, left)
+    with node.meters.operation("stop_container"):
+        await node.engine.stop_container(run.id, left)
     await refresh(state)
 
 

@@ -21,6 +21,7 @@ from nodeagent.kubelet.context import STARTS_AT_ONCE, Node
 from nodeagent.kubelet.directory import Directory
 from nodeagent.kubelet.eviction.evictions import Evictions
 from nodeagent.kubelet.inventory import Inventory
+from nodeagent.kubelet.meters import Meters
 from nodeagent.kubelet.names import Paths
 from nodeagent.kubelet.network import PodNetwork
 from nodeagent.kubelet.node import NodeObject
@@ -79,6 +80,7 @@ class Kubelet:
             allocatable=nodeinfo.allocatable(has, settings),
             memory_capacity=nodeinfo.memory_bytes(has),
             swap=nodeinfo.swap(has, settings),
+            meters=Meters(),
             groups=QosGroups(engine, nodeinfo.room(has, settings), self._burstable),
             requested={},
             starting=asyncio.Semaphore(STARTS_AT_ONCE),

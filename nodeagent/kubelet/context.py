@@ -13,6 +13,7 @@ from nodeagent.engine.contract import Engine, ImageStore
 from nodeagent.images.access import Policy
 from nodeagent.kubelet.clock import Clock
 from nodeagent.kubelet.inventory import Inventory
+from nodeagent.kubelet.meters import Meters
 from nodeagent.kubelet.names import Paths
 from nodeagent.kubelet.network import PodNetwork
 from nodeagent.kubelet.probes import Prober
@@ -52,6 +53,7 @@ class Node:
     allocatable: Mapping[str, str]
     memory_capacity: int
     swap: Swap
+    meters: Meters
     groups: QosGroups
     requested: dict[str, Amounts]  # what is allocated to each pod, by uid
     starting: asyncio.Semaphore

@@ -9,6 +9,7 @@ from nodeagent.engine.contract import ContainerState
 from nodeagent.kubelet import names
 from nodeagent.kubelet.configuration import configuration
 from nodeagent.kubelet.context import Node
+from nodeagent.kubelet.meters import Meters
 from nodeagent.kubelet.podworker import PodWorker
 from nodeagent.kubelet.source import NotFound, NotReady, Target
 from nodeagent.kubelet.stats import Summary
@@ -30,6 +31,18 @@ class Directory:
     def pods(self) -> list[Object]:
         return [{**worker.state.pod, "status": worker.state.status} for worker in self._workers]
 
+    def running_pods(self) -> list[Object]:
+        found: dict[str, Object] = {}
+        for state in self._node.inventory.running():
+            told = state.labels
+            uid = told.get(names.POD_UID, "")
+            meta = {"name": told.get(names.POD_NAME), "namespace": told.get(names.POD_NAMESPACE), "uid": uid}
+            one = {"metadata": {**meta, "creationTimestamp": None}, "spec": {"containers": []}, "status": {}}
+            pod = found.setdefault(uid, one)
+            image = told.get(names.CONTAINER_IMAGE)
+            pod["spec"]["containers"].append({"name": told.get(names.CONTAINER_NAME), "image": image, "resources": {}})
+        return list(found.values())
+
     async def summary(self, *, only_cpu_and_memory: bool = False) -> Object:
         return await self._summary.read(self.pods(), only_cpu_and_memory=only_cpu_and_memory)
 
@@ -49,6 +62,10 @@ class Directory:
     def evictions(self) -> Mapping[str, int]:
         return self._node.evicted
 
+    @property
+    def meters(self) -> Meters:
+        return self._node.meters
+
     def own_users(self) -> Mapping[str, int]:
         return self._node.own_users
 
@@ -64,7 +81,7 @@ class Directory:
             meta = worker.state.pod["metadata"]
             if (meta["namespace"], meta["name"]) == (namespace, name) and not worker.finished:
                 return worker
-        raise NotFound(f'pod "{name}" not found')
+        raise NotFound(f'pod "{name}" does not exist')
 
     def container(self, namespace: str, pod: str, container: str) -> Target:
         worker = self._worker(namespace, pod)
@@ -85,6 +102,8 @@ class Directory:
 
     def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> Path:
         worker = self._worker(namespace, pod)
+        if names.find_container(worker.state.pod, container) is None:
+            raise NotFound(f'container "{container}" not found in pod "{pod}"')
         statuses = [s for key in _LISTS for s in worker.state.status.get(key) or () if s["name"] == container]
         if not statuses:
             raise NotReady(f'container "{container}" in pod "{pod}" is not available')

@@ -53,6 +53,7 @@ class PodState:
         self.started_here: set[str] = set()
         self.told: set[tuple[str, str]] = set()
         self.steps = Steps()
+        self._known_at = time.monotonic()
         self._steps_kept = 0
         self._taken_up = self.static and bool(node.inventory.sandboxes(self.uid))  # an earlier agent ran it
 
@@ -234,6 +235,8 @@ class PodState:
             resizing=self.resizing,
         )
         if status != self.status:
+            if status["phase"] == "Running" and self.status.get("phase") in (None, "Pending"):
+                self.node.meters.pod_runs(time.monotonic() - self._known_at)
             if _is_ready(status) and not _is_ready(self.status):
                 self.steps.happened("all is ready")
             self.status = status

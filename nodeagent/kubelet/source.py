@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from nodeagent.kubelet.meters import Meters
 from shim.api.meta import Object
 
 
@@ -35,6 +36,9 @@ class PodSource(Protocol):
     def pods(self) -> list[Object]:
         """Every pod bound to this node, with the status this kubelet last told (or will tell at once)."""
 
+    def running_pods(self) -> list[Object]:
+        """Every pod of which a container runs, with no more than the engine knows of it."""
+
     def pod(self, namespace: str, name: str) -> Object:
         """Raises NotFound."""
 
@@ -58,6 +62,10 @@ class PodSource(Protocol):
 
     def evictions(self) -> Mapping[str, int]:
         """How many pods were sent away, by what the node was short of."""
+
+    @property
+    def meters(self) -> Meters:
+        """What the kubelet counts as it works."""
 
     def own_users(self) -> Mapping[str, int]:
         """How many pods with user namespaces were ``started``, and how many ``failed`` to."""

@@ -47,6 +47,7 @@ async def start_container(state: PodState, step: StartContainer, sandbox: str) -
                 await _post_start(state, found[1], run, handler)
     except _CannotStart as error:
         state.waiting[name] = error.waiting
+        node.meters.container_failed(step.kind, error.waiting.reason)
         if state.own_users and not step.attempt:
             node.own_users["failed"] += 1
 
@@ -119,7 +120,8 @@ async def _create_and_start(
         delay = state.delays.get(name)
         state.delays[name] = next_delay(delay, event_at=before.ended, now=node.clock.now())
     try:
-        with state.steps(f"create container {name}: a folder for its changes, a cgroup"):
+        create = state.steps(f"create container {name}: a folder for its changes, a cgroup")
+        with create, node.meters.operation("create_container"):
             made = await whole(node.engine.create_container(spec))
     except EngineImageMissing as error:
         raise refused("ErrImagePull", error) from error
@@ -129,12 +131,13 @@ async def _create_and_start(
     state.started_here.add(made.id)
     tell("Normal", "Created", "Container created")
     try:
-        with state.steps(f"start container {name}"):
+        with state.steps(f"start container {name}"), node.meters.operation("start_container"):
             node.inventory.put_container(await whole(node.engine.start_container(made.id)))
     except (StartFailed, EngineError) as error:
         node.inventory.put_container(_never_ran(made, error))
         raise refused("RunContainerError", error, 0.0) from error
     tell("Normal", "Started", "Container started")
+    node.meters.container_started(step.kind)
     return made.id
 
 

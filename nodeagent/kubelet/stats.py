@@ -59,6 +59,7 @@ class Summary:
             own = _used(_fs(node.settings.image_dir), images)
             told["runtime"] = {"imageFs": own, "containerFs": own}
             told["rlimit"] = _processes()
+            _tell_pressure(told)
         answer = {"node": told, "pods": [await self._pod(pod, fs, whole) for pod in pods]}
         recent = time.monotonic() - REMEMBERED
         self._before = {key: sample for key, sample in self._before.items() if sample.at > recent}
@@ -150,7 +151,8 @@ class Summary:
         }
         if capacity:
             memory["availableBytes"] = max(0, capacity - working)
-        swap = {"time": now(), "swapUsageBytes": usage.get("memory_swap", 0)}
+        free = usage.get("swap_free", 0)  # pods have none of their own
+        swap = {"time": now(), "swapAvailableBytes": free, "swapUsageBytes": usage.get("memory_swap", 0)}
         cpu = {"time": now(), "usageNanoCores": rate, "usageCoreNanoSeconds": cpu_ns}
         return {"cpu": cpu, "memory": memory, "swap": swap}
 
@@ -179,7 +181,27 @@ def _machine() -> dict[str, int]:
         "memory_bytes": max(0, used - memory.get("Inactive(file)", 0)),
         "memory_usage": used,
         "memory_rss": memory.get("AnonPages", 0),
+        "memory_swap": memory["SwapTotal"] - memory["SwapFree"],
+        "swap_free": memory["SwapFree"],
     }
+
+
+def _tell_pressure(node: Object) -> None:
+    """How long work has stood still for want of something, where this kernel counts it (PSI)."""
+    for resource in ("cpu", "memory", "io"):
+        try:
+            lines = Path(f"/proc/pressure/{resource}").read_text().splitlines()
+        except OSError:
+            continue
+        node.setdefault(resource, {"time": now()})["psi"] = {
+            line.split()[0]: _stalls(dict(part.split("=") for part in line.split()[1:])) for line in lines
+        }
+
+
+def _stalls(told: Mapping[str, str]) -> Object:
+    """``total`` in nanoseconds; the kernel's is in microseconds."""
+    averages = {name: float(told[name]) for name in ("avg10", "avg60", "avg300")}
+    return {"total": int(told["total"]) * 1000, **averages}
 
 
 def _network(path: Path) -> Object:

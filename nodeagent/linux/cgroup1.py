@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from cgroupspy.controllers import Controller, CpuAcctController, DevicesController, MemoryController
+from cgroupspy.controllers import Controller, CpuAcctController, CpuController, DevicesController, MemoryController
 from cgroupspy.interfaces import BaseFileInterface, IntegerFile
 from cgroupspy.nodes import Node
 
@@ -102,7 +102,14 @@ class Version1:
     def usage(self, path: str) -> Mapping[str, int]:
         usage = {"cpu_ns": 0, "memory_bytes": 0, "pids": 0}
         if (node := self._node("cpuacct", path)) is not None:
-            usage["cpu_ns"] = int(CpuAcctController(node).usage)
+            accounted = CpuAcctController(node)
+            usage["cpu_ns"] = int(accounted.usage)
+            for word in ("user", "system"):
+                usage[f"cpu_{word}_ns"] = int(accounted.acct_stat[word]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+        if (node := self._node("cpu", path)) is not None:
+            stat = CpuController(node).stat
+            usage["periods"], usage["throttled_periods"] = int(stat["nr_periods"]), int(stat["nr_throttled"])
+            usage["throttled_ns"] = int(stat["throttled_time"])
         if (node := self._node("memory", path)) is not None:
             memory = MemoryController(node)
             stat = memory.stat
@@ -113,6 +120,9 @@ class Version1:
             usage["memory_swap"] = int(stat.get("total_swap", 0))
             usage["page_faults"] = int(stat.get("total_pgfault", 0))
             usage["major_page_faults"] = int(stat.get("total_pgmajfault", 0))
+            for key in ("cache", "mapped_file", "active_file", "inactive_file"):
+                usage[f"memory_{key}"] = int(stat.get(f"total_{key}", 0))
+            usage["memory_most"] = int(memory.max_usage_in_bytes)
         if (node := self._node("pids", path)) is not None:
             usage["pids"] = int(PidsController(node).current)
         return usage

@@ -101,7 +101,16 @@ class Version2:
         memory = int(self._read(path, "memory.current"))
         return {
             "cpu_ns": int(cpu.get("usage_usec", 0)) * 1000,
+            "cpu_user_ns": int(cpu.get("user_usec", 0)) * 1000,
+            "cpu_system_ns": int(cpu.get("system_usec", 0)) * 1000,
+            "periods": int(cpu.get("nr_periods", 0)),
+            "throttled_periods": int(cpu.get("nr_throttled", 0)),
+            "throttled_ns": int(cpu.get("throttled_usec", 0)) * 1000,
             "memory_usage": memory,
+            "memory_cache": int(stat.get("file", 0)),
+            "memory_mapped_file": int(stat.get("file_mapped", 0)),
+            "memory_active_file": int(stat.get("active_file", 0)),
+            "memory_inactive_file": int(stat.get("inactive_file", 0)),
             "memory_bytes": max(0, memory - int(stat.get("inactive_file", 0))),
             "memory_swap": self._swap(path),
             "memory_rss": int(stat.get("anon", 0)),

@@ -11,12 +11,14 @@ from collections.abc import Iterable
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 
 from nodeagent.engine.contract import Engine
 from nodeagent.kubelet.source import NotFound, NotReady, PodSource
-from nodeagent.server import metrics, portchannels, portforward, resource_metrics
+from nodeagent.server import cadvisor, families, metrics, portchannels, portforward, resource_metrics
 from nodeagent.server.access import Access
+from nodeagent.server.counting import counting
 from nodeagent.server.logs import LogOptions, read_log
 from nodeagent.server.nodelogs import NodeLogs
 from nodeagent.server.remotecommand import attached_status, serve_process
@@ -26,8 +28,14 @@ from shim.client import Client
 
 log = logging.getLogger(__name__)
 
-READ_ONLY = frozenset({"/healthz", "/pods", "/stats/summary", "/metrics", "/metrics/resource", "/metrics/cadvisor"})
+READ_ONLY = frozenset(
+    {
+        *("/healthz", "/healthz/{check}", "/pods", "/pods/", "/stats/summary"),
+        *("/metrics", "/metrics/resource", "/metrics/cadvisor", "/metrics/probes"),
+    }
+)
 """What the port shows that asks nobody who they are: nothing that could change or enter a pod."""
+CHECKS = ("ping", "log", "syncloop")  # of health: who answers at all has a loop that turns
 
 
 class KubeletApi:
@@ -41,7 +49,9 @@ class KubeletApi:
         target = "/{namespace}/{pod}/{container}"
         return [
             web.get("/healthz", self._healthz),
-            web.get("/pods", self._pods),
+            web.get("/healthz/{check}", self._healthz),
+            *(web.get(path, self._pods) for path in ("/pods", "/pods/")),
+            *(web.get(path, self._running_pods) for path in ("/runningpods", "/runningpods/")),
             web.get("/metrics", self._metrics),
             web.get("/metrics/resource", self._resource_metrics),
             web.get("/metrics/cadvisor", self._cadvisor),
@@ -59,11 +69,19 @@ class KubeletApi:
         ]
 
     async def _healthz(self, request: web.Request) -> web.StreamResponse:
-        return web.Response(text="ok")
+        if request.match_info.get("check", CHECKS[0]) not in CHECKS:
+            raise web.HTTPNotFound
+        if "check" in request.match_info or "verbose" not in request.query:
+            return web.Response(text="ok")
+        excluded = request.query.getall("exclude", [])
+        lines = [f"[+]{check} {'excluded: ok' if check in excluded else 'ok'}\n" for check in CHECKS]
+        return web.Response(text="".join([*lines, "healthz check passed\n"]))
 
     async def _pods(self, request: web.Request) -> web.StreamResponse:
-        body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self._source.pods()}
-        return _json(body)
+        return _json(_list(self._source.pods()))
+
+    async def _running_pods(self, request: web.Request) -> web.StreamResponse:
+        return _json(_list(self._source.running_pods()))
 
     async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
         readings = await resource_metrics.read(self._engine, self._source.pods())
@@ -74,10 +92,14 @@ class KubeletApi:
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         summary, pods = await self._source.summary(), self._source.pods()
         name = str(summary["node"]["nodeName"])
-        return _measured(metrics.kubelet(name, pods, summary, self._source.evictions(), self._source.own_users()))
+        read = metrics.kubelet(name, pods, summary, self._source.evictions(), self._source.own_users())
+        kept = generate_latest(self._source.meters.registry)
+        return web.Response(body=families.render(read) + kept, headers={"Content-Type": resource_metrics.CONTENT_TYPE})
 
     async def _cadvisor(self, request: web.Request) -> web.StreamResponse:
-        return _measured(metrics.cadvisor(self._source.pods(), await self._source.summary()))
+        pods = self._source.pods()
+        readings = await resource_metrics.read(self._engine, pods)
+        return _measured(cadvisor.cadvisor(pods, await self._source.summary(), readings.containers))
 
     async def _probes(self, request: web.Request) -> web.StreamResponse:
         return _measured(metrics.probes(self._source.probes()))
@@ -143,12 +165,16 @@ class KubeletApi:
         return await portchannels.serve(request, netns, ports)
 
 
+def _list(pods: list[Object]) -> Object:
+    return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}
+
+
 def _json(body: Object) -> web.Response:
     return web.Response(body=orjson.dumps(body), content_type="application/json")
 
 
-def _measured(families: Iterable[Metric]) -> web.Response:
-    return web.Response(body=metrics.render(families), headers={"Content-Type": resource_metrics.CONTENT_TYPE})
+def _measured(read: Iterable[Metric]) -> web.Response:
+    return web.Response(body=families.render(read), headers={"Content-Type": resource_metrics.CONTENT_TYPE})
 
 
 def _target(request: web.Request) -> tuple[str, str, str]:
@@ -165,12 +191,15 @@ async def _said_plainly(request: web.Request, handler: Handler) -> web.StreamRes
         return web.Response(status=404, text=str(error))
     except NotReady as error:
         return web.Response(status=400, text=str(error))
+    except web.HTTPNotFound:
+        return web.Response(status=404, text="404 page not found\n", headers={"X-Content-Type-Options": "nosniff"})
 
 
 async def serve(settings: NodeAgentSettings, source: PodSource, engine: Engine, client: Client) -> None:
     """Serve on the node's address until cancelled; ``client`` asks who may."""
     api = KubeletApi(source, engine)
-    app = web.Application(middlewares=[Access(client, settings.node_name).check, _said_plainly])
+    access = Access(client, settings.node_name)
+    app = web.Application(middlewares=[counting(source.meters, "readwrite"), access.check, _said_plainly])
     app.add_routes(api.routes())
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(settings.client_ca))
     tls.verify_mode = ssl.CERT_OPTIONAL  # others have tokens
@@ -181,7 +210,7 @@ async def serve(settings: NodeAgentSettings, source: PodSource, engine: Engine, 
         await web.TCPSite(runner, settings.node_ip, settings.port, ssl_context=tls, reuse_address=True).start()
         log.info("serving the kubelet API on %s:%d", settings.node_ip, settings.port)
         if settings.read_only_port:
-            open_to_all = web.Application(middlewares=[_said_plainly])
+            open_to_all = web.Application(middlewares=[counting(source.meters, "readonly"), _said_plainly])
             open_to_all.add_routes([route for route in api.routes() if route.path in READ_ONLY])
             unchecked = web.AppRunner(open_to_all, access_log=None, shutdown_timeout=1.0)
             await unchecked.setup()
