@@ -26,6 +26,7 @@ class Sandbox:
     namespaces: dict[str, tuple[str, int]]  # kind -> the file that holds it, its inode (0: it is gone)
     cgroup_path: str  # below the mounts of cgroups
     cgroup: list[tuple[str, str]]  # file -> what it says
+    around: list[tuple[str, list[tuple[str, str]]]]  # the same of each cgroup around it: by its path, outermost first
     steps: list[dict[str, Any]]
 
 
@@ -75,7 +76,9 @@ def sandboxes(data_dir: Path, run_dir: Path, cgroup_root: str) -> Iterator[Sandb
         files = {kind: str(run_dir / "sandboxes" / spec.id / kind) for kind in requests.new_namespaces(spec)}
         cgroup = f"{cgroup_root}/{spec.cgroup.strip('/')}"
         held = {kind: (file, _inode(file)) for kind, file in files.items()}
-        yield Sandbox(spec, held, cgroup, _contents(found.files(cgroup)), record.get("steps") or [])
+        own = _contents(found.files(cgroup))
+        around = [(path, _contents(found.files(f"{cgroup_root}/{path}"))) for path in _around(spec.cgroup)]
+        yield Sandbox(spec, held, cgroup, own, around, record.get("steps") or [])
 
 
 def containers(data_dir: Path, sandbox: str) -> Iterator[Container]:
@@ -108,6 +111,12 @@ def _container(data_dir: Path, record: dict[str, Any], found: cgroups.Cgroups) -
         preparation=record.get("steps") or [],
         steps=started.get("steps") or [],
     )
+
+
+def _around(cgroup: str) -> list[str]:
+    """``a/b/c`` stands in ``a`` and ``a/b``."""
+    parts = cgroup.strip("/").split("/")
+    return ["/".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def _inode(path: str) -> int:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shim import cluster as clusters
 from shim.cluster import Cluster, ClusterError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from shim.client import Client
+
+T = TypeVar("T")
 
 
 def cluster_flags(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +44,21 @@ def find_cluster(args: argparse.Namespace) -> Cluster:
     if found is None:
         raise ClusterError(f"there is no cluster {args.name!r} here; `shim up` starts one")
     return found
+
+
+def ask(cluster: Cluster, question: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+    """What the API server says. Raises ClusterError when it has no such object."""
+    from shim.api.status import ApiError
+    from shim.client import Client
+
+    async def answer() -> T:
+        async with Client.from_kubeconfig(cluster.admin_kubeconfig, user_agent="shim") as client:
+            return await question(client)
+
+    try:
+        return asyncio.run(answer())
+    except ApiError as error:
+        raise ClusterError(error.message) from error
 
 
 def absolute(path: Path | None) -> Path | None:

@@ -5,31 +5,37 @@ All of it can be looked at by hand too: every line names the file, the number or
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.tree import Tree
 
-from shim.cli.common import wide_console
+from shim.cli.common import ask, wide_console
+from shim.cli.explain_container import add_container
+from shim.cli.explain_numbers import add_cgroup, in_words
 from shim.cluster import Cluster, ClusterError
 
 if TYPE_CHECKING:
     from nodeagent.engine.anatomy import Container, Sandbox
-
-_OURS = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/termination-log")
-_KERNEL = ("proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2")
+    from shim.client import Client
 
 
 def explain_pod(cluster: Cluster, namespace: str, name: str, *, steps: bool) -> None:
     """Raises ClusterError."""
     from nodeagent.engine import anatomy
+    from shim.client import resource as r
 
-    pod, events = asyncio.run(_ask(cluster, namespace, name))
+    async def question(client: Client) -> tuple[Any, list[Any]]:
+        pod = await client.get(r.PODS, name, namespace)
+        selector = f"involvedObject.uid={uid_on_node(pod)}"
+        return pod, (await client.list(r.EVENTS, namespace, field_selector=selector))["items"]
+
+    pod, events = ask(cluster, question)
     node = pod["spec"].get("nodeName")
     if not node:
-        raise ClusterError(f"pod {name} is on no node yet: there is nothing of it but the object")
+        _print_unbound(pod)
+        return
     if node not in cluster.node_names:
         raise ClusterError(f"pod {name} is on {node}, which is another machine: ask there")
     data, run = cluster.node_dir(node), cluster.run_dir / node
@@ -39,6 +45,7 @@ def explain_pod(cluster: Cluster, namespace: str, name: str, *, steps: bool) -> 
         for sandbox in anatomy.sandboxes(data, run, f"shim-{cluster.name}/{node}")
         if sandbox.spec.labels.get("io.kubernetes.pod.uid") == uid
     ]
+    found.sort(key=lambda sandbox: not any(inode for _, inode in sandbox.namespaces.values()))  # who lives comes first
     parts = [(sandbox, list(anatomy.containers(data, sandbox.spec.id))) for sandbox in found]
     if steps:
         from shim.cli.explain_steps import print_steps
@@ -54,142 +61,78 @@ def uid_on_node(pod: Any) -> str:
     return str((meta.get("annotations") or {}).get("kubernetes.io/config.mirror") or meta["uid"])
 
 
-async def _ask(cluster: Cluster, namespace: str, name: str) -> tuple[Any, list[Any]]:
-    from shim.api.status import ApiError
-    from shim.client import Client
-    from shim.client import resource as r
+def _title(pod: Any, where: str) -> str:
+    meta, status = pod["metadata"], pod.get("status") or {}
+    told = f"{status.get('phase', '?')} {where}  {status.get('qosClass', '-')}"
+    return f"[bold]{meta['namespace']}/{meta['name']}[/]  {told}  [dim]uid {meta['uid']}[/]"
 
-    async with Client.from_kubeconfig(cluster.admin_kubeconfig, user_agent="shim-explain") as client:
-        try:
-            pod = await client.get(r.PODS, name, namespace)
-        except ApiError as error:
-            raise ClusterError(error.message) from error
-        selector = f"involvedObject.uid={uid_on_node(pod)}"
-        return pod, (await client.list(r.EVENTS, namespace, field_selector=selector))["items"]
+
+def _print_unbound(pod: Any) -> None:
+    """Nobody has a place for it: all there is of it is an object, and what the scheduler says of that."""
+    tree = Tree(_title(pod, "on no node"))
+    tree.add("there is nothing of it but the object: no node has made anything for it")
+    for gate in pod["spec"].get("schedulingGates") or ():
+        tree.add(f"[cyan]gate[/]  {escape(gate['name'])}, which somebody has yet to take away")
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] != "True":
+            said = f"{condition.get('reason', '')}: {condition.get('message', '')}"
+            tree.add(f"[cyan]scheduler[/]  {escape(said)}")
+    wide_console().print(tree)
 
 
 def _print(cluster: Cluster, pod: Any, node: str, parts: list[tuple[Sandbox, list[Container]]]) -> None:
-    console = wide_console()
-    meta, status = pod["metadata"], pod.get("status") or {}
-    quality = status.get("qosClass", "-")
-    title = f"[bold]{meta['namespace']}/{meta['name']}[/]  {status.get('phase', '?')} on [bold]{node}[/]  {quality}"
-    tree = Tree(f"{title}  [dim]uid {meta['uid']}[/]")
+    from netproxy.links import virtual
+
+    status = pod.get("status") or {}
+    tree = Tree(_title(pod, f"on [bold]{node}[/]"))
+    if status.get("reason") or status.get("message"):
+        tree.add(f"[red]{escape(': '.join(filter(None, (status.get('reason'), status.get('message')))))}[/]")
     if not parts:
         tree.add("nothing of it is on the node")
+    shared = {"net": _inode(virtual.netns_path(cluster.name, node))}  # with everything on the node
     for sandbox, containers in parts:
         below = tree if len(parts) == 1 else tree.add(f"sandbox {sandbox.spec.id[:12]}")
         _sandbox(below, sandbox, containers, status.get("podIP", ""))
+        common = {**shared, **{kind: inode for kind, (_, inode) in sandbox.namespaces.items()}}
         for container in containers:
-            _container(below, container, sandbox)
+            add_container(below, container, pod, common)
     if address := status.get("podIP"):
         _ways(tree, cluster, node, address)
-    console.print(tree)
+    wide_console().print(tree)
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
 
 
 def _sandbox(tree: Tree, sandbox: Sandbox, containers: list[Container], address: str) -> None:
     from netproxy.links import bridge, veth
 
     spec = sandbox.spec
+    gone = bool(sandbox.namespaces) and not any(inode for _, inode in sandbox.namespaces.values())
     if spec.host_network:
         tree.add(f"[cyan]network[/]  the node's own, {address}")
+    elif gone:
+        tree.add(f"[cyan]network[/]  given back: it had the address {address or 'of no network'}")
     else:
         outer = veth.name_of(spec.id)
         wire = tree.add(f"[cyan]network[/]  eth0 [bold]{address}[/] ⇄ {outer} on the node's bridge {bridge.NAME}")
         if traffic := _traffic(containers):
             wire.add(f"received {traffic[0]} packets, sent {traffic[1]}")
         wire.add(f"[dim]nsenter --net={sandbox.namespaces['net'][0]} ip addr[/]")
-    shared = tree.add(f"[cyan]namespaces[/] of all its containers, host name [bold]{escape(spec.hostname)}[/]")
-    for kind, (path, inode) in sandbox.namespaces.items():
-        shared.add(f"{kind:4} {inode or '[red]gone[/]'}  [dim]{path}[/]")
-    _cgroup(tree, f"[cyan]cgroup[/] of the pod: {spec.cgroup}", sandbox.cgroup)
-
-
-def _container(tree: Tree, container: Container, sandbox: Sandbox) -> None:
-    spec = container.spec
-    name = spec.labels.get("io.kubernetes.container.name", spec.id[:12])
-    image = spec.labels.get("io.kubernetes.container.image", container.image)
-    if container.pid:
-        now = f"[green]running[/], process {container.pid}"
-    elif container.exit is not None:
-        now = f"exited with {container.exit.get('exit_code')}"
+    if gone:
+        tree.add("[cyan]namespaces[/]  gone: nothing of the pod runs")
     else:
-        now = "made, not started"
-    branch = tree.add(f"[bold magenta]container {escape(name)}[/]  {escape(image)}  {now}  [dim]{spec.id[:12]}[/]")
-    if container.processes:
-        processes = branch.add("[cyan]processes[/] as the node numbers them")
-        for process in container.processes:
-            processes.add(f"{process.pid}  {escape(process.command[:100])}")
-    if container.namespaces:
-        common = {kind: inode for kind, (_, inode) in sandbox.namespaces.items()}
-        own = [f"{kind} {inode}" for kind, inode in container.namespaces.items() if not _of_all(kind, inode, common)]
-        branch.add(f"[cyan]namespaces[/] of its own: {', '.join(own)}  [dim]ls -l /proc/{container.pid}/ns[/]")
-    if container.security:
-        told = branch.add("[cyan]what it may do[/]")
-        for key, value in container.security.items():
-            told.add(f"{key}: {value}")
-    _root(branch, container)
-    _mounts(branch, container)
-    _cgroup(branch, "[cyan]cgroup[/]", container.cgroup)
-
-
-def _of_all(kind: str, inode: int, common: dict[str, int]) -> bool:
-    """Shared with the pod's other containers, or with us and so with everything on the machine."""
-    try:
-        return common.get(kind) == inode or Path(f"/proc/self/ns/{kind}").stat().st_ino == inode
-    except OSError:
-        return False
-
-
-def _root(branch: Tree, container: Container) -> None:
-    changed = container.directory / "upper"
-    root = branch.add("[cyan]root file system[/]: the image's layers, and above them what the container changes")
-    root.add(f"changes  [dim]{changed}[/]")
-    if container.pid:
-        root.add(f"[dim]ls /proc/{container.pid}/root[/]")
-
-
-def _mounts(branch: Tree, container: Container) -> None:
-    """What came from outside; what every container has of the kernel's is one line."""
-    shown = [mount for mount in container.mounts if mount.kind not in _KERNEL and mount.target != "/"]
-    hidden = ("/proc/", "/sys/", "/dev/shm")
-    shown = [mount for mount in shown if mount.target != "/dev" and not mount.target.startswith(hidden)]
-    if not container.mounts:
-        return
-    tree = branch.add(f"[cyan]mounts[/]  {len(container.mounts)}  [dim]cat /proc/{container.pid}/mountinfo[/]")
-    for mount in sorted(shown, key=lambda each: (each.target not in _OURS, each.target)):
-        only = "read-only " if "ro" in mount.options.split(",") else ""
-        tree.add(f"{escape(mount.target)}  ← {only}{mount.kind} [dim]{escape(mount.source)}[/]")
-
-
-def _cgroup(tree: Tree, title: str, files: list[tuple[str, str]]) -> None:
-    branch = tree.add(title)
-    if files:
-        branch.add(f"[dim]{_folders([file for file, _ in files])}[/]")
-    for file, value in files:
-        branch.add(f"{Path(file).name} = [bold]{value}[/]{_meaning(Path(file).name, value)}")
-
-
-def _folders(files: list[str]) -> str:
-    """Where the files are, as a shell would take it: version 1 has a folder of one name in several trees."""
-    folders = list(dict.fromkeys(str(Path(file).parent) for file in files))
-    trees = [folder.split("/") for folder in folders]
-    (at, *more) = [place for place, names in enumerate(zip(*trees, strict=False)) if len(set(names)) > 1] or [0]
-    if len(folders) == 1 or more:
-        return " ".join(folders)
-    first = trees[0]
-    return "/".join([*first[:at], "{" + ",".join(tree[at] for tree in trees) + "}", *first[at + 1 :]])
-
-
-def _meaning(file: str, value: str) -> str:
-    """The number in words, where it is one of bytes or of nanoseconds."""
-    if not value.isdigit():
-        return ""
-    if file.startswith("memory.") and file not in ("memory.failcnt", "memory.events"):
-        amount = int(value)
-        return "  none" if amount > 1 << 60 else f"  {amount / (1 << 20):.1f} MiB"
-    if file == "cpuacct.usage":
-        return f"  {int(value) / 1e9:.3f} s of processor time"
-    return ""
+        shared = tree.add(f"[cyan]namespaces[/] of all its containers, host name [bold]{escape(spec.hostname)}[/]")
+        for kind, (path, inode) in sandbox.namespaces.items():
+            shared.add(f"{kind:4} {inode or '[red]gone[/]'}  [dim]{path}[/]")
+    branch = None if gone else add_cgroup(tree, f"[cyan]cgroup[/] of the pod: {spec.cgroup}", sandbox.cgroup)
+    if branch is not None:
+        for path, files in sandbox.around:
+            branch.add(f"within {path}, which {in_words(files)}")
 
 
 def _traffic(containers: list[Container]) -> tuple[str, str] | None:

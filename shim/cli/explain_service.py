@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from rich.tree import Tree
 
-from shim.cli.common import wide_console
+from shim.cli.common import ask, wide_console
 from shim.cluster import Cluster, ClusterError
 
 
 def explain_service(cluster: Cluster, namespace: str, name: str, node: str) -> None:
     """Print the chains of one node, with what each rule has counted. Raises ClusterError."""
-    service, slices = asyncio.run(_ask(cluster, namespace, name))
-    nat, filters = (node_rules(cluster, node, table) for table in ("nat", "filter"))
-    _print(service, slices, node, nat, filters)
-
-
-async def _ask(cluster: Cluster, namespace: str, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    from shim.api.status import ApiError
     from shim.client import Client
     from shim.client import resource as r
 
-    async with Client.from_kubeconfig(cluster.admin_kubeconfig, user_agent="shim-explain") as client:
-        try:
-            service = await client.get(r.SERVICES, name, namespace)
-        except ApiError as error:
-            raise ClusterError(error.message) from error
+    async def question(client: Client) -> tuple[Any, list[Any]]:
         selector = f"kubernetes.io/service-name={name}"
+        service = await client.get(r.SERVICES, name, namespace)
         return service, (await client.list(r.ENDPOINTSLICES, namespace, label_selector=selector))["items"]
+
+    service, slices = ask(cluster, question)
+    nat, filters = (node_rules(cluster, node, table) for table in ("nat", "filter"))
+    _print(service, slices, node, nat, filters)
 
 
 def node_rules(cluster: Cluster, node: str, table: str) -> dict[str, list[Any]]:
