@@ -89,7 +89,8 @@ def pod_status(
         "hostIPs": [{"ip": host_ip}],
         "qosClass": resources.qos_class(pod),
         "startTime": previous.get("startTime") or timestamp(now),
-        "resources": resources.reported(pod),
+        # those in force: as long as a resize goes on, what they were
+        "resources": (previous.get("resources") if resizing.in_progress else None) or resources.reported(pod),
     }
     if generation:
         status["observedGeneration"] = generation

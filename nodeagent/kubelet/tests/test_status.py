@@ -4,6 +4,7 @@ from stories import NOW, container, ended, pod, run, seen
 
 from nodeagent.kubelet.observed import Health, Waiting
 from nodeagent.kubelet.plan import DEADLINE
+from nodeagent.kubelet.resize import Resizing
 from nodeagent.kubelet.status import pod_status
 
 TIME = "2027-01-15T08:00:00Z"  # NOW
@@ -195,3 +196,11 @@ def test_a_new_agent_changes_nothing_it_cannot_see_better():
 
 def test_host_network_has_the_nodes_address():
     assert status(pod(hostNetwork=True), seen(sandbox=False))["podIP"] == "192.0.2.2"
+
+
+def test_a_pod_shows_what_it_had_until_a_resize_is_over():
+    had, gets = ({"limits": {"memory": amount}} for amount in ("64Mi", "32Mi"))
+    asked = pod(container(), resources=gets)
+    goes_on = Resizing(in_progress=True, generation=2)
+    assert status(asked, seen(run()), previous={"resources": had}, resizing=goes_on)["resources"] == had
+    assert status(asked, seen(run()), previous={"resources": had})["resources"] == gets
