@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,13 +149,15 @@ class PodState:
     def deleted(self) -> bool:
         return bool(self.pod["metadata"].get("deletionTimestamp"))
 
-    def tell(self, type_: str, reason: str, message: str, container: str = "") -> None:
-        """Record an event about the pod or one of its containers."""
+    def tell(
+        self, type_: str, reason: str, message: str, container: str = "", notes: Mapping[str, str] | None = None
+    ) -> None:
+        """Record an event about the pod or one of its containers; ``notes`` are its annotations."""
         if "kind" not in self.pod:
             return  # known from its leftovers only
         found = names.find_container(self.pod, container) if container else None
         path = names.field_path(found[0], container) if found else None
-        self.node.recorder.event(self.pod, type_, reason, message, field_path=path)
+        self.node.recorder.event(self.pod, type_, reason, message, field_path=path, annotations=notes)
 
     def tell_once(self, key: str, type_: str, reason: str, message: str, container: str = "") -> None:
         if (key, reason) not in self.told:

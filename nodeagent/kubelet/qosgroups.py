@@ -37,12 +37,12 @@ class QosGroups:
     def __init__(
         self, engine: Engine, room: Mapping[str, Quantity], burstable: Callable[[], Iterable[Amounts]]
     ) -> None:
-        self._engine, self._room, self._burstable = engine, room, burstable
+        self._engine, self.room, self._burstable = engine, room, burstable
         self._in_force: dict[str, Resources] = {}
 
     async def adapt(self) -> None:
         """Change what is different by now. Raises EngineError."""
-        for path, wanted in limits(self._room, self._burstable()).items():
+        for path, wanted in limits(self.room, self._burstable()).items():
             if self._in_force.get(path) != wanted:
                 self._in_force[path] = wanted  # before anybody else looks
                 await self._engine.limit_group(path, wanted)

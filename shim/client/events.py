@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -91,6 +92,7 @@ class EventRecorder:
         *,
         field_path: str | None = None,
         action: str = "",
+        annotations: Mapping[str, str] | None = None,
     ) -> None:
         """Record that ``reason`` happened to ``obj``; ``type`` is Normal or Warning."""
         involved = _reference(obj, field_path)
@@ -116,6 +118,8 @@ class EventRecorder:
             "reportingComponent": component,
             "reportingInstance": host,
         }
+        if annotations:
+            event["metadata"]["annotations"] = dict(annotations)
         if self._series:
             event |= {
                 "eventTime": now_micro(),

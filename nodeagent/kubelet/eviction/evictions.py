@@ -22,7 +22,6 @@ from nodeagent.kubelet.status import Verdict
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 10.0  # as upstream
-OWN_LIMIT = "ephemeral-storage.limit"  # counted beside the signals
 AT_ONCE = 1  # seconds a pod has to end for a hard threshold
 PATIENCE = 30.0  # for a pod to be gone, until the next one has to go
 
@@ -42,7 +41,7 @@ class Evictions:
         settings = node.settings
         self._node, self._workers, self._changed, self._every = node, workers, changed, every
         self._read = read or (lambda: observe.signals(settings.data_dir, settings.image_dir))
-        self._thresholds = settings.thresholds()
+        self._thresholds = thresholds.with_allocatable(settings.thresholds())
         self._transition = settings.eviction_pressure_transition_seconds
         self._crossed: dict[Threshold, float] = {}  # since when
         self._short_at: dict[str, float] = {}  # condition -> when it was last true
@@ -61,7 +60,7 @@ class Evictions:
 
     async def look(self) -> bool:
         """Send away who uses too much, or else whom a shortage asks for; whether anybody was."""
-        seen = await asyncio.to_thread(self._read)
+        seen = await self._seen()
         crossed = thresholds.crossed(self._thresholds, seen, self._crossed)
         now = time.monotonic()
         self._crossed = {threshold: self._crossed.get(threshold, now) for threshold in crossed}
@@ -70,6 +69,12 @@ class Evictions:
             return True
         due = [threshold for threshold in crossed if now - self._crossed[threshold] >= threshold.grace]
         return bool(due) and await self._reclaim(due, seen)
+
+    async def _seen(self) -> dict[str, Observation]:
+        room = self._node.groups.room["memory"].value
+        used = (await self._node.engine.node_usage())["memory_bytes"]
+        pods = Observation(max(0, room - used), room)
+        return {thresholds.ALLOCATABLE: pods, **await asyncio.to_thread(self._read)}
 
     def _tell_conditions(self, now: float) -> None:
         """A shortage is told at once, its end only after a while, lest pods come and go."""
@@ -86,8 +91,9 @@ class Evictions:
         for worker in living(self._workers()):
             if ranking.limits_disk(worker.state.pod):
                 use = await observe.pod_use(self._node, worker.state.pod)
-                if message := ranking.over_local_limit(worker.state.pod, use):
-                    gone.append(self._evict(worker, Verdict("Evicted", message, AT_ONCE), OWN_LIMIT))
+                message, counted_as = ranking.over_local_limit(worker.state.pod, use)
+                if message:
+                    gone.append(self._evict(worker, Verdict("Evicted", message, AT_ONCE), counted_as))
         return any(gone)
 
     async def _reclaim(self, due: Sequence[Threshold], seen: Mapping[str, Observation]) -> bool:
@@ -103,9 +109,9 @@ class Evictions:
         uses = {pod["metadata"]["uid"]: await observe.pod_use(self._node, pod) for pod in pods}
         for pod in ranking.ranked(pods, uses, resource):
             worker = workers[pod["metadata"]["uid"]]
-            message = ranking.pressure_message(pod, uses[worker.state.uid], resource, due, seen)
+            message, notes = ranking.pressure_message(pod, uses[worker.state.uid], resource, due, seen)
             verdict = Verdict("Evicted", message, self._grace(first, worker), disruption=message)
-            if self._evict(worker, verdict, first.signal):
+            if self._evict(worker, verdict, first.signal, notes):
                 await asyncio.wait([asyncio.ensure_future(worker.ended())], timeout=PATIENCE)
                 return True
         log.warning("this node is short of %s, and there is nobody to send away", resource)
@@ -120,14 +126,15 @@ class Evictions:
     async def _reclaim_disk(self) -> bool:
         """Whether it was enough to remove what nobody needs: no threshold is crossed any more, nor nearly."""
         await imagegc.remove_unused(self._node)
-        return not thresholds.crossed(self._thresholds, await asyncio.to_thread(self._read), self._thresholds)
+        return not thresholds.crossed(self._thresholds, await self._seen(), self._thresholds)
 
-    def _evict(self, worker: PodWorker, verdict: Verdict, signal: str) -> bool:
+    def _evict(self, worker: PodWorker, verdict: Verdict, signal: str, notes: Mapping[str, str] | None = None) -> bool:
+        """Whether it goes. ``notes`` are annotations of the event."""
         pod = worker.state.pod
         if resources.is_critical(pod):
             log.error("pod %s is critical: it is not sent away", pod["metadata"]["name"])
             return False
-        worker.state.tell("Warning", verdict.reason, verdict.message)
+        worker.state.tell("Warning", verdict.reason, verdict.message, notes=notes)
         worker.evict(verdict)
         self._node.evicted[signal] += 1
         return True

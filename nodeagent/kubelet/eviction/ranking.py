@@ -65,44 +65,54 @@ _REQUESTED = ("memory", "ephemeral-storage")
 
 def pressure_message(
     pod: Object, use: PodUse, resource: str, crossed: Sequence[Threshold], seen: Mapping[str, Observation]
-) -> str:
-    """What the status of a pod says that went because its node ran short."""
+) -> tuple[str, dict[str, str]]:
+    """What the status of a pod says that went because its node ran short, and the annotations of the event."""
     text = f"The node was low on resource: {resource}. "
     if crossed:
         observation = seen[crossed[0].signal]
         wanted = crossed[0].amount.of(observation.capacity)
         text += f"Threshold quantity: {_binary(wanted)}, available: {_binary(observation.available)}. "
-    if resource not in _REQUESTED:
-        return text
+    notes: dict[str, str] = {}
+    asked_together = ((pod["spec"].get("resources") or {}).get("requests") or {}).get(resource)
+    if resource == "memory" and asked_together is not None:
+        name, amount = pod["metadata"]["name"], _binary(use.of(resource))
+        text += f"Pod {name} was using {amount}, request is {asked_together}, has larger consumption of {resource}. "
+        notes |= {"offending_pod": name, "offending_pod_usage": amount}
+    blamed = []
     for container in (*pod["spec"]["containers"], *(pod["spec"].get("initContainers") or ())):
         known = use.containers.get(container["name"])
-        if known is None:
+        if known is None or resource not in _REQUESTED:
             continue
-        amount = known.memory if resource == "memory" else known.disk
+        used = known.memory if resource == "memory" else known.disk
         asked = str(((container.get("resources") or {}).get("requests") or {}).get(resource, "0"))
-        if amount > quantity.parse(asked).value:
+        if used > quantity.parse(asked).value:
+            blamed.append((container["name"], _binary(used)))
             text += (
-                f"Container {container['name']} was using {_binary(amount)}, request is {asked},"
+                f"Container {container['name']} was using {_binary(used)}, request is {asked},"
                 f" has larger consumption of {resource}. "
             )
-    return text
+    notes["offending_containers"] = ",".join(name for name, _ in blamed)
+    notes["offending_containers_usage"] = ",".join(amount for _, amount in blamed)
+    return text, {**notes, "starved_resource": resource}
 
 
-def over_local_limit(pod: Object, use: PodUse) -> str:
-    """What the status of a pod says that used more disk than it may; "" if it does not."""
+def over_local_limit(pod: Object, use: PodUse) -> tuple[str, str]:
+    """What the status of a pod says that used more disk than it may, and what it is counted as; "" if it does not."""
     for volume in pod["spec"].get("volumes") or ():
         limit = (volume.get("emptyDir") or {}).get("sizeLimit")
         if limit and 0 < quantity.parse(str(limit)).value < use.volumes.get(volume["name"], 0):
-            return f'Usage of EmptyDir volume "{volume["name"]}" exceeds the limit "{limit}". '
+            return f'Usage of EmptyDir volume "{volume["name"]}" exceeds the limit "{limit}". ', "emptydirfs.limit"
     whole = resources.pod_totals(pod, "limits").get("ephemeral-storage")
     if whole and use.of("ephemeral-storage") > whole.value:
-        return f"Pod ephemeral local storage usage exceeds the total limit of containers {whole}. "
+        said = f"Pod ephemeral local storage usage exceeds the total limit of containers {whole}. "
+        return said, "ephemeralpodfs.limit"
     for container in pod["spec"]["containers"]:
         limit = ((container.get("resources") or {}).get("limits") or {}).get("ephemeral-storage")
         known = use.containers.get(container["name"])
         if limit and known and 0 < quantity.parse(str(limit)).value < known.disk:
-            return f'Container {container["name"]} exceeded its local ephemeral storage limit "{limit}". '
-    return ""
+            said = f'Container {container["name"]} exceeded its local ephemeral storage limit "{limit}". '
+            return said, "ephemeralcontainerfs.limit"
+    return "", ""
 
 
 def limits_disk(pod: Object) -> bool:

@@ -6,7 +6,7 @@ See https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-evicti
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shim.api import quantity
 
@@ -19,8 +19,12 @@ class Signal:
     resource: str
 
 
+ALLOCATABLE = "allocatableMemory.available"
+"""What all pods together may still take of what is not reserved; it has the hard threshold of the node's memory."""
+
 SIGNALS: Mapping[str, Signal] = {  # in the order in which they are dealt with: memory before anything else
     "memory.available": Signal("MemoryPressure", "memory"),
+    ALLOCATABLE: Signal("MemoryPressure", "memory"),
     "nodefs.available": Signal("DiskPressure", "ephemeral-storage"),
     "nodefs.inodesFree": Signal("DiskPressure", "inodes"),
     "imagefs.available": Signal("DiskPressure", "ephemeral-storage"),
@@ -83,6 +87,12 @@ def parse(hard: str, soft: str = "", soft_grace: str = "", reclaim: str = "") ->
         found.append(Threshold(signal, Amount.parse(value), graces[signal], at_least.get(signal, Amount())))
     # "0%" is a way to switch one off
     return tuple(threshold for threshold in found if threshold.amount != Amount(part=0.0))
+
+
+def with_allocatable(thresholds: Iterable[Threshold]) -> tuple[Threshold, ...]:
+    known = tuple(thresholds)
+    hard = [each for each in known if each.signal == "memory.available" and not each.grace]
+    return (*known, *(replace(each, signal=ALLOCATABLE) for each in hard))
 
 
 def split(text: str, sign: str) -> list[tuple[str, str]]:

@@ -84,11 +84,36 @@ def test_who_exceeds_its_request_goes_first_then_who_matters_least():
 def test_the_message_names_threshold_and_containers():
     seen = {"memory.available": Observation(80 * MI, 1000 * MI)}
     use = PodUse({"c": ContainerUse(memory=200 * MI)})
-    text = ranking.pressure_message(asking("p", "50Mi"), use, "memory", parse("memory.available<100Mi"), seen)
+    thresholds_ = parse("memory.available<100Mi")
+    text, notes = ranking.pressure_message(asking("p", "50Mi"), use, "memory", thresholds_, seen)
+    assert notes == {
+        "offending_containers": "c",
+        "offending_containers_usage": "200Mi",
+        "starved_resource": "memory",
+    }
     assert text == (
         "The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi. "
         "Container c was using 200Mi, request is 50Mi, has larger consumption of memory. "
     )
+
+
+def test_a_pod_that_asks_for_memory_as_a_whole_is_told_as_a_whole():
+    whole = asking("p")
+    whole["spec"]["resources"] = {"requests": {"memory": "100Mi"}}
+    text, notes = ranking.pressure_message(whole, PodUse({"c": ContainerUse(memory=200 * MI)}), "memory", (), {})
+    said = "Pod p was using 200Mi, request is 100Mi, has larger consumption of memory. "
+    assert said in text
+    assert (notes["offending_pod"], notes["offending_pod_usage"]) == ("p", "200Mi")
+
+
+def test_of_processes_and_inodes_nobody_asks_so_priority_comes_first():
+    pods = [asking("few"), asking("many"), asking("important", priority=9)]
+    uses = {
+        name: PodUse({"c": ContainerUse(pids=n, inodes=n)}) for name, n in (("few", 1), ("many", 5), ("important", 9))
+    }
+    for resource in ("pids", "inodes"):
+        order = [each["metadata"]["name"] for each in ranking.ranked(pods, uses, resource)]
+        assert order == ["many", "few", "important"]
 
 
 LIMIT = {"resources": {"limits": {"ephemeral-storage": "10Mi"}}}
@@ -119,7 +144,7 @@ def test_limits_of_local_storage(spec, use, message):
     made = pod(container("c", **LIMIT))
     made["spec"] |= spec
     assert ranking.limits_disk(made)
-    assert ranking.over_local_limit(made, use) == message
+    assert ranking.over_local_limit(made, use)[0] == message
 
 
 def test_images_go_once_the_disk_is_full_until_it_is_less_so():
@@ -149,6 +174,17 @@ def test_the_image_used_longest_ago_goes_first_and_what_no_registry_has_stays(tm
     assert imagegc.collect(images, 1 << 30, 100, clock=lambda: 50.0) == 0  # too young
     assert imagegc.collect(images, 1 << 30, 100, clock=lambda: 1000.0) == 4096
     assert names() == ["own:1"]
+
+
+def test_what_pods_may_have_together_is_watched_as_the_node_s_memory_is():
+    flags = parse("memory.available<100Mi,nodefs.available<10%", "memory.available<1Gi", "memory.available=1m")
+    (added,) = [each for each in thresholds.with_allocatable(flags) if each.signal == thresholds.ALLOCATABLE]
+    assert (added.amount, added.grace) == (Amount(100 * MI), 0.0)
+    plenty, little = Observation(900 * MI, 1000 * MI), Observation(50 * MI, 500 * MI)
+    seen = {"memory.available": plenty, thresholds.ALLOCATABLE: little}
+    assert crossed(parse("memory.available<100Mi"), seen) == []
+    assert crossed([added], seen) == [added]
+    assert thresholds.SIGNALS[added.signal] == thresholds.SIGNALS["memory.available"]
 
 
 async def test_a_pod_that_fills_its_volume_is_sent_away(node: World):
