@@ -144,13 +144,29 @@ def cgroup_of(pod: Object) -> str:
     return f"{parent}/pod{pod['metadata']['uid']}"
 
 
+def _memory_request(of: Object) -> int:
+    """Of a container, or of a pod's spec as a whole."""
+    request = _amounts((of.get("resources") or {}).get("requests")).get("memory")
+    return request.value if request else 0
+
+
 def oom_score(pod: Object, container: Object, memory_capacity: int) -> int:
-    """Whom the kernel kills first when the node runs out of memory: who asked for least."""
+    """Whom the kernel kills first when the node runs out of memory: who asked for least.
+
+    A sidecar counts no less than the least of the containers that it serves; what only the pod as a whole asked for
+    is shared out evenly (KEP-2837).
+    """
     qos = qos_class(pod)
     if pod["spec"].get("priorityClassName") == "system-node-critical" or qos == "Guaranteed":
         return -997
     if qos == "BestEffort":
         return 1000
-    request = _amounts((container.get("resources") or {}).get("requests")).get("memory")
-    asked = request.value if request else 0
+    spec = pod["spec"]
+    asked = _memory_request(container)
+    if names.is_sidecar("initContainers", container) and container in (spec.get("initContainers") or ()):
+        asked = max(asked, min(map(_memory_request, spec["containers"])))
+    if whole := _memory_request(spec):
+        by_itself = pod_sum.at_once(spec, lambda each: _amounts((each.get("resources") or {}).get("requests")))
+        spare = whole - (by_itself["memory"].value if "memory" in by_itself else 0)
+        asked += spare // (len(spec["containers"]) + len(spec.get("initContainers") or ()))
     return min(max(1000 - 1000 * asked // max(memory_capacity, 1), 3), 999)

@@ -126,6 +126,22 @@ def test_resources_become_limits():
     assert resources.oom_score(a_pod, burstable, 1 << 30) == 938
 
 
+def test_whom_the_kernel_kills_first_asked_for_least():
+    def asks(name, memory, **more):
+        return container(name, resources={"requests": {"memory": memory}}, **more)
+
+    def score(of, **spec):
+        made = pod(asks("main", "100Mi"), container("free"), status={"qosClass": "Burstable"}, **spec)
+        return resources.oom_score(made, of, 1000 << 20)
+
+    sidecar = container("side", restartPolicy="Always")
+    assert (score(asks("main", "100Mi")), score(container("free"))) == (900, 999)
+    busy = pod(asks("main", "100Mi"), init=[sidecar], status={"qosClass": "Burstable"})
+    assert resources.oom_score(busy, sidecar, 1000 << 20) == 900  # as the container it serves
+    whole = {"requests": {"memory": "300Mi"}}
+    assert (score(asks("main", "100Mi"), resources=whole), score(container("free"), resources=whole)) == (800, 900)
+
+
 def test_init_containers_count_with_the_sidecars_before_them():
     def asks(name, cpu, **more):
         return container(name, resources={"requests": {"cpu": cpu}}, **more)
