@@ -15,7 +15,7 @@ from typing import Any
 
 from shim.api import quantity
 from shim.api.meta import Object
-from shim.api.schema import Decoded, Definition, Field, Type
+from shim.api.schema import Decoded, Definition, Field, Inlined, Type
 
 __all__ = ["Decoded", "check", "decode", "prune"]
 
@@ -107,7 +107,7 @@ class _Decoder:
                 continue
             if item is None:
                 continue
-            new = self.value(field.type, item, (trail, name), struct)
+            new = self.value(field.type, item, (trail, field.name), struct)
             if new is None or (field.omit_empty and not new):
                 continue
             decoded[name] = new
@@ -134,7 +134,7 @@ class _Decoder:
 
     def empty(self, field: Field) -> Any:
         """What is printed for a field that was not given."""
-        return None if field.pointer or field.type.kind in ("list", "map") else self.zero(field.type)
+        return None if field.pointer or field.type.kind in ("list", "map", "bytes") else self.zero(field.type)
 
     def zero(self, type: Type) -> Any:
         if type.kind == "struct":
@@ -212,6 +212,7 @@ _DECODERS: dict[str, Callable[[_Decoder, Type, Any, _Trail, str], Any]] = {
 }
 _ZEROS = {
     "string": "",
+    "bytes": "",
     "bool": False,
     "int32": 0,
     "int64": 0,
@@ -239,6 +240,10 @@ def _path(trail: _Trail) -> str:
     return text
 
 
+def _as_go_has_it(step: str) -> str:
+    return f"{step.within}.{step}" if isinstance(step, Inlined) else step
+
+
 _JSON_NAMES = {str: "string", bool: "bool", dict: "object", list: "array"}
 
 
@@ -246,7 +251,7 @@ def _mismatch(go: str, value: Any, trail: _Trail, struct: str) -> str:
     found = _JSON_NAMES.get(value.__class__, "number")
     if found == "number" and go in ("int32", "int64"):
         found = f"number {value}"  # it is a number, but not one of these
-    fields = [step for step in _steps(trail) if step.__class__ is str]
+    fields = [_as_go_has_it(step) for step in _steps(trail) if step.__class__ in (str, Inlined)]
     where = f"struct field {struct}.{'.'.join(fields)}" if struct else "value"
     return f"json: cannot unmarshal {found} into Go {where} of type {go}"
 

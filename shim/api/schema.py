@@ -79,6 +79,19 @@ class Type:
     atomic: bool = False  # a map or struct that is owned as one
 
 
+class Inlined(str):
+    """The name of a field that Go has in a struct within the struct; its complaints name that too."""
+
+    __slots__ = ("within",)
+
+    def __new__(cls, name: str, within: str) -> Inlined:
+        made = super().__new__(cls, name)
+        made.within = within
+        return made
+
+    within: str
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field of a struct."""
@@ -196,7 +209,7 @@ class Schema:
         fields = {name: self._field(name, raw) for name, raw in properties.items() if name in ("apiVersion", "kind")}
         if definition.name in self.facts:
             for facts in self.flat(definition.name):
-                fields[facts.name] = self._known_field(facts, properties.get(facts.name, {}))
+                fields[str(facts.name)] = self._known_field(facts, properties.get(facts.name, {}))
         for name, raw in properties.items():
             if name not in fields:
                 fields[name] = self._field(name, raw)
@@ -207,7 +220,8 @@ class Schema:
         found: list[FieldFacts] = []
         for facts in self.facts[name]:
             if "i" in facts.flags:
-                found += self.flat(facts.type)
+                struct = facts.type.rpartition(".")[2]
+                found += [inner._replace(name=_within(struct, inner.name)) for inner in self.flat(facts.type)]
             else:
                 found.append(facts)
         return found
@@ -242,7 +256,7 @@ class Schema:
             element = self.parse_type(f"{text[2:]}={go}" if go else text[2:])
             return Type("list", f"[]{element.go}", element)
         if text.startswith("map:"):
-            element = self.parse_type(text[4:])
+            element = self.parse_type(f"{text[4:]}={go.partition(']')[2]}" if go.startswith("map[") else text[4:])
             return Type("map", go or f"map[string]{element.go}", element)
         if text == "bytes":
             return Type(text, go or "[]uint8")
@@ -292,6 +306,10 @@ class Schema:
             return type
         keys = tuple(raw.get("x-kubernetes-list-map-keys") or ())
         return Type(type.kind, type.go, type.element, type.definition, list_type, keys, atomic)
+
+
+def _within(struct: str, name: str) -> Inlined:
+    return Inlined(name, f"{struct}.{name.within}" if isinstance(name, Inlined) else struct)
 
 
 def _strategies(raw: RawSchema) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class _Facts(Mapping[str, list[FieldFacts]]):
 def _parse(row: str) -> FieldFacts:
     name, number, type, flags = [*row.split(" "), ""][:4]
     base = type.lstrip("*[]").removeprefix("map:").lstrip("*[]")
-    if "." in base and "=" not in base:  # a message
+    if "." in base.partition("=")[0]:  # a message
         type = type[: len(type) - len(base)] + _PREFIX + base
     return FieldFacts(name, int(number), type, flags)
 

@@ -8,7 +8,7 @@ from shim.api.status import FieldError
 from shim.resources import amounts
 from shim.resources.causes import IMMUTABLE, duplicate, invalid, labels, named, required
 from shim.resources.node_labels import label_warnings
-from shim.resources.pods.amounts import container_resource, quantity
+from shim.resources.pods.amounts import validate
 from shim.resources.pods.scheduling import tolerations
 from shim.resources.strategy import Check, Strategy
 
@@ -28,9 +28,7 @@ class RuntimeClassStrategy(Strategy):
     def validate_body(self, obj: Object) -> list[FieldError]:
         handler = obj.get("handler") or ""
         causes = named("handler", handler, names.dns1123_label) if handler else [required("handler")]
-        for name, text in ((obj.get("overhead") or {}).get("podFixed") or {}).items():
-            at = f"overhead.limits[{name}]"  # asked as a container's limits are
-            causes += container_resource(at, name) + quantity(at, name, text)
+        causes += validate("overhead", {"limits": (obj.get("overhead") or {}).get("podFixed")})  # as a container's
         scheduling = obj.get("scheduling") or {}
         causes += labels("scheduling.nodeSelector", scheduling.get("nodeSelector"))
         return causes + _tolerations("scheduling.tolerations", scheduling.get("tolerations") or [])

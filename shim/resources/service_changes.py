@@ -112,8 +112,6 @@ def drop_what_the_type_had(spec: Object, before: Object) -> None:
         drop("loadBalancerClass")
     if externally_accessible(before) and not externally_accessible(spec):
         drop("externalTrafficPolicy")
-    if kind == "ExternalName":
-        spec.pop("internalTrafficPolicy", None)  # whoever set it: upstream never shows it of such a Service
 
 
 def warnings(obj: Object) -> list[str]:

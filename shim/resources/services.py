@@ -45,6 +45,8 @@ class ServiceStrategy(Strategy):
             spec["externalTrafficPolicy"] = "Cluster"
         if spec.get("internalTrafficPolicy") is None and kind in _WITH_ADDRESS:
             spec["internalTrafficPolicy"] = "Cluster"
+        if kind == "ExternalName":
+            spec.pop("internalTrafficPolicy", None)  # whoever set it: upstream never shows it of such a Service
         if kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is None:
             spec["allocateLoadBalancerNodePorts"] = True
         if kind == "LoadBalancer":

@@ -20,6 +20,7 @@ def definition(group: str, version: str, kind: str) -> Definition:
 POD = definition("", "v1", "Pod")
 DEPLOYMENT = definition("apps", "v1", "Deployment")
 CONFIG_MAP = definition("", "v1", "ConfigMap")
+SLICE = definition("resource.k8s.io", "v1", "ResourceSlice")
 
 
 def pod(container: Any = None, **spec: Any) -> Any:
@@ -51,9 +52,23 @@ def test_unknown_fields_are_dropped_and_named_in_the_order_they_stand() -> None:
         (POD, {"spec": []}, "array", "Pod.spec", "v1.PodSpec"),
         (
             POD,
+            {"spec": {"volumes": [{"configMap": {"name": 5}}]}},
+            "number",
+            "ConfigMapVolumeSource.spec.volumes.VolumeSource.configMap.LocalObjectReference.name",
+            "string",
+        ),
+        (
+            SLICE,
+            {"spec": {"devices": [{"attributes": 5}]}},
+            "number",
+            "Device.spec.devices.attributes",
+            "map[v1.QualifiedName]v1.DeviceAttribute",
+        ),
+        (
+            POD,
             pod({"livenessProbe": {"httpGet": {"port": True}}}),
             "bool",
-            "HTTPGetAction.spec.containers.livenessProbe.httpGet.port",
+            "HTTPGetAction.spec.containers.livenessProbe.ProbeHandler.httpGet.port",
             "int32",
         ),
     ],

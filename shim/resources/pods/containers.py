@@ -10,7 +10,7 @@ from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.causes import duplicate, forbidden, invalid, named, not_found, one_of, required, unsupported
 from shim.resources.pods import amounts, claims, probes, restarts, security
-from shim.resources.pods.references import ENV_FIELDS, field_ref, file_key_ref, key_ref, resource_ref
+from shim.resources.pods.references import ENV_FIELDS, field_ref, file_key_ref, file_volume, key_ref, resource_ref
 from shim.resources.pods.sources import descending_path
 
 
@@ -209,7 +209,7 @@ def _env(at: str, variables: list[Object], volumes: Mapping[str, Object]) -> lis
             if source.get(kind) is not None:
                 causes += key_ref(f"{here}.{kind}", source[kind])
         if source.get("fileKeyRef") is not None:
-            causes += file_key_ref(f"{here}.fileKeyRef", source["fileKeyRef"], volumes)
+            causes += file_key_ref(f"{here}.fileKeyRef", source["fileKeyRef"])
         if not found:
             kinds = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
             causes.append(invalid(here, "", f"must specify one of: {kinds}"))
@@ -217,6 +217,9 @@ def _env(at: str, variables: list[Object], volumes: Mapping[str, Object]) -> lis
             causes.append(invalid(here, "", "may not be specified when `value` is not empty"))
         elif len(found) > 1:
             causes.append(invalid(here, "", "may not have more than one field specified at a time"))
+        if source.get("fileKeyRef") is not None:
+            volume = source["fileKeyRef"].get("volumeName") or ""
+            causes += file_volume(f"{here}.fileKeyRef.volumeName", volume, volumes)
     return causes
 
 

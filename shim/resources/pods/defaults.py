@@ -192,6 +192,8 @@ def _downward_api(source: Object) -> None:
 def _projected(source: Object) -> None:
     _file_mode(source)
     for projection in source.get("sources") or ():
+        for field in _OFF:
+            projection.pop(field, None)
         token = projection.get("serviceAccountToken")
         if token is not None and token.get("expirationSeconds") is None:
             token["expirationSeconds"] = 3600
@@ -245,6 +247,8 @@ def _image(source: Object) -> None:
         source["pullPolicy"] = pull_policy(source.get("reference") or "")
 
 
+_OFF = ("clusterTrustBundle", "podCertificate")
+"""What upstream drops of projected volumes, unless features are turned on that are off at first."""
 _VOLUME_DEFAULTS: dict[str, Any] = {
     "configMap": _file_mode,
     "secret": _file_mode,

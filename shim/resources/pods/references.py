@@ -37,6 +37,9 @@ def field_ref(at: str, reference: Object, allowed: tuple[str, ...]) -> list[Fiel
         return [required(f"{at}.apiVersion")]
     if not path:
         return [required(f"{at}.fieldPath")]
+    if reference["apiVersion"] != "v1":
+        text = f"error converting fieldPath: unsupported pod version: {reference['apiVersion']}"
+        return [invalid(f"{at}.fieldPath", path, text)]
     if path in allowed:
         return []
     match = _SUBSCRIPT.fullmatch(path)
@@ -71,15 +74,19 @@ def key_ref(at: str, reference: Object) -> list[FieldError]:
     return causes + (named(f"{at}.key", key, names.config_map_key) if key else [required(f"{at}.key")])
 
 
-def file_key_ref(at: str, reference: Object, volumes: Mapping[str, Object]) -> list[FieldError]:
+def file_key_ref(at: str, reference: Object) -> list[FieldError]:
     """``fileKeyRef``: a variable in a file that an init container wrote (KEP-3721)."""
     key, volume, path = (reference.get(field) or "" for field in ("key", "volumeName", "path"))
     causes = named(f"{at}.key", key, names.relaxed_env_var_name) if key else [required(f"{at}.key")]
     here = f"{at}.volumeName"
     causes += named(here, volume, names.dns1123_label) if volume else [required(here)]
-    causes += no_way_up(f"{at}.path", path) if path else [required(f"{at}.path")]
+    return causes + (no_way_up(f"{at}.path", path) if path else [required(f"{at}.path")])
+
+
+def file_volume(at: str, volume: str, volumes: Mapping[str, Object]) -> list[FieldError]:
+    """The volume that a ``fileKeyRef`` names."""
     if volume not in volumes:
-        causes.append(not_found(here, volume))
-    elif volumes[volume].get("emptyDir") is None:
-        causes.append(invalid(here, volume, "referenced volume must be of type emptyDir"))
-    return causes
+        return [not_found(at, volume)]
+    if volumes[volume].get("emptyDir") is None:
+        return [invalid(at, volume, "referenced volume must be of type emptyDir")]
+    return []

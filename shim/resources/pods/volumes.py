@@ -134,6 +134,8 @@ def _one_source(at: str, volume: Object, name: str, pod: str) -> list[FieldError
     causes: list[FieldError] = []
     found = [kind for kind in SOURCES if volume.get(kind) is not None]
     for kind in found[:1]:
+        if kind == "image" and pod and not volume[kind].get("reference"):  # a template may leave it to others
+            causes.append(required(f"{at}.image.reference"))
         causes += SOURCES[kind](f"{at}.{_PATHS.get(kind, kind)}", volume[kind])
         if kind == "ephemeral" and pod and name:
             claim = f"{pod}-{name}"

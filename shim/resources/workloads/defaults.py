@@ -84,8 +84,7 @@ def stateful_set(obj: Object) -> None:
     _fill(_part(spec, "persistentVolumeClaimRetentionPolicy"), whenDeleted="Retain", whenScaled="Retain")
     _fill(spec, replicas=1, revisionHistoryLimit=10)
     for claim in spec.get("volumeClaimTemplates") or ():
-        claim.setdefault("kind", "PersistentVolumeClaim")
-        claim.setdefault("apiVersion", "v1")
+        claim |= {"kind": "PersistentVolumeClaim", "apiVersion": "v1"}  # whatever it says it is
         pods.claim_spec(_part(claim, "spec"))
         _fill(_part(claim, "status"), phase="Pending")
 

@@ -31,14 +31,15 @@ def printed(field: str, value: Any) -> Any:
     """A field of a Job's spec as Go prints it in a message: the policies are structs without JSON names."""
     if value is None or field not in ("podFailurePolicy", "successPolicy"):
         return value
+    rules: list[Object | None] = []
     if field == "successPolicy":
-        return {"Rules": [as_go(rule, "succeededIndexes", "succeededCount") for rule in value.get("rules") or ()]}
-    rules = []
+        rules = [as_go(rule, "succeededIndexes", "succeededCount") for rule in value.get("rules") or ()]
+        return {"Rules": rules or None}
     for rule in value.get("rules") or ():
         codes = as_go(rule.get("onExitCodes"), "containerName", "operator", "values")
         patterns = [as_go(pattern, "type", "status") for pattern in rule.get("onPodConditions") or ()] or None
         rules.append({"Action": rule.get("action") or "", "OnExitCodes": codes, "OnPodConditions": patterns})
-    return {"Rules": rules}
+    return {"Rules": rules or None}
 
 
 def failure(at: str, spec: Object) -> list[FieldError]:
