@@ -356,14 +356,19 @@ def _untracked(obj: Object) -> Object:
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
 def _check(patch: Object, kind: tuple[str, str] | None, definition: Definition | None) -> None:
-    metadata = patch.get("metadata")
+    metadata, (version, name) = patch.get("metadata"), (_text(patch.get(field)) for field in ("apiVersion", "kind"))
+    if version.count("/") > 1:
+        version = name = ""
+    if kind is not None and (version.removeprefix("/"), name) != kind:
+        group, version = split_api_version(version)
+        raise bad_request(f"invalid object type: {group}/{version}, Kind={name}")
     if isinstance(metadata, Mapping) and metadata.get("managedFields") is not None:
         raise bad_request("metadata.managedFields must be nil")
-    found = patch.get("apiVersion") or "", patch.get("kind") or ""
-    if kind is not None and found != kind:
-        group, version = split_api_version(found[0])
-        raise bad_request(f"invalid object type: {group}/{version}, Kind={found[1]}")
     if definition is None:
         return
     try:

@@ -86,10 +86,11 @@ def _walk(value: Any, path: str, found: dict[Complaint, None], unknown: frozense
         keys: set[str] = set()
         for key, item in value:
             below = f"{path}.{key}" if path else key
+            if below in unknown:  # and passed over, whatever is in it
+                found["unknown", below] = None
+                continue
             if key in keys:
                 found["duplicate", below] = None
-            elif below in unknown:
-                found["unknown", below] = None
             keys.add(key)
             _walk(item, below, found, unknown)
     elif isinstance(value, list):

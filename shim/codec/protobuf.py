@@ -64,6 +64,8 @@ class Protobuf:
             raise ProtobufError(
                 "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
             )
+        if len(data) == len(MAGIC):
+            raise ProtobufError("empty body")
         try:
             return self._decode(memoryview(data)[4:])
         except ProtobufError:

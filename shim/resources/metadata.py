@@ -170,12 +170,20 @@ def _owners(owners: list[dict[str, Any]]) -> list[FieldError]:
             if not owner.get(field):
                 causes.append(invalid(f"{at}.{field}", "", "must not be empty"))
         if owner.get("apiVersion") == "v1" and owner.get("kind") == "Event":
-            causes.append(invalid(at, owner, "/v1, Kind=Event is disallowed from being an owner"))
+            causes.append(invalid(at, _printed(owner), "/v1, Kind=Event is disallowed from being an owner"))
         if owner.get("controller"):
             this = f"{owner.get('kind')}/{owner.get('name')}"
             if controller:
                 text = 'Only one reference can have Controller set to true. Found "true" in references for'
-                causes.append(invalid(at, owners, f"{text} {controller} and {this}"))
+                causes.append(invalid(at, [*map(_printed, owners)], f"{text} {controller} and {this}"))
             else:
                 controller = this
     return causes
+
+
+_OWNER = ("apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion")
+
+
+def _printed(owner: dict[str, Any]) -> Object:
+    """An owner as Go prints it: in the order of the struct."""
+    return {field: owner[field] for field in _OWNER if field in owner}

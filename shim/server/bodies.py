@@ -47,6 +47,9 @@ class Body:
             given = media.decode(self.media, self.data, schema)
         except media.MediaError as error:
             raise _unrecognized(kind, error, self.data) from error
+        if given.get("apiVersion", "").count("/") > 1:
+            error = media.MediaError(f"unexpected GroupVersion string: {given['apiVersion']}")
+            raise _unrecognized(kind, error, self.data)
         if given.get("apiVersion") in older:
             given["apiVersion"] = api_version
         if call.resource.custom:
@@ -100,7 +103,8 @@ async def read_body(call: Call, accepted: str = ACCEPTED) -> Body:
 
 def content_type(http: web.BaseRequest) -> str:
     """The media type of a body; JSON where none is named."""
-    return http.headers.get("Content-Type", "").partition(";")[0].strip().lower() or JSON
+    said = http.headers.get("Content-Type")
+    return said.partition(";")[0].strip().lower() if said else JSON
 
 
 def _unrecognized(kind: str, error: media.MediaError, data: bytes) -> ApiError:
@@ -125,7 +129,7 @@ async def read_bytes(http: web.BaseRequest) -> bytes:
 
 def check_kind(schema: Schema, given: Object, kind: str, api_version: str) -> None:
     """A body may leave out what it is; what it says must be what the path says. Raises 400."""
-    found_kind, found_version = given.get("kind") or kind, given.get("apiVersion") or api_version
+    found_kind, found_version = given.get("kind") or kind, (given.get("apiVersion") or api_version).removeprefix("/")
     if (found_kind, found_version) == (kind, api_version):
         return
     (group, version), wanted = split_api_version(found_version), split_api_version(api_version)[0]

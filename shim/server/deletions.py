@@ -124,8 +124,7 @@ def _of_query(call: Call) -> Object:
         "gracePeriodSeconds": integer(query, "gracePeriodSeconds"),
         "orphanDependents": boolean(query, "orphanDependents"),
     }
-    if uid := first(query, "uid"):
-        said["preconditions"] = {"uid": uid}
+    said["preconditions"] = {name: first(query, name) for name in ("uid", "resourceVersion")}
     if "propagationPolicy" in query:
         said["propagationPolicy"] = first(query, "propagationPolicy")
     return said

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from shim.api.duration import parse_duration
+from shim.api.gotext import go_quoted
 from shim.api.meta import Object
 from shim.api.status import ApiError, FieldError, bad_request, invalid
 
@@ -41,6 +42,8 @@ class ListOptions:
     bookmarks: bool = False
     timeout: int | None = None
     initial_events: bool | None = None
+    contradicting: bool = False
+    """A version is named beside a token, which has one; it is not even read."""
 
     @classmethod
     def of(cls, query: Query, *, watch: bool = False) -> ListOptions:
@@ -60,7 +63,9 @@ class ListOptions:
         )
         text = first(query, "resourceVersion")
         (_check_watch if watch else _check_list)(options, text)
-        if text:
+        if options.token and not watch:
+            options.contradicting = text not in ("", "0")
+        elif text:
             options.revision = _revision(text, plainly=watch)
         if watch and options.initial_events is None:
             options.initial_events = not options.revision
@@ -91,8 +96,7 @@ class WriteOptions:
                 causes.append(_required("fieldManager", "is required for apply patch"))
             if not apply and options.force is not None:
                 causes.append(_forbidden("force", "may not be specified for non-apply patch"))
-        if len(options.manager) > 128:
-            causes.append(FieldError("FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes"))
+        causes += _check_manager(options.manager)
         causes += check_dry_run(query.get("dryRun", ()))
         if (validation := first(query, "fieldValidation")) not in ("", "Ignore", "Strict", "Warn"):
             causes.append(unsupported("fieldValidation", validation, ("", "Ignore", "Strict", "Warn")))
@@ -213,6 +217,16 @@ def _check_watch(options: ListOptions, revision: str) -> None:
 def _refuse(causes: list[FieldError]) -> None:
     if causes:
         raise invalid("meta.k8s.io", "ListOptions", "", causes)
+
+
+def _check_manager(name: str) -> list[FieldError]:
+    if len(name.encode()) > 128:
+        return [FieldError("FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes")]
+    for at, char in enumerate(name):
+        if not char.isprintable():
+            text = f"invalid character U+{ord(char):04X} (at position {len(name[:at].encode())})"
+            return [FieldError("FieldValueInvalid", "fieldManager", f"Invalid value: {go_quoted(name)}: {text}")]
+    return []
 
 
 def check_dry_run(values: Iterable[Any]) -> list[FieldError]:

@@ -38,7 +38,7 @@ async def select(call: Call, options: ListOptions) -> tuple[list[Entry], Object]
     after, revision = "", 0
     if options.token:
         after, revision = _read_token(options.token, prefix)
-        if options.revision:
+        if options.contradicting:
             raise bad_request("specifying resource version is not allowed when using continue")
         if revision > cache.revision:
             raise errors.too_large_version(revision, cache.revision)
@@ -145,6 +145,8 @@ def _read_token(token: str, prefix: str) -> tuple[str, int]:
         if first:
             why = f"invalid character {quoted(first)} looking for beginning of value"
         raise bad_request(f"{_INVALID}: {why}") from None
+    if fields is None:
+        fields = {}
     if not isinstance(fields, dict):
         raise bad_request(f"{_INVALID}: {_wrong_type(fields, 'value', 'storage.continueToken')}")
     version, revision, start = (fields.get(name) for name in ("v", "rv", "start"))
@@ -170,7 +172,9 @@ def _read_token(token: str, prefix: str) -> tuple[str, int]:
 def _wrong_type(value: object, where: str, wanted: str) -> str:
     """In the words of Go's decoder."""
     names: dict[type, str] = {str: "string", bool: "bool", list: "array", dict: "object"}
-    found = names.get(type(value)) or f"number {orjson.dumps(value).decode()}"
+    found = names.get(type(value), "number")
+    if found == "number" and wanted == "int64":
+        found = f"number {orjson.dumps(value).decode()}"  # it is a number, but not one of these
     return f"json: cannot unmarshal {found} into Go {where} of type {wanted}"
 
 

@@ -117,7 +117,7 @@ class Registry:
         strategy = write.resource.strategy
         metadata = obj.setdefault("metadata", {})
         _match_namespace(write, metadata)
-        if metadata.get("resourceVersion"):
+        if metadata.get("resourceVersion") and not write.dry_run:  # asked by the store, which has no part in that
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         write.name = metadata.get("name") or ""
         self._track(write, obj, None)
@@ -133,6 +133,7 @@ class Registry:
         for attempt in range(GENERATED_RETRIES):
             if prefix:
                 metadata["name"] = prefix[: NAME_LIMIT - _SUFFIX_LENGTH] + _suffix()
+                write.name = metadata["name"]
             if not attempt:
                 strategy.prepare_for_create(obj)
                 if strategy.records_creator:

@@ -11,17 +11,18 @@ from aiohttp import web
 from shim.api import scale_fields
 from shim.api.apply import manager_of, update_managed_fields
 from shim.api.meta import Object
+from shim.api.status import ApiError, not_found
 from shim.resources.strategy import Resource
 from shim.server import deletions, errors, escalation, patches
-from shim.server.bodies import definition_of, read_body
+from shim.server.bodies import Body, definition_of, read_body
 from shim.server.deletions import DeleteOptions
 from shim.server.facets import Facet
 from shim.server.listing import ListWriter
 from shim.server.options import EXACT, ListOptions, WriteOptions
 from shim.server.pages import select
 from shim.server.parts import Call
-from shim.server.patched import decode
-from shim.server.registry import Side, Write, check_named, versioned
+from shim.server.patched import Patch, decode
+from shim.server.registry import Side, Write, check_named, match_namespace, versioned
 from shim.server.removal import SHOWS_OBJECT
 from shim.server.render import render_one
 from shim.server.responses import respond, respond_pieces
@@ -63,8 +64,10 @@ async def update(call: Call, facet: Facet | None = None) -> web.Response:
     body = await read_body(call)
     kind, api_version = patches.kind_of(call)
     wanted = body.decode(call, kind, api_version, options)
-    check_named(call.info.name, wanted)
     write = write_of(call, options, "UpdateOptions")
+    if call.resource.namespaced:
+        match_namespace(wanted["metadata"], write.namespace)
+    check_named(call.info.name, wanted)
     if facet is not None and facet.take is not None:
         return await _apply(call, write, facet, lambda _: wanted)
     strategy = call.resource.strategy
@@ -94,7 +97,7 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
             return await _apply(call, write, facet, applier)
         create = None if facet is not None else lambda: _stored(resource, applier(None))
         return await _apply(call, write, facet, _converted(resource, applier), create)
-    wanted = patches.read(call, way, body)
+    wanted = _patch_of(call, write, way, body)
     seen: list[str] = []
 
     def change(old: Object) -> Object:
@@ -104,6 +107,16 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
     if facet is None or facet.take is None:
         return await _apply(call, write, facet, _converted(resource, change))
     return await _apply(call, write, facet, change)
+
+
+def _patch_of(call: Call, write: Write, way: str, body: Body) -> Patch:
+    """What a body asks for; one that cannot be read is told of where there is something to patch. Raises 400, 404."""
+    try:
+        return patches.read(call, way, body)
+    except ApiError:
+        if call.parts.cache.get(write.key) is None:
+            raise not_found(call.resource.group, call.resource.name, write.name) from None
+        raise
 
 
 async def delete(call: Call) -> web.Response:

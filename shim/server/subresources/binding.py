@@ -11,7 +11,7 @@ from shim.server import errors
 from shim.server.bodies import read_body
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
-from shim.server.registry import Write, check_name
+from shim.server.registry import Write, match_namespace
 from shim.server.responses import respond
 from shim.server.subresources.admit import admit_order
 from shim.server.subresources.pod_conditions import set_pod_condition
@@ -33,10 +33,10 @@ async def _bind(call: Call, name: str) -> web.Response:
     binding = body.decode(call, "Binding", "v1", options)
     await admit_order(call, binding, options)
     metadata, target = binding["metadata"], binding.get("target") or {}
+    match_namespace(metadata, call.info.namespace)
+    if name and metadata.get("name") != name:
+        raise bad_request("name in URL does not match name in Binding object")
     name = name or metadata.get("name") or ""
-    check_name(name, metadata.get("name") or name)
-    if metadata.get("namespace") and metadata["namespace"] != call.info.namespace:
-        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     causes = []
     if target.get("kind") not in (None, "", "Node"):
         text = f'Unsupported value: "{target["kind"]}": supported values: "Node", "<empty>"'

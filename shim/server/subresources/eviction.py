@@ -25,7 +25,7 @@ from shim.server.bodies import read_body
 from shim.server.deletions import DeleteOptions
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
-from shim.server.registry import Write
+from shim.server.registry import Write, match_namespace
 from shim.server.responses import respond
 from shim.server.subresources.admit import admit_order
 from shim.server.subresources.pod_conditions import set_pod_condition
@@ -40,6 +40,7 @@ async def evict(call: Call) -> web.Response:
     options = WriteOptions.of(call.query, "CreateOptions")
     body = await read_body(call)
     eviction = body.decode(call, "Eviction", "policy/v1", options, older=("policy/v1beta1",))
+    match_namespace(eviction["metadata"], call.info.namespace)
 
     def check() -> None:
         if eviction["metadata"].get("name") != call.info.name:
