@@ -107,7 +107,7 @@ class _Decoder:
                 continue
             if item is None:
                 continue
-            new = self.value(field.type, item, (trail, field.name), struct)
+            new = self.value(field.type, item, (trail, field.step or name), struct)
             if new is None or (field.omit_empty and not new):
                 continue
             decoded[name] = new

@@ -107,6 +107,8 @@ class Field:
     """A plain Go value without ``omitempty``: never missing, but zero."""
     patch_strategies: tuple[str, ...] = ()  # of strategic merges: merge, replace, retainKeys
     merge_key: str = ""
+    step: str = ""
+    """What complaints call it, if not by its name: see :class:`Inlined`."""
 
 
 class Definition:
@@ -231,7 +233,7 @@ class Schema:
         type = self._with_merge(self.parse_type(facts.type.lstrip("*")), raw)
         like_struct = type.kind == "struct" or type.kind in WRAPPED or type.kind in ("Raw", "FieldsV1")
         return Field(
-            facts.name,
+            str(facts.name),
             type,
             omit_empty=not pointer and ("o" in facts.flags or type.kind in ("list", "map")) and not like_struct,
             always=(not pointer and like_struct and "z" not in facts.flags) or not facts.flags,
@@ -239,6 +241,7 @@ class Schema:
             zero=not pointer and "o" not in facts.flags and type.kind in SCALARS,
             patch_strategies=_strategies(raw),
             merge_key=raw.get("x-kubernetes-patch-merge-key", ""),
+            step=facts.name if isinstance(facts.name, Inlined) else "",
         )
 
     def _field(self, name: str, raw: RawSchema) -> Field:
