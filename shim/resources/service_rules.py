@@ -18,7 +18,7 @@ from shim.resources.pods.probes import port as target_port
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _FAMILIES = ("IPv4", "IPv6")
 _FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
-_POLICIES = ("Cluster", "Local")
+POLICIES = ("Cluster", "Local")
 _DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
 _DAY = 86400
 _BALANCERS_ONLY = "may only be used when `type` is 'LoadBalancer'"
@@ -221,7 +221,7 @@ def _traffic(spec: Object) -> list[FieldError]:
     if policy and not externally_accessible(spec):
         causes.append(invalid(at, policy, "may only be set for externally-accessible services"))
     elif externally_accessible(spec):
-        causes += one_of(at, policy, _POLICIES) if policy else [required(at)]
+        causes += one_of(at, policy, POLICIES) if policy else [required(at)]
     port = spec.get("healthCheckNodePort") or 0
     if port and not needs_health_check(spec):
         text = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
@@ -230,7 +230,7 @@ def _traffic(spec: Object) -> list[FieldError]:
         causes += [invalid("spec.healthCheckNodePort", port, text) for text in names.port_number(port)]
     inside = spec.get("internalTrafficPolicy")
     if inside is not None:
-        causes += one_of("spec.internalTrafficPolicy", inside, _POLICIES)
+        causes += one_of("spec.internalTrafficPolicy", inside, POLICIES)
     spread = spec.get("trafficDistribution")
     if spread is not None:
         causes += one_of("spec.trafficDistribution", spread, _DISTRIBUTIONS)

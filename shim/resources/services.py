@@ -9,7 +9,7 @@ from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources import service_changes, service_rules
 from shim.resources.addresses import balancer_warnings
-from shim.resources.service_rules import externally_accessible
+from shim.resources.service_rules import POLICIES, externally_accessible
 from shim.resources.strategy import Check, Strategy
 
 _AFFINITY_SECONDS = 10800
@@ -45,8 +45,8 @@ class ServiceStrategy(Strategy):
             spec["externalTrafficPolicy"] = "Cluster"
         if spec.get("internalTrafficPolicy") is None and kind in _WITH_ADDRESS:
             spec["internalTrafficPolicy"] = "Cluster"
-        if kind == "ExternalName":
-            spec.pop("internalTrafficPolicy", None)  # whoever set it: upstream never shows it of such a Service
+        if kind == "ExternalName" and spec.get("internalTrafficPolicy") in POLICIES:
+            del spec["internalTrafficPolicy"]  # whoever set it: upstream never shows it of such a Service
         if kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is None:
             spec["allocateLoadBalancerNodePorts"] = True
         if kind == "LoadBalancer":

@@ -47,9 +47,9 @@ class Body:
             given = media.decode(self.media, self.data, schema)
         except media.MediaError as error:
             raise _unrecognized(kind, error, self.data) from error
-        if given.get("apiVersion", "").count("/") > 1:
-            error = media.MediaError(f"unexpected GroupVersion string: {given['apiVersion']}")
-            raise _unrecognized(kind, error, self.data)
+        if (given.get("apiVersion") or "").count("/") > 1:
+            strange = media.MediaError(f"unexpected GroupVersion string: {given['apiVersion']}")
+            raise _unrecognized(kind, strange, self.data)
         if given.get("apiVersion") in older:
             given["apiVersion"] = api_version
         if call.resource.custom:
@@ -96,7 +96,7 @@ async def read_body(call: Call, accepted: str = ACCEPTED) -> Body:
     sent = content_type(http)
     if call.resource.custom and sent == PROTOBUF:
         accepted = f"{JSON}, {YAML}"
-    if sent not in accepted:
+    if sent not in accepted.split(", "):
         raise errors.unsupported_body(accepted)
     return Body(await read_bytes(http), sent)
 

@@ -20,7 +20,7 @@ from shim.server.bodies import Body, content_type, definition_of
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
 from shim.server.patched import Patch, decode, touched_by_merge, touched_by_operations
-from shim.server.registry import check_name
+from shim.server.registry import check_named
 
 JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
@@ -62,9 +62,7 @@ def applier(call: Call, body: Body, options: WriteOptions) -> Callable[[Object |
             subresource=call.info.subresource,
             ignored=ignored,
         )
-        if not applied["metadata"].get("name"):
-            applied["metadata"]["name"] = call.info.name
-        check_name(call.info.name, applied["metadata"]["name"])
+        check_named(call.info.name, configuration)
         return decode(call, Patch(lambda _: applied), {}, kind, api_version, options)
 
     return merge

@@ -1,0 +1,137 @@
+"""What is refused at the door, in upstream's order and words: options, bodies, kinds, versions and names."""
+
+from __future__ import annotations
+
+import base64
+
+import orjson
+import pytest
+
+JSON, MERGE, APPLY = "application/json", "application/merge-patch+json", "application/apply-patch+yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
+KEPT = f"{CONFIGMAPS}/kept"
+POD = "/api/v1/namespaces/{ns}/pods/x"
+TYPES = "accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+NO_TYPE = f"the body of the request was in an unknown format - {TYPES}"
+NO_NAME = "the name of the object (kept based on URL) was undeterminable: name must be provided"
+OTHER_NAMESPACE = "the namespace of the provided object does not match the namespace sent on the request"
+
+
+def named(**metadata: str) -> bytes:
+    return orjson.dumps({"metadata": metadata})
+
+
+def unrecognized(kind: str, why: str, quoted: str) -> str:
+    return f"the object provided is unrecognized (must be of type {kind}): {why} ({quoted})"
+
+
+STRANGE = b'{"apiVersion":"a/b/c"}'
+BODIES = [
+    ("POST", CONFIGMAPS, b"{}", ";", 415, NO_TYPE),
+    ("PUT", KEPT, b"{}", ";", 415, NO_TYPE),
+    ("DELETE", KEPT, b"{}", ";", 415, NO_TYPE),
+    ("POST", CONFIGMAPS, b"k8s\0", PROTOBUF, 400, unrecognized("ConfigMap", "empty body", "6b387300")),
+    ("DELETE", KEPT, b"k8s\0", PROTOBUF, 400, "empty body"),
+    (
+        "POST",
+        CONFIGMAPS,
+        STRANGE,
+        JSON,
+        400,
+        unrecognized("ConfigMap", "unexpected GroupVersion string: a/b/c", STRANGE.decode()),
+    ),
+    ("PUT", KEPT, b'{"apiVersion":"/v1"}', JSON, 400, NO_NAME),
+    ("PUT", KEPT, named(name="other", namespace="elsewhere"), JSON, 400, OTHER_NAMESPACE),
+    ("POST", f"{POD}/eviction", named(name="y", namespace="elsewhere"), JSON, 400, OTHER_NAMESPACE),
+    ("POST", f"{POD}/binding", named(name="y", namespace="elsewhere"), JSON, 400, OTHER_NAMESPACE),
+    ("POST", f"{POD}/binding", b"{}", JSON, 400, "name in URL does not match name in Binding object"),
+    ("PATCH", f"{CONFIGMAPS}/none", b"[]", MERGE, 404, 'configmaps "none" not found'),
+    ("PATCH", f"{KEPT}?fieldManager=m", b'{"kind":"ConfigMap"}', APPLY, 400, "invalid object type: /, Kind=ConfigMap"),
+    (
+        "PATCH",
+        f"{KEPT}?fieldManager=m",
+        b'{"kind":"ConfigMap","apiVersion":5}',
+        APPLY,
+        400,
+        "invalid object type: /, Kind=ConfigMap",
+    ),
+    ("PATCH", f"{KEPT}?fieldManager=m", STRANGE, APPLY, 400, "invalid object type: /, Kind="),
+    ("PATCH", f"{KEPT}?fieldManager=m", b'{"kind":"ConfigMap","apiVersion":"v1"}', APPLY, 400, NO_NAME),
+    (
+        "PATCH",
+        f"{KEPT}?fieldManager=m",
+        b'{"kind":"Secret","metadata":{"managedFields":[]}}',
+        APPLY,
+        400,
+        "invalid object type: /, Kind=Secret",
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "type", "code", "message"), BODIES)
+async def test_a_body(api, method, path, body, type, code, message):
+    await api.post(CONFIGMAPS, api.configmap("kept"))
+    answer = await api.ask(method, path, body, content=type)
+    assert (answer.status, answer.message) == (code, message)
+    assert (await api.get(KEPT)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("manager", "why"),
+    [
+        ("a%00b", r'Invalid value: "a\x00b": invalid character U+0000 (at position 1)'),
+        ("%C3%A9%0Ab", r'Invalid value: "é\nb": invalid character U+000A (at position 2)'),
+        ("%C3%A9" * 65, "Too long: may not be more than 128 bytes"),
+    ],
+)
+async def test_a_name_for_a_manager(api, manager, why):
+    answer = await api.post(f"{CONFIGMAPS}?fieldManager={manager}", api.configmap("a"))
+    assert answer.status == 422
+    assert answer.json["details"]["causes"][0]["message"] == why
+
+
+async def test_a_version_in_the_query_of_a_delete_is_a_precondition(api):
+    await api.post(CONFIGMAPS, api.configmap("a"))
+    assert (await api.delete(f"{CONFIGMAPS}/a?resourceVersion=1")).status == 409
+    found = (await api.get(f"{CONFIGMAPS}/a")).json["metadata"]["resourceVersion"]
+    assert (await api.delete(f"{CONFIGMAPS}/a?resourceVersion={found}")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("token", "why"),
+    [
+        (None, "server does not recognize this encoded version "),
+        ({"v": 5}, "json: cannot unmarshal number into Go struct field continueToken.v of type string"),
+        ({"rv": 1.5}, "json: cannot unmarshal number 1.5 into Go struct field continueToken.rv of type int64"),
+    ],
+)
+async def test_a_token(api, token, why):
+    text = base64.urlsafe_b64encode(orjson.dumps(token)).decode().rstrip("=")
+    answer = await api.get(f"{CONFIGMAPS}?continue={text}")
+    assert (answer.status, answer.message) == (400, f"invalid continue token: continue key is not valid: {why}")
+
+
+async def test_a_version_beside_a_token_is_not_even_read(api):
+    token = base64.urlsafe_b64encode(b'{"v":"meta.k8s.io/v1","rv":-1,"start":"a"}').decode().rstrip("=")
+    answer = await api.get(f"{CONFIGMAPS}?continue={token}&resourceVersion=x")
+    assert answer.message == "specifying resource version is not allowed when using continue"
+
+
+async def test_a_generated_name_is_named_by_what_refuses_it(api):
+    answer = await api.post(CONFIGMAPS, {"metadata": {"generateName": "No-"}})
+    assert answer.status == 422
+    assert answer.json["details"]["name"].startswith("No-")
+    assert f'"{answer.json["details"]["name"]}" is invalid' in answer.message
+
+
+async def test_a_field_that_is_not_known_is_told_of_once(api):
+    body = b'{"x":1,"x":2,"metadata":{"name":"a"}}'
+    answer = await api.ask("POST", CONFIGMAPS, body)
+    assert answer.headers.getall("Warning") == ['299 - "unknown field \\"x\\""']
+
+
+async def test_a_rehearsal_may_name_a_version(api):
+    answer = await api.post(f"{CONFIGMAPS}?dryRun=All", {"metadata": {"name": "a", "resourceVersion": "7"}})
+    assert answer.status == 201
+    assert (await api.post(CONFIGMAPS, {"metadata": {"name": "a", "resourceVersion": "7"}})).status == 500
