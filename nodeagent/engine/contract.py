@@ -55,7 +55,7 @@ class Mount:
     options: str = ""  # tmpfs only: "size=64m,mode=1777"
     propagation: Literal["private", "rslave", "rshared"] = "private"
     readonly_below: bool = True  # what is mounted below a read-only source is read-only too
-    sub: str = ""  # image only: the folder or file in it that is meant
+    sub: str = ""  # of an image or a folder: the folder or file in it that is meant, links lead not outside
 
 
 @dataclass(frozen=True, slots=True)

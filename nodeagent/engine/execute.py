@@ -65,6 +65,7 @@ def _open_process(pid: int, started: int) -> int:
 
 def _enter(request: wire.ExecRequest, target: int, channel: socket.socket, streams: dict[str, int]) -> NoReturn:
     init.import_nothing()
+    init.leave_keys()
     libc.prctl(_PR_SET_DUMPABLE, 0)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()

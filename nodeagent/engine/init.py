@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from nodeagent.engine import become, shell, unprivileged, wire
-from nodeagent.linux import libc, mounts, namespaces
+from nodeagent.linux import beneath, libc, mounts, namespaces
 from nodeagent.linux.steps import Steps
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
@@ -58,6 +58,7 @@ def _words(error: OSError) -> str:
 
 def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tuple[int, int, int] | None) -> NoReturn:
     import_nothing()
+    leave_keys()
     libc.prctl(_PR_SET_DUMPABLE, 0)  # others in a shared pid namespace cannot look through our descriptors
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
@@ -134,6 +135,15 @@ def import_nothing() -> None:
     sys.meta_path.clear()
 
 
+def leave_keys() -> None:
+    """What the node's session keeps with the kernel (passwords of file systems, say) is not the container's."""
+    try:
+        libc.new_session_keyring()
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+
+
 def set_oom_score(score: int) -> None:
     """How gladly the kernel ends this process when memory is short. Lowering it is not allowed everywhere."""
     try:
@@ -153,8 +163,15 @@ def join(files: list[str]) -> None:
 def _take(mount: wire.MountRequest, users: int) -> int:
     if mount["kind"] != "bind":
         return -1
+    source = mount["source"]
+    if mount["sub"]:
+        try:
+            source = f"/proc/self/fd/{beneath.handle(source, mount['sub'])}"
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise wire.Failure(f"failed to prepare subPath {mount['sub']}: {reason}", 128) from None
     return mounts.take(
-        mount["source"],
+        source,
         readonly=mount["readonly"],
         readonly_below=mount["readonly_below"],
         # nothing that a user namespace's root mounts is the node's
@@ -173,9 +190,8 @@ def _take_image(image: wire.ImageRequest, users: int) -> int:
         libc.mount(lower[0], scratch, "", mounts.BIND)
     for place, source in image["trees"].items():
         mounts.attach(mounts.take(source, recursive=False, users=users), scratch + place)
-    root = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        part = libc.open_in_root(root, image["sub"] or ".", os.O_PATH | os.O_CLOEXEC)  # a link in it leads not outside
+        part = beneath.handle(scratch, image["sub"])
     except OSError as error:
         raise wire.Failure(
             f"failed to mount image volume: {image['sub']}: {os.strerror(error.errno or 0)}", 128

@@ -106,6 +106,7 @@ def container_request(
             "options": mount.options,
             "propagation": mount.propagation,
             "readonly_below": mount.readonly_below,
+            "sub": mount.sub,
             "image": _image_request(mount, volumes[mount.source], directory) if mount.kind == "image" else None,
         }
         for mount in sorted(spec.mounts, key=lambda mount: mount.target.rstrip("/").count("/"))  # outer before inner

@@ -54,7 +54,8 @@ def mount(request: wire.MountRequest) -> list[str]:
         part = f"{scratch}/{image['sub']}" if image["sub"] else scratch
         return [made, f"mount --bind -o ro {part} {target}"]
     options = " -o ro" if request["readonly"] else ""
-    lines = [f"mount --rbind{options} {quote(request['source'])} {target}"]
+    source = "/".join(filter(None, (request["source"], request["sub"])))
+    lines = [f"mount --rbind{options} {quote(source)} {target}"]
     if request["propagation"] != "private":
         lines.append(f"mount --make-{request['propagation']} {target}")
     return lines

@@ -48,6 +48,7 @@ class MountRequest(TypedDict):
     options: str
     propagation: str
     readonly_below: bool
+    sub: str
     image: ImageRequest | None
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nodeagent.engine.contract import EngineError
-from nodeagent.linux import libc
+from nodeagent.linux import beneath, libc
 
 NAME_LENGTH = 20  # hex digits of a layer's folder: 128 of them must fit in one page of mount options
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
@@ -117,16 +117,8 @@ def _unpack(stream: Any, root: int) -> int:
 
 def _parent(name: str, root: int) -> int:
     """The folder of ``name`` inside ``root``, made when the tar left it out."""
-    folder = os.path.dirname(name)
     try:
-        return libc.open_in_root(root, folder or ".", os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
-        above = _parent(folder, root)
-        try:
-            os.mkdir(os.path.basename(folder), 0o755, dir_fd=above)
-        finally:
-            os.close(above)
-        return libc.open_in_root(root, folder, os.O_RDONLY | os.O_DIRECTORY)
+        return beneath.folder(root, os.path.dirname(name))
     except NotADirectoryError:
         raise EngineError(f"layer entry {name!r} lies below something that is no folder") from None
 
@@ -144,8 +136,11 @@ def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str, root: i
         if base.startswith(WHITEOUT + WHITEOUT):
             return  # aufs' own bookkeeping
         if base.startswith(WHITEOUT):
-            _replace(base[len(WHITEOUT) :], parent)
-            os.mknod(base[len(WHITEOUT) :], stat.S_IFCHR, os.makedev(0, 0), dir_fd=parent)  # "deleted", to overlayfs
+            gone = base[len(WHITEOUT) :]
+            if gone in ("", ".", ".."):  # the last would be the folder of all layers
+                raise EngineError(f"layer entry {member.name!r} takes away nothing that has a name")
+            _replace(gone, parent)
+            os.mknod(gone, stat.S_IFCHR, os.makedev(0, 0), dir_fd=parent)  # "deleted", to overlayfs
             return
         _make(archive, member, base, parent, root)
         if not member.islnk():

@@ -15,6 +15,7 @@ from nodeagent.kubelet.names import Paths
 from nodeagent.kubelet.resize import due, due_text, limits_of
 from nodeagent.kubelet.resources import NO_SWAP, Swap
 from nodeagent.kubelet.security import security_of
+from nodeagent.linux import beneath
 from shim.api.meta import Object
 
 WRITTEN_BY_API = frozenset(("configMap", "secret", "downwardAPI", "projected"))
@@ -127,9 +128,13 @@ def _mounts(
         if (image := around.images.get(mount["name"])) is not None:
             found[target] = Mount(image, target, readonly=True, kind="image", sub=_sub_path(mount, values))
             continue
+        volume, sub = _volume(mount, around.volumes), _sub_path(mount, values)
+        if sub:
+            _make_sub_path(volume, sub)
         found[target] = Mount(
-            source=str(_source(mount, around.volumes, values)),
+            source=str(volume),
             target=target,
+            sub=sub,
             readonly=bool(mount.get("readOnly")) or mount["name"] in written,
             readonly_below=readonly_below(mount),
             propagation=_PROPAGATION.get(mount.get("mountPropagation") or "", "private"),  # type: ignore[arg-type]
@@ -144,20 +149,26 @@ def readonly_below(mount: Object) -> bool:
     return (mount.get("recursiveReadOnly") or "Disabled") != "Disabled"
 
 
-def _source(mount: Object, volumes: Mapping[str, Path], values: Mapping[str, str]) -> Path:
+def _volume(mount: Object, volumes: Mapping[str, Path]) -> Path:
     volume = volumes.get(mount["name"])
     if volume is None:
         raise ConfigError(f'cannot find volume "{mount["name"]}" to mount into container')
-    below = _sub_path(mount, values)
-    if not below:
-        return volume
+    return volume
+
+
+def _make_sub_path(volume: Path, below: str) -> None:
+    """Have something there to mount. What is in the volume is the pod's: a link in it must not lead out."""
     root = os.path.realpath(volume)
-    path = os.path.realpath(volume / below)  # a link in the volume must not lead out of it
+    path = os.path.realpath(volume / below)
     if path != root and not path.startswith(root + "/"):
         raise ConfigError(f'subPath "{below}" is outside of the volume')
-    if not os.path.exists(path):
-        os.makedirs(path, mode=0o750, exist_ok=True)
-    return Path(path)
+    if os.path.exists(path):
+        return
+    top = os.open(volume, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.close(beneath.folder(top, below, 0o750))
+    finally:
+        os.close(top)
 
 
 def _sub_path(mount: Object, values: Mapping[str, str]) -> str:

@@ -15,7 +15,10 @@ _libc.syscall.restype = ctypes.c_long
 
 # Numbers above 423 are the same on every architecture.
 OPEN_TREE, MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, OPENAT2, MOUNT_SETATTR = 428, 429, 430, 431, 432, 437, 442
-_BY_MACHINE = {"x86_64": {"seccomp": 317, "bpf": 321}, "aarch64": {"seccomp": 277, "bpf": 280}}
+_BY_MACHINE = {
+    "x86_64": {"keyctl": 250, "seccomp": 317, "bpf": 321},
+    "aarch64": {"keyctl": 219, "seccomp": 277, "bpf": 280},
+}
 
 AT_FDCWD = -100
 
@@ -227,6 +230,13 @@ def bpf(command: int, attributes: bytes) -> int:
     """bpf(2) with its attribute union as bytes."""
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
     return _syscall(_number("bpf"), "bpf", command, ctypes.c_int(command), buffer, ctypes.c_uint(len(attributes)))
+
+
+def new_session_keyring() -> None:
+    """Leave the keys of the session that started us, see session-keyring(7)."""
+    join_session_keyring = 1
+    none = ctypes.c_void_p(None)
+    _syscall(_number("keyctl"), "keyctl", None, ctypes.c_int(join_session_keyring), none)
 
 
 def prctl_name(name: str) -> None:

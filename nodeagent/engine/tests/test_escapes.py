@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
+import os
+import platform
+import stat
+import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from nodeagent.engine.contract import EngineError, Mount
+from nodeagent.engine.contract import EngineError, Mount, StartFailed
 from nodeagent.images import layers
 from nodeagent.kubelet.security import MASKED_PATHS, READONLY_PATHS
 
@@ -32,6 +37,19 @@ ATTEMPTS = {  # none would do harm if it worked
     "read the kernel's memory": "test -s /proc/kcore && dd if=/proc/kcore of=/dev/null count=1",
     "read the disk": "mknod /disk b 254 0 && dd if=/disk of=/dev/null count=1",
     "talk to the machine's network interfaces": "ip link add x type dummy",
+    "as root of a user namespace, see the hidden parts of /proc": "unshare -Urmpf sh -c"
+    " 'mkdir -p /p && mount -t proc proc /p && test -s /p/kcore'",
+    "as root of a user namespace, uncover them": "unshare -Urm sh -c 'umount /proc/kcore && test -s /proc/kcore'",
+    "as root of a user namespace, make /proc/sys writable": "unshare -Urm sh -c"
+    " 'mount -o remount,rw,bind /proc/sys && x=$(cat /proc/sys/kernel/panic) && echo $x > /proc/sys/kernel/panic'",
+    "have a cgroup of version 1 run a program of ours (CVE-2022-0492)": "unshare -UrmC sh -c 'mkdir -p /c && mount -t"
+    " cgroup -o memory c /c && echo /x > /c/release_agent'",
+    "read memory by a device of its own": "mknod /mem c 1 1 && head -c 1 /mem | grep -q .",
+    "write to the kernel's log": "mknod /kmsg c 1 11 && echo x > /kmsg",
+    "use a disk as swap": "mknod /loop b 7 0 && swapon /loop",
+    "say which program the kernel runs for devices": "echo /x > /sys/kernel/uevent_helper",
+    "say which program loads modules": "f=/proc/sys/kernel/modprobe; x=$(cat $f); echo $x > $f",
+    "be killed last": "echo -1000 > /proc/self/oom_score_adj",
     "set the clock": "date -s @$(date +%s) 2>&1 | grep permitted >&2 && exit 1; true",
 }
 
@@ -75,6 +93,47 @@ async def test_a_volume_s_links_lead_nowhere_but_the_container(node, tmp_path):
     assert "of the node" not in node.log()
 
 
+async def test_a_folder_that_becomes_a_link_leads_nowhere(node, tmp_path):
+    """CVE-2021-25741: who writes to a volume changes it after it was looked at, and before it is mounted."""
+    outside, volume = tmp_path / "outside", tmp_path / "volume"
+    for folder, text in ((outside, "outside"), (volume / "data", "data"), (volume / "inside", "inside")):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(text)
+    await node.sandbox()
+    await node.engine.create_container(node.spec("cat /v/file", mounts=(Mount(str(volume), "/v", sub="data"),)))
+    (volume / "data").rename(volume / "before")
+    (volume / "data").symlink_to(outside)
+    with pytest.raises(StartFailed, match="failed to prepare subPath data: No such file or directory"):
+        await node.engine.start_container("main")
+    (volume / "link").symlink_to("/inside")  # the volume's own
+    await node.run("cat /v/file", "other", mounts=(Mount(str(volume), "/v", sub="link"),))
+    assert node.log("other") == "inside"
+
+
+async def test_keys_that_the_node_s_session_keeps_with_the_kernel_stay_there(node):
+    """No two containers have a keyring in common, and none has the node's: see session-keyring(7)."""
+    ask = (
+        "perl -e 'print syscall({x86_64 => 250, aarch64 => 219}->{$ARGV[0]}, 0, -3, 0), qq{\\n}' " + platform.machine()
+    )
+    await node.sandbox()
+    await node.run(ask, "one", image="localhost/host")
+    await node.run(ask, "two", image="localhost/host")
+    ours = await asyncio.to_thread(subprocess.getoutput, ask) + "\n"
+    assert len({ours, node.log("one"), node.log("two")}) == 3
+
+
+@pytest.mark.parametrize("own_users", [False, True])
+async def test_a_device_in_a_layer_opens_nothing(node, images, tmp_path, own_users):
+    for name, kind, device in (("mem", stat.S_IFCHR, (1, 1)), ("disk", stat.S_IFBLK, (254, 0))):
+        os.mknod(tmp_path / name, kind | 0o666, os.makedev(*device))
+        (tmp_path / name).chmod(0o666)
+    images.build(tmp_path, "devices:1", {}, base="busybox")
+    await node.sandbox(own_users=own_users)
+    await node.run("stat -c %F /mem /disk; cat /mem; cat /disk", image="devices:1")
+    assert node.log() == "character special file\nblock special file\n"
+    assert node.log(stream="stderr").count("Operation not permitted") == 2
+
+
 def hostile(*members: tuple[str, bytes, str]) -> io.BytesIO:
     """A layer: (name, type, what a link leads to)."""
     buffer = io.BytesIO()
@@ -100,20 +159,29 @@ def hostile(*members: tuple[str, bytes, str]) -> io.BytesIO:
         [("hard", tarfile.LNKTYPE, "{top}/secret")],
         [("link", tarfile.SYMTYPE, "{top}/secret"), ("link", tarfile.REGTYPE, "")],
         [("dir", tarfile.SYMTYPE, "{top}"), ("dir/.wh.secret", tarfile.REGTYPE, "")],
+        [(".wh...", tarfile.REGTYPE, "")],  # takes away ".."
+        [("a/.wh...", tarfile.REGTYPE, "")],
+        [(".wh..", tarfile.REGTYPE, "")],
+        [("dir", tarfile.SYMTYPE, "{top}"), ("dir/.wh..wh..opq", tarfile.REGTYPE, "")],
+        [("a", tarfile.SYMTYPE, "b"), ("b", tarfile.SYMTYPE, "a"), ("a/file", tarfile.REGTYPE, "")],
+        [("hard", tarfile.LNKTYPE, "dir/secret"), ("dir", tarfile.SYMTYPE, "{top}")],
+        [("dir", tarfile.SYMTYPE, "{top}"), ("hard", tarfile.LNKTYPE, "dir/secret")],
     ],
     ids=lambda members: "+".join(name for name, _, _ in members),
 )
 def test_a_layer_writes_and_reads_nothing_outside_of_itself(tmp_path: Path, members):
     (tmp_path / "secret").write_text("untouched")
     store = tmp_path / "layers"
-    store.mkdir()
+    (store / "others").mkdir(parents=True)  # another image's layer
+    (store / "others/file").touch()
     filled = [(name, kind, link.replace("{top}", str(tmp_path))) for name, kind, link in members]
     stream = hostile(*filled)
     digest = f"sha256:{hashlib.sha256(stream.getvalue()).hexdigest()}"
     try:
         layers.unpack(stream, digest, store)
     except EngineError:
-        assert list(store.iterdir()) == []  # refused as a whole
+        assert [path.name for path in store.iterdir()] == ["others"]  # refused as a whole
+    assert (store / "others/file").exists()
     assert (tmp_path / "secret").read_text() == "untouched"
     assert (tmp_path / "secret").stat().st_nlink == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["layers", "secret"]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from stories import container, pod
@@ -10,11 +11,12 @@ from nodeagent.engine.contract import ContainerSpec, Image, ImageConfig
 from nodeagent.kubelet.containerspec import Surroundings, container_spec
 from nodeagent.kubelet.errors import ConfigError
 from nodeagent.kubelet.names import Paths
+from nodeagent.kubelet.volumes import atomic
 
 IMAGE = Image("sha256:1", ("docker.io/library/busybox:latest",), (), 0, ImageConfig(cmd=("sh",)))
 
 
-def spec_of(story, one, tmp_path: Path, image: Image = IMAGE, **around) -> ContainerSpec:
+def spec_of(story, one, tmp_path: Path, image: Image = IMAGE, values=MappingProxyType({}), **around) -> ContainerSpec:
     volumes = {volume["name"]: tmp_path / volume["name"] for volume in story["spec"].get("volumes", ())}
     return container_spec(
         story,
@@ -22,7 +24,7 @@ def spec_of(story, one, tmp_path: Path, image: Image = IMAGE, **around) -> Conta
         id="0123456789",
         attempt=0,
         image=image,
-        values={},
+        values=values,
         around=Surroundings(sandbox="s", files={}, volumes=volumes, memory_capacity=1 << 30, **around),
         paths=Paths(tmp_path),
     )
@@ -86,3 +88,35 @@ def test_groups_of_the_image_are_a_user_s_own_unless_that_is_forbidden(tmp_path,
     one, image = container(), replace(IMAGE, config=ImageConfig(cmd=("sh",), user="www"))
     found = spec_of(pod(one, securityContext=told), one, tmp_path, image)
     assert (found.user, found.groups_of_image) == (user, of_image)
+
+
+def test_a_part_of_a_volume_is_made_where_it_lacks_and_never_outside(tmp_path):
+    volume, outside = tmp_path / "e", tmp_path / "outside"
+    volume.mkdir()
+    outside.mkdir()
+    (volume / "out").symlink_to(outside)
+
+    def mounted(**how) -> list[tuple[str, str]]:
+        one = container(volumeMounts=[{"name": "e", "mountPath": "/e", **how}])
+        mounts = spec_of(
+            pod(one, volumes=[{"name": "e", "emptyDir": {}}]), one, tmp_path, values={"NAME": "web"}
+        ).mounts
+        return [(mount.source, mount.sub) for mount in mounts if mount.target == "/e"]
+
+    assert mounted(subPath="a/b") == [(str(volume), "a/b")]
+    assert (volume / "a/b").is_dir()
+    assert mounted(subPathExpr="logs/$(NAME)") == [(str(volume), "logs/web")]
+    assert (volume / "logs/web").is_dir()
+    for below in ("out", "out/new", "../outside", "/outside"):
+        with pytest.raises(ConfigError, match=r"must be a relative path|is outside of the volume"):
+            mounted(subPath=below)
+    with pytest.raises(ConfigError, match="missing value for expression"):
+        mounted(subPathExpr="$(OTHER)")
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../outside", "/outside", "a/../../outside"])
+def test_files_of_the_api_stay_in_their_volume(tmp_path, name):
+    with pytest.raises(ValueError, match="is not below the volume"):
+        atomic.write(tmp_path / "volume", {name: atomic.File(b"x", 0o644)})
+    assert list(tmp_path.iterdir()) == []

@@ -28,6 +28,9 @@ Payload = Mapping[str, File]
 
 def write(target: Path, payload: Payload, *, gid: int | None = None) -> bool:
     """Make ``target`` hold exactly ``payload`` (path -> file). Whether anything changed."""
+    for name in payload:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise ValueError(f"invalid path: {name} is not below the volume")
     target.mkdir(parents=True, exist_ok=True)
     current = _current(target)
     if current is not None and _holds(current, payload):
