@@ -164,6 +164,7 @@ def _take(mount: wire.MountRequest, users: int) -> int:
     if mount["kind"] != "bind":
         return -1
     source = mount["source"]
+    _check_propagation(source, mount["propagation"])
     if mount["sub"]:
         try:
             source = f"/proc/self/fd/{beneath.handle(source, mount['sub'])}"
@@ -178,6 +179,17 @@ def _take(mount: wire.MountRequest, users: int) -> int:
         propagation="rslave" if users >= 0 and mount["propagation"] == "rshared" else mount["propagation"],
         users=users,
     )
+
+
+def _check_propagation(source: str, asked: str) -> None:
+    """Where nothing arrives or leaves, a container that counts on it must not run."""
+    if asked == "private":
+        return
+    point, how = mounts.propagates(source)
+    if asked == "rshared" and how != "shared":
+        raise wire.Failure(f'path "{source}" is mounted on "{point}" but it is not a shared mount')
+    if how == "private":
+        raise wire.Failure(f'path "{source}" is mounted on "{point}" but it is not a shared or slave mount')
 
 
 def _take_image(image: wire.ImageRequest, users: int) -> int:

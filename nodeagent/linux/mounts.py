@@ -104,6 +104,21 @@ def detach(target: str) -> None:
             raise
 
 
+def propagates(path: str) -> tuple[str, str]:
+    """The mount that ``path`` lies in, and how it takes part in what is mounted elsewhere: shared, slave or private."""
+    path, found = os.path.realpath(path), ("/", "private")
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            fields = line.split(" ")
+            point, optional = unescape(fields[4]), fields[6 : fields.index("-")]
+            inside = path == point or path.startswith(point.rstrip("/") + "/")
+            if inside and len(point) >= len(found[0]):  # the last of a point lies on top
+                kinds = [word.partition(":")[0] for word in optional]
+                how = "shared" if "shared" in kinds else "slave" if "master" in kinds else "private"
+                found = (point, how)
+    return found
+
+
 def below(path: str) -> list[str]:
     """Mount points at or below ``path`` as this process sees them, the deepest first."""
     path = os.path.realpath(path)

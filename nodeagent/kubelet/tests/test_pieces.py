@@ -3,6 +3,8 @@
 import base64
 import json
 import os
+import socket
+import stat
 
 import pytest
 from stories import container, pod
@@ -60,9 +62,25 @@ def test_files_change_all_at_once(tmp_path):
 
 
 def test_a_host_path_must_be_what_it_is_said_to_be(tmp_path):
-    with pytest.raises(ValueError, match=r"hostPath type check failed: .* is not a directory"):
-        host_path({"path": str(tmp_path / "no"), "type": "Directory"})
-    assert host_path({"path": str(tmp_path / "new"), "type": "DirectoryOrCreate"}).is_dir()
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "file").touch()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+    os.mknod(tmp_path / "char", stat.S_IFCHR, os.makedev(1, 3))
+    os.mknod(tmp_path / "block", stat.S_IFBLK, os.makedev(7, 0))
+    is_one = {"Directory": "dir", "File": "file", "Socket": "socket", "CharDevice": "char", "BlockDevice": "block"}
+    for kind, named in is_one.items():
+        for name in ("missing", *is_one.values()):
+            told = {"path": str(tmp_path / name), "type": kind}
+            if name == named:
+                assert host_path(told) == tmp_path / name
+            else:
+                with pytest.raises(ValueError, match=r"hostPath type check failed: .* is not a"):
+                    host_path(told)
+    for kind, new in (("DirectoryOrCreate", "a/b"), ("FileOrCreate", "new"), ("", "c/d")):
+        path = host_path({"path": str(tmp_path / new), "type": kind})
+        assert path.is_file() if kind == "FileOrCreate" else path.is_dir()
+        assert stat.S_IMODE(path.stat().st_mode) == (0o644 if kind == "FileOrCreate" else 0o755)
 
 
 def test_who_a_pod_is():

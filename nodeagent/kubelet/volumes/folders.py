@@ -40,6 +40,8 @@ def host_path(told: Object) -> Path:
     """The node's own path, made or checked as its type demands. Raises ValueError."""
     path, kind = Path(told["path"]), told.get("type") or ""
     if not kind:
+        if not path.exists():  # as container engines do with a folder that is to be mounted
+            path.mkdir(mode=0o755, parents=True)
         return path
     if kind not in _CHECKS:
         raise ValueError(f"hostPath type {kind} is not known")
