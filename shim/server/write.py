@@ -13,7 +13,7 @@ from shim.api.apply import manager_of, update_managed_fields
 from shim.api.meta import Object
 from shim.api.status import ApiError, not_found
 from shim.resources.strategy import Resource
-from shim.server import deletions, errors, escalation, patches
+from shim.server import deletions, device_access, errors, escalation, patches
 from shim.server.bodies import Body, definition_of, read_body
 from shim.server.deletions import DeleteOptions
 from shim.server.facets import Facet
@@ -191,6 +191,8 @@ async def _apply(
         data, created = await registry.update(write, change, create=create)
         return answer(call, data, 201 if created else 200)
     prepare, validate = facet.prepare(strategy), facet.validate(strategy)
+    if (call.resource.group, call.resource.name, call.info.subresource) == device_access.STATUS:
+        validate = device_access.guarded(call, validate)
     if facet.show is None or facet.take is None:
         data, _ = await registry.update(write, change, prepare=prepare, validate=validate)
         return answer(call, data, 200)
