@@ -22,7 +22,7 @@ from shim.api.version import GIT_VERSION, MAJOR, MINOR
 from shim.codec import openapi_proto
 from shim.codec.definitions import choices
 from shim.resources.custom.published import as_v2
-from shim.server import errors, openapi_v2
+from shim.server import errors, openapi_v2, openapi_v3
 from shim.server.aggregation import Extension
 from shim.server.aggregation.merging import merged, reachable, references
 from shim.server.negotiation import JSON
@@ -35,7 +35,7 @@ Document = dict[str, Any]
 PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _OLD_PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"  # kubectl asks so still; @ is no token
 PROTOBUF_V3 = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"
-_SOURCES = ("openapi.py", "openapi_paths.py", "openapi_parameters.py", "openapi_v2.py")
+_SOURCES = ("openapi.py", "openapi_paths.py", "openapi_parameters.py", "openapi_v2.py", "openapi_v3.py")
 _PROGRAM = b"".join((Path(__file__).parent / name).read_bytes() for name in _SOURCES)
 _MAKER = GIT_VERSION + hashlib.sha256(_PROGRAM).hexdigest()
 """Who makes the documents: clients keep them for good, and should not keep those of an older program."""
@@ -178,6 +178,9 @@ class OpenApi:
 
     def _v3(self, name: str) -> Document:
         """One document of version 3. Raises 404."""
+        for each in self._extensions():
+            if each.spec.path == f"/{name}" and each.described.converted is not None:
+                return each.described.converted
         parts = name.split("/")
         if name in _OUTSIDE:
             paths = _OUTSIDE[name]
@@ -193,12 +196,7 @@ class OpenApi:
             paths = version_path(group, version) | paths_of(rows.values(), self._name)
         schemas = {key: self._told(key, raw, f"/{name}/") for key, raw in self._schemas(paths).items()}
         components = {"schemas": schemas, "securitySchemes": _SECURITY}
-        text = {"paths": paths, "components": components}
-        encoded = orjson.dumps(text).replace(b'"#/definitions/', b'"#/components/schemas/')
-        converted = orjson.loads(encoded)
-        for schema in converted["components"]["schemas"].values():
-            _as_v3(schema)
-        return {"openapi": "3.0.0", "info": _INFO, **converted}
+        return openapi_v3.finished({"openapi": "3.0.0", "info": _INFO, "paths": paths, "components": components})
 
     def _v2(self) -> Document:
         """The one document of version 2, with its parameters and bodies in that version's form."""
@@ -282,21 +280,6 @@ def _with_default(field: Field, schema: Mapping[str, Any]) -> Mapping[str, Any]:
     if field.type.kind == "struct":
         return {**schema, "default": {}}
     return {**schema, "default": _ZEROS[field.type.kind]} if field.zero and field.type.kind in _ZEROS else schema
-
-
-def _as_v3(schema: Any) -> None:
-    """Version 3 lets nothing stand beside a reference, so that references with a description are wrapped."""
-    if not isinstance(schema, dict):
-        return
-    for key in ("items", "additionalProperties", "not"):
-        _as_v3(schema.get(key))
-    for key in ("allOf", "anyOf", "oneOf"):
-        for each in schema.get(key, ()):
-            _as_v3(each)
-    for each in schema.get("properties", {}).values():  # one of which may be called "$ref"
-        _as_v3(each)
-    if "$ref" in schema and len(schema) > 1:
-        schema["allOf"] = [{"$ref": schema.pop("$ref")}]
 
 
 def _path_of(group: str, version: str) -> str:

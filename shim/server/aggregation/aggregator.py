@@ -52,7 +52,10 @@ class Aggregator:
         if info.resource:
             return self.extensions.get((info.group, info.version))
         path = info.path.removeprefix("/openapi/v3").rstrip("/")
-        return next((each for each in self.extensions.values() if each.spec.path == path), None)
+        found = next((each for each in self.extensions.values() if each.spec.path == path), None)
+        if found is not None and path != info.path and found.described.converted is not None:
+            return None  # that document is made here
+        return found
 
     def all(self) -> Iterable[Extension]:
         return self.extensions.values()

@@ -15,7 +15,7 @@ from shim.api.keys import SERVICES
 from shim.api.meta import Object
 from shim.client.reach import NowhereToGo, address_of, believing, name_of, why
 from shim.server.aggregation.identity import AGGREGATOR, headers_of
-from shim.server.aggregation.merging import Part
+from shim.server.aggregation.merging import Document, Part
 from shim.server.backends import Backend
 from shim.server.proxying import session_to
 from shim.store.cache import Cache
@@ -73,6 +73,8 @@ class Described:
     openapi_v2: Part | None = None
     openapi_v3: str = ""
     """Where its document of version 3 is, with its hash."""
+    converted: Document | None = None
+    """That document, where the server has none and ours is made of its version 2."""
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 
 import orjson
 
@@ -10,7 +11,8 @@ from shim.api.meta import Object
 from shim.server.aggregated import aggregated
 from shim.server.aggregation.availability import PASSED, failed_discovery, obstacle
 from shim.server.aggregation.extension import PATIENCE, Described, Extension, Trouble
-from shim.server.aggregation.merging import Part, part_of
+from shim.server.aggregation.merging import Document, Part, part_of
+from shim.server.openapi_v3 import of_version_two
 
 ATTEMPTS = 5  # one of several endpoints may be broken: the others serve as well; upstream's number
 
@@ -23,6 +25,9 @@ async def look(extension: Extension) -> Object:
         try:
             resources = await _resources(extension)
             v2, v3 = await _openapi_v2(extension), await _openapi_v3(extension)
+            converted = None
+            if not v3 and v2 is not None:
+                v3, converted = _converted(extension, v2)
         except Trouble as error:
             condition = failed_discovery(str(error))
         except (KeyError, TypeError, AttributeError) as error:  # whatever it answers, it must not stop us looking
@@ -30,7 +35,7 @@ async def look(extension: Extension) -> Object:
     if condition is not None:
         extension.described = Described()
         return condition
-    extension.described = Described(resources, v2, v3)
+    extension.described = Described(resources, v2, v3, converted)
     return PASSED
 
 
@@ -72,6 +77,16 @@ async def _openapi_v3(extension: Extension) -> str:
     status, body, _ = await extension.fetch("/openapi/v3")
     found = (_read(body).get("paths") or {}).get(extension.spec.path.lstrip("/")) if status == 200 else None
     return str(found["serverRelativeURL"]) if found else ""
+
+
+def _converted(extension: Extension, part: Part) -> tuple[str, Document]:
+    """Our document of version 3 for a server that has none, and where it is."""
+    before = extension.described
+    if before.converted is not None and before.openapi_v2 is part:
+        return before.openapi_v3, before.converted
+    document = of_version_two({**part.about, "paths": part.paths, "definitions": part.definitions})
+    digest = hashlib.sha256(orjson.dumps(document)).hexdigest().upper()
+    return f"/openapi/v3{extension.spec.path}?hash={digest}", document
 
 
 def _read(body: bytes) -> Object:

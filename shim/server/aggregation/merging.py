@@ -7,7 +7,7 @@ definition is renamed, and with it all that refers to it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Document = dict[str, Any]
@@ -22,6 +22,8 @@ class Part:
     paths: Mapping[str, Any]
     definitions: Mapping[str, Any]
     tag: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What the whole document says of itself."""
 
 
 def part_of(document: Mapping[str, Any], prefix: str, tag: str = "") -> Part:
@@ -32,7 +34,8 @@ def part_of(document: Mapping[str, Any], prefix: str, tag: str = "") -> Part:
         for path, item in (document.get("paths") or {}).items()
         if path == prefix or path.startswith(prefix + "/")
     }
-    return Part(paths, reachable(document.get("definitions") or {}, references(paths)), tag)
+    about = {key: document[key] for key in ("info", "securityDefinitions") if key in document}
+    return Part(paths, reachable(document.get("definitions") or {}, references(paths)), tag, about)
 
 
 def merged(document: Document, parts: Iterable[Part]) -> Document:

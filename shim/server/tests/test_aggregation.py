@@ -21,7 +21,16 @@ API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 FRUITS = {"name": "fruits", "singularName": "fruit", "namespaced": True, "kind": "Fruit", "verbs": ["get", "list"]}
 DOCUMENT = {
     "swagger": "2.0",
-    "paths": {"/apis/{group}/v1/fruits": {"get": {"schema": {"$ref": "#/definitions/Fruit"}}}, "/else": {}},
+    "paths": {
+        "/apis/{group}/v1/fruits": {
+            "get": {
+                "produces": ["application/json"],
+                "parameters": [{"name": "limit", "in": "query", "type": "integer"}],
+                "responses": {"200": {"description": "OK", "schema": {"$ref": "#/definitions/Fruit"}}},
+            }
+        },
+        "/else": {},
+    },
     "definitions": {"Fruit": {"type": "object", "description": "sweet"}, "Unused": {"type": "object"}},
 }
 
@@ -34,6 +43,8 @@ class Garden:
     group: str
     port: int = 0
     well: bool = True
+    old: bool = False
+    """Whether it tells of itself by OpenAPI version 2 alone."""
     asked: list[web.Request] = field(default_factory=list)
 
     @property
@@ -51,6 +62,8 @@ class Garden:
             text = web.json_response(DOCUMENT).text
             assert text is not None
             return web.Response(text=text.replace("{group}", self.group), headers={"ETag": '"1"'})
+        if path == "/openapi/v3" and self.old:
+            return web.Response(status=404)
         if path == "/openapi/v3":
             where = {"serverRelativeURL": f"/openapi/v3/apis/{self.group}/v1?hash=1"}
             return web.json_response({"paths": {f"apis/{self.group}/v1": where}})
@@ -199,6 +212,33 @@ async def test_what_it_serves_is_told_of_and_withdrawn(garden):
     assert (await api.get(f"/apis/{group}")).status == 404
     assert (await api.get(f"/apis/{group}/v1/fruits")).status == 404
     assert f"/apis/{group}/v1/fruits" not in (await api.get("/openapi/v2")).json["paths"]
+
+
+async def test_a_server_with_an_old_description_is_described_by_us(garden):
+    api, group, name = garden.api, garden.group, f"apis/{garden.group}/v1"
+    garden.old = True
+    await garden.register()
+    await garden.told(status="True")
+
+    async def indexed() -> Any:
+        return (await api.get("/openapi/v3")).json["paths"].get(name)
+
+    where = (await until(indexed))["serverRelativeURL"]
+    assert where.startswith(f"/openapi/v3/{name}?hash=")
+    answer = await api.get(where)
+    assert "immutable" in answer.headers["Cache-Control"]
+    assert answer.json["openapi"] == "3.0.0"
+    operation = answer.json["paths"][f"/apis/{group}/v1/fruits"]["get"]
+    sweet = {"$ref": "#/components/schemas/Fruit"}
+    assert operation["responses"]["200"]["content"] == {"application/json": {"schema": sweet}}
+    assert operation["parameters"] == [{"name": "limit", "in": "query", "schema": {"type": "integer"}}]
+    assert list(answer.json["components"]["schemas"]) == ["Fruit"]
+    await api.delete(f"{API_SERVICES}/{garden.name}")
+
+    async def withdrawn() -> bool:
+        return (await api.get(where)).status == 404
+
+    await until(withdrawn)
 
 
 async def test_a_server_that_is_not_there_is_unavailable_until_it_is(garden, api):
