@@ -30,6 +30,7 @@ class ApiServerSettings:
     etcd_certfile: Path | None = flag("certificate to show to etcd's members", None)
     etcd_keyfile: Path | None = flag("key of that certificate", None)
     encryption_provider_config: Path | None = flag("which resources are encrypted in the store; empty: none", None)
+    encryption_provider_config_automatic_reload: bool = flag("take up changes of that file within a minute", False)
     event_ttl: float = flag("seconds an event is kept after it was last written", 3600.0)
     max_requests_inflight: int = flag("requests that read under way at once; more wait for a while", 400)
     max_mutating_requests_inflight: int = flag("the same of requests that write", 200)

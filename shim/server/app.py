@@ -39,6 +39,7 @@ from shim.server.custom import CustomResources
 from shim.server.default_range import DefaultRange
 from shim.server.discovery import Discovery
 from shim.server.dispatch import Dispatcher
+from shim.server.encryption import ConfiguredEncryption
 from shim.server.flow_references import FlowReferences
 from shim.server.masters import FRESH, Masters
 from shim.server.metric_parts import of_services
@@ -60,8 +61,6 @@ from shim.settings import ApiServerSettings
 from shim.store.cache import Cache
 from shim.store.compaction import Compactor
 from shim.store.contract import Store
-from shim.store.encrypted import EncryptedStore
-from shim.store.encryption import Encryption, Sealer
 from shim.store.sqlite import open_sqlite
 
 log = logging.getLogger(__name__)
@@ -92,9 +91,8 @@ async def run(
     routes = Routes((*RESOURCES, *METRICS) if settings.metric_resolution else RESOURCES)
     store = await _open_store(settings)
     stale: Container[str] = ()
-    if (encryption := _encryption(settings)) is not None:
-        store = sealed = EncryptedStore(store, partial(_sealers, encryption, routes))
-        stale = sealed.stale
+    if (encryption := _encryption(settings, routes, store)) is not None:
+        store, stale = encryption.store, encryption.store.stale
     cache = Cache(store, partial(index, routes), stale, {keys.EVENTS: settings.event_ttl, keys.MASTER_LEASES: FRESH})
     await cache.start()
     gc.freeze()  # what was loaded stays: to look through it again and again would stop the loop for long
@@ -147,6 +145,8 @@ async def run(
         await repair.check()
         authorizer.forget()
         tasks += [asyncio.create_task(issuer.run(), name=f"find {issuer.url}") for issuer in issuers]
+        if encryption is not None and settings.encryption_provider_config_automatic_reload:
+            tasks.append(asyncio.create_task(encryption.follow(), name="encryption configuration"))
         tasks.append(asyncio.create_task(masters.run(), name="keep the kubernetes Service"))
         tasks.append(asyncio.create_task(default_range.run(), name="keep the default ServiceCIDR"))
         tasks.append(asyncio.create_task(repair.run(), name="repair of allocations"))
@@ -221,24 +221,15 @@ async def _open_store(settings: ApiServerSettings) -> Store:
     return await open_etcd(access)
 
 
-def _encryption(settings: ApiServerSettings) -> Encryption | None:
+def _encryption(settings: ApiServerSettings, routes: Routes, store: Store) -> ConfiguredEncryption | None:
     """Raises OSError, and ConfigurationError for a configuration that is none."""
-    if settings.encryption_provider_config is None:
-        return None
-    try:
-        return Encryption.read(settings.encryption_provider_config.read_text())
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{settings.encryption_provider_config}: {error}") from None
-
-
-def _sealers(encryption: Encryption, routes: Routes, bucket: str) -> tuple[Sealer, ...]:
-    """Those of the resource kept in a bucket; custom ones, not known yet, are told by its name."""
-    try:
-        resource = routes.of_key(bucket)
-    except (KeyError, ValueError):
-        *_, group, name, _ = ("", "", *bucket.split("/"))
-        return encryption.sealers(group if "." in group else "", name)
-    return encryption.sealers(resource.group, resource.name)
+    path = settings.encryption_provider_config
+    if path is not None:
+        return ConfiguredEncryption(path, routes, store)
+    if settings.encryption_provider_config_automatic_reload:
+        flag = "--encryption-provider-config"
+        raise ConfigurationError(f"{flag}-automatic-reload must be set with {flag}")
+    return None
 
 
 async def _serve(

@@ -14,19 +14,50 @@ Choose = Callable[[str], tuple[Sealer, ...]]
 """The sealers for keys of a bucket (``/registry/secrets/``)."""
 
 
-class EncryptedStore:
-    """Keeps the contract of the store it wraps.
+class Stale:
+    """Keys whose value would be sealed otherwise today: writing them again changes them, though nothing in them does.
 
-    ``stale`` are the keys whose value would be sealed otherwise today: writing them again changes them, though nothing
-    in them does.
+    When keys are replaced every value of a bucket is one, but for those that are written after.
     """
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+        self._replaced: dict[str, set[str]] = {}  # by bucket: the keys that were written since
+
+    def __contains__(self, key: object) -> bool:
+        if key in self._keys:
+            return True
+        written = self._replaced.get(bucket_of(str(key))) if self._replaced else None
+        return written is not None and key not in written
+
+    def saw(self, key: str, stale: bool) -> None:
+        """The newest value of a key was seen, sealed as it should not be, or as it should."""
+        (self._keys.add if stale else self._keys.discard)(key)
+        if (written := self._replaced.get(bucket_of(key)) if self._replaced else None) is not None:
+            written.add(key)
+
+    def replaced(self, bucket: str) -> None:
+        """The values of a bucket are to be sealed otherwise from now on."""
+        self._replaced[bucket] = set()
+
+
+class EncryptedStore:
+    """Keeps the contract of the store it wraps."""
 
     def __init__(self, store: Store, choose: Choose) -> None:
         self._store, self._choose = store, choose
         self._sealers: dict[str, tuple[Sealer, ...]] = {}
         self._own: dict[bytes, bytes] = {}  # writes under way, sealed: their values come back without being opened
         self.shared = store.shared
-        self.stale: set[str] = set()
+        self.stale = Stale()
+
+    def choose(self, choose: Choose) -> None:
+        """Seal otherwise from now on."""
+        self._choose, before = choose, self._sealers
+        self._sealers = {bucket: choose(bucket) for bucket in before}
+        for bucket, sealers in self._sealers.items():
+            if _writer(sealers) != _writer(before[bucket]):
+                self.stale.replaced(bucket)
 
     @property
     def compacted(self) -> int:
@@ -99,13 +130,11 @@ class EncryptedStore:
         if not sealers:
             return stored
         if (own := self._own.get(stored)) is not None:
-            self.stale.discard(key)
+            self.stale.saw(key, False)
             return own
         value, stale = unseal(sealers, key, stored)
-        if newest and stale:
-            self.stale.add(key)
-        elif newest:
-            self.stale.discard(key)
+        if newest:
+            self.stale.saw(key, stale)
         return value
 
     def _opened(self, record: Record, newest: bool) -> Record:
@@ -113,9 +142,13 @@ class EncryptedStore:
 
     def _changed(self, change: Change) -> Change:
         if change.value is None:
-            self.stale.discard(change.key)
+            self.stale.saw(change.key, False)
         value = None if change.value is None else self._open(change.key, change.value, True)
         previous = self._opened(change.previous, False) if change.previous is not None else None
         if value is change.value and previous is change.previous:
             return change
         return dataclasses.replace(change, value=value, previous=previous)
+
+
+def _writer(sealers: tuple[Sealer, ...]) -> bytes:
+    return sealers[0].prefix if sealers else b""
