@@ -42,7 +42,7 @@ class Authenticator:
         self._bearers, self._authorize, self._proxies, self._anonymous = bearers, authorize, proxies, anonymous
 
     def user_of(self, request: web.BaseRequest) -> User:
-        """Who sends a request. Raises KeysUnknown where that cannot be said yet."""
+        """Who sends a request. Raises Waiting where that cannot be said yet."""
         connection = request.protocol
         assert isinstance(connection, Connection)
         user = connection.user

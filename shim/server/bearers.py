@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+from shim.api.status import unauthorized
 from shim.server import bootstrap_tokens
 from shim.server.accounts import Refused
 from shim.server.oidc.issuer import Issuer
+from shim.server.oidc.keys import Waiting
 from shim.server.tokens import Tokens
 from shim.server.users import User
 from shim.store.cache import Cache
 
+T = TypeVar("T")
 Found = tuple[User, list[str]]
 INVALID = "invalid bearer token"
+_WAITS = 3  # for one request: a new key, and a claim that is elsewhere
+
+
+async def settled(ask: Callable[[], T]) -> T:
+    """What a question about a token comes to, once all is there that it needs. Raises 401 where it never is."""
+    for _ in range(_WAITS):
+        try:
+            return ask()
+        except Waiting as waiting:
+            await waiting.settle()
+    raise unauthorized()
 
 
 class Bearers:
@@ -29,7 +44,7 @@ class Bearers:
     def check(self, token: str, audiences: Sequence[str] = ()) -> Found:
         """The user, and for which of these audiences (else this server's) the token is.
 
-        Raises Refused, with what each kind of token had to say, and KeysUnknown.
+        Raises Refused, with what each kind of token had to say, and Waiting.
         """
         wanted = audiences or self.audiences
         said = [INVALID]

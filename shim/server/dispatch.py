@@ -21,6 +21,7 @@ from shim.server.aggregation import Aggregator
 from shim.server.aggregation.relay import relay
 from shim.server.audit.record import RECORD, Auditor
 from shim.server.authn import Authenticator
+from shim.server.bearers import settled
 from shim.server.bodies import content_type
 from shim.server.component_statuses import component_statuses
 from shim.server.connection import STARTED
@@ -31,7 +32,7 @@ from shim.server.inflight import Inflight, is_long_running
 from shim.server.metric_parts import of_audit, of_tokens
 from shim.server.metrics import Metrics
 from shim.server.negotiation import ACCEPTED, LISTED, check_accepted, rendering
-from shim.server.oidc.issuer import KeysUnknown
+from shim.server.oidc.keys import Waiting
 from shim.server.openapi import OpenApi
 from shim.server.options import NO_QUERY, Query, first, is_watch, parse_query, time_limit
 from shim.server.outside import OPEN, Outside
@@ -134,9 +135,9 @@ class Dispatcher:
         """Answer when it is this request's turn, and in time. Raises 401, 429 and 504."""
         try:
             user = self._authenticate(http)
-        except KeysUnknown as missing:
-            await missing.issuer.refresh()
-            user = self._authenticate(http)
+        except Waiting as waiting:
+            await waiting.settle()
+            user = await settled(lambda: self._authenticate(http))
         if self._auditor is not None and (record := self._auditor.begin(http, info, user)) is not None:
             http[RECORD] = record
             if is_long_running(info):
@@ -170,7 +171,7 @@ class Dispatcher:
             self._auditor.unknown(http, info, response)
 
     def _authenticate(self, http: web.BaseRequest) -> User:
-        """Who asks. Raises 401, and KeysUnknown where that cannot be said yet."""
+        """Who asks. Raises 401, and Waiting where that cannot be said yet."""
         began = time.perf_counter()
         try:
             user = self._authenticator.user_of(http)

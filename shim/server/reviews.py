@@ -14,9 +14,9 @@ from shim.api.status import FieldError, bad_request, invalid
 from shim.server import review_selectors
 from shim.server.accounts import Refused
 from shim.server.authz import Authorizer, Decision
+from shim.server.bearers import settled
 from shim.server.bodies import definition_of, read_body
 from shim.server.node_access import UNLISTED
-from shim.server.oidc.issuer import KeysUnknown
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
 from shim.server.registry import match_namespace
@@ -34,11 +34,7 @@ async def review(call: Call) -> web.Response:
     _ = call.rendering  # a form they do not have is refused before they are answered
     body = await read_body(call)
     question = body.decode(call, kind, api_version, WriteOptions.of(call.query, "CreateOptions"))
-    try:
-        answer = _ANSWERS[kind](call, question)
-    except KeysUnknown as missing:
-        await missing.issuer.refresh()
-        answer = _ANSWERS[kind](call, question)
+    answer = await settled(lambda: _ANSWERS[kind](call, question))
     metadata = question.get("metadata") or {}
     if answer.get("spec"):
         metadata = {**metadata, **managed(call, question)}

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from shim import pki
-from shim.server.oidc import issuer as issuers
+from shim.server.oidc import keys as issuers_keys
 from shim.server.tests.conftest import serving
 
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -56,12 +56,26 @@ class _Issuer:
             keys.append({**json.loads(maker.to_jwk(private.public_key())), "kid": name, "alg": algorithm, "use": "sig"})
         return web.json_response({"keys": keys})
 
+    async def elsewhere(self, request: web.Request) -> web.Response:
+        """Claims of which a token says that they are here."""
+        if request.headers.get("Authorization") != "Bearer let me in":
+            return web.Response(status=403)
+        answers = {
+            "groups": self.sign("one", groups=["far"]),
+            "nothing": self.sign("one"),
+            "ended": self.sign("one", groups=["far"], exp=1),
+            "junk": "junk",
+            "strange": self.sign("one", iss="https://127.0.0.1:1", groups=["far"]),
+        }
+        return web.Response(text=answers[request.match_info["what"]])
+
 
 @asynccontextmanager
 async def _issuing(directory: Path) -> AsyncIterator[_Issuer]:
     issuer = _Issuer()
     app = web.Application()
     app.add_routes([web.get("/.well-known/openid-configuration", issuer.discovery), web.get("/keys", issuer.jwks)])
+    app.add_routes([web.get("/claims/{what}", issuer.elsewhere)])
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*pki.ensure_serving(directory, "issuer", "issuer", ["127.0.0.1"]))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -85,7 +99,7 @@ async def _why(api, token):
 
 
 async def test_tokens_of_another_issuer(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(issuers, "RETRY", 0.0)
+    monkeypatch.setattr(issuers_keys, "RETRY", 0.0)
     pki.ensure_pki(tmp_path, addresses=[], service_ip="10.96.0.1")
     async with _issuing(tmp_path) as issuer:
         issuer.add("one", "RS256")
@@ -143,6 +157,34 @@ async def test_tokens_of_another_issuer(tmp_path: Path, monkeypatch) -> None:
             thief.add("one", "RS256")
             assert "failed to verify signature" in await _why(api, thief.sign("one"))
             assert await _why(api, issuer.sign("one", iss="https://elsewhere")) == "invalid bearer token"
+
+            def far(what, secret="let me in", name="groups", source="s"):
+                sources = {"s": {"endpoint": f"{issuer.url}/claims/{what}", "access_token": secret}}
+                return issuer.sign("one", _claim_names={name: source}, _claim_sources=sources, jti=f"{what}{secret}")
+
+            assert await _who(api, far("groups")) == {
+                "username": "oidc:jane",
+                "groups": ["oidc:far", "system:authenticated"],
+                "extra": {"authentication.kubernetes.io/credential-id": ["JTI=groupslet me in"]},
+            }
+            assert (await _who(api, far("groups", name="other")))["groups"] == ["system:authenticated"]
+            assert (await _who(api, issuer.sign("one", groups=["near"], _claim_names=5)))["groups"][0] == "oidc:near"
+            getting = (
+                'while getting distributed claim "groups": error while getting distributed claim JWT: 403 Forbidden'
+            )
+            for wrong, why in (
+                (far("groups", secret="hello"), getting),
+                (far("nothing"), f'jwt returned by distributed claim endpoint "{issuer.url}/claims/nothing" did not '),
+                (far("ended"), "verify distributed claim token: "),
+                (far("junk"), f"getting untrusted issuer from endpoint {issuer.url}/claims/junk failed for claim "),
+                (far("strange"), "verifying untrusted issuer https://127.0.0.1:1 failed: verifier not initialized"),
+                (far("groups", source="t"), "id token _claim_names contained a source t missing in _claims_sources"),
+                (issuer.sign("one", _claim_names={"groups": "s"}), "oidc: no claim sources"),
+                (issuer.sign("one", _claim_names=5), "oidc: error parsing distributed claim names: "),
+            ):
+                said = await _why(api, wrong)
+                assert said.startswith(f"[invalid bearer token, oidc: could not expand distributed claims: {why}"), said
+                assert await _who(api, wrong) == 401
 
             assert (await api.get("/healthz", anonymous=True)).status == 200
             assert (await api.get("/version", anonymous=True)).status == 401

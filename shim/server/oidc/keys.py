@@ -1,0 +1,136 @@
+"""The keys an issuer of tokens signs with: found by discovery, kept, and fetched anew when a token names another.
+
+Requests never wait for an issuer, but for the one case that they bring a token of a new key. How often an issuer is
+asked is limited: a flood of tokens with invented keys asks it once in ten seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import jwt
+
+from shim.server.accounts import Refused
+
+log = logging.getLogger(__name__)
+
+ALGORITHMS = tuple(f"{family}{size}" for family in ("RS", "ES", "PS") for size in (256, 384, 512))
+RETRY = 10.0  # seconds between tries, until an issuer is found, and between questions for new keys
+TIMEOUT = aiohttp.ClientTimeout(total=30)
+NOT_BEFORE_LEEWAY = 300.0  # seconds, as upstream's library has it
+_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC"}
+
+
+class Waiting(Exception):
+    """A token cannot be judged yet: ``settle`` what is missing, and judge it again."""
+
+    def __init__(self, settle: Callable[[], Awaitable[None]]) -> None:
+        self.settle = settle
+
+
+class Keys:
+    """The keys of one issuer, and whether a token is signed by one of them and meant for this audience."""
+
+    def __init__(self, url: str, audiences: frozenset[str], *, ca: str = "", discovery_url: str = "") -> None:
+        self.url, self.ca, self.audiences = url, ca, audiences
+        self._discovery_url = discovery_url or url.rstrip("/") + "/.well-known/openid-configuration"
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._asked = 0.0
+        self._asking: asyncio.Task[None] | None = None
+
+    @property
+    def known(self) -> bool:
+        return bool(self._keys)
+
+    async def refresh(self) -> None:
+        """Fetch the keys; everyone who waits shares one request."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._fetch(), name=f"keys of {self.url}")
+        await asyncio.shield(self._asking)
+
+    def close(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+
+    def verified(self, token: str) -> dict[str, Any]:
+        """The claims of a token. Raises Refused, and Waiting where its key is not known."""
+        header = jwt.get_unverified_header(token)
+        algorithm, name = header.get("alg", ""), header.get("kid", "")
+        keys = [self._keys[name]] if name in self._keys else [] if name else list(self._keys.values())
+        if algorithm not in ALGORITHMS:
+            raise Refused(
+                f"oidc: verify token: oidc: malformed jwt: unexpected signature algorithm {json.dumps(algorithm)}"
+            )
+        if not keys and time.monotonic() > self._asked + RETRY:
+            raise Waiting(self.refresh)
+        options: Any = {f"verify_{check}": False for check in ("aud", "exp", "nbf", "iat", "sub", "jti")}
+        for key in keys:
+            if key.key_type != _TYPES[algorithm[:2]]:
+                continue
+            try:
+                claims: dict[str, Any] = jwt.decode(token, key.key, [algorithm], options=options)
+            except jwt.PyJWTError:
+                continue
+            self._check(claims)
+            return claims
+        raise Refused("oidc: verify token: failed to verify signature: failed to verify id token signature")
+
+    def _check(self, claims: dict[str, Any]) -> None:
+        """Audience and times. Raises Refused."""
+        given = claims.get("aud") or []
+        audiences = [given] if isinstance(given, str) else given
+        if self.audiences.isdisjoint(audiences):
+            wanted, got = _listed(sorted(self.audiences)), _listed(audiences)
+            raise Refused(f"oidc: verify token: oidc: expected audience in {wanted} got {got}")
+        now, ends = time.time(), claims.get("exp")
+        if not isinstance(ends, int | float) or now >= ends:
+            raise Refused(expired(ends if isinstance(ends, int | float) else 0.0))
+        begins = claims.get("nbf")
+        if isinstance(begins, int | float) and now + NOT_BEFORE_LEEWAY < begins:
+            raise Refused("oidc: verify token: oidc: current time before the nbf (not before) time")
+
+    async def _fetch(self) -> None:
+        self._asked = time.monotonic()
+        try:
+            async with session(self.ca) as client:
+                found = await _json(client, self._discovery_url)
+                if found.get("issuer") != self.url:
+                    raise ValueError(f"{self._discovery_url} is of the issuer {found.get('issuer')!r}")
+                keys = await _json(client, str(found["jwks_uri"]))
+            usable = [each for each in keys["keys"] if each.get("use", "sig") == "sig"]
+            self._keys = {key.key_id or str(number): key for number, key in enumerate(map(jwt.PyJWK, usable))}
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+            log.warning("issuer %s: %s", self.url, error or type(error).__name__)
+
+
+def session(ca: str) -> aiohttp.ClientSession:
+    """For questions to an issuer, whose certificate this authority vouches for; "": those of the system."""
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=ca or None))
+    return aiohttp.ClientSession(timeout=TIMEOUT, connector=connector)
+
+
+def expired(ends: float) -> str:
+    shown = datetime.fromtimestamp(ends, UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
+    return f"oidc: verify token: oidc: token is expired (Token Expiry: {shown})"
+
+
+async def _json(client: aiohttp.ClientSession, url: str) -> dict[str, Any]:
+    async with client.get(url) as answer:
+        if answer.status != 200:
+            raise ValueError(f"{url} answers {answer.status}")
+        found = await answer.json(content_type=None)
+    if not isinstance(found, dict):
+        raise ValueError(f"{url} answers no object")
+    return found
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return f"[{' '.join(map(json.dumps, texts))}]"
