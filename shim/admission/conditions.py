@@ -42,7 +42,7 @@ def hold(
     problems, left = [], float(BUDGET)
     for condition in conditions:
         try:
-            result = _program(environment, condition.expression).evaluate(values, left)
+            result = _program(environment, condition.expression).evaluate(values)
         except cel.CompileError as error:
             problems.append(f"compilation failed: {error}")
         except cel.CelError as error:

@@ -121,8 +121,11 @@ class Reader(Protocol):
     def equivalents(self, resource: Resource) -> Sequence[Resource]:
         """The other groups and versions under which the same objects are served."""
 
-    def conform(self, obj: Object, kind: str, api_version: str) -> Object:
-        """An object as its schema has it: what is unknown is left out. Raises 500 for values of a wrong type."""
+    def conform(self, obj: Object, kind: str, api_version: str, *, strict: bool = False) -> Object:
+        """An object as its schema has it: what is unknown is left out. Raises 500 for values of a wrong type.
+
+        ``strict``: what is unknown is wrong, too.
+        """
 
     def resource_of(self, api_version: str, kind: str) -> GVR | None:
         """The resource that serves a kind, if one does."""

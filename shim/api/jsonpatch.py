@@ -5,7 +5,8 @@ Both return a new object and leave the old one alone; what the patch does not to
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 MAX_OPERATIONS = 10_000  # upstream's limit
@@ -17,6 +18,12 @@ class PatchError(ValueError):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class TestFailed(PatchError):
+    """A value is another than the patch says: whoever wrote it meant that it shall do nothing then."""
+
+    __test__ = False  # no test of pytest's
 
 
 def merge_patch(old: Any, patch: Any) -> Any:
@@ -70,6 +77,10 @@ def apply(old: Any, patch: Sequence[Mapping[str, Any]]) -> Any:
     return document.root
 
 
+class _BadStep(Exception):
+    """A step of a path that leads nowhere; the text is upstream's library's."""
+
+
 class _Document:
     """The patched document. A container is copied before it is changed for the first time."""
 
@@ -86,59 +97,54 @@ class _Document:
         self._kept.append(copy)
         return copy
 
-    def find(self, path: str) -> Any:
-        """The value at a path. Raises KeyError."""
-        value = self.root
-        for step in _steps(path):
-            value = value[_index(value, step)] if isinstance(value, list) else _get(value, step)
-        return value
-
-    def parent(self, path: str) -> tuple[Any, str]:
-        """The container of a path's last step, free to be changed, and that step. Raises KeyError."""
-        *steps, last = _steps(path)
-        if not isinstance(self.root, dict | list):
-            raise KeyError(path)
+    def container(self, path: str) -> tuple[Any, str]:
+        """The container of a path's last step, free to be changed, and that step. Raises _BadStep."""
+        parts = path.split("/")
+        if len(parts) < 2 or not isinstance(self.root, dict | list):
+            raise _BadStep(_MISSING)
+        *above, last = [step.replace("~1", "/").replace("~0", "~") for step in parts[1:]]
         self.root = container = self._own(self.root)
-        for step in steps:
-            key: Any = _index(container, step) if isinstance(container, list) else step
-            below = container[key] if isinstance(container, list) else _get(container, step)
+        for step in above:
+            try:
+                below = _get(container, step)
+            except _BadStep:
+                below = None
             if not isinstance(below, dict | list):
-                raise KeyError(path)
-            container[key] = below = self._own(below)
+                raise _BadStep(_MISSING)
+            below = self._own(below)
+            container[_index(container, step) if isinstance(container, list) else step] = below
             container = below
         return container, last
 
-    def add(self, path: str, value: Any) -> None:
-        if not path:
-            self.root = value
-            return
-        container, step = self.parent(path)
-        if isinstance(container, list):
-            container.insert(len(container) if step == "-" else _index(container, step, end=1), value)
-        else:
-            container[step] = value
-
-    def remove(self, path: str) -> None:
-        container, step = self.parent(path)
-        if isinstance(container, list):
-            del container[_index(container, step)]
-        else:
-            _get(container, step)
-            del container[step]
+    def share(self) -> None:
+        """A value stands in two places now: a later change of one must not show in the other."""
+        self._mine.clear()
 
 
-def _steps(path: str) -> list[str]:
-    if not path:
-        return []
-    if not path.startswith("/"):
-        raise KeyError(path)
-    return [step.replace("~1", "/").replace("~0", "~") for step in path[1:].split("/")]
+_MISSING = "missing value"
 
 
 def _get(container: Any, step: str) -> Any:
-    if not isinstance(container, dict):
-        raise KeyError(step)
-    return container[step]
+    """What is at a step; a key that is not there counts as null to upstream's library."""
+    return container[_index(container, step)] if isinstance(container, list) else container.get(step)
+
+
+def _insert(container: Any, step: str, value: Any) -> None:
+    if isinstance(container, dict):
+        container[step] = value
+    elif step == "-":
+        container.append(value)
+    else:
+        container.insert(_index(container, step, end=1), value)
+
+
+def _remove_at(container: Any, step: str) -> None:
+    if isinstance(container, list):
+        del container[_index(container, step)]
+    elif step in container:
+        del container[step]
+    else:
+        raise _BadStep(f"Unable to remove nonexistent key: {step}: {_MISSING}")
 
 
 def _index(container: list[Any], step: str, *, end: int = 0) -> int:
@@ -146,82 +152,101 @@ def _index(container: list[Any], step: str, *, end: int = 0) -> int:
     try:
         index = int(step)
     except ValueError:
-        raise KeyError(step) from None
+        if end:
+            raise _BadStep(f"value was not a proper array index: '{step}': {_not_a_number(step)}") from None
+        raise _BadStep(_not_a_number(step)) from None
     size = len(container) + end
     if not -size <= index < size:
-        raise KeyError(step)
+        raise _BadStep(f"Unable to access invalid index: {index}: invalid index referenced")
     return index + size if index < 0 else index
+
+
+def _not_a_number(step: str) -> str:
+    return f'strconv.Atoi: parsing "{step}": invalid syntax'
+
+
+@contextmanager
+def _telling(text: str) -> Iterator[None]:
+    try:
+        yield
+    except _BadStep as error:
+        raise PatchError(422, f"{text}: {error}") from None
 
 
 def _text(operation: Mapping[str, Any], name: str) -> str:
     value = operation.get(name)
     if not isinstance(value, str):
-        raise PatchError(422, f"operation missing {name} field: missing value")
+        raise PatchError(422, f"{operation.get('op')} operation failed to decode {name}: {_MISSING}")
     return value
-
-
-def _missing(operation: str, path: str) -> PatchError:
-    return PatchError(422, f'{operation} operation does not apply: doc is missing path: "{path}": missing value')
 
 
 def _add(document: _Document, operation: Mapping[str, Any]) -> None:
     path = _text(operation, "path")
-    try:
-        document.add(path, operation.get("value"))
-    except KeyError:
-        raise _missing("add", path) from None
+    with _telling(f'add operation does not apply: doc is missing path: "{path}"'):
+        container, step = document.container(path)
+    with _telling(f"error in add for path: '{path}'"):
+        _insert(container, step, operation.get("value"))
 
 
 def _remove(document: _Document, operation: Mapping[str, Any]) -> None:
     path = _text(operation, "path")
-    try:
-        document.remove(path)
-    except (KeyError, ValueError):
-        raise _missing("remove", path) from None
+    with _telling(f'remove operation does not apply: doc is missing path: "{path}"'):
+        container, step = document.container(path)
+    with _telling(f"error in remove for path: '{path}'"):
+        _remove_at(container, step)
 
 
 def _replace(document: _Document, operation: Mapping[str, Any]) -> None:
-    path = _text(operation, "path")
+    path, value = _text(operation, "path"), operation.get("value")
+    if not path:
+        document.root = value
+        return
+    with _telling(f"replace operation does not apply: doc is missing path: {path}"):
+        container, step = document.container(path)
     try:
-        if not path:
-            document.root = operation.get("value")
-            return
-        container, step = document.parent(path)
-        # a key that is not there counts as null to upstream's library, which can be replaced
-        container[_index(container, step) if isinstance(container, list) else step] = operation.get("value")
-    except KeyError:
-        raise _missing("replace", path) from None
+        container[_index(container, step) if isinstance(container, list) else step] = value
+    except _BadStep:
+        text = f"replace operation does not apply: doc is missing key: {path}: {_MISSING}"
+        raise PatchError(422, text) from None
 
 
 def _move(document: _Document, operation: Mapping[str, Any]) -> None:
-    source, path = _text(operation, "from"), _text(operation, "path")
-    try:
-        value = document.find(source)
-        document.remove(source)
-        document.add(path, value)
-    except (KeyError, ValueError):
-        raise _missing("move", path) from None
+    source = _text(operation, "from")
+    with _telling(f"move operation does not apply: doc is missing from path: {source}"):
+        container, step = document.container(source)
+    with _telling(f"error in move for path: '{step}'"):
+        value = _get(container, step)
+        _remove_at(container, step)
+    path = _text(operation, "path")
+    with _telling(f"move operation does not apply: doc is missing destination path: {path}"):
+        container, step = document.container(path)
+    with _telling(f"error in move for path: '{path}'"):
+        _insert(container, step, value)
 
 
 def _copy(document: _Document, operation: Mapping[str, Any]) -> None:
-    source, path = _text(operation, "from"), _text(operation, "path")
-    try:
-        container, step = document.parent(source)
-        value = container[_index(container, step)] if isinstance(container, list) else container.get(step)
-        document.add(path, value)
-    except KeyError:
-        raise _missing("copy", path) from None
-    document._mine.clear()  # the value stands in two places now: a later change of one must not show in the other
+    source = _text(operation, "from")
+    with _telling(f"copy operation does not apply: doc is missing from path: {source}"):
+        container, step = document.container(source)
+    with _telling(f"error in copy for from: '{source}'"):
+        value = _get(container, step)
+    path = _text(operation, "path")
+    with _telling(f"copy operation does not apply: doc is missing destination path: {path}"):
+        container, step = document.container(path)
+    with _telling("error while adding value during copy"):
+        _insert(container, step, value)
+    document.share()
 
 
 def _test(document: _Document, operation: Mapping[str, Any]) -> None:
-    path, wanted = _text(operation, "path"), operation.get("value")
-    try:
-        found = document.find(path)
-    except KeyError:
-        found = None  # a missing value and null are one to upstream
-    if not _same(found, wanted):
-        raise PatchError(422, f"testing value {path} failed: test failed")
+    path, found = _text(operation, "path"), document.root
+    if path:
+        with _telling(f"test operation does not apply: is missing path: {path}"):
+            container, step = document.container(path)
+        with _telling(f"error in test for path: '{path}'"):
+            found = _get(container, step)
+    if not _same(found, operation.get("value")):
+        raise TestFailed(422, f"testing value {path} failed: test failed")
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -11,6 +11,7 @@ from shim.api.meta import GVR, Object
 from shim.api.schema import Schema, Type
 from shim.api.status import internal
 from shim.api.structured import DEDUCED
+from shim.resources.causes import shown
 from shim.resources.strategy import Resource
 from shim.server.authz import Authorizer
 from shim.server.bodies import definition_of
@@ -80,15 +81,17 @@ class CacheReader:
         rows = self._routes.resources
         return [row for row in rows if row.prefix == resource.prefix and row is not resource]
 
-    def conform(self, obj: Object, kind: str, api_version: str) -> Object:
+    def conform(self, obj: Object, kind: str, api_version: str, *, strict: bool = False) -> Object:
         if (obj.get("kind"), obj.get("apiVersion")) != (kind, api_version):
             raise internal(f"the object was made a {obj.get('apiVersion')} {obj.get('kind')}")
         definition = definition_of(self._schema, kind, api_version)
         if definition is None:
             return obj
-        decoded, _, problem = decoding.decode(definition, obj)
+        decoded, unknown, problem = decoding.decode(definition, obj)
         if problem:
             raise internal(problem)
+        if strict and unknown:
+            raise internal(f"strict decoding error: {', '.join(f'unknown field {shown(name)}' for name in unknown)}")
         return {"kind": kind, "apiVersion": api_version, **decoded}
 
     def resource_of(self, api_version: str, kind: str) -> GVR | None:

@@ -23,6 +23,13 @@ class EvaluationError(Exception):
     """An expression without a value; the text is upstream's."""
 
 
+class OutOfBudget(Exception):
+    """A policy's expressions cost too much together: it has nothing to say but that."""
+
+    def __init__(self) -> None:
+        super().__init__(OUT_OF_BUDGET)
+
+
 @dataclass(frozen=True, slots=True)
 class Constraints:
     """Which requests are meant (``MatchResources``). Without rules, as bindings may be: all."""
@@ -197,9 +204,9 @@ class Run:
         self._values = {**values, "variables": _Variables(policy.variables, values, self)}
 
     def evaluate(self, program: cel.Program) -> Any:
-        """Raises EvaluationError."""
+        """Raises EvaluationError and OutOfBudget."""
         try:
-            result = program.evaluate(self._values, min(float(cel.CALL_LIMIT), self._left))
+            result = program.evaluate(self._values)
         except cel.CelError as error:
             self.spend(getattr(error, "cost", 0.0))
             raise EvaluationError(f"expression '{program.text}' resulted in error: {error}") from None
@@ -209,7 +216,7 @@ class Run:
     def spend(self, cost: float) -> None:
         self._left -= cost
         if self._left < 0:
-            raise EvaluationError(OUT_OF_BUDGET)
+            raise OutOfBudget
 
 
 class _Variables(dict[str, Any]):

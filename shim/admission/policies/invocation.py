@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from shim import cel
 from shim.admission.conditions import variables_of
 from shim.admission.matching import NAMESPACES, Match, in_namespace, match, selects_object
 from shim.admission.policies.compiled import Binding, Constraints, Policy
 from shim.admission.request import Reader, Request
 from shim.api import selectors
-from shim.api.meta import Object
+from shim.api.meta import GVR, Object
 from shim.api.status import ApiError
 
 
@@ -43,18 +42,9 @@ class Invocation:
         """The variables of its expressions."""
         found = variables_of(request, self.match, reader)
         found["params"] = self.params
-        namespace = reader.get(NAMESPACES, None, request.namespace) if request.namespace else None
-        found["namespaceObject"] = _seen(namespace) if namespace is not None else None
+        # its times are texts, whatever expressions are compiled for: so upstream has it
+        found["namespaceObject"] = reader.get(NAMESPACES, None, request.namespace) if request.namespace else None
         return found
-
-
-def _seen(namespace: Object) -> Object:
-    """A namespace as expressions see it: its times are times."""
-    metadata = dict(namespace["metadata"])
-    for field in ("creationTimestamp", "deletionTimestamp"):
-        if metadata.get(field):
-            metadata[field] = cel.parse_timestamp(metadata[field])
-    return {**namespace, "metadata": metadata}
 
 
 def invocations(
@@ -63,18 +53,24 @@ def invocations(
     """What is to be asked, in order, and what cannot be."""
     for policy in policies:
         own = [binding for binding in bindings if binding.policy == policy.name]
+        kind = policy.param_kind
+        parameters = reader.resource_of(kind["apiVersion"], kind["kind"]) if kind else None
+        problem = _unknown_kind(kind) if kind and parameters is None else ""
         try:
-            found = _matches(request, policy.constraints, reader) if own else None
+            found = _matches(request, policy.constraints, reader) if own or problem else None
         except ApiError as error:
             yield ConfigurationError(error.message, policy, None)
             continue
         if found is None:
             continue
+        if problem:
+            yield ConfigurationError(problem, policy, None)
+            continue
         for binding in own:
             try:
                 if not _binds(request, binding.constraints, reader):
                     continue
-                params = _params(request, policy, binding, reader)
+                params = _params(request, parameters, binding, reader)
             except (ApiError, _Unusable) as error:
                 yield ConfigurationError(str(error), policy, binding)
                 continue
@@ -119,14 +115,14 @@ class _Unusable(Exception):
     """Parameters that cannot be had; the text is upstream's."""
 
 
-def _params(request: Request, policy: Policy, binding: Binding, reader: Reader) -> list[Object | None]:
-    kind, ref = policy.param_kind, binding.param_ref
-    if kind is None or ref is None:
+def _unknown_kind(kind: Object) -> str:
+    return f"failed to find resource referenced by paramKind: '{kind['apiVersion']}, Kind={kind['kind']}'"
+
+
+def _params(request: Request, gvr: GVR | None, binding: Binding, reader: Reader) -> list[Object | None]:
+    ref = binding.param_ref
+    if gvr is None or ref is None:
         return [None]
-    gvr = reader.resource_of(kind["apiVersion"], kind["kind"])
-    if gvr is None:
-        shown = f"{kind['apiVersion']}, Kind={kind['kind']}"
-        raise _Unusable(f"failed to find resource referenced by paramKind: '{shown}'")
     namespace: str | None = None
     if gvr.namespaced:
         namespace = ref.get("namespace") or request.namespace

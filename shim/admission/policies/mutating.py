@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from shim import cel
 from shim.admission.conditions import ConditionError, hold
 from shim.admission.matching import converted, converted_back, is_exempt
-from shim.admission.policies.compiled import SECONDS, Compiled, EvaluationError, Mutation, Run
+from shim.admission.policies.compiled import SECONDS, Compiled, EvaluationError, Mutation, OutOfBudget, Run
 from shim.admission.policies.invocation import ConfigurationError, Invocation, invocations
 from shim.admission.request import Plugin, Reader, Reinvocation, Request, refuse
 from shim.api import jsonpatch, structured
@@ -29,8 +29,16 @@ class Denied(Exception):
     """A policy could not do its work."""
 
 
+class Denial(NamedTuple):
+    message: str
+    reason: str = "Invalid"
+
+
 class MutatingAdmissionPolicy(Plugin):
-    """Each policy sees what the last has made; when one changed the object, those before it that wish run once more."""
+    """Each policy sees what the last has made; when one changed the object, those before it that wish run once more.
+
+    Which policies are meant is told by the object as it came.
+    """
 
     def __init__(self) -> None:
         self._compiled = Compiled()
@@ -45,59 +53,82 @@ class MutatingAdmissionPolicy(Plugin):
             return
         bindings = self._compiled.bindings(reader.list(BINDINGS))
         state = request.reinvocation = request.reinvocation or Reinvocation()
-        denials: list[str] = []
+        denials: list[Denial] = []
+        ready: list[Invocation] = []
         for each in invocations(request, self._compiled.policies(policies), bindings, reader):
-            policy, binding = each.policy, each.binding
-            by = f"policy '{policy.name}' with binding '{binding.name}'" if binding else f'policy "{policy.name}"'
-            began, outcome = time.perf_counter(), "no_error"
-            try:
-                if isinstance(each, ConfigurationError):
-                    raise Denied(str(each))
-                if state.round and each.key not in state.due:
-                    continue
-                if _change(each, request, reader):
-                    state.ask_again()
-                    state.wanted = True
-                if policy.may_run_again:
-                    state.asked.add(each.key)
-            except (Denied, EvaluationError, ConditionError) as error:
-                outcome = "compile_error" if policy.problem else "invalid_error"
-                if not policy.may_fail:
-                    denials.append(f"{by} denied request: {error}")
-            labels = (policy.name, binding.name if binding else "", outcome)
+            if isinstance(each, Invocation):
+                ready.append(each)
+            elif not each.policy.may_fail:
+                denials.append(Denial(f"{_by(each)} denied request: {each}", "Forbidden"))
+        for each in ready:
+            if state.round and each.key not in state.due:
+                continue
+            began, problems = time.perf_counter(), list[str]()
+            if _change(each, request, reader, problems):
+                state.ask_again()
+                state.wanted = True
+            if each.policy.may_run_again:
+                state.asked.add(each.key)
+            if not each.policy.may_fail:
+                denials += [Denial(f"{_by(each)} denied request: {problem}") for problem in problems]
+            outcome = "compile_error" if each.policy.problem else "invalid_error" if problems else "no_error"
+            labels = (each.policy.name, each.binding.name, outcome)
             self._checks[labels] += 1
             self._took[labels].add(time.perf_counter() - began)
         if denials:
             raise _refusal(request, denials)
 
 
-def _refusal(request: Request, denials: list[str]) -> ApiError:
-    error = refuse(request, "admission request denied by policy")
-    causes = [{"message": text} for text in denials]
-    return ApiError(403, "Forbidden", denials[0], {**(error.details or {}), "causes": causes})
+def _by(each: Invocation | ConfigurationError) -> str:
+    """Whose denial it is."""
+    policy, binding = each.policy, each.binding
+    return f"policy '{policy.name}' with binding '{binding.name}'" if binding else f'policy "{policy.name}"'
 
 
-def _change(each: Invocation, request: Request, reader: Reader) -> bool:
-    """Run a policy's mutations; whether they changed anything. Raises Denied, EvaluationError, ConditionError."""
+def _refusal(request: Request, denials: list[Denial]) -> ApiError:
+    """The code is that of a forbidden request, whatever the reason: upstream's odd pair."""
+    details = refuse(request, "").details or {}
+    causes = [{"message": denial.message} for denial in denials]
+    return ApiError(403, denials[0].reason, denials[0].message, {**details, "causes": causes})
+
+
+def _change(each: Invocation, request: Request, reader: Reader, problems: list[str]) -> bool:
+    """Run a policy's mutations, each whatever the last came to; whether they changed anything."""
     policy, changed = each.policy, False
     if policy.problem:
-        raise Denied(policy.problem)
+        problems.append(policy.problem)
+        return False
     values = each.values(request, reader)
-    if policy.conditions and not hold(policy.conditions, lambda: values, policy.environments.conditions):
+    try:
+        if policy.conditions and not hold(policy.conditions, lambda: values, policy.environments.conditions):
+            return False
+    except ConditionError as error:
+        problems.append(str(error))
         return False
     for mutation in policy.mutations:
-        values = each.values(request, reader)
-        before: Object = converted(request.obj, request, each.match) or {}
-        made = Run(policy, values).evaluate(mutation.program)
-        kind, api_version = before.get("kind") or each.match.kind.kind, before.get("apiVersion") or ""
-        new = _patched(mutation, before, made, reader.type_of(api_version, kind))
-        new = reader.conform(new, kind, api_version)
-        if each.match.kind.kind == each.match.resource.kind:
-            each.match.resource.strategy.default(new)
-        if new != before:
-            request.replace(converted_back(new, request, each.match))
-            changed = True
+        try:
+            changed |= _mutate(mutation, each, request, reader)
+        except (Denied, EvaluationError, OutOfBudget) as error:
+            problems.append(str(error))
     return changed
+
+
+def _mutate(mutation: Mutation, each: Invocation, request: Request, reader: Reader) -> bool:
+    """Whether one mutation changed the object. Raises Denied, EvaluationError, and ApiError for what is no object."""
+    row, kind = each.match.resource, each.match.kind.kind
+    before: Object = converted(request.obj, request, each.match) or {}
+    made = Run(each.policy, each.values(request, reader)).evaluate(mutation.program)
+    kind, api_version = before.get("kind") or kind, before.get("apiVersion") or ""
+    new = _patched(mutation, before, made, reader.type_of(api_version, kind))
+    if new is before:
+        return False
+    new = reader.conform(new, kind, api_version, strict=not row.custom)
+    if each.match.kind.kind == row.kind:
+        row.strategy.default(new)
+    if new == before:
+        return False
+    request.replace(converted_back(new, request, each.match))
+    return True
 
 
 def _patched(mutation: Mutation, before: Object, made: Any, type: Type) -> Object:
@@ -105,6 +136,8 @@ def _patched(mutation: Mutation, before: Object, made: Any, type: Type) -> Objec
         operations = [plain(operation) for operation in made]
         try:
             new: Object = jsonpatch.apply(copy.deepcopy(before), jsonpatch.read(operations))
+        except jsonpatch.TestFailed:
+            return before
         except jsonpatch.PatchError as error:
             raise Denied(f"JSON Patch: {error}") from None
         return new

@@ -11,7 +11,16 @@ import orjson
 
 from shim.admission.conditions import ConditionError, hold
 from shim.admission.matching import is_exempt
-from shim.admission.policies.compiled import SECONDS, Binding, Compiled, EvaluationError, Policy, Run, Validation
+from shim.admission.policies.compiled import (
+    SECONDS,
+    Binding,
+    Compiled,
+    EvaluationError,
+    OutOfBudget,
+    Policy,
+    Run,
+    Validation,
+)
 from shim.admission.policies.invocation import ConfigurationError, Invocation, invocations
 from shim.admission.request import Plugin, Reader, Request, refuse
 from shim.api.meta import GVR
@@ -94,7 +103,6 @@ def _ask(
     """What one policy says, by one binding and with one set of parameters; ``acted`` gets what is done about it."""
     policy, binding = each.policy, each.binding
     values = each.values(request, reader)
-    found: list[Finding] = []
     try:
         if policy.problem:
             raise EvaluationError(policy.problem)
@@ -103,16 +111,17 @@ def _ask(
     except (ConditionError, EvaluationError) as error:
         return _act([] if policy.may_fail else [Finding(0, str(error))], policy, binding, request, acted)
     run = Run(policy, values)
-    for index, validation in enumerate(policy.validations):
-        finding = _finding(index, validation, run, policy)
-        if finding is not None:
-            found.append(finding)
+    try:
+        verdicts = [_finding(index, validation, run, policy) for index, validation in enumerate(policy.validations)]
+        found = [finding for finding in verdicts if finding is not None]
+    except OutOfBudget as error:
+        found = [] if policy.may_fail else [Finding(0, str(error))]
     denials = _act(found, policy, binding, request, acted)
     annotating = Run(policy, values)
     for key, program in policy.annotations:
         try:
             value = annotating.evaluate(program)
-        except EvaluationError as error:
+        except (EvaluationError, OutOfBudget) as error:
             if not policy.may_fail:
                 denials.append(Denial(policy.name, binding.name, str(error)))
             continue
@@ -138,7 +147,7 @@ def _message(validation: Validation, run: Run) -> str:
         return ""
     try:
         text = run.evaluate(validation.message)
-    except EvaluationError:
+    except (EvaluationError, OutOfBudget):
         return ""
     if not isinstance(text, str) or len(text.strip().encode()) > _LONGEST_MESSAGE or "\n" in text.strip():
         return ""

@@ -59,7 +59,7 @@ class Cluster:
     def equivalents(self, resource: Resource) -> list[Resource]:
         return [row for row in RESOURCES if row.prefix == resource.prefix and row is not resource]
 
-    def conform(self, obj: Object, kind: str, api_version: str) -> Object:
+    def conform(self, obj: Object, kind: str, api_version: str, *, strict: bool = False) -> Object:
         return obj
 
 

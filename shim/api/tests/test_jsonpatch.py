@@ -34,22 +34,49 @@ def test_operations_change_a_copy(old: Any, patch: Any, new: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "operation",
+    ("operation", "why"),
     [
-        {"op": "test", "path": "/a", "value": True},
-        {"op": "remove", "path": "/x"},
-        {"op": "remove", "path": "/l/7"},
-        {"op": "replace", "path": "/x/y", "value": 1},
-        {"op": "add", "path": "/x/y", "value": 1},
-        {"op": "add", "path": "/l/x", "value": 1},
-        {"op": "move", "from": "/x", "path": "/y"},
-        {"op": "unheard", "path": "/a"},
+        ({"op": "test", "path": "/a", "value": True}, "testing value /a failed: test failed"),
+        (
+            {"op": "test", "path": "/x/y", "value": 1},
+            "test operation does not apply: is missing path: /x/y: missing value",
+        ),
+        (
+            {"op": "remove", "path": "/x"},
+            "error in remove for path: '/x': Unable to remove nonexistent key: x: missing value",
+        ),
+        (
+            {"op": "remove", "path": "/l/7"},
+            "error in remove for path: '/l/7': Unable to access invalid index: 7: invalid index referenced",
+        ),
+        (
+            {"op": "replace", "path": "/x/y", "value": 1},
+            "replace operation does not apply: doc is missing path: /x/y: missing value",
+        ),
+        (
+            {"op": "add", "path": "/x/y", "value": 1},
+            'add operation does not apply: doc is missing path: "/x/y": missing value',
+        ),
+        (
+            {"op": "add", "path": "/l/x", "value": 1},
+            "error in add for path: '/l/x': value was not a proper array index: 'x': strconv.Atoi: parsing \"x\": "
+            "invalid syntax",
+        ),
+        (
+            {"op": "move", "from": "/x", "path": "/y"},
+            "error in move for path: 'x': Unable to remove nonexistent key: x: missing value",
+        ),
+        (
+            {"op": "copy", "from": "/x/y", "path": "/y"},
+            "copy operation does not apply: doc is missing from path: /x/y: missing value",
+        ),
+        ({"op": "unheard", "path": "/a"}, "Unexpected kind: unheard"),
     ],
 )
-def test_what_does_not_apply_is_refused(operation: Any) -> None:
+def test_what_does_not_apply_is_refused(operation: Any, why: str) -> None:
     with pytest.raises(PatchError) as refused:
         apply({"a": 1, "l": []}, [operation])
-    assert refused.value.code == 422
+    assert (refused.value.code, str(refused.value)) == (422, why)
 
 
 def test_a_patch_that_is_no_list_is_a_bad_request() -> None:

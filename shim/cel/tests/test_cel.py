@@ -145,6 +145,29 @@ def test_costs() -> None:
         ENV.compile("items.all(i, items.all(j, items.all(k, i + j + k >= 0)))").evaluate({"items": list(range(1000))})
 
 
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("l.all(a, l.all(b, true))", 576),
+        ("l.all(a, l.all(b, a != 'z'))", 446),
+        ("l.all(a, l.all(b, a+b != 'zzz'))", 353),
+        ("l.exists(a, l.exists(b, a == 'z'))", 407),
+        ("l.map(a, l.map(b, a)).size() > 0", 276),
+    ],
+)
+def test_loops_cost_what_they_cost_a_real_server(text: str, most: int) -> None:
+    """``most`` texts of seven letters is what it lets them go over. Costs grow as a polynomial: three tell it."""
+    program = cel.Environment({"l": cel.list_of(cel.STRING)}).compile(text)
+    one, two, three = (program.evaluate({"l": ["aaaaaaa"] * n}).cost for n in (1, 2, 3))
+    square = (three - 2 * two + one) / 2
+    line = two - one - 3 * square
+
+    def cost(n: int) -> float:
+        return one + line * (n - 1) + square * (n * n - 1)
+
+    assert cost(most) <= cel.CALL_LIMIT < cost(most + 1)
+
+
 def test_authorizer() -> None:
     asked = []
 

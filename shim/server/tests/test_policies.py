@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
+from shim.admission.policies import compiled
 from shim.server.tests.conftest import Answer, Api
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
@@ -167,6 +169,36 @@ async def test_parameters_come_from_the_cluster(policies: Policies, api: Api) ->
     )
 
 
+async def test_a_policy_of_a_kind_that_is_not_there_cannot_be_asked(policies: Policies, api: Api) -> None:
+    await policies.validate(
+        rule("configmaps"),
+        {"expression": "true"},
+        paramKind={"apiVersion": "none.example.com/v1", "kind": "None"},
+        paramRef={"name": "x", "parameterNotFoundAction": "Allow"},
+        matchConstraints={
+            "resourceRules": [rule("configmaps")],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": api.namespace}},
+        },
+    )
+    refused = await api.post(MAPS, config("any"))
+    assert refused.message == (
+        f"configmaps \"any\" is forbidden: ValidatingAdmissionPolicy '{policies.name}' denied request: failed to "
+        "configure policy: failed to find resource referenced by paramKind: 'none.example.com/v1, Kind=None'"
+    )
+
+
+async def test_who_is_out_of_budget_says_nothing_else(policies: Policies, api: Api, monkeypatch: Any) -> None:
+    monkeypatch.setattr(compiled, "BUDGET", 100)
+    few = {"expression": "size(object.data) > 5", "message": "too few"}
+    dear = {"expression": "lists.range(9).all(a, a < 9)"}
+    await policies.validate(rule("configmaps"), few, *[dear] * 3)
+    refused = await api.post(MAPS, config("dear"))
+    [cause] = refused.json["details"]["causes"]
+    assert cause["message"].endswith(
+        "denied request: validation failed due to running out of cost budget, no further validation rules will be run"
+    )
+
+
 async def test_conditions_errors_and_the_authorizer(policies: Policies, api: Api) -> None:
     await policies.validate(
         rule("configmaps", "", "CREATE", "DELETE"),
@@ -209,6 +241,42 @@ async def test_configurations_and_patches_are_merged(policies: Policies, api: Ap
     assert (made["metadata"]["labels"], made["metadata"]["annotations"]) == ({"made": "so"}, {"a/b": "changed"})
     container = made["spec"]["template"]["spec"]["containers"][0]
     assert (container["image"], container["imagePullPolicy"]) == ("i", "Never")
+
+
+@pytest.mark.parametrize(
+    ("patch", "code", "outcome"),
+    [
+        (
+            "[JSONPatch{op: 'test', path: '/data/a', value: 'c'}, JSONPatch{op: 'remove', path: '/data'}]",
+            201,
+            {"a": "b"},
+        ),
+        (
+            "[JSONPatch{op: 'remove', path: '/data/q'}]",
+            403,
+            "denied request: JSON Patch: error in remove for path: '/data/q': Unable to remove nonexistent key: q: "
+            "missing value",
+        ),
+        (
+            "[JSONPatch{op: 'add', path: '/foo', value: 1}]",
+            500,
+            'Internal error occurred: strict decoding error: unknown field "foo"',
+        ),
+        ("[JSONPatch{op: object.data.none}]", 403, "resulted in error: no such key: none"),
+    ],
+)
+async def test_what_patches_come_to(policies: Policies, api: Api, patch: str, code: int, outcome: Any) -> None:
+    await policies.mutate(
+        rule("configmaps"),
+        {"patchType": "JSONPatch", "jsonPatch": {"expression": patch}},
+    )
+    answer = await api.post(MAPS, config("patched", data={"a": "b"}))
+    assert answer.status == code, answer.data
+    if code == 201:
+        assert answer.json["data"] == outcome
+    else:
+        assert answer.message.endswith(outcome)
+        assert answer.json["reason"] == ("Invalid" if code == 403 else "InternalError")
 
 
 async def test_what_a_configuration_cannot_change(policies: Policies, api: Api) -> None:
