@@ -112,9 +112,15 @@ class Dispatcher:
             if http.transport is not None and not http.transport.is_closing():
                 raise  # not the client's connection: the answer stops short, and the client's ends too
             self.metrics.aborted(info)
+            if (record := http.get(RECORD)) is not None:
+                record.left(long=is_long_running(info))
             return web.Response()  # nobody is there to read it; to raise would make a traceback of a daily event
         except Exception as error:
-            refusal = errors.translate(error, f"{http.method} {http.raw_path}")
+            what = f"{http.method} {http.raw_path}"
+            if (refusal := errors.foreseen(error, what)) is None:
+                refusal = errors.unforeseen(error, what)
+                if (record := http.get(RECORD)) is not None:
+                    record.broke(error)
             response = refuse(refusal, http.headers.get("Accept", ""), self._parts.schema)
         if self._auditor is not None:
             self._audited(http, info, response)

@@ -130,8 +130,8 @@ def internal_plain(message: str) -> ApiError:
     return ApiError(500, "", message)
 
 
-def translate(error: BaseException, what: str) -> ApiError:
-    """The refusal an exception means. What is not foreseen is logged here, once, and is a 500."""
+def foreseen(error: BaseException, what: str) -> ApiError | None:
+    """The refusal an exception means; None for a mistake of this server's."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, Conflict):
@@ -147,6 +147,11 @@ def translate(error: BaseException, what: str) -> ApiError:
         return internal(str(error))
     if isinstance(error, RecursionError) or str(error) == "Recursion limit reached":  # orjson writes 254 levels
         return bad_request("what was sent is nested too deeply")
+    return None
+
+
+def unforeseen(error: BaseException, what: str) -> ApiError:
+    """The refusal for a mistake of this server's, which is logged."""
     log.error("unexpected error for %s", what, exc_info=error)
     return internal(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 

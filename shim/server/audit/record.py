@@ -22,7 +22,7 @@ from shim.server.routes import RequestInfo
 from shim.server.users import User
 
 ID_HEADER = "Audit-Id"
-RECEIVED, STARTED, COMPLETE = "RequestReceived", "ResponseStarted", "ResponseComplete"
+RECEIVED, STARTED, COMPLETE, PANIC = "RequestReceived", "ResponseStarted", "ResponseComplete", "Panic"
 _DECISION = "authorization.k8s.io/"
 
 
@@ -53,6 +53,7 @@ class Record:
             }
             self._event["objectRef"] = reference
         self._request: bytes | None = None
+        self._over = False
         self.annotations: dict[str, str] = {}
         """What authentication, authorisation and admission have to say beside."""
 
@@ -88,6 +89,8 @@ class Record:
     def complete(self, response: web.StreamResponse) -> None:
         if not response.prepared:
             response.headers[ID_HEADER] = self._id
+        if self._over:
+            return
         self._answered(response)
         self._tell(COMPLETE)
 
@@ -95,6 +98,27 @@ class Record:
         """Nobody knows who asked."""
         self._answered(response)
         self._tell(STARTED)
+
+    def broke(self, error: BaseException) -> None:
+        """The server made a mistake, which is what upstream calls a panic."""
+        self._event["responseStatus"] = {
+            "metadata": {},
+            "status": "Failure",
+            "message": f"APIServer panic'd: {error}",
+            "reason": "InternalError",
+            "code": 500,
+        }
+        self._tell(PANIC)
+        self._over = True
+
+    def left(self, *, long: bool) -> None:
+        """The client did not wait for the answer; ``long``: to a request that may take long."""
+        if "responseStatus" not in self._event:
+            status = {"metadata": {}, "status": "Success", "message": "Connection closed early", "code": 200}
+            self._event["responseStatus"] = status
+            if long:
+                self._tell(STARTED)
+        self._tell(COMPLETE)
 
     def _answered(self, response: web.StreamResponse) -> None:
         body = response.body if isinstance(response, web.Response) else None

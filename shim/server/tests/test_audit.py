@@ -6,6 +6,9 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
+from shim.server import dispatch
 from shim.server.tests.conftest import serving
 
 POLICY = """
@@ -40,7 +43,7 @@ class _Log:
         return events
 
 
-async def test_the_audit_log_follows_requests(tmp_path: Path) -> None:
+async def test_the_audit_log_follows_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "policy.yaml").write_text(POLICY)
     flags = {"audit_policy_file": tmp_path / "policy.yaml", "audit_log_path": str(tmp_path / "audit.log")}
     async with serving(tmp_path / "data", **flags) as api:
@@ -99,6 +102,22 @@ async def test_the_audit_log_follows_requests(tmp_path: Path) -> None:
         (failed,) = log.new()
         assert (failed["stage"], failed["user"], failed["responseStatus"]["code"]) == ("ResponseStarted", {}, 401)
 
+        def broken(call: object) -> None:
+            raise RuntimeError("by mistake")
+
+        with monkeypatch.context() as patched:
+            patched.setitem(dispatch._ON_OBJECTS, "get", broken)
+            assert (await api.get(f"{MAPS}/a")).status == 500
+        received, panic = log.new()
+        assert (received["stage"], panic["stage"]) == ("RequestReceived", "Panic")
+        assert panic["responseStatus"] == {
+            "metadata": {},
+            "status": "Failure",
+            "message": "APIServer panic'd: by mistake",
+            "reason": "InternalError",
+            "code": 500,
+        }
+
         watching = asyncio.create_task(api.watch(MAPS))
         await watching
         assert [event["stage"] for event in log.new()] == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
@@ -114,3 +133,21 @@ async def test_the_audit_log_follows_requests(tmp_path: Path) -> None:
         await api.post("/api/v1/namespaces/strict/serviceaccounts", account)
         await api.post("/api/v1/namespaces/strict/pods", api.pod("p"))
         assert log.new()[-1]["annotations"]["pod-security.kubernetes.io/enforce-policy"] == "baseline:latest"
+
+
+async def test_who_leaves_before_the_answer_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    flags = {"audit_policy_file": tmp_path / "policy.yaml", "audit_log_path": str(tmp_path / "audit.log")}
+    async with serving(tmp_path / "data", **flags) as api:
+        log = _Log(tmp_path / "audit.log")
+        log.new()
+        leaving = asyncio.create_task(api.ask("GET", f"{MAPS}?watch=true&timeoutSeconds=60"))
+        found: list[dict[str, object]] = []
+        async with asyncio.timeout(60):
+            for stage, then in (("RequestReceived", leaving.cancel), ("ResponseComplete", list)):
+                while not found or stage not in {event["stage"] for event in found}:
+                    await asyncio.sleep(0.01)
+                    found += log.new()
+                then()
+        assert [event["stage"] for event in found] == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
+        assert found[-1]["responseStatus"]["code"] == 200
