@@ -19,6 +19,7 @@ from shim.controllers.autoscaler_kinds import KINDS, Computed, Kind, Target
 from shim.controllers.autoscaler_limits import History, limit, longest_period
 from shim.controllers.autoscaler_metrics import TOLERANCE, NoMetrics, Tolerances
 from shim.controllers.autoscaler_sources import MetricsApis
+from shim.controllers.children import NAMESPACE, by_namespace
 from shim.controllers.loop import Context, Controller
 from shim.controllers.scales import Scales
 
@@ -44,7 +45,7 @@ class HorizontalPodAutoscaler(Controller):
         super().__init__(ctx)
         self.autoscalers = ctx.informer(r.HORIZONTALPODAUTOSCALERS)
         self.pods = ctx.informer(r.PODS)
-        self.pods.add_indexer("namespace", lambda pod: [pod["metadata"]["namespace"]])
+        by_namespace(self.pods)
         self.autoscalers.on_change(self.changed)
         self.recorder = ctx.recorder("horizontal-pod-autoscaler")
         self.histories: dict[str, History] = {}
@@ -188,7 +189,7 @@ class HorizontalPodAutoscaler(Controller):
             raise Unscaled("ScalingActive", "InvalidSelector", "the HPA target's scale is missing a selector")
         self.selectors[key] = (namespace, text)
         selector = selectors.parse(text)
-        inside = self.pods.by("namespace", namespace)
+        inside = self.pods.by(NAMESPACE, namespace)
         pods = [pod for pod in inside if selector.matches(pod["metadata"].get("labels") or {})]
         others = [other for other, (where, _) in self.selectors.items() if where == namespace and other != key]
         sharing = [other for other in others if any(self._selects(other, pod) for pod in pods)]

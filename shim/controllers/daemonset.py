@@ -11,11 +11,12 @@ from shim.api.selectors import Selector, SelectorError
 from shim.api.status import ApiError
 from shim.client import resource as r
 from shim.controllers.adoption import claim, owner_reference, plan_claims
-from shim.controllers.children import Children
+from shim.controllers.children import Adopters, Children
 from shim.controllers.daemonset_plan import (
     DaemonPlan,
     by_node,
     daemon_template,
+    decisive,
     eligibility,
     node_of,
     pinned,
@@ -55,6 +56,7 @@ class DaemonSetController(Controller):
         self.pods = ctx.informer(r.PODS)
         self.nodes = ctx.informer(r.NODES)
         self.children = Children(self.pods)
+        self.adopters = Adopters(self.sets)
         self.written = Written(self.sets)
         self.history = History(ctx.client, ctx.informer(r.CONTROLLERREVISIONS), r.DAEMONSETS, "DaemonSet")
         self.expectations = Expectations()
@@ -83,7 +85,8 @@ class DaemonSetController(Controller):
                 continue
             if reference is None:
                 if pod is new and (old is None or old["metadata"].get("labels") != pod["metadata"].get("labels")):
-                    self.wake_matching(pod)
+                    for key in self.adopters.of(pod):
+                        self.queue.add(key)
                 continue
             if reference.get("kind") != "DaemonSet":
                 continue
@@ -94,19 +97,10 @@ class DaemonSetController(Controller):
                 self.expectations.created(key)
             self.queue.add(key)
 
-    def wake_matching(self, pod: Object) -> None:
-        labels, namespace = pod["metadata"].get("labels") or {}, pod["metadata"]["namespace"]
-        for each in self.sets.list():
-            if each["metadata"]["namespace"] == namespace:
-                try:
-                    selector = selectors.from_object(each["spec"].get("selector"))
-                except SelectorError:
-                    continue
-                if not selector.empty and selector.matches(labels):
-                    self.queue.add(key_of(each))
-
     def node_changed(self, old: Object | None, new: Object | None) -> None:
         """A node came, went, or changed what decides on its pods."""
+        if old is not None and new is not None and decisive(old) == decisive(new):
+            return
         for each in self.sets.list():
             before = eligibility(each, old) if old is not None else None
             after = eligibility(each, new) if new is not None else None

@@ -86,6 +86,12 @@ def node_of(pod: Object) -> str | None:
     return None
 
 
+def decisive(node: Object) -> tuple[object, ...]:
+    """All of a node that eligibility depends on."""
+    metadata = node["metadata"]
+    return metadata["name"], metadata.get("labels"), node["spec"].get("taints")
+
+
 def eligibility(daemon_set: Object, node: Object) -> tuple[bool, bool]:
     """(should a pod start here, may one that runs here stay)."""
     spec = with_tolerations(daemon_set["spec"]["template"]["spec"])

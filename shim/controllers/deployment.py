@@ -12,14 +12,13 @@ import datetime
 
 from shim.api import selectors
 from shim.api.meta import Object, controller_of, key_of
-from shim.api.selectors import SelectorError
 from shim.api.status import ApiError
 from shim.client import resource as r
 from shim.controllers import deployment_revisions as revisions
 from shim.controllers import deployment_rollout as rollout
 from shim.controllers import deployment_status as statuses
 from shim.controllers.adoption import claim, owner_reference, plan_claims
-from shim.controllers.children import Children
+from shim.controllers.children import Adopters, Children
 from shim.controllers.deployment_rollout import Scale
 from shim.controllers.loop import Context, Controller
 from shim.controllers.pod_control import namespace_terminating
@@ -39,6 +38,7 @@ class DeploymentController(Controller):
         self.replica_sets = ctx.informer(r.REPLICASETS)
         self.pods = ctx.informer(r.PODS)
         self.sets_of, self.pods_of = Children(self.replica_sets), Children(self.pods)
+        self.adopters = Adopters(self.deployments)
         self.written, self.written_sets = Written(self.deployments), Written(self.replica_sets)
         self.recorder = ctx.recorder(self.component)
         self.deployments.on_change(self.deployment_changed)
@@ -65,18 +65,8 @@ class DeploymentController(Controller):
             if owner is not None:
                 self.queue.add(key_of(owner))
         if new is not None and controller_of(new) is None and not is_deleted(new):
-            self.wake_matching(new)
-
-    def wake_matching(self, orphan: Object) -> None:
-        labels, namespace = orphan["metadata"].get("labels") or {}, orphan["metadata"]["namespace"]
-        for deployment in self.deployments.list():
-            if deployment["metadata"]["namespace"] == namespace:
-                try:
-                    selector = selectors.from_object(deployment["spec"].get("selector"))
-                except SelectorError:
-                    continue
-                if not selector.empty and selector.matches(labels):
-                    self.queue.add(key_of(deployment))
+            for key in self.adopters.of(new):
+                self.queue.add(key)
 
     def pod_changed(self, old: Object | None, new: Object | None) -> None:
         """A Recreate rollout waits for the last old pod to be gone."""

@@ -15,6 +15,7 @@ from shim.api import selectors
 from shim.api.meta import Object, controller_of, key_of, parse_time, split_api_version
 from shim.api.status import ApiError
 from shim.client import resource as r
+from shim.controllers.children import NAMESPACE, by_namespace
 from shim.controllers.deployment_rollout import scaled
 from shim.controllers.loop import Context, Controller
 from shim.controllers.pod_readiness import is_deleted, is_ready
@@ -116,7 +117,7 @@ class DisruptionController(Controller):
         self.scales = Scales(ctx.client)
         self.recorder = ctx.recorder("controllermanager")
         for informer in (self.budgets, self.pods):
-            informer.add_indexer("namespace", lambda obj: [obj["metadata"]["namespace"]])
+            by_namespace(informer)
         self.budgets.on_change(self.budget_changed)
         self.pods.on_change(self.pod_changed)
 
@@ -126,7 +127,7 @@ class DisruptionController(Controller):
 
     def pod_changed(self, old: Object | None, new: Object | None) -> None:
         pods = [pod for pod in (old, new) if pod is not None]
-        for budget in self.budgets.by("namespace", pods[0]["metadata"]["namespace"]):
+        for budget in self.budgets.by(NAMESPACE, pods[0]["metadata"]["namespace"]):
             if _protects(budget, pods):
                 self.queue.add(key_of(budget))
 
@@ -134,7 +135,7 @@ class DisruptionController(Controller):
         budget = self.budgets.get(key)
         if budget is None or is_deleted(budget):
             return
-        pods = selected(budget, self.pods.by("namespace", budget["metadata"]["namespace"]))
+        pods = selected(budget, self.pods.by(NAMESPACE, budget["metadata"]["namespace"]))
         if not pods:
             self.recorder.event(budget, "Normal", "NoPods", "No matching pods found")
         try:

@@ -7,11 +7,10 @@ import datetime
 
 from shim.api import selectors
 from shim.api.meta import Object, controller_of, key_of
-from shim.api.selectors import SelectorError
 from shim.api.status import ApiError
 from shim.client import resource as r
 from shim.controllers.adoption import claim, is_controlled_by, owner_reference, plan_claims
-from shim.controllers.children import Children
+from shim.controllers.children import Adopters, Children
 from shim.controllers.expectations import Expectations
 from shim.controllers.job_failures import Backoff, judge
 from shim.controllers.job_indexes import FAILURES, IGNORED_FAILURES, failures_of, ignored_failures_of, with_index
@@ -55,6 +54,7 @@ class JobController(Controller):
         self.jobs = ctx.informer(r.JOBS)
         self.pods = ctx.informer(r.PODS)
         self.children = Children(self.pods)
+        self.adopters = Adopters(self.jobs)
         self.written, self.written_pods = Written(self.jobs), Written(self.pods)
         self.expectations = Expectations()
         self.backoffs: dict[str, Backoff] = {}
@@ -85,7 +85,8 @@ class JobController(Controller):
             reference = controller_of(pod)
             if reference is None:
                 if pod is new and (old is None or old["metadata"].get("labels") != pod["metadata"].get("labels")):
-                    self.wake_matching(pod)
+                    for key in self.adopters.of(pod):
+                        self.queue.add(key)
             elif reference.get("kind") == "Job":
                 key = f"{pod['metadata']['namespace']}/{reference['name']}"
                 if new is None or is_deleted(new):
@@ -95,17 +96,6 @@ class JobController(Controller):
                 self.queue.add(key)
         if new is not None and is_tracked(new):
             self.queue.add(ORPHAN + key_of(new))
-
-    def wake_matching(self, pod: Object) -> None:
-        labels, namespace = pod["metadata"].get("labels") or {}, pod["metadata"]["namespace"]
-        for job in self.jobs.list():
-            if job["metadata"]["namespace"] == namespace and not is_finished(job):
-                try:
-                    selector = selectors.from_object(job["spec"].get("selector"))
-                except SelectorError:
-                    continue
-                if not selector.empty and selector.matches(labels):
-                    self.queue.add(key_of(job))
 
     # --- what a job does ---
 

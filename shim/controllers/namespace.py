@@ -18,6 +18,7 @@ from shim.api.meta import GVR, Object, parse_time
 from shim.api.status import ApiError
 from shim.client import resource as r
 from shim.client.discovery import discover
+from shim.controllers.children import NAMESPACE, by_namespace
 from shim.controllers.loop import Context, Controller
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class NamespaceController(Controller):
         super().__init__(ctx)
         self.namespaces = ctx.informer(r.NAMESPACES)
         self.pods = ctx.informer(r.PODS)
-        self.pods.add_indexer("namespace", lambda pod: [pod["metadata"]["namespace"]])
+        by_namespace(self.pods)
         self.looks: dict[str, float] = {}
         self.namespaces.on_change(self.namespace_changed)
         self.pods.on_change(self.pod_changed)
@@ -101,7 +102,7 @@ class NamespaceController(Controller):
     def pod_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None and old is not None:
             name = old["metadata"]["namespace"]
-            if name in self.looks and not self.pods.by("namespace", name):
+            if name in self.looks and not self.pods.by(NAMESPACE, name):
                 self.queue.add(name)  # the last pod has gone: the rest need not wait for the next look
 
     async def reconcile(self, key: str) -> None:
@@ -150,7 +151,7 @@ class NamespaceController(Controller):
 
     def pods_may_end(self, namespace: Object) -> bool:
         """Whether the namespace's pods still have time to end."""
-        pods = self.pods.by("namespace", namespace["metadata"]["name"])
+        pods = self.pods.by(NAMESPACE, namespace["metadata"]["name"])
         running = (pod for pod in pods if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"))
         grace = max((pod["spec"].get("terminationGracePeriodSeconds") or 0 for pod in running), default=0)
         since = parse_time(namespace["metadata"]["deletionTimestamp"])

@@ -13,7 +13,7 @@ from shim.api.meta import GVR, Object, controller_of, key_of
 from shim.api.selectors import Selector, SelectorError
 from shim.client import resource as r
 from shim.controllers.adoption import claim, owner_reference, plan_claims
-from shim.controllers.children import Children
+from shim.controllers.children import Adopters, Children
 from shim.controllers.expectations import Expectations
 from shim.controllers.loop import Context, Controller
 from shim.controllers.pod_control import (
@@ -69,6 +69,7 @@ class ReplicaSetController(Controller):
         self.pods = ctx.informer(r.PODS)
         self.children = Children(self.pods)
         self.siblings = Children(self.owners)
+        self.adopters = Adopters(self.owners, self.selector)
         self.written = Written(self.owners)
         self.expectations = Expectations()
         self.control = PodControl(ctx.client, ctx.recorder(self.component))
@@ -114,21 +115,8 @@ class ReplicaSetController(Controller):
         elif new is not None and controller_of(new) is None and not is_deleted(new):
             relabelled = old is None or old["metadata"].get("labels") != new["metadata"].get("labels")
             if relabelled or previous is not None:
-                self.wake_matching(new)
-
-    def wake_matching(self, pod: Object) -> None:
-        """An orphan may be what some owner is waiting for."""
-        labels, namespace = pod["metadata"].get("labels") or {}, pod["metadata"]["namespace"]
-        if not labels:
-            return
-        for owner in self.owners.list():
-            if owner["metadata"]["namespace"] == namespace:
-                try:
-                    selector = self.selector(owner)
-                except SelectorError:
-                    continue
-                if not selector.empty and selector.matches(labels):
-                    self.queue.add(key_of(owner))
+                for waiting in self.adopters.of(new):
+                    self.queue.add(waiting)
 
     # --- what an owner does ---
 

@@ -18,6 +18,7 @@ from shim.api.quantity import ZERO
 from shim.api.status import ApiError
 from shim.client import resource as r
 from shim.client.discovery import discover
+from shim.controllers.children import NAMESPACE, by_namespace
 from shim.controllers.loop import Context, Controller
 
 RESYNC = 300.0  # seconds, upstream's --resource-quota-sync-period: finds pods that outlived their grace period
@@ -78,6 +79,7 @@ class ResourceQuotaController(Controller):
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
         self.quotas = ctx.informer(r.RESOURCEQUOTAS)
+        by_namespace(self.quotas)
         self.quotas.on_change(self.quota_changed)
         ctx.informer(r.CUSTOMRESOURCEDEFINITIONS).on_change(self.definition_changed)
         self.followed: dict[str, GVR] = {}
@@ -100,8 +102,8 @@ class ResourceQuotaController(Controller):
     def changed(self, kind: str, old: Object | None, new: Object | None) -> None:
         if old is not None and gave_back(kind, old, new):
             namespace = old["metadata"]["namespace"]
-            for quota in self.quotas.list():
-                if quota["metadata"]["namespace"] == namespace and kind in kinds_of(quota):
+            for quota in self.quotas.by(NAMESPACE, namespace):
+                if kind in kinds_of(quota):
                     self.queue.add(key_of(quota))
 
     async def run(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shim.api.meta import Object, key_of
 from shim.client import resource as r
+from shim.controllers.children import NAMESPACE, by_namespace
 from shim.controllers.loop import Context, Controller
 from shim.controllers.service_pods import TriggerTimes, concerned, selects
 
@@ -18,7 +19,7 @@ class ServiceFollower(Controller):
         self.services = ctx.informer(r.SERVICES)
         self.pods = ctx.informer(r.PODS)
         for informer in (self.services, self.pods):
-            informer.add_indexer("namespace", lambda obj: [obj["metadata"]["namespace"]])
+            by_namespace(informer)
         self.recorder = ctx.recorder(self.component)
         self.times = TriggerTimes()
         self.services.on_change(self.service_changed)
@@ -32,11 +33,11 @@ class ServiceFollower(Controller):
     def pod_changed(self, old: Object | None, new: Object | None) -> None:
         for pod in (new, old):
             if pod is not None:
-                services = self.services.by("namespace", pod["metadata"]["namespace"])
+                services = self.services.by(NAMESPACE, pod["metadata"]["namespace"])
                 for key in concerned(services, old, new):
                     self.queue.add(key)
                 return
 
     def pods_of(self, service: Object) -> list[Object]:
         """The pods the Service selects."""
-        return [pod for pod in self.pods.by("namespace", service["metadata"]["namespace"]) if selects(service, pod)]
+        return [pod for pod in self.pods.by(NAMESPACE, service["metadata"]["namespace"]) if selects(service, pod)]

@@ -11,7 +11,7 @@ from shim.api.selectors import Selector, SelectorError
 from shim.api.status import ApiError
 from shim.client import resource as r
 from shim.controllers.adoption import claim, owner_reference, plan_claims
-from shim.controllers.children import Children
+from shim.controllers.children import NAMESPACE, Children, by_namespace
 from shim.controllers.history import History, forgettable, plan_revision, template_patch
 from shim.controllers.loop import Context, Controller
 from shim.controllers.pod_control import namespace_terminating, slow_start
@@ -45,6 +45,7 @@ class StatefulSetController(Controller):
         self.pods = ctx.informer(r.PODS)
         self.claims = ctx.informer(r.PERSISTENTVOLUMECLAIMS)
         self.children = Children(self.pods)
+        by_namespace(self.sets)
         self.written, self.written_pods = Written(self.sets), Written(self.pods)
         self.written_claims = Written(self.claims)
         self.history = History(ctx.client, ctx.informer(r.CONTROLLERREVISIONS), r.STATEFULSETS, "StatefulSet")
@@ -69,7 +70,7 @@ class StatefulSetController(Controller):
                 if reference.get("kind") == "StatefulSet":
                     self.queue.add(f"{pod['metadata']['namespace']}/{reference['name']}")
             elif pod is new and (old is None or old["metadata"].get("labels") != pod["metadata"].get("labels")):
-                for each in self.sets.list():
+                for each in self.sets.by(NAMESPACE, pod["metadata"]["namespace"]):
                     if ordinal_of(pod, each["metadata"]["name"]) is not None:
                         self.queue.add(key_of(each))
 

@@ -14,6 +14,7 @@ from shim.api.meta import GVR, Object, controller_of, key_of
 from shim.api.quota import attributes_classes
 from shim.api.status import ApiError
 from shim.client import resource as r
+from shim.controllers.children import NAMESPACE, by_namespace
 from shim.controllers.loop import Context, Controller
 
 FINALIZERS = {
@@ -57,6 +58,7 @@ class StorageProtectionController(Controller):
     def __init__(self, ctx: Context) -> None:
         super().__init__(ctx)
         self.pods = ctx.informer(r.PODS)
+        by_namespace(self.pods)
         self.kept = {gvr: ctx.informer(gvr) for gvr in FINALIZERS}
         self.pods.on_change(self.pod_changed)
         for gvr, informer in self.kept.items():
@@ -103,7 +105,7 @@ class StorageProtectionController(Controller):
         if gvr is r.VOLUMEATTRIBUTESCLASSES:
             users = (*self.kept[r.PERSISTENTVOLUMECLAIMS].list(), *self.kept[r.PERSISTENTVOLUMES].list())
             return any(obj["metadata"]["name"] in attributes_classes(each) for each in users)
-        if is_mounted(obj, self.pods.list()):
+        if is_mounted(obj, self.pods.by(NAMESPACE, obj["metadata"]["namespace"])):
             return True
         # a pod may be too new for our copy: what frees storage asks the server itself
         live = await self.ctx.client.list(r.PODS, obj["metadata"]["namespace"])
