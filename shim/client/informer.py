@@ -57,6 +57,7 @@ class Informer:
         self._keep = keep
         self._objects: dict[str, Object] = {}
         self._handlers: list[Handler] = []
+        self._replaced: list[Callable[[], None]] = []
         self._indexers: dict[str, Indexer] = {}
         self._indices: dict[str, dict[str, dict[str, Object]]] = {}
         self._synced = asyncio.Event()
@@ -110,6 +111,10 @@ class Informer:
         for obj in self.list():
             self._call(handler, None, obj)
         return partial(self._handlers.remove, handler)
+
+    def on_replace(self, handler: Callable[[], None]) -> None:
+        """Call ``handler`` whenever the copy was replaced by a list: what came and went before it, nobody was told."""
+        self._replaced.append(handler)
 
     def add_indexer(self, name: str, indexer: Indexer) -> None:
         """Keep ``by(name, value)`` answered; an indexer yields the values of one object."""
@@ -173,6 +178,8 @@ class Informer:
             if known is None or known["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
                 self._change(key, obj)
         self._version = answer["metadata"]["resourceVersion"]
+        for handler in self._replaced:
+            handler()
         self._synced.set()
 
     async def _follow(self) -> None:

@@ -59,12 +59,13 @@ class DaemonSetController(Controller):
         self.adopters = Adopters(self.sets)
         self.written = Written(self.sets)
         self.history = History(ctx.client, ctx.informer(r.CONTROLLERREVISIONS), r.DAEMONSETS, "DaemonSet")
-        self.expectations = Expectations()
+        self.expectations = Expectations(self.pods)
         self.recorder = ctx.recorder(self.component)
         self.control = PodControl(ctx.client, self.recorder)
         self.failures: dict[tuple[str, str], tuple[float, float]] = {}  # (set uid, node) -> (until when, how long)
         self.sets.on_change(self.set_changed)
         self.pods.on_change(self.pod_changed)
+        self.pods.on_replace(self.pods_relisted)
         self.nodes.on_change(self.node_changed)
 
     # --- what wakes a set ---
@@ -93,8 +94,10 @@ class DaemonSetController(Controller):
             key = f"{pod['metadata']['namespace']}/{reference['name']}"
             if new is None or is_deleted(new):
                 self.expectations.deleted(key, key_of(pod))
-            elif old is None:
-                self.expectations.created(key)
+            self.queue.add(key)
+
+    def pods_relisted(self) -> None:
+        for key in self.expectations.relisted():
             self.queue.add(key)
 
     def node_changed(self, old: Object | None, new: Object | None) -> None:
@@ -217,18 +220,16 @@ class DaemonSetController(Controller):
         creates, deletes = plan.create[:BURST], plan.delete[:BURST]
         if not creates and not deletes:
             return None
-        self.expectations.expect(key, creations=len(creates), deletions=[key_of(pod) for pod in deletes])
+        self.expectations.expect(key, deletions=[key_of(pod) for pod in deletes])
         template = daemon_template(daemon_set, revision_hash)
         reference = owner_reference(daemon_set, "apps/v1", "DaemonSet")
         waiting = iter(creates)
 
         async def create() -> None:
             pod = pod_from_template(pinned(template, next(waiting)), daemon_set["metadata"]["name"], reference)
-            await self.control.create(daemon_set, pod)
+            self.expectations.created(key, await self.control.create(daemon_set, pod))
 
-        done, failure = await slow_start(len(creates), create)
-        for _ in range(len(creates) - done):
-            self.expectations.created(key)
+        _, failure = await slow_start(len(creates), create)
         try:
             await all_or_first_failure([self.delete(key, daemon_set, pod) for pod in deletes])
         except Exception as refused:

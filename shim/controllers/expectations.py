@@ -1,8 +1,11 @@
 """Has a controller seen everything it did itself?
 
-A watch runs behind the writes. A controller that has asked for three pods and looks again before the watch has shown
-them would ask for three more; so it notes what it asked for, and waits until each create and delete has been seen.
+A watch runs behind the writes. A controller that has created three pods and looks again before the watch has shown
+them would create three more; so it notes what it did, and waits until the copy has come that far.
 Invariant: after ``satisfied(key)`` the informer shows at least what this controller last did for ``key``.
+
+What was created counts as seen when the copy is as new as the answer to the create: an object that somebody deleted
+while no watch was there will never be shown.
 """
 
 from __future__ import annotations
@@ -10,31 +13,35 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from shim.api.meta import Object
+from shim.client import Informer
+from shim.controllers.written import revision
+
 TIMEOUT = 300.0  # a lost event must not stop an owner for ever; upstream waits as long
 
 
 @dataclass(slots=True)
 class _Pending:
-    creations: int = 0
+    created: int = 0  # the newest revision of what was created
     deletions: set[str] = field(default_factory=set)
     since: float = field(default_factory=time.monotonic)
 
 
 class Expectations:
-    """What each owner still waits to see."""
+    """What each owner still waits to see of these children."""
 
-    def __init__(self) -> None:
+    def __init__(self, children: Informer) -> None:
+        self._children = children
         self._pending: dict[str, _Pending] = {}
 
-    def expect(self, key: str, *, creations: int = 0, deletions: list[str] | None = None) -> None:
-        """About to create so many, and to delete those with these keys."""
-        self._pending[key] = _Pending(creations, set(deletions or ()))
+    def expect(self, key: str, *, deletions: list[str] | None = None) -> None:
+        """About to delete the children with these keys, and perhaps to create some."""
+        self._pending[key] = _Pending(deletions=set(deletions or ()))
 
-    def created(self, key: str) -> None:
-        """One creation was seen, or will never be."""
-        pending = self._pending.get(key)
-        if pending is not None and pending.creations > 0:
-            pending.creations -= 1
+    def created(self, key: str, child: Object) -> None:
+        """This is what a create answered."""
+        pending = self._pending.setdefault(key, _Pending())
+        pending.created = max(pending.created, revision(child))
 
     def deleted(self, key: str, child: str) -> None:
         """This child's deletion was seen, or will never be."""
@@ -44,9 +51,13 @@ class Expectations:
 
     def satisfied(self, key: str) -> bool:
         pending = self._pending.get(key)
-        if pending is None or (pending.creations <= 0 and not pending.deletions):
+        if pending is None or (pending.created <= self._children.revision and not pending.deletions):
             return True
         return time.monotonic() - pending.since > TIMEOUT
+
+    def relisted(self) -> list[str]:
+        """The children were listed anew: who may go on that waited for creations, without having been told of them."""
+        return [key for key, pending in self._pending.items() if 0 < pending.created <= self._children.revision]
 
     def forget(self, key: str) -> None:
         """The owner is gone."""

@@ -56,12 +56,13 @@ class JobController(Controller):
         self.children = Children(self.pods)
         self.adopters = Adopters(self.jobs)
         self.written, self.written_pods = Written(self.jobs), Written(self.pods)
-        self.expectations = Expectations()
+        self.expectations = Expectations(self.pods)
         self.backoffs: dict[str, Backoff] = {}
         self.recorder = ctx.recorder(self.component)
         self.control = PodControl(ctx.client, self.recorder)
         self.jobs.on_change(self.job_changed)
         self.pods.on_change(self.pod_changed)
+        self.pods.on_replace(self.pods_relisted)
 
     # --- what wakes a job ---
 
@@ -91,11 +92,13 @@ class JobController(Controller):
                 key = f"{pod['metadata']['namespace']}/{reference['name']}"
                 if new is None or is_deleted(new):
                     self.expectations.deleted(key, key_of(pod))
-                elif old is None:
-                    self.expectations.created(key)
                 self.queue.add(key)
         if new is not None and is_tracked(new):
             self.queue.add(ORPHAN + key_of(new))
+
+    def pods_relisted(self) -> None:
+        for key in self.expectations.relisted():
+            self.queue.add(key)
 
     # --- what a job does ---
 
@@ -160,16 +163,15 @@ class JobController(Controller):
             return await self.remove(key, job, seen, plan.delete, release=True)
         if not plan.create:
             return len(seen.active), None
-        self.expectations.expect(key, creations=plan.create)
+        self.expectations.expect(key)
         waiting = iter(plan.indexes)
 
         async def create() -> None:
             made = await self.control.create(job, new_pod(job, seen, next(waiting, None)))
             self.written_pods.remember(made)
+            self.expectations.created(key, made)
 
         done, failure = await slow_start(plan.create, create)
-        for _ in range(plan.create - done):
-            self.expectations.created(key)
         ended = failure is None or namespace_terminating(failure)
         return len(seen.active) + done, None if ended else failure
 

@@ -71,10 +71,11 @@ class ReplicaSetController(Controller):
         self.siblings = Children(self.owners)
         self.adopters = Adopters(self.owners, self.selector)
         self.written = Written(self.owners)
-        self.expectations = Expectations()
+        self.expectations = Expectations(self.pods)
         self.control = PodControl(ctx.client, ctx.recorder(self.component))
         self.owners.on_change(self.owner_changed)
         self.pods.on_change(self.pod_changed)
+        self.pods.on_replace(self.pods_relisted)
 
     @staticmethod
     def selector(owner: Object) -> Selector:
@@ -90,6 +91,10 @@ class ReplicaSetController(Controller):
                 if new is None or (old is not None and old["metadata"]["uid"] != new["metadata"]["uid"]):
                     self.expectations.forget(key)
                 self.queue.add(key)
+
+    def pods_relisted(self) -> None:
+        for key in self.expectations.relisted():
+            self.queue.add(key)
 
     def owner_of(self, pod: Object) -> Object | None:
         reference = controller_of(pod)
@@ -109,8 +114,6 @@ class ReplicaSetController(Controller):
             key = key_of(owner)
             if new is None or is_deleted(new):
                 self.expectations.deleted(key, key_of(pod))
-            elif old is None:
-                self.expectations.created(key)
             self.queue.add(key)
         elif new is not None and controller_of(new) is None and not is_deleted(new):
             relabelled = old is None or old["metadata"].get("labels") != new["metadata"].get("labels")
@@ -162,10 +165,8 @@ class ReplicaSetController(Controller):
         plan = plan_scaling(owner, pods, self.related_pods(owner), datetime.datetime.now(datetime.UTC))
         if plan.create:
             pod = pod_from_template(owner["spec"]["template"], owner["metadata"]["name"], reference)
-            self.expectations.expect(key, creations=plan.create)
-            done, failure = await slow_start(plan.create, lambda: self.control.create(owner, pod))
-            for _ in range(plan.create - done):
-                self.expectations.created(key)
+            self.expectations.expect(key)
+            _, failure = await slow_start(plan.create, lambda: self.create(key, owner, pod))
             return None if failure is None or namespace_terminating(failure) else failure
         if plan.delete:
             self.expectations.expect(key, deletions=[key_of(pod) for pod in plan.delete])
@@ -174,6 +175,9 @@ class ReplicaSetController(Controller):
             except Exception as failure:
                 return failure
         return None
+
+    async def create(self, key: str, owner: Object, pod: Object) -> None:
+        self.expectations.created(key, await self.control.create(owner, pod))
 
     async def delete(self, key: str, owner: Object, pod: Object) -> None:
         try:

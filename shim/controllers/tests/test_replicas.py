@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import pytest
 
@@ -100,16 +101,30 @@ def test_a_pod_of_a_template() -> None:
     assert made["spec"] is not wanted["spec"]["template"]["spec"]
 
 
+class Seen:
+    """An informer that is complete up to a revision."""
+
+    revision = 0
+
+
 def test_expectations_hold_until_everything_was_seen() -> None:
-    expectations = Expectations()
+    pods: Any = Seen()
+    expectations = Expectations(pods)
     assert expectations.satisfied("ns/r")
-    expectations.expect("ns/r", creations=1, deletions=["ns/a"])
-    expectations.created("ns/r")
+    expectations.expect("ns/r", deletions=["ns/a"])
+    made = pod("b")
+    made["metadata"]["resourceVersion"] = "7"
+    expectations.created("ns/r", made)
+    pods.revision = 6
+    expectations.deleted("ns/r", "ns/a")
     assert not expectations.satisfied("ns/r")
+    assert expectations.relisted() == []
+    pods.revision = 7
+    assert expectations.satisfied("ns/r")
+    assert expectations.relisted() == ["ns/r"]
+    expectations.expect("ns/r", deletions=["ns/b"])
     expectations.deleted("ns/r", "ns/other")
     assert not expectations.satisfied("ns/r")
-    expectations.deleted("ns/r", "ns/a")
-    assert expectations.satisfied("ns/r")
 
 
 async def test_creates_start_slowly_and_stop_at_the_first_failure() -> None:
