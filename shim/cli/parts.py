@@ -58,10 +58,11 @@ def scheduler(args: argparse.Namespace) -> int:
 def check_profiles(settings: SchedulerSettings) -> None:
     """Refuse a configuration now that the scheduler could not follow later."""
     from shim.scheduler import profiles
+    from shim.scheduler.plugin_args import ConfigError
 
     try:
         profiles.read(settings.config)
-    except profiles.ConfigError as error:
+    except ConfigError as error:
         raise ClusterError(str(error)) from error
 
 

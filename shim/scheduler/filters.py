@@ -27,7 +27,10 @@ class Refusal:
 
 
 class Attempt:
-    """One pod looking for a node by some filters, with what is worth computing once for all nodes."""
+    """One pod looking for a node by some filters, with what is worth computing once for all nodes.
+
+    ``defaults``: the topology spread constraints of pods of owners that have none of their own.
+    """
 
     def __init__(
         self,
@@ -35,13 +38,16 @@ class Attempt:
         snapshot: Snapshot,
         nodes: Sequence[Node] | None = None,
         filters: Mapping[str, Filter] | None = None,
+        defaults: Sequence[Object] = (),
     ) -> None:
         self.pod = pod
-        known = FILTERS if filters is None else filters
-        self.filters = {name: check for name, check in known.items() if not _accepts_all(check, pod, snapshot)}
         self.snapshot = snapshot
         self.nodes = snapshot.nodes() if nodes is None else nodes
         self.tolerations = pod.spec.get("tolerations") or ()
+        self.defaults = defaults
+        self.constraints = pod.spec.get("topologySpreadConstraints") or (defaults if pod.owner else ())
+        known = FILTERS if filters is None else filters
+        self.filters = {name: check for name, check in known.items() if not _accepts_all(check, self)}
 
     @cached_property
     def affinity(self) -> AffinityState:
@@ -49,7 +55,7 @@ class Attempt:
 
     @cached_property
     def spread(self) -> SpreadState:
-        return SpreadState(self.pod, self.nodes)
+        return SpreadState(self.pod, self.nodes, self.constraints)
 
     @cached_property
     def volumes(self) -> PodVolumes:
@@ -59,7 +65,7 @@ class Attempt:
     def with_node(self, node: Node) -> Attempt:
         """The same attempt in a cluster where this node is another."""
         nodes = [node if each.name == node.name else each for each in self.nodes]
-        return Attempt(self.pod, self.snapshot, nodes, self.filters)
+        return Attempt(self.pod, self.snapshot, nodes, self.filters, self.defaults)
 
 
 Filter = Callable[[Attempt, Node], Refusal | None]
@@ -106,17 +112,27 @@ def ports_free(attempt: Attempt, node: Node) -> Refusal | None:
     return Refusal(("node(s) didn't have free ports for the requested pod ports",))
 
 
-def resources_fit(attempt: Attempt, node: Node) -> Refusal | None:
-    reasons = []
-    final = False
-    if len(node.pods) + 1 > node.allocatable.get("pods", 0):
-        reasons.append("Too many pods")
-    for name, amount in attempt.pod.requests.items():
-        allocatable = node.allocatable.get(name, 0)
-        if amount and amount > allocatable - node.requested.get(name, 0):
-            reasons.append(f"Insufficient {name}")
-            final = final or amount > allocatable
-    return Refusal(tuple(reasons), final) if reasons else None
+def resources_fit_but(ignored: Callable[[str], bool] | None) -> Filter:
+    """Requests against what is left; extended resources for which ``ignored`` holds are somebody else's to count."""
+
+    def check(attempt: Attempt, node: Node) -> Refusal | None:
+        reasons = []
+        final = False
+        if len(node.pods) + 1 > node.allocatable.get("pods", 0):
+            reasons.append("Too many pods")
+        for name, amount in attempt.pod.requests.items():
+            allocatable = node.allocatable.get(name, 0)
+            if amount and amount > allocatable - node.requested.get(name, 0):
+                if ignored is not None and ignored(name):
+                    continue
+                reasons.append(f"Insufficient {name}")
+                final = final or amount > allocatable
+        return Refusal(tuple(reasons), final) if reasons else None
+
+    return check
+
+
+resources_fit = resources_fit_but(None)
 
 
 def volumes_free(attempt: Attempt, node: Node) -> Refusal | None:
@@ -159,31 +175,33 @@ FILTERS: dict[str, Filter] = {
 }
 """In upstream's order, under upstream's names. (NodeName: a pod that names a node needs no scheduler.)"""
 
-IDLE: dict[Filter, Callable[[Pod, Snapshot], bool]] = {
-    selected: lambda pod, _: not pod.spec.get("nodeSelector") and not pod.spec.get("affinity"),
-    ports_free: lambda pod, _: not pod.ports,
-    volumes_free: lambda pod, _: not pod.claims,
-    volumes_bound: lambda pod, _: not pod.claims,
-    volumes_in_zone: lambda pod, _: not pod.claims,
-    spread: lambda pod, _: not pod.spec.get("topologySpreadConstraints"),
-    near_and_apart: lambda pod, snapshot: not (pod.affinity or pod.anti_affinity or snapshot.repelling),
+IDLE: dict[Filter, Callable[[Attempt], bool]] = {
+    selected: lambda attempt: not attempt.pod.spec.get("nodeSelector") and not attempt.pod.spec.get("affinity"),
+    ports_free: lambda attempt: not attempt.pod.ports,
+    volumes_free: lambda attempt: not attempt.pod.claims,
+    volumes_bound: lambda attempt: not attempt.pod.claims,
+    volumes_in_zone: lambda attempt: not attempt.pod.claims,
+    spread: lambda attempt: not attempt.constraints,
+    near_and_apart: lambda attempt: (
+        not (attempt.pod.affinity or attempt.pod.anti_affinity or attempt.snapshot.repelling)
+    ),
 }
 """When a filter accepts every node, whatever it is, and so need not be asked of each."""
 
 
-def _accepts_all(check: Filter, pod: Pod, snapshot: Snapshot) -> bool:
+def _accepts_all(check: Filter, attempt: Attempt) -> bool:
     idle = IDLE.get(check)
-    return idle is not None and idle(pod, snapshot)
+    return idle is not None and idle(attempt)
 
 
-def feasible(attempt: Attempt, start: int = 0) -> tuple[list[Node], dict[str, Refusal]]:
+def feasible(attempt: Attempt, start: int = 0, percent: int = 0) -> tuple[list[Node], dict[str, Refusal]]:
     """Nodes that every filter accepts, and why others were refused.
 
     In a large cluster a part of them is enough. Whoever begins each time where the last time ended gives all a chance.
     """
     accepted: list[Node] = []
     refusals: dict[str, Refusal] = {}
-    enough, count = enough_of(len(attempt.nodes)), len(attempt.nodes)
+    enough, count = enough_of(len(attempt.nodes), percent), len(attempt.nodes)
     for index in range(count):
         node = attempt.nodes[(start + index) % count]
         refusal = refuse_with_nominated(attempt, node)
@@ -196,9 +214,12 @@ def feasible(attempt: Attempt, start: int = 0) -> tuple[list[Node], dict[str, Re
     return accepted, refusals
 
 
-def enough_of(nodes: int) -> int:
-    """How many of so many nodes are worth comparing, as upstream: all of 100, half of 300, 5 of a hundred at last."""
-    percent = max(50 - nodes // 125, 5)
+def enough_of(nodes: int, percent: int = 0) -> int:
+    """How many of so many nodes are worth comparing: ``percent`` of them, but 100 at least.
+
+    0: as upstream decides by itself, about half of 300, and 5 of a hundred at last.
+    """
+    percent = percent or max(50 - nodes // 125, 5)
     return nodes if nodes <= 100 else max(nodes * percent // 100, 100)
 
 

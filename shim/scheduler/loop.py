@@ -164,7 +164,8 @@ class Scheduler:
             return
         try:
             pod = Pod.of(obj)
-            attempt = Attempt(pod, self.snapshot, filters=self._profile_of(pod).filters)
+            profile = self._profile_of(pod)
+            attempt = Attempt(pod, self.snapshot, filters=profile.filters, defaults=profile.tuning.spread)
             everywhere = refuse_everywhere(attempt)
             nodes, refusals = ([], {}) if everywhere else self._possible(attempt)
             if nodes:
@@ -180,7 +181,7 @@ class Scheduler:
         nominated = self.snapshot.node((attempt.pod.obj.get("status") or {}).get("nominatedNodeName") or "")
         if nominated is not None and nominated.obj is not None and refuse_with_nominated(attempt, nominated) is None:
             return [nominated], {}
-        nodes, refusals = feasible(attempt, self._start)
+        nodes, refusals = feasible(attempt, self._start, self._profile_of(attempt.pod).percent)
         self._start = (self._start + len(nodes) + len(refusals)) % max(len(attempt.nodes), 1)
         return nodes, refusals
 
@@ -199,8 +200,10 @@ class Scheduler:
         pod = attempt.pod
         barred = not_eligible(attempt)
         room: Preemption | None = None
-        if not everywhere and not barred and self._profile_of(pod).preempts:
-            room = preempt(attempt, refusals, [Budget.of(each) for each in self.budgets.list()])
+        profile = self._profile_of(pod)
+        if not everywhere and not barred and profile.preempts:
+            budgets = [Budget.of(each) for each in self.budgets.list()]
+            room = preempt(attempt, refusals, budgets, profile.tuning.candidates)
         message = messages.unschedulable(
             pod, len(attempt.nodes), refusals, everywhere, made_room=room is not None, not_eligible=barred
         )
@@ -226,7 +229,7 @@ class Scheduler:
         }
         try:
             if choice:
-                await self.volumes.bind(choice, node)
+                await self.volumes.bind(choice, node, self._profile_of(pod).tuning.bind_timeout)
             await self.client.create(r.PODS, binding, pod.namespace, name=metadata["name"], subresource="binding")
         except Exception as error:
             self._not_bound(pod, error)

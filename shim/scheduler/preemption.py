@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from shim.api import selectors
 from shim.api.meta import Object
@@ -63,14 +64,28 @@ def not_eligible(attempt: Attempt) -> str | None:
     return None
 
 
-def preempt(attempt: Attempt, refusals: Mapping[str, Refusal], budgets: Sequence[Budget]) -> Preemption | None:
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """How many ways to make room are worth comparing, by how many nodes there are: upstream's defaults."""
+
+    percent: int = 10
+    least: int = 100
+
+    def of(self, nodes: int) -> int:
+        return max(nodes * self.percent // 100, self.least, 1)
+
+
+def preempt(
+    attempt: Attempt, refusals: Mapping[str, Refusal], budgets: Sequence[Budget], candidates: Candidates | None = None
+) -> Preemption | None:
     """The best way to make room, if there is one."""
+    enough = (candidates or Candidates()).of(len(attempt.nodes))
     found = (
         victims_on(attempt, node, budgets)
         for node in attempt.nodes
         if node.name in refusals and not refusals[node.name].final
     )
-    return min((each for each in found if each is not None), key=_price, default=None)
+    return min(islice((each for each in found if each is not None), enough), key=_price, default=None)
 
 
 def victims_on(attempt: Attempt, node: Node, budgets: Sequence[Budget]) -> Preemption | None:

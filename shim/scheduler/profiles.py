@@ -7,30 +7,27 @@ plugins arguments. What is not built is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 from shim.api.meta import Object
-from shim.scheduler.filters import FILTERS, Filter, selected_and
+from shim.scheduler.filters import FILTERS, Filter
+from shim.scheduler.plugin_args import PREEMPTION, ConfigError, Tuning, refuse_others, tune
 from shim.scheduler.queue import FIRST_BACKOFF, LONGEST_BACKOFF
-from shim.scheduler.scores import SCORES, Score, by_allocation, free, preferred_company, used
+from shim.scheduler.scores import SCORES, Score
 
 NAME = "default-scheduler"
 API_VERSION, KIND = "kubescheduler.config.k8s.io/v1", "KubeSchedulerConfiguration"
-PREEMPTION = "DefaultPreemption"
+PERCENT = "percentageOfNodesToScore"
 WEIGHTS: dict[str, dict[str, int]] = {
     "filter": dict.fromkeys(FILTERS, 1),
     "score": {name: weight for name, (weight, _) in SCORES.items()},
     "postFilter": {PREEMPTION: 1},
 }
 """The plugins of each extension point, with the weights they have unless told otherwise."""
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be followed; the text says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,8 @@ class Profile:
     filters: Mapping[str, Filter] = field(default_factory=lambda: FILTERS)
     scores: Mapping[str, tuple[int, Score]] = field(default_factory=lambda: SCORES)
     preempts: bool = True
+    tuning: Tuning = field(default_factory=Tuning)
+    percent: int = 0  # of the nodes that are worth comparing; 0: it depends on how many there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +73,11 @@ def configuration(config: Object) -> Configuration:
     if not isinstance(config, dict) or (config.get("apiVersion"), config.get("kind")) != (API_VERSION, KIND):
         raise ConfigError(f"a {KIND} of {API_VERSION} is wanted")
     first, longest = "podInitialBackoffSeconds", "podMaxBackoffSeconds"
-    _refuse_others("", config, ("apiVersion", "kind", "profiles", first, longest))
-    profiles = [_profile(f"profiles[{index}]", each) for index, each in enumerate(config.get("profiles") or [{}])]
+    refuse_others("", config, ("apiVersion", "kind", "profiles", first, longest, PERCENT))
+    told = {PERCENT: config.get(PERCENT)}
+    profiles = [
+        _profile(f"profiles[{index}]", {**told, **each}) for index, each in enumerate(config.get("profiles") or [{}])
+    ]
     named = {profile.name: profile for profile in profiles}
     if len(named) < len(profiles):
         raise ConfigError("profiles: two have the same schedulerName")
@@ -83,38 +85,31 @@ def configuration(config: Object) -> Configuration:
 
 
 def _profile(path: str, config: Object) -> Profile:
-    _refuse_others(path, config, ("schedulerName", "plugins", "pluginConfig"))
+    refuse_others(path, config, ("schedulerName", "plugins", "pluginConfig", PERCENT))
     chosen = _chosen(f"{path}.plugins", config.get("plugins") or {})
-    filters, scores = dict(FILTERS), {name: score for name, (_, score) in SCORES.items()}
+    tuning = Tuning()
     for index, each in enumerate(config.get("pluginConfig") or ()):
-        where = f"{path}.pluginConfig[{index}]"
-        name, args = each.get("name"), {**(each.get("args") or {})}
-        for known in ("apiVersion", "kind"):
-            args.pop(known, None)
-        if name == "NodeResourcesFit":
-            scores[name] = _allocation(f"{where}.args", args)
-        elif name == "InterPodAffinity":
-            _refuse_others(f"{where}.args", args, ("hardPodAffinityWeight",))
-            scores[name] = preferred_company(int(args.get("hardPodAffinityWeight", 1)))
-        elif name == "NodeAffinity":
-            filters[name] = _added_affinity(f"{where}.args", args)
-        elif args:
-            raise ConfigError(f"{where}: arguments of plugin {name} are not built")
+        tune(tuning, f"{path}.pluginConfig[{index}]", each.get("name") or "", each.get("args") or {})
+    percent = int(config.get(PERCENT) or 0)
+    if not 0 <= percent <= 100:
+        raise ConfigError(f"{path}.{PERCENT}: {percent} is not in valid range [0-100]")
     return Profile(
         config.get("schedulerName") or NAME,
-        {name: check for name, check in filters.items() if name in chosen["filter"]},
-        {name: (chosen["score"][name], score) for name, score in scores.items() if name in chosen["score"]},
+        {name: check for name, check in tuning.filters.items() if name in chosen["filter"]},
+        {name: (chosen["score"][name], score) for name, score in tuning.scores.items() if name in chosen["score"]},
         PREEMPTION in chosen["postFilter"],
+        tuning,
+        percent,
     )
 
 
 def _chosen(path: str, plugins: Object) -> dict[str, dict[str, int]]:
     """Which plugins are left at each point, and their weights. ``multiPoint`` means all points, and comes first."""
-    _refuse_others(path, plugins, ("multiPoint", *WEIGHTS))
+    refuse_others(path, plugins, ("multiPoint", *WEIGHTS))
     chosen = {point: dict(weights) for point, weights in WEIGHTS.items()}
     for point in ("multiPoint", *WEIGHTS):
         told = plugins.get(point) or {}
-        _refuse_others(f"{path}.{point}", told, ("enabled", "disabled"))
+        refuse_others(f"{path}.{point}", told, ("enabled", "disabled"))
         points = list(WEIGHTS) if point == "multiPoint" else [point]
         for each in told.get("disabled") or ():
             name = each["name"]
@@ -128,53 +123,3 @@ def _chosen(path: str, plugins: Object) -> dict[str, dict[str, int]]:
             for one in there:
                 chosen[one][name] = int(each.get("weight") or WEIGHTS[one][name])
     return chosen
-
-
-def _allocation(path: str, args: Object) -> Score:
-    """What ``scoringStrategy`` of NodeResourcesFit means."""
-    _refuse_others(path, args, ("scoringStrategy",))
-    strategy = args.get("scoringStrategy") or {}
-    where = f"{path}.scoringStrategy"
-    _refuse_others(where, strategy, ("type", "resources", "requestedToCapacityRatio"))
-    resources = strategy.get("resources") or [{"name": "cpu"}, {"name": "memory"}]
-    weights = {each["name"]: int(each.get("weight") or 1) for each in resources}
-    kind = strategy.get("type") or "LeastAllocated"
-    if kind == "RequestedToCapacityRatio":
-        return by_allocation(_shaped((strategy.get(kind[0].lower() + kind[1:]) or {}).get("shape") or []), weights)
-    rates = {"LeastAllocated": free, "MostAllocated": used}
-    if kind not in rates:
-        raise ConfigError(f"{where}.type: {kind} is not built")
-    return by_allocation(rates[kind], weights)
-
-
-def _shaped(shape: Sequence[Object]) -> Callable[[float], float]:
-    """Straight lines between points of utilization in percent and scores from 0 to 10."""
-    points = [(float(each["utilization"]) / 100, float(each["score"]) * 10) for each in shape]
-    if not points or points != sorted(points, key=lambda point: point[0]):
-        raise ConfigError("requestedToCapacityRatio.shape: points in the order of their utilization are wanted")
-
-    def rate(part: float) -> float:
-        before = points[0]
-        for point in points:
-            if part <= point[0]:
-                width = point[0] - before[0]
-                return point[1] if not width else before[1] + (point[1] - before[1]) * (part - before[0]) / width
-            before = point
-        return before[1]
-
-    return rate
-
-
-def _added_affinity(path: str, args: Object) -> Filter:
-    """``addedAffinity``: what a node must be for every pod of the profile."""
-    _refuse_others(path, args, ("addedAffinity",))
-    affinity = args.get("addedAffinity") or {}
-    required = "requiredDuringSchedulingIgnoredDuringExecution"
-    _refuse_others(f"{path}.addedAffinity", affinity, (required,))
-    return selected_and(affinity[required]) if affinity.get(required) else FILTERS["NodeAffinity"]
-
-
-def _refuse_others(path: str, config: Object, known: Iterable[str]) -> None:
-    others = sorted(set(config) - set(known))
-    if others:
-        raise ConfigError(f"{path}.{others[0]}".lstrip(".") + " is not built")

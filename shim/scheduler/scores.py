@@ -6,9 +6,11 @@ Scores are pure: each rates all the candidates at once, since most only mean som
 from __future__ import annotations
 
 import random
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from shim.api import placement
+from shim.api.meta import Object
 from shim.scheduler.filters import Attempt
 from shim.scheduler.snapshot import ASSUMED, Node, Pod, Term
 
@@ -41,10 +43,14 @@ def used(part: float) -> float:
     return 100 * part
 
 
-def balanced(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
-    """Use CPU and memory alike, so that neither is left over without the other."""
-    used_of = (_parts(attempt, nodes, name) for name in ASSUMED)
-    return [100 * (1 - abs(first - second) / 2) for first, second in zip(*used_of, strict=True)]
+def balanced(resources: Sequence[str]) -> Score:
+    """Use these resources alike, so that none is left over without the others: the standard deviation counts."""
+
+    def score(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
+        used_of = (_parts(attempt, nodes, name) for name in resources)
+        return [100 * (1 - statistics.pstdev(parts)) for parts in zip(*used_of, strict=True)]
+
+    return score
 
 
 def _parts(attempt: Attempt, nodes: Sequence[Node], name: str) -> list[float]:
@@ -67,6 +73,11 @@ def siblings_apart(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
     return _fewest(siblings)
 
 
+def spread_only(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
+    """The fewer like pods of spread constraints that only prefer, the better; being of one owner is no reason."""
+    return _fewest([attempt.spread.crowding(node) for node in nodes]) if attempt.spread.prefers else [0.0] * len(nodes)
+
+
 def taints_avoided(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
     """Stay off nodes that would rather be left alone."""
     tolerations = attempt.tolerations
@@ -78,24 +89,29 @@ def taints_avoided(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
     )
 
 
-def preferred_nodes(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
-    """Preferred node affinity."""
-    affinity = (attempt.pod.spec.get("affinity") or {}).get("nodeAffinity") or {}
-    terms = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
-    if not terms:
-        return [0.0] * len(nodes)
-    return _most(
-        [
-            sum(term["weight"] for term in terms if node.obj and placement.matches_term(term["preference"], node.obj))
-            for node in nodes
-        ]
-    )
+def preferred_nodes_and(added: Sequence[Object]) -> Score:
+    """Preferred node affinity, the pod's own and one that holds for all."""
+
+    def score(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
+        affinity = (attempt.pod.spec.get("affinity") or {}).get("nodeAffinity") or {}
+        terms = (*(affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()), *added)
+        if not terms:
+            return [0.0] * len(nodes)
+
+        def wish(node: Node) -> int:
+            met = (term for term in terms if node.obj and placement.matches_term(term["preference"], node.obj))
+            return sum(term["weight"] for term in met)
+
+        return _most([wish(node) for node in nodes])
+
+    return score
 
 
-def preferred_company(hard: int) -> Score:
+def preferred_company(hard: int, *, theirs: bool = True) -> Score:
     """Preferred pod affinity and anti-affinity: a pod's wishes, and those of the pods that are there about it.
 
-    ``hard``: what the required affinity of those weighs.
+    ``hard``: what the required affinity of those weighs; ``theirs``: whether what those prefer counts for pods that
+    prefer nothing themselves.
     """
 
     def score(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
@@ -110,7 +126,7 @@ def preferred_company(hard: int) -> Score:
                     place = (term.topology_key, value)
                     totals[place] = totals.get(place, 0) + (weight or term.weight)
 
-        if me.near or attempt.snapshot.attracting:
+        if me.near or (theirs and attempt.snapshot.attracting):
             for node in attempt.nodes:
                 for other in node.pods.values():
                     wish(me.near, other, node)
@@ -165,11 +181,11 @@ def _most(counts: Sequence[int]) -> list[float]:
 
 SCORES: dict[str, tuple[int, Score]] = {
     "TaintToleration": (3, taints_avoided),
-    "NodeAffinity": (2, preferred_nodes),
+    "NodeAffinity": (2, preferred_nodes_and(())),
     "PodTopologySpread": (2, siblings_apart),
     "InterPodAffinity": (2, preferred_company(hard=1)),
     "NodeResourcesFit": (1, by_allocation(free, dict.fromkeys(ASSUMED, 1))),
-    "NodeResourcesBalancedAllocation": (1, balanced),
+    "NodeResourcesBalancedAllocation": (1, balanced(tuple(ASSUMED))),
     "ImageLocality": (1, images_there),
 }
 """Upstream's names and weights."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shim.api import placement, selectors
@@ -20,7 +20,7 @@ class Constraint:
 
     key: str
     max_skew: int
-    matches: Callable[[Mapping[str, str]], bool]
+    likes_itself: bool
     min_domains: int
     domains: Counter[str]
 
@@ -34,9 +34,8 @@ class Constraint:
 class SpreadState:
     """A pod's constraints, counted over all nodes once."""
 
-    def __init__(self, pod: Pod, nodes: Sequence[Node]) -> None:
+    def __init__(self, pod: Pod, nodes: Sequence[Node], constraints: Sequence[Object]) -> None:
         self._pod = pod
-        constraints = pod.spec.get("topologySpreadConstraints") or ()
         self._hard = _count(pod, nodes, [each for each in constraints if each["whenUnsatisfiable"] == "DoNotSchedule"])
         self._soft = _count(pod, nodes, [each for each in constraints if each["whenUnsatisfiable"] != "DoNotSchedule"])
 
@@ -51,8 +50,7 @@ class SpreadState:
             domain = node.labels.get(constraint.key)
             if domain is None:
                 return NO_LABEL
-            itself = int(constraint.matches(self._pod.labels))
-            if constraint.domains[domain] + itself - constraint.least() > constraint.max_skew:
+            if constraint.domains[domain] + constraint.likes_itself - constraint.least() > constraint.max_skew:
                 return UNEVEN
         return None
 
@@ -65,21 +63,30 @@ def _count(pod: Pod, nodes: Sequence[Node], constraints: Sequence[Object]) -> li
     keys = [each["topologyKey"] for each in constraints]
     counted = []
     for each in constraints:
-        selector = dict(each.get("labelSelector") or {})
-        for key in each.get("matchLabelKeys") or ():  # e.g. pod-template-hash: one rollout is spread by itself
-            if key in pod.labels:
-                selector["matchLabels"] = {**(selector.get("matchLabels") or {}), key: pod.labels[key]}
-        matches = selectors.from_object(selector).matches if "labelSelector" in each else selectors.NOTHING.matches
-        constraint = Constraint(each["topologyKey"], each["maxSkew"], matches, each.get("minDomains") or 1, Counter())
+        alike = _alike(pod, each)
+        constraint = Constraint(
+            each["topologyKey"], each["maxSkew"], alike(pod), each.get("minDomains") or 1, Counter()
+        )
         for node in nodes:
             if all(key in node.labels for key in keys) and _counts(pod, node, each):
-                like = (
-                    other.namespace == pod.namespace and not other.terminating and matches(other.labels)
-                    for other in node.pods.values()
-                )
-                constraint.domains[node.labels[constraint.key]] += sum(like)
+                like = sum(not other.terminating and alike(other) for other in node.pods.values())
+                constraint.domains[node.labels[constraint.key]] += like
         counted.append(constraint)
     return counted
+
+
+def _alike(pod: Pod, constraint: Object) -> Callable[[Pod], bool]:
+    """Which pods are like the pod: those the constraint selects; its siblings by a profile's own, which select none."""
+    if not pod.spec.get("topologySpreadConstraints"):
+        return lambda other: other.owner == pod.owner
+    if "labelSelector" not in constraint:
+        return lambda _: False
+    selector = dict(constraint["labelSelector"] or {})
+    for key in constraint.get("matchLabelKeys") or ():  # e.g. pod-template-hash: one rollout is spread by itself
+        if key in pod.labels:
+            selector["matchLabels"] = {**(selector.get("matchLabels") or {}), key: pod.labels[key]}
+    matches = selectors.from_object(selector).matches
+    return lambda other: other.namespace == pod.namespace and matches(other.labels)
 
 
 def _counts(pod: Pod, node: Node, constraint: Object) -> bool:

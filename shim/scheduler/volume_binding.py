@@ -46,7 +46,7 @@ class VolumeBinding:
         for claim in (*choice.provisioned, *(claim for _, claim in choice.reserved)):
             self._snapshot.selected.pop(key_of(claim), None)
 
-    async def bind(self, choice: Choice, node: str) -> None:
+    async def bind(self, choice: Choice, node: str, patience: float = PATIENCE) -> None:
         """Raises NotBound and ApiError."""
         for volume, claim in choice.reserved:
             await self._client.update(r.PERSISTENTVOLUMES, c.reserve(volume, claim))
@@ -60,7 +60,7 @@ class VolumeBinding:
         chosen = {key_of(claim) for claim in choice.provisioned}
         seen: set[str] = set()  # claims whose copy has shown our choice: from then on its absence means something
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 while not all(self._is_bound(key, node, key in chosen, seen) for key in wanted):
                     await self._changed.wait()
         except TimeoutError:
