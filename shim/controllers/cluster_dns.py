@@ -15,9 +15,10 @@ from shim.api.meta import Object
 from shim.client import resource as r
 from shim.client.informer import Handler
 from shim.controllers.adoption import owner_reference
-from shim.controllers.endpointslice_plan import MANAGED_BY, SERVICE_NAME, ZONE, hints
+from shim.controllers.endpointslice_plan import MANAGED_BY, SERVICE_NAME, hints
 from shim.controllers.loop import Context, Controller
 from shim.controllers.service_pods import is_managed
+from shim.controllers.topology_hints import ZONE
 
 NAMESPACE, NAME = "kube-system", "kube-dns"
 KEY, SLICE = f"{NAMESPACE}/{NAME}", f"{NAME}-nodes"

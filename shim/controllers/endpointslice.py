@@ -10,7 +10,16 @@ from __future__ import annotations
 from shim.api.meta import Object, key_of
 from shim.api.status import ApiError
 from shim.client import resource as r
-from shim.controllers.endpointslice_plan import MANAGED_BY, MANAGER, SERVICE_NAME, plan_slices, with_trigger_time
+from shim.controllers import topology_hints
+from shim.controllers.endpointslice_plan import (
+    MANAGED_BY,
+    MANAGER,
+    SERVICE_NAME,
+    Changes,
+    address_types,
+    plan_slices,
+    with_trigger_time,
+)
 from shim.controllers.loop import Context
 from shim.controllers.pod_control import namespace_terminating
 from shim.controllers.pod_readiness import is_deleted
@@ -32,6 +41,10 @@ class EndpointSliceController(ServiceFollower):
         self.slices.add_indexer("service", _service_keys)
         self.written = Written(self.slices)
         self.slices.on_change(self.slice_changed)
+        self.services.add_indexer("hinted", lambda service: ["yes"] if topology_hints.is_wanted(service) else [])
+        self.zones: dict[str, tuple[str, int] | None] = {}  # by node
+        self.hinted: set[tuple[str, str]] = set()  # keys and families of Services that have hints by zones
+        self.nodes.on_change(self.node_changed)
 
     def slice_changed(self, old: Object | None, new: Object | None) -> None:
         """Somebody else wrote or deleted one of ours: put it right."""
@@ -40,9 +53,23 @@ class EndpointSliceController(ServiceFollower):
                 for key in _service_keys(obj):
                     self.queue.add(key)
 
+    def node_changed(self, old: Object | None, new: Object | None) -> None:
+        """Zones may have other parts of the cluster now."""
+        node = new or old
+        assert node is not None
+        name = node["metadata"]["name"]
+        facts = topology_hints.node_facts(new) if new is not None else None
+        if self.zones.get(name) != facts:
+            self.zones[name] = facts
+            if facts is None:
+                del self.zones[name]
+            for service in self.services.by("hinted", "yes"):
+                self.queue.add(key_of(service))
+
     async def reconcile(self, key: str) -> None:
         service = self.services.get(key)
         if service is None:
+            self.hinted = {each for each in self.hinted if each[0] != key}
             self.times.forget(key)  # the garbage collector removes the slices with their owner
             return
         if not is_managed(service):
@@ -65,7 +92,9 @@ class EndpointSliceController(ServiceFollower):
         existing = [each for each in existing if not is_deleted(each)]
         names = {pod["spec"].get("nodeName", "") for pod in pods}
         nodes = {name: node for name in names if (node := self.nodes.get(name)) is not None}
-        changes = plan_slices(service, pods, nodes, existing)
+        ratios = topology_hints.zone_ratios(self.zones.values()) if topology_hints.is_wanted(service) else {}
+        changes = plan_slices(service, pods, nodes, existing, ratios)
+        self.tell_of_hints(service, changes)
         client, namespace = self.ctx.client, service["metadata"]["namespace"]
         if not is_deleted(service):
             for each in changes.create:
@@ -81,6 +110,22 @@ class EndpointSliceController(ServiceFollower):
                 if error.code != 404:
                     raise
             self.written.remember_deleted(each)
+
+    def tell_of_hints(self, service: Object, changes: Changes) -> None:
+        """That endpoints are given to zones from now on; or why not, or no longer."""
+        key = key_of(service)
+        for family in address_types(service):
+            known = (key, family) in self.hinted
+            why = changes.hints.get(family, topology_hints.DISABLED if known else "")
+            if why is None and not known:
+                text = f"{topology_hints.ENABLED}, addressType: {family}"
+                self.recorder.event(service, "Normal", "TopologyAwareHintsEnabled", text)
+            elif why:
+                self.recorder.event(service, "Warning", "TopologyAwareHintsDisabled", f"{why}, addressType: {family}")
+            if why is None:
+                self.hinted.add((key, family))
+            else:
+                self.hinted.discard((key, family))
 
 
 def _service_keys(each: Object) -> list[str]:

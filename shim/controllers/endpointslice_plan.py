@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shim.api import names
 from shim.api.meta import Object
+from shim.controllers import topology_hints
 from shim.controllers.adoption import owner_reference
 from shim.controllers.pod_readiness import is_deleted, is_ready
 from shim.controllers.service_pods import (
@@ -28,7 +30,6 @@ from shim.controllers.template_hash import canonical
 MANAGER = "endpointslice-controller.k8s.io"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 SERVICE_NAME = "kubernetes.io/service-name"
-ZONE = "topology.kubernetes.io/zone"
 NEAR = ("PreferSameZone", "PreferClose", "PreferSameNode")
 MOST = 100  # endpoints in a slice: a slice stays small enough to be sent to every node at every change
 _RESERVED = (SERVICE_NAME, MANAGED_BY, HEADLESS_LABEL)
@@ -41,6 +42,9 @@ class Changes:
     create: list[Object] = field(default_factory=list)
     update: list[Object] = field(default_factory=list)
     delete: list[Object] = field(default_factory=list)
+    hints: dict[str, str | None] = field(
+        default_factory=dict
+    )  # by family, where asked for: None, or why there are none
 
 
 def address_types(service: Object) -> list[str]:
@@ -74,10 +78,11 @@ def endpoint(pod: Object, service: Object, node: Object | None, found: list[str]
         made["hostname"] = hostname
     if pod["spec"].get("nodeName"):
         made["nodeName"] = pod["spec"]["nodeName"]
-    zone = ((node or {}).get("metadata", {}).get("labels") or {}).get(ZONE)
+    zone = ((node or {}).get("metadata", {}).get("labels") or {}).get(topology_hints.ZONE)
     if zone:
         made["zone"] = zone
-    if made["conditions"]["ready"] and (found_hints := hints(service["spec"].get("trafficDistribution"), made)):
+    distribution = None if topology_hints.is_wanted(service) else service["spec"].get("trafficDistribution")
+    if made["conditions"]["ready"] and (found_hints := hints(distribution, made)):
         made["hints"] = found_hints
     return made
 
@@ -138,19 +143,34 @@ def new_slice(service: Object, family: str, ports: list[Object], endpoints: list
     }
 
 
-def plan_slices(service: Object, pods: list[Object], nodes: dict[str, Object], existing: list[Object]) -> Changes:
-    """Everything that must be written so that the slices say what the pods are."""
+def plan_slices(
+    service: Object,
+    pods: list[Object],
+    nodes: dict[str, Object],
+    existing: list[Object],
+    ratios: Mapping[str, float] | None = None,
+) -> Changes:
+    """Everything that must be written so that the slices say what the pods are.
+
+    ``ratios``: each zone's part of the cluster, for Services that ask for hints by it.
+    """
     families = address_types(service)
     changes = Changes(delete=[each for each in existing if each["addressType"] not in families])
     for family in families:
         mine = [each for each in existing if each["addressType"] == family]
-        _plan_family(service, pods, nodes, mine, family, changes)
+        _plan_family(service, pods, nodes, mine, family, changes, ratios or {})
     _reuse(service, changes)
     return changes
 
 
 def _plan_family(
-    service: Object, pods: list[Object], nodes: dict[str, Object], existing: list[Object], family: str, changes: Changes
+    service: Object,
+    pods: list[Object],
+    nodes: dict[str, Object],
+    existing: list[Object],
+    family: str,
+    changes: Changes,
+    ratios: Mapping[str, float],
 ) -> None:
     uid = service["metadata"]["uid"]
     by_ports: dict[bytes, list[Object]] = {}
@@ -170,6 +190,10 @@ def _plan_family(
         ports = endpoint_ports(service, pod)
         made = endpoint(pod, service, nodes.get(pod["spec"].get("nodeName", "")), found)
         wanted.setdefault(ports_key(ports), (ports, {}))[1][_identity(made)] = made
+    if topology_hints.is_wanted(service):
+        changes.hints[family] = _give_to_zones(
+            [made for _, found in wanted.values() for made in found.values()], existing, ratios
+        )
     creates = len(changes.create)
     for key, (ports, endpoints) in wanted.items():
         _plan_ports(service, family, ports, endpoints, by_ports.pop(key, []), changes)
@@ -182,6 +206,23 @@ def _plan_family(
             changes.delete.remove(existing[0])
         else:
             changes.create.append(placeholder)
+
+
+def _give_to_zones(endpoints: list[Object], existing: list[Object], ratios: Mapping[str, float]) -> str | None:
+    """Put hints into ready endpoints, in proportion to the zones; the answer is why that cannot be."""
+    ready = {_identity(each): each for each in endpoints if each["conditions"]["ready"]}
+    told = (
+        each for one in existing for each in one.get("endpoints") or () if (each.get("hints") or {}).get("forZones")
+    )
+    before = {_identity(each): str(each["hints"]["forZones"][0]["name"]) for each in told}
+    zones = {name: str(each.get("zone") or "") for name, each in ready.items()}
+    try:
+        assigned = topology_hints.assign(zones, before, ratios)
+    except topology_hints.NoHints as error:
+        return str(error)
+    for name, zone in assigned.items():
+        ready[name]["hints"] = {"forZones": [{"name": zone}]}
+    return None
 
 
 def _family(ip: str) -> str:
