@@ -29,6 +29,7 @@ from nodeagent.kubelet.podworker import PodWorker
 from nodeagent.kubelet.probes import Prober
 from nodeagent.kubelet.qosgroups import QosGroups
 from nodeagent.kubelet.references import References, Tokens
+from nodeagent.kubelet.resizequeue import ResizeQueue
 from nodeagent.kubelet.resources import Amounts
 from nodeagent.kubelet.shutdown import Shutdown
 from nodeagent.kubelet.source import PodSource
@@ -83,6 +84,7 @@ class Kubelet:
             meters=Meters(),
             groups=QosGroups(engine, nodeinfo.room(has, settings), self._burstable),
             requested={},
+            resizes=ResizeQueue(),
             starting=asyncio.Semaphore(STARTS_AT_ONCE),
             network_up=asyncio.Event(),
         )

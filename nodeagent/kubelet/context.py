@@ -19,6 +19,7 @@ from nodeagent.kubelet.network import PodNetwork
 from nodeagent.kubelet.probes import Prober
 from nodeagent.kubelet.qosgroups import QosGroups
 from nodeagent.kubelet.references import References, Tokens
+from nodeagent.kubelet.resizequeue import ResizeQueue
 from nodeagent.kubelet.resources import Amounts, Swap
 from nodeagent.kubelet.statuswriter import StatusWriter
 from nodeagent.kubelet.volumes import Volumes
@@ -56,6 +57,7 @@ class Node:
     meters: Meters
     groups: QosGroups
     requested: dict[str, Amounts]  # what is allocated to each pod, by uid
+    resizes: ResizeQueue
     starting: asyncio.Semaphore
     network_up: asyncio.Event  # pods can be attached
     evicted: Counter[str] = field(default_factory=Counter)  # pods sent away, by the signal of the shortage

@@ -92,9 +92,15 @@ class PodState:
         """The pod may not run here: it has failed before anything was made for it."""
         self.tell("Warning", why.reason, why.message)
         self.ended = True
-        self.node.requested.pop(self.uid, None)
+        self.give_back()
         self.status = rejected_status(self.pod, why, time.time())
         self._submit()
+
+    def give_back(self) -> None:
+        """It has ended: others may have what it had."""
+        self.node.resizes.leave(self.uid)
+        if self.node.requested.pop(self.uid, None):
+            self.node.resizes.room()
 
     def allocate(self) -> bool:
         """Give the pod the resources it asks for, if the node has room; otherwise say why not.
@@ -103,30 +109,52 @@ class PodState:
         """
         wanted = resize.allocation_of(self.wanted)
         if wanted == self.allocation or "kind" not in self.wanted:
+            self.node.resizes.leave(self.uid)
             self.resizing = replace(self.resizing, refused=None)
             return False
         generation = int(self.wanted["metadata"].get("generation") or 0)
         if all(resize.same(told, self.allocation.get(name) or {}) for name, told in wanted.items()):
             refused = None
         else:
-            others: resources.Amounts = {}
-            for uid, amounts in self.node.requested.items():
-                if uid != self.uid:
-                    pod_sum.add(others, amounts)
-            refused = resize.refusal(self.wanted, others, self.node.allocatable)
+            refused = resize.without_swap(self.pod, self.wanted, self.node.swap) or self._shortage(
+                self.uid, self.wanted
+            )
+            if refused is None and resize.grows(self.pod, self.wanted):
+                first = self.node.resizes.ahead(
+                    self.uid, self.wanted, lambda uid, wanted: self._shortage(uid, wanted) is None
+                )
+                if first is not None:
+                    first.look()
+                    return True
             if refused is None:
                 self.resizing = resize.Resizing(in_progress=True, generation=generation)
                 self.tell("Normal", "ResizeStarted", f"Pod resize started: {resize.summary(self.wanted, generation)}")
         if refused is None:
+            shrinks = not resize.grows(self.pod, self.wanted)
             self.allocation = wanted
             self.pod = self.wanted
             self.node.requested[self.uid] = resources.pod_totals(self.pod, "requests")
+            self.node.resizes.leave(self.uid)
+            if shrinks:
+                self.node.resizes.room()
             return False
         if refused != self.resizing.refused:
             said = resize.summary(self.wanted, generation, refused.message)
             self.tell("Warning", f"Resize{refused.reason}", f"Pod resize {refused.reason}: {said}")
         self.resizing = replace(self.resizing, refused=refused, refused_generation=generation)
-        return refused.reason == "Deferred"
+        if refused.reason != "Deferred":
+            self.node.resizes.leave(self.uid)
+            return False
+        self.node.resizes.defer(self.uid, self.wanted, self.changed)
+        return True
+
+    def _shortage(self, uid: str, wanted: Object) -> resize.Refused | None:
+        """Why a pod of this node cannot have what it wants beside what all others have."""
+        others: resources.Amounts = {}
+        for other, amounts in self.node.requested.items():
+            if other != uid:
+                pod_sum.add(others, amounts)
+        return resize.refusal(wanted, others, self.node.allocatable)
 
     def note_resized(self, observed: Observed) -> None:
         """A resize is over once everything runs with what is allocated to it."""

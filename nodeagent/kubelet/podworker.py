@@ -227,7 +227,7 @@ class PodWorker:
         self._ended.set()
         node.references.forget(state.uid)
         node.tokens.forget(state.uid)
-        node.requested.pop(state.uid, None)
+        state.give_back()
         known_only_by_name = not node.inventory.containers(state.uid) and state.status.get("phase") in TERMINAL
         if not known_only_by_name:
             state.publish(state.observe(), for_good=True, ended=True)

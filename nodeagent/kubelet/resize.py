@@ -110,6 +110,29 @@ def refusal(wanted: Object, others: Amounts, allocatable: Mapping[str, str]) -> 
     return None
 
 
+def grows(had: Object, wants: Object) -> bool:
+    """Whether a pod requests more of anything than it did."""
+    before, after = resources.pod_totals(had, "requests"), resources.pod_totals(wants, "requests")
+    return any(after[name] > before.get(name, quantity.Quantity(0)) for name in NAMES if name in after)
+
+
+def without_swap(had: Object, wants: Object, swap: resources.Swap) -> Refused | None:
+    """A container that swaps, or would, has to be started anew for other requests of memory."""
+    before = {container["name"]: container for _, container in containers_of(had)}
+    for _, container in containers_of(wants):
+        old = before.get(container["name"])
+        if old is None or _requested_memory(old) == _requested_memory(container):
+            continue
+        policies = {policy["resourceName"]: policy["restartPolicy"] for policy in old.get("resizePolicy") or ()}
+        if policies.get("memory") != "RestartContainer" and (swap.limit(had, old) or swap.limit(wants, container)):
+            return Refused("Infeasible", "In-place resize of containers with swap is not supported.")
+    return None
+
+
+def _requested_memory(container: Object) -> quantity.Quantity | None:
+    return _amounts(container.get("resources") or {}).get(("requests", "memory"))
+
+
 def due(pod: Object, container: Object) -> Object:
     """The resources a run of the container is to have: its own, and the pod's limits where it has none itself."""
     own = container.get("resources") or {}

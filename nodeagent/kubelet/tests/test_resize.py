@@ -10,6 +10,7 @@ from world import ready
 from nodeagent.engine.contract import Resources
 from nodeagent.kubelet import resize, resources
 from nodeagent.kubelet.plan import KillContainer, ResizePod, StartContainer, plan
+from nodeagent.kubelet.resizequeue import ResizeQueue
 from nodeagent.linux import cgroups
 from shim.api import quantity
 from shim.client import resource as r
@@ -110,6 +111,45 @@ def test_no_limit_is_set_below_what_is_in_use():
 def limited(cpu, memory):
     told = {"cpu": cpu, "memory": memory}
     return {"requests": told, "limits": told}
+
+
+def test_who_matters_more_grows_first_if_there_is_room_for_it():
+    times = iter(range(10))
+    queue, looked = ResizeQueue(clock=lambda: float(next(times))), []
+
+    def waits(uid, **more):
+        wanted = pod(sized("1"), **more)
+        queue.defer(uid, wanted, lambda: looked.append(uid))
+        return wanted
+
+    guaranteed = {"status": {"qosClass": "Guaranteed"}}
+    last, first = waits("plain"), waits("important", priority=9)
+    waits("sure", **guaranteed)
+    queue.room()
+    assert looked == ["important", "sure", "plain"]
+    assert queue.ahead("important", first, lambda uid, wanted: True) is None
+    assert queue.ahead("plain", last, lambda uid, wanted: uid == "sure").wanted["status"] == guaranteed["status"]
+    assert queue.ahead("plain", last, lambda uid, wanted: False) is None  # nobody else can use it
+    queue.leave("sure")
+    queue.leave("important")
+    assert queue.ahead("plain", last, lambda uid, wanted: True) is None
+
+
+def test_what_grows_and_what_swaps():
+    small, large = pod(sized("1", "100Mi")), pod(sized("1", "200Mi"))
+    assert resize.grows(small, large)
+    assert not resize.grows(large, small)
+    assert resize.without_swap(small, large, resources.NO_SWAP) is None
+    swap = resources.Swap(usable=True, total=1 << 30, memory=1 << 31)
+    for each in (small, large):
+        each["status"] = {"qosClass": "Burstable"}
+    refused = resize.without_swap(small, large, swap)
+    assert (refused.reason, refused.message) == (
+        "Infeasible",
+        "In-place resize of containers with swap is not supported.",
+    )
+    small["spec"]["containers"][0]["resizePolicy"] = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+    assert resize.without_swap(small, large, swap) is None
 
 
 async def asks(node, name, told):
