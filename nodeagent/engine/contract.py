@@ -59,6 +59,15 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """A device of the node that a container may use, by a name of its own."""
+
+    source: str
+    target: str
+    readonly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSpec:
     id: str
     hostname: str
@@ -85,6 +94,7 @@ class ContainerSpec:
     groups: tuple[int, ...] = ()  # supplementary
     groups_of_image: bool = True  # besides these, those that the container's own /etc/group lists its user in
     mounts: tuple[Mount, ...] = ()
+    devices: tuple[Device, ...] = ()
     resources: Resources = Resources()
     capabilities: frozenset[str] = frozenset()  # bounding, permitted and effective set, as "CAP_CHOWN"
     privileged: bool = False

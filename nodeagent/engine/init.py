@@ -83,6 +83,7 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
         libc.mount("", "/", "", mounts.REC | mounts.PRIVATE)  # nothing mounted from here on is seen by the node
     taken = [(mount, _take_image(mount["image"], users) if mount["image"] else fd) for mount, fd in taken]
     host_devices = _host_devices() if request["privileged"] else {}
+    devices = {device["target"]: os.stat(device["source"]) for device in request["devices"]}
     rootfs = os.path.join(request["root"]["directory"], "rootfs")
     with step("stack the image's layers", *shell.overlay(request["root"])):
         trees = _mount_root(request["root"], users, base)
@@ -104,6 +105,9 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
     for mount, fd in taken:
         with step(f"mount {mount['target']}", *shell.mount(mount)):
             _attach(mount, fd)
+    for path, status in devices.items():
+        with step(f"device {path}", f"mknod {path} b {os.major(status.st_rdev)} {os.minor(status.st_rdev)}"):
+            _make_node(path, status)
     hidden = [*request["readonly_paths"], *request["masked_paths"]]
     if hidden:
         with step("protect the node's /proc and /sys", *shell.protect(request)):
@@ -333,10 +337,16 @@ def _make_nodes(folder: str, host_devices: dict[str, os.stat_result], owner: int
     for place, status in host_devices.items():
         path = folder + place.removeprefix("/dev")
         if not os.path.lexists(path):
-            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-            os.mknod(path, status.st_mode, status.st_rdev)
-            os.chown(path, status.st_uid, status.st_gid)
+            _make_node(path, status)
     os.umask(mask)
+
+
+def _make_node(path: str, status: os.stat_result) -> None:
+    """A device like another one."""
+    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    os.mknod(path, status.st_mode, status.st_rdev)
+    os.chmod(path, stat.S_IMODE(status.st_mode))
+    os.chown(path, status.st_uid, status.st_gid)
 
 
 def _attach(mount: wire.MountRequest, fd: int) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
+import stat
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nodeagent.engine import records, requests
-from nodeagent.engine.contract import ContainerSpec, EngineError, ImageStore, Mount, Resources, SandboxSpec
+from nodeagent.engine.contract import ContainerSpec, Device, EngineError, ImageStore, Mount, Resources, SandboxSpec
 from nodeagent.linux import cgroups, seccomp_profile
 from nodeagent.linux.cgroups import Cgroups
 from nodeagent.linux.steps import Steps
@@ -52,7 +54,7 @@ class Preparation:
             self._make(record["cgroup"], spec.resources, step)
             if not spec.privileged:
                 with step("let it use no devices but the harmless ones"):
-                    self._cgroups.restrict_devices(record["cgroup"])
+                    self._cgroups.restrict_devices(record["cgroup"], [_rule(device) for device in spec.devices])
             records.write(directory / "spec.json", {**record, "steps": step.taken})
         except BaseException:
             self._cgroups.remove(record["cgroup"])
@@ -93,6 +95,19 @@ class Preparation:
             self._cgroups.limit(path, **limits)
         except OSError as error:
             raise EngineError(f"limits of cgroup {path}: {error}") from None
+
+
+def _rule(device: Device) -> str:
+    """What may be done with it, as cgroups say it. Raises EngineError."""
+    try:
+        status = os.stat(device.source)
+    except OSError as error:
+        raise EngineError(f"error gathering device information: {device.source}: {error.strerror}") from None
+    kinds = {stat.S_IFBLK: "b", stat.S_IFCHR: "c"}
+    if (kind := kinds.get(stat.S_IFMT(status.st_mode))) is None:
+        raise EngineError(f"error gathering device information: {device.source} is not a device node")
+    access = "rm" if device.readonly else "rwm"
+    return f"{kind} {os.major(status.st_rdev)}:{os.minor(status.st_rdev)} {access}"
 
 
 def _compiled(profile: str) -> bytes:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nodeagent.engine import wire
-from nodeagent.engine.contract import ContainerSpec, EngineError, Mount, Resources, SandboxSpec
+from nodeagent.engine.contract import ContainerSpec, Device, EngineError, Mount, Resources, SandboxSpec
 
 
 def check_id(name: str) -> str:
@@ -62,6 +62,7 @@ def container_spec(body: Mapping[str, Any]) -> ContainerSpec:
     fields["resources"] = Resources(**fields["resources"])
     fields["env"] = tuple((name, value) for name, value in fields["env"])
     fields["mounts"] = tuple(Mount(**mount) for mount in fields["mounts"])
+    fields["devices"] = tuple(Device(**device) for device in fields.get("devices", ()))
     fields["capabilities"] = frozenset(fields["capabilities"])
     for name in ("argv", "groups", "masked_paths", "readonly_paths"):
         fields[name] = tuple(fields[name])

@@ -134,6 +134,7 @@ def container_request(
         },
         "shm": "/dev/shm" if sandbox.host_ipc else str(sandbox_dir / "shm"),
         "mounts": mounts,
+        "devices": [{"source": device.source, "target": device.target} for device in spec.devices],
         "masked_paths": [] if spec.privileged else list(spec.masked_paths),
         "readonly_paths": [] if spec.privileged else list(spec.readonly_paths),
         "privileged": spec.privileged,

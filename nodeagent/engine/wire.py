@@ -52,6 +52,11 @@ class MountRequest(TypedDict):
     image: ImageRequest | None
 
 
+class DeviceRequest(TypedDict):
+    source: str
+    target: str
+
+
 class RootRequest(TypedDict):
     """An overlay of ``lower`` (names in ``layers``, the uppermost first), with the node's own trees overlaid on it."""
 
@@ -79,6 +84,7 @@ class ContainerRequest(TypedDict):
     root: RootRequest
     shm: str
     mounts: list[MountRequest]
+    devices: list[DeviceRequest]
     masked_paths: list[str]
     readonly_paths: list[str]
     privileged: bool

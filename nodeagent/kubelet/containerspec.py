@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from nodeagent.engine.contract import ContainerSpec, Image, Mount
+from nodeagent.engine.contract import ContainerSpec, Device, Image, Mount
 from nodeagent.kubelet import names, resources
 from nodeagent.kubelet.environment import command_line, expand
 from nodeagent.kubelet.errors import ConfigError
@@ -63,6 +63,7 @@ def container_spec(
         groups=security.groups,
         groups_of_image=security.groups_of_image,
         mounts=tuple(_mounts(pod, container, around, values, message)),
+        devices=_devices(pod, container, around.volumes),
         resources=limits_of(due(pod, container), around.swap.limit(pod, container)),
         capabilities=security.capabilities,
         privileged=security.privileged,
@@ -139,9 +140,16 @@ def _mounts(
             readonly_below=readonly_below(mount),
             propagation=_PROPAGATION.get(mount.get("mountPropagation") or "", "private"),  # type: ignore[arg-type]
         )
-    if container.get("volumeDevices"):
-        raise ConfigError("block volumes (volumeDevices) are not built yet")
     return sorted(found.values(), key=lambda mount: mount.target.rstrip("/").count("/"))
+
+
+def _devices(pod: Object, container: Object, volumes: Mapping[str, Path]) -> tuple[Device, ...]:
+    """Block volumes; one that the pod claims for reading only is opened for nothing else."""
+    told = {each["name"]: each.get("persistentVolumeClaim") or {} for each in pod["spec"].get("volumes") or ()}
+    return tuple(
+        Device(str(_volume(device, volumes)), device["devicePath"], bool(told[device["name"]].get("readOnly")))
+        for device in container.get("volumeDevices") or ()
+    )
 
 
 def readonly_below(mount: Object) -> bool:

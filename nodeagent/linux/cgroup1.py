@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cgroupspy.controllers import Controller, CpuAcctController, CpuController, DevicesController, MemoryController
 from cgroupspy.interfaces import BaseFileInterface, IntegerFile
@@ -72,11 +72,11 @@ class Version1:
         found = [os.path.join(self._points.get(name, ""), path, file) for name, file in _SHOWN]
         return [file for file in found if os.path.exists(file)]
 
-    def restrict_devices(self, path: str) -> None:
+    def restrict_devices(self, path: str, more: Sequence[str] = ()) -> None:
         if (node := self._node("devices", path)) is not None:
             devices = DevicesController(node)
             devices.set_property(b"devices.deny", "a")  # first: it also forgets what was allowed
-            for rule in ALLOWED_DEVICES:
+            for rule in (*ALLOWED_DEVICES, *more):
                 devices.set_property(b"devices.allow", rule)
 
     def remove(self, path: str) -> None:

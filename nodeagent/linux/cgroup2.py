@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nodeagent.linux import device_filter
-from nodeagent.linux.cgroups import UNLIMITED, CgroupMount, remove_if_empty, remove_tree, tree
+from nodeagent.linux.cgroups import ALLOWED_DEVICES, UNLIMITED, CgroupMount, remove_if_empty, remove_tree, tree
 
 CONTROLLERS = ("cpu", "memory", "pids")
 
@@ -77,8 +77,8 @@ class Version2:
         found = [self._file(path, name) for name in _SHOWN]
         return [file for file in found if os.path.exists(file)]
 
-    def restrict_devices(self, path: str) -> None:
-        device_filter.attach(self._file(path, ""))
+    def restrict_devices(self, path: str, more: Sequence[str] = ()) -> None:
+        device_filter.attach(self._file(path, ""), (*ALLOWED_DEVICES, *more))
 
     def remove(self, path: str) -> None:
         remove_tree(self._file(path, ""))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 # What a container may open whatever its user: "type major:minor access", as cgroup v1 writes it.
@@ -60,8 +60,8 @@ class Cgroups(Protocol):
     def files(self, path: str) -> list[str]:
         """The files that tell limits and use, of those there are."""
 
-    def restrict_devices(self, path: str) -> None:
-        """Let the processes in ``path`` open ALLOWED_DEVICES only."""
+    def restrict_devices(self, path: str, more: Sequence[str] = ()) -> None:
+        """Let the processes in ``path`` open ALLOWED_DEVICES and ``more`` only."""
 
     def remove(self, path: str) -> None:
         """Remove ``path`` and all below; its processes must be gone (dying ones are waited for)."""

@@ -54,11 +54,11 @@ def program(rules: tuple[str, ...] = ALLOWED_DEVICES) -> bytes:
     return b"".join([*code, _instruction(_MOV_K, 0, value=0), _instruction(_EXIT)])
 
 
-def attach(cgroup: str) -> None:
+def attach(cgroup: str, rules: tuple[str, ...] = ALLOWED_DEVICES) -> None:
     """Make the filter decide for ``cgroup``; the kernel drops it with the cgroup."""
     import ctypes  # the attribute union holds addresses
 
-    code = program()
+    code = program(rules)
     instructions = ctypes.create_string_buffer(code, len(code))
     licence = ctypes.create_string_buffer(b"Apache-2.0")
     load = struct.pack(

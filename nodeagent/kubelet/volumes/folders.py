@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -56,15 +57,30 @@ def host_path(told: Object) -> Path:
 
 
 def give_to_group(path: Path, gid: int) -> None:
-    """fsGroup: everything below belongs to the group, new files too."""
-    for folder, _, files in os.walk(path):
-        os.chown(folder, -1, gid)
-        os.chmod(folder, stat.S_IMODE(os.stat(folder).st_mode) | 0o2770)
-        for name in files:
-            file = os.path.join(folder, name)
-            if not os.path.islink(file):
-                os.chown(file, -1, gid)
-                os.chmod(file, stat.S_IMODE(os.stat(file).st_mode) | 0o660)
+    """fsGroup: everything below belongs to the group, new files too. What is there may be changed by others meanwhile:
+    nothing is looked up by a path, and no link is followed."""
+    for _, folders, files, folder in os.fwalk(path, follow_symlinks=False):
+        os.fchown(folder, -1, gid)
+        os.fchmod(folder, stat.S_IMODE(os.fstat(folder).st_mode) | 0o2770)
+        for name in (*folders, *files):
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(name, -1, gid, dir_fd=folder, follow_symlinks=False)
+                if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    _let_group_write(name, folder)
+
+
+def _let_group_write(name: str, folder: int) -> None:
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.fchmod(file, stat.S_IMODE(os.fstat(file).st_mode) | 0o660)
+    finally:
+        os.close(file)
+
+
+def belongs_to(path: Path, gid: int) -> bool:
+    """Whether the folder itself is as ``give_to_group`` leaves it: then all below is taken to be (OnRootMismatch)."""
+    status = path.stat()
+    return status.st_gid == gid and status.st_mode & 0o2770 == 0o2770
 
 
 def unmount_below(path: Path) -> None:

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from nodeagent.kubelet.errors import ConfigError, MountError
-from nodeagent.kubelet.names import Paths, uid_of
+from nodeagent.kubelet.names import Paths, containers_of, uid_of
 from nodeagent.kubelet.volumes import atomic, folders
 from nodeagent.kubelet.volumes.payloads import Source, payload_of
 from shim.api.meta import Object
@@ -29,6 +29,7 @@ class Volumes:
         self._client = client
         self._paths = paths
         self._memory = run_dir / "volumes"
+        self._given: set[tuple[str, str]] = set()  # volumes by pod that were given to its fsGroup
 
     async def mount(self, pod: Object, source: Source) -> tuple[dict[str, Path], float]:
         """Make or refresh every volume: paths by name, and when some must be refreshed. Images have no path here.
@@ -72,27 +73,44 @@ class Volumes:
         if (told := volume.get("hostPath")) is not None:
             return folders.host_path(told), 0.0
         if (told := volume.get("persistentVolumeClaim")) is not None:
-            return await self._claimed(pod["metadata"]["namespace"], told["claimName"]), 0.0
+            return await self._claimed(pod, name, told["claimName"], readonly=bool(told.get("readOnly"))), 0.0
         if volume.get("ephemeral") is not None:  # its claim is named after the pod
-            return await self._claimed(pod["metadata"]["namespace"], f"{pod['metadata']['name']}-{name}"), 0.0
+            return await self._claimed(pod, name, f"{pod['metadata']['name']}-{name}"), 0.0
         kinds = ", ".join(key for key in volume if key != "name") or "nothing"
         raise ValueError(f"volumes of kind {kinds} are not built yet")
 
-    async def _claimed(self, namespace: str, claim_name: str) -> Path:
-        """The folder behind a bound claim: hostPath and local volumes are folders of this node."""
-        claim = await self._client.get(r.PERSISTENTVOLUMECLAIMS, claim_name, namespace)
+    async def _claimed(self, pod: Object, name: str, claim_name: str, *, readonly: bool = False) -> Path:
+        """What is behind a bound claim: hostPath and local volumes are folders, or devices, of this node."""
+        claim = await self._client.get(r.PERSISTENTVOLUMECLAIMS, claim_name, pod["metadata"]["namespace"])
         bound = (claim.get("spec") or {}).get("volumeName")
         if not bound or (claim.get("status") or {}).get("phase") != "Bound":
             raise ValueError(f'persistentvolumeclaim "{claim_name}" is not bound')
         spec = (await self._client.get(r.PERSISTENTVOLUMES, bound))["spec"]
-        if told := spec.get("hostPath"):
+        mode = spec.get("volumeMode") or "Filesystem"
+        _check_use(pod, name, mode)
+        if (told := spec.get("hostPath")) and mode == "Filesystem":
             return folders.host_path(told)
         if told := spec.get("local"):
-            return folders.host_path({"path": told["path"], "type": "Directory"})
+            kind = "Directory" if mode == "Filesystem" else "BlockDevice"
+            path = folders.host_path({"path": told["path"], "type": kind})
+            if mode == "Filesystem" and not readonly:
+                await self._give(pod, name, path)
+            return path
         raise ValueError(f'persistentvolume "{bound}" is neither hostPath nor local, others are not built yet')
+
+    async def _give(self, pod: Object, name: str, path: Path) -> None:
+        """What was there before the pod is its group's, once."""
+        security = pod["spec"].get("securityContext") or {}
+        group, key = security.get("fsGroup"), (uid_of(pod), name)
+        if group is None or key in self._given:
+            return
+        self._given.add(key)
+        if security.get("fsGroupChangePolicy") != "OnRootMismatch" or not folders.belongs_to(path, group):
+            await asyncio.to_thread(folders.give_to_group, path, group)
 
     async def unmount(self, uid: str) -> None:
         """Take every volume of the pod away, with what stands in it. Nothing of the node's own paths is touched."""
+        self._given -= {key for key in self._given if key[0] == uid}
         await asyncio.to_thread(self._unmount, uid)
 
     def _unmount(self, uid: str) -> None:
@@ -106,3 +124,12 @@ class Volumes:
         """Uids of pods that have anything here, alive or not."""
         places = (self._paths.pods, self._memory)
         return {entry.name for place in places if place.is_dir() for entry in place.iterdir()}
+
+
+def _check_use(pod: Object, name: str, mode: str) -> None:
+    """Raises ValueError when a container mounts what is a device, or takes a folder for one."""
+    containers = [container for _, container in containers_of(pod)]
+    for key, wanted in (("volumeMounts", "Filesystem"), ("volumeDevices", "Block")):
+        used = any(use["name"] == name for container in containers for use in container.get(key) or ())
+        if used and mode != wanted:
+            raise ValueError(f"volume {name} has volumeMode {mode}, but is specified in {key}")
