@@ -329,16 +329,15 @@ def _mount_dev(dev: int, shm: int, host_devices: dict[str, os.stat_result]) -> N
 
 def _make_nodes(folder: str, host_devices: dict[str, os.stat_result], owner: int) -> None:
     """The harmless devices, for ``owner``; those of the node belong to whom they belong there."""
-    mask = os.umask(0)
     for name, (major, minor) in DEVICES.items():
         path = os.path.join(folder, name)
-        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(major, minor))
+        os.mknod(path, stat.S_IFCHR, os.makedev(major, minor))
+        os.chmod(path, 0o666)
         os.chown(path, owner, owner)
     for place, status in host_devices.items():
         path = folder + place.removeprefix("/dev")
         if not os.path.lexists(path):
             _make_node(path, status)
-    os.umask(mask)
 
 
 def _make_node(path: str, status: os.stat_result) -> None:

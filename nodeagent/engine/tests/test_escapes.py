@@ -74,6 +74,20 @@ async def test_processes_of_another_pod_cannot_be_seen_signalled_or_traced(node)
     assert (await node.state("victim")).phase == "running"
 
 
+async def test_who_sees_the_node_s_processes_does_not_reach_into_them(node):
+    """hostPID shows them all, and root in the container is root: but with less power than what it would look into."""
+    await node.sandbox(host_pid=True, host_ipc=True)
+    own = os.getpid()
+    tries = [f"ls /proc/{own}/{what}/" for what in ("root", "cwd")]
+    tries += [f"readlink /proc/{own}/{what}" for what in ("exe", "fd/0", "ns/mnt")]
+    tries += [f"cat /proc/{own}/{what}" for what in ("environ", "maps", "mem")]
+    tries += [f"nsenter -t {own} -{kind} true" for kind in "mniup"]
+    script = "; ".join(f"({each}) >/dev/null 2>&1 && echo '{each}'" for each in tries)
+    await node.run(f"ps | grep -c pytest; {script}; true")
+    seen, *reached = node.log().splitlines()
+    assert (seen != "0", reached) == (True, [])
+
+
 async def test_in_a_shared_pid_namespace_the_node_stays_out_of_reach(node):
     """The pause process is in sight of all: through its /proc nothing of the node may be reached."""
     await node.sandbox(share_pid=True)
