@@ -197,15 +197,19 @@ def _check_propagation(source: str, asked: str) -> None:
 
 
 def _take_image(image: wire.ImageRequest, users: int) -> int:
-    """Another image, as the container sees it: its layers as one. They are mounted where nobody else sees it."""
-    scratch, lower = image["scratch"], image["lower"]
-    _shift(image["layers"], scratch, users)
-    if len(lower) > 1:
-        mounts.overlay_readonly(scratch, lower)
-    else:  # an overlay of one layer is refused
-        libc.mount(lower[0], scratch, "", mounts.BIND)
-    for place, source in image["trees"].items():
-        mounts.attach(mounts.take(source, recursive=False, users=users), scratch + place)
+    """Another image, as the container sees it: its layers as one. They are mounted where nobody else sees it.
+
+    Always by an overlay that nobody can write to, if need be of one layer and an empty one: what is mounted for
+    reading only, a container that may mount could mount for writing again, and others have the same layers.
+    """
+    scratch = image["scratch"]
+    empty = f"{scratch}.empty"
+    os.makedirs(empty, exist_ok=True)
+    _shift(image["layers"], f"{scratch}.lower", users)
+    mounts.overlay_readonly(scratch, [*image["lower"], empty])
+    for number, (place, source) in enumerate(image["trees"].items()):
+        _shift(source, f"{scratch}.lower{number}", users)
+        mounts.overlay_readonly(scratch + place, [".", empty])
     try:
         part = beneath.handle(scratch, image["sub"])
     except OSError as error:
@@ -219,23 +223,26 @@ def _mount_root(root: wire.RootRequest, users: int, base: int) -> list[str]:
     """The image's layers below a layer of the container's own; returns the trees mounted inside."""
     folder = root["directory"]
     target = os.path.join(folder, "rootfs")
-    _shift(root["layers"], target, users)
+    _shift(root["layers"], os.path.join(folder, "lower"), users)
     _overlay(target, root["lower"], folder, "", base)
     for place, source in root["trees"].items():
-        _shift(source, target + place, users)
-        _overlay(target + place, ["."], folder, place.strip("/").replace("/", "-") + ".", base)
+        prefix = place.strip("/").replace("/", "-") + "."
+        _shift(source, os.path.join(folder, f"{prefix}lower"), users)
+        _overlay(target + place, ["."], folder, prefix, base)
     return list(root["trees"])
 
 
 def _shift(source: str, scratch: str, users: int) -> None:
     """Go to ``source``, in a user namespace with owners as that sees them, which needs a place to be mounted at.
 
+    That place is outside of the root: whoever may unmount would find there what is the node's, and own it.
     The names of layers are relative: 128 of them must fit in one page of options.
     """
     if users < 0:
         os.chdir(source)
         return
-    shifted = mounts.take(source, recursive=False, users=users)
+    os.makedirs(scratch, exist_ok=True)
+    shifted = mounts.take(source, readonly=True, recursive=False, users=users)
     libc.move_mount(shifted, scratch)
     os.fchdir(shifted)
     os.close(shifted)

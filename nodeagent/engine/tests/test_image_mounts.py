@@ -59,3 +59,14 @@ async def test_an_image_stays_as_long_as_a_container_mounts_it(node, images, mod
         images.remove("model:1")
     await node.engine.remove_container("main")
     assert model in images.remove("model:1")
+
+
+@pytest.mark.parametrize("own_users", [False, True])
+async def test_who_may_mount_cannot_write_to_layers_either(node, images, own_users):
+    """They are other containers' too: an image of one layer, and one of the node's own folders."""
+    await node.sandbox(own_users=own_users)
+    one, host = images.find("busybox").id, images.find("localhost/host").id
+    mounted = (Mount(one, "/one", kind="image"), Mount(host, "/host", kind="image"))
+    script = "for f in /one /host /host/usr; do mount -o remount,rw,bind $f; touch $f/new && echo wrote $f; done; true"
+    await node.run(script, privileged=True, mounts=mounted)
+    assert (node.log(), node.log(stream="stderr").count("Read-only file system") >= 3) == ("", True)

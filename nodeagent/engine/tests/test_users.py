@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from nodeagent.engine import idranges
+from nodeagent.engine import anatomy, idranges
 from nodeagent.engine.contract import EngineError, Mount
 from nodeagent.linux.userns import COUNT
 
-MAP = "cat /proc/self/uid_map"
+KERNEL = ("overlay", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2")
 
 
 def base_of(state) -> int:
@@ -104,6 +104,25 @@ async def test_all_powers_are_none_over_the_node(node, what):
     await node.sandbox(own_users=True)
     state = await node.run(f"({CONFINED[what]}) 2>/dev/null && echo did it", privileged=True)
     assert (state.exit_code != 0, node.log()) == (True, ""), what
+
+
+async def test_nothing_of_the_node_s_is_mounted_below_what_is_seen(node, tmp_path):
+    """Its root may unmount what it sees: nowhere under it may be what it would own, which is all that is shifted."""
+    (tmp_path / "volume").mkdir()
+    await node.sandbox(own_users=True)
+    host = node.images.find("localhost/host").id
+    mounts = (Mount(str(tmp_path / "volume"), "/v"), Mount(host, "/host", kind="image"))
+    await node.start("sleep 1000", image="localhost/host", privileged=True, mounts=mounts)
+    (container,) = anatomy.containers(node.data_dir, "pod")
+    real = {mount.target: mount.options for mount in container.mounts if mount.kind not in KERNEL}
+    assert {target for target, options in real.items() if options.startswith("rw")} <= {
+        "/v",
+        "/dev",
+        "/dev/shm",
+        "/sys/fs/cgroup",
+    }
+    _, out, error = await node.exec("sh", "-c", "umount -l /usr; echo /usr/*")
+    assert (out, error) == ("/usr/*\n", "")
 
 
 async def test_its_root_may_do_in_its_namespaces_what_root_may(node):
