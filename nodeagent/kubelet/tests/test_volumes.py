@@ -15,7 +15,8 @@ from stories import pod as story
 from world import QUICK, container, phase, ready
 
 from nodeagent.kubelet.errors import ConfigError, MissingReference
-from nodeagent.kubelet.volumes import atomic, folders
+from nodeagent.kubelet.names import Paths
+from nodeagent.kubelet.volumes import Volumes, atomic, folders
 from nodeagent.kubelet.volumes.payloads import Source, payload_of
 from shim.client import resource as r
 
@@ -204,6 +205,14 @@ async def test_a_folder_is_no_device_and_a_device_no_folder(node, tmp_path):
     one = container(volumeDevices=[{"name": "d", "devicePath": "/x"}])
     await node.create("none", one, volumes=claimed("device"))
     await told(node, "none", "is not a block device")
+
+
+def test_other_users_of_the_machine_do_not_come_by(tmp_path):
+    """A container's root may leave a program in a volume that runs as the machine's root; and tokens are files."""
+    paths = Paths(tmp_path / "data")
+    Volumes(None, paths, tmp_path / "run")  # type: ignore[arg-type]  # it asks for nothing yet
+    for folder in (tmp_path / "run/volumes", paths.pods):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 async def test_a_local_volume_is_its_pod_s_group_s_and_stays_when_the_pod_goes(node, tmp_path):

@@ -29,6 +29,9 @@ class Volumes:
         self._client = client
         self._paths = paths
         self._memory = run_dir / "volumes"
+        for folder in (self._memory, paths.pods):  # secrets, and programs that run as whom a pod says: for nobody else
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
         self._given: set[tuple[str, str]] = set()  # volumes by pod that were given to its fsGroup
 
     async def mount(self, pod: Object, source: Source) -> tuple[dict[str, Path], float]:
