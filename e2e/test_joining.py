@@ -84,7 +84,7 @@ def test_a_machine_joins_with_a_token_and_needs_none_the_next_time(own_cluster: 
 
 @contextlib.contextmanager
 def master(*args: str) -> Iterator[None]:
-    process = subprocess.Popen([*SHIM, "server", *args], cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*SHIM, "server", "--no-routes", *args], cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         yield
     finally:

@@ -102,7 +102,7 @@ def test_controllers_and_scheduler_work_beside_it(alone: Cluster) -> None:
 
 def test_a_server_is_the_control_plane_in_one_command(tmp_path: Path) -> None:
     made = Cluster("server", tmp_path / "data")
-    with part("server", "--data-dir", str(made.data_dir), "--port", str(free_port())):
+    with part("server", "--no-routes", "--data-dir", str(made.data_dir), "--port", str(free_port())):
         eventually(lambda: made.kubeconfig.exists() and made.kubectl("get", "--raw", "/readyz") == "ok")
         made.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=20s")
         made.apply(deployment("web", replicas=1))

@@ -27,6 +27,7 @@ class PodRoutes:
     """Keeps this namespace's routes equal to the nodes; they stay when the loop ends."""
 
     def __init__(self, nodes: Informer, node_name: str) -> None:
+        """``node_name`` is empty on a machine that is no node."""
         self._nodes, self._node_name = nodes, node_name
         self._changed = asyncio.Event()
         nodes.on_change(self._on_node)
@@ -39,7 +40,7 @@ class PodRoutes:
             found = {node["metadata"]["name"]: pod_route(node) for node in self._nodes.list()}
             own = found.pop(self._node_name, None)
             try:
-                if own is not None:
+                if own is not None or not self._node_name:
                     others = dict(route for route in found.values() if route)
                     await asyncio.to_thread(routes.sync_pod_routes, others, own)
             except OSError as error:  # no way to a node, or an address that is not there yet

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import netproxy.boot
+import netproxy.master
 import nodeagent.boot
 import shim.controllers
 import shim.scheduler
@@ -58,6 +59,11 @@ def server_parts(
         Part("apiserver", lambda ready: shim.server.run(api, ready, sockets)),
         Part("controllers", control),
     ]
+
+
+def master_network_part(settings: NetProxySettings) -> Part:
+    """What takes a master to pods and Services while no agent makes it a node."""
+    return Part("network", lambda ready: netproxy.master.run(settings, ready))
 
 
 def node_parts(agent: NodeAgentSettings, proxy: NetProxySettings, prepare: Callable[[], None] | None) -> list[Part]:

@@ -14,9 +14,10 @@ import base64
 import datetime
 import ipaddress
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from cryptography import x509
@@ -94,13 +95,23 @@ def ensure_kubeconfig(data_dir: Path, path: Path, server: str, identity: Identit
     return path
 
 
-def kubeconfig_text(server: str, ca: bytes, user: str, certificate: bytes, key: bytes, cluster: str = "shim") -> bytes:
-    """A kubeconfig with everything inlined; what is given is PEM."""
+def kubeconfig_text(
+    server: str,
+    ca: bytes,
+    user: str,
+    certificate: bytes,
+    key: bytes,
+    cluster: str = "shim",
+    extensions: Sequence[Mapping[str, Any]] = (),
+) -> bytes:
+    """A kubeconfig with everything inlined; what is given is PEM. ``extensions`` are the cluster's."""
     keys = {
         "client-certificate-data": base64.b64encode(certificate).decode(),
         "client-key-data": base64.b64encode(key).decode(),
     }
-    trusted = {"server": server, "certificate-authority-data": base64.b64encode(ca).decode()}
+    trusted: dict[str, Any] = {"server": server, "certificate-authority-data": base64.b64encode(ca).decode()}
+    if extensions:
+        trusted["extensions"] = list(extensions)
     config = {
         "apiVersion": "v1",
         "kind": "Config",

@@ -18,11 +18,12 @@ SERVICES = "services0"
 SERVICES_PROTO = 85
 
 
-def sync_pod_routes(others: Mapping[str, str], own: tuple[str, str]) -> None:
-    """Make our routes be exactly these: pod CIDR -> address of its node; ``own`` are both of this node.
+def sync_pod_routes(others: Mapping[str, str], own: tuple[str, str] | None) -> None:
+    """Make our routes be exactly these: pod CIDR -> address of its node; ``own`` are both of this node, if it is one.
 
     A node on a link of ours is the gateway to its pods. To one behind a router there is a tunnel; see ``links.vxlan``.
-    A node that cannot be reached at all is an error, told after all others have their routes.
+    A node that cannot be reached at all is an error, told after all others have their routes; so is one behind a router
+    where there is no end of a tunnel, because this machine has no pod CIDR.
     """
     unreachable: list[str] = []
     with netlink.connect() as kernel:
@@ -33,8 +34,11 @@ def sync_pod_routes(others: Mapping[str, str], own: tuple[str, str]) -> None:
                 (far if _behind_router(kernel, address) else near)[cidr] = address
             except NetlinkError as error:
                 unreachable.append(f"{address}: {error.args[-1]}")
+        if own is None:
+            unreachable += [f"{address} is behind a router" for address in far.values()]
+            far = {}
         present = {_destination(route): route.get("gateway") for route in _our_routes(kernel)}
-        tunnel = vxlan.ensure(kernel, *own) if far else netlink.find(kernel, vxlan.NAME)
+        tunnel = vxlan.ensure(kernel, *own) if far and own else netlink.find(kernel, vxlan.NAME)
         for cidr in present.keys() - near.keys() - far.keys():
             with netlink.ignore(errno.ESRCH):
                 kernel.route("del", dst=cidr, proto=OURS)
@@ -50,7 +54,7 @@ def sync_pod_routes(others: Mapping[str, str], own: tuple[str, str]) -> None:
 
 
 def hold_services(cidr: str, dns: str, node_ip: str) -> None:
-    """Keep packets to Services on this node, and make the cluster DNS's address its own.
+    """Keep packets to Services on this node, and make the cluster DNS's address, if any, its own.
 
     Rules send packets to known Services elsewhere before this route matters. Without it those to an address that no
     Service has would go to the machine and come back, round and round; here they end, after the rules that refuse
@@ -61,8 +65,9 @@ def hold_services(cidr: str, dns: str, node_ip: str) -> None:
             kernel.link("add", ifname=SERVICES, kind="bridge", address=netlink.hardware_address(SERVICES))
         index = netlink.find(kernel, SERVICES)
         kernel.link("set", index=index, state="up")
-        with netlink.ignore(errno.EEXIST):
-            kernel.addr("add", index=index, address=dns, prefixlen=32)
+        if dns:
+            with netlink.ignore(errno.EEXIST):
+                kernel.addr("add", index=index, address=dns, prefixlen=32)
         kernel.route("replace", dst=cidr, oif=index, scope=netlink.LINK_SCOPE, prefsrc=node_ip, proto=SERVICES_PROTO)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from dnslib import DNSRecord
 
 from netproxy.links import namespaces, virtual
-from netproxy.tests.kernel import eventually, http_get, interfaces, needs_root, run, snapshot, udp_ask
+from netproxy.tests.kernel import eventually, http_get, interfaces, needs_root, run, running, snapshot, udp_ask
 from netproxy.tests.world import NAME, Node, World, world
 from shim.client import resource as r
 
@@ -243,6 +244,31 @@ def test_a_node_that_goes_takes_its_route_along(here: World) -> None:
     eventually(present, "the route is there")
     here.api(lambda client: client.delete(r.NODES, "gone"))
     eventually(lambda: not present(), "the route is gone")
+
+
+MASTER = """
+import asyncio, sys
+from pathlib import Path
+from netproxy import master
+from netproxy.settings import NetProxySettings
+kubeconfig, address, pods, services = sys.argv[1:]
+settings = NetProxySettings(Path(kubeconfig), "", address, pods, services)
+asyncio.run(master.run(settings, lambda: print("ready", flush=True)))
+"""
+
+
+def test_a_master_that_is_no_node_reaches_pods_and_services(here: World) -> None:
+    made = here.service("hook")["spec"]["clusterIP"]
+    here.endpoints("hook", "a2")
+    address = here.ranges.node_cidr.replace(".0/24", ".20")
+    netns = virtual.create_node(NAME, "master", address)
+    settings = (str(here.kubeconfig), address, here.ranges.pod_cidr, here.ranges.service_cidr)
+    with running(sys.executable, "-c", MASTER, *settings, inside=netns):
+        answer = eventually(lambda: http_get(made, 80, inside=netns), "a Service answers")
+        assert answer == f"a2 {address}"
+        assert http_get(here.pods["a1"].address, 8080, inside=netns) == f"a1 {address}"
+        assert "services0" in interfaces(netns)
+        assert interfaces(netns)["services0"] == []  # names are a node's business
 
 
 def test_the_network_is_the_nodes_own(here: World) -> None:

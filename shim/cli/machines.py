@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from shim.api.flags import add_flags, read_flags
@@ -19,6 +20,9 @@ from shim.cli.common import need_root
 from shim.cluster import ClusterError, dns_address
 from shim.settings import ApiServerSettings, ControllerSettings, SchedulerSettings
 from shim.supervisor import Part, Supervisor
+
+if TYPE_CHECKING:
+    from netproxy.settings import NetProxySettings
 
 SERVER_DATA, AGENT_DATA, AGENT_RUN = Path("/var/lib/shim"), Path("/var/lib/shim-agent"), Path("/run/shim-agent")
 METRICS = 15.0  # seconds, as `shim up` has it
@@ -54,6 +58,11 @@ def server_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cluster-cidr", default="10.244.0.0/16", help="addresses for pods (default: 10.244.0.0/16)")
     parser.add_argument(
+        "--no-routes",
+        action="store_true",
+        help="leave this machine's network alone: webhooks and extension servers in pods must be reachable otherwise",
+    )
+    parser.add_argument(
         "--join", default="", metavar="URL", help="be a further master of the cluster with this API server"
     )
     _joining_flags(parser)
@@ -70,7 +79,10 @@ def server(args: argparse.Namespace) -> int:
     settings = server_settings(args)
     join_masters(args, settings)
     settings = prepare(settings)
-    return _supervise(boot.server_parts(settings, *managers(args, settings), None), settings.data_dir)
+    parts = boot.server_parts(settings, *managers(args, settings), None)
+    if (network := master_network(args, settings)) is not None:
+        parts.append(boot.master_network_part(network))
+    return _supervise(parts, settings.data_dir)
 
 
 def server_settings(args: argparse.Namespace) -> ApiServerSettings:
@@ -117,6 +129,29 @@ def managers(args: argparse.Namespace, settings: ApiServerSettings) -> tuple[Con
     )
     kubeconfig = pki.ensure_kubeconfig(data, data / "scheduler.kubeconfig", url, pki.SCHEDULER)
     return controllers, SchedulerSettings(kubeconfig=kubeconfig, leader_elect=elected)
+
+
+def master_network(args: argparse.Namespace, settings: ApiServerSettings) -> NetProxySettings | None:
+    """How the machine itself comes to pods and Services; None where it is not to, or not allowed to."""
+    if args.no_routes:
+        return None
+    os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
+    if os.geteuid() != 0 or shutil.which("iptables-restore") is None:
+        print("not root, or no iptables: pods cannot be reached from here unless an agent runs beside it", flush=True)
+        return None
+    from netproxy.settings import NetProxySettings
+    from shim import pki
+
+    url = f"https://{settings.bind[0]}:{settings.port}"
+    return NetProxySettings(
+        kubeconfig=pki.ensure_kubeconfig(
+            settings.data_dir, settings.data_dir / "netproxy.kubeconfig", url, pki.NETPROXY
+        ),
+        node_name="",
+        node_ip=settings.advertise_address,
+        cluster_cidr=args.cluster_cidr,
+        service_cidr=settings.service_cidr,
+    )
 
 
 # -- a node

@@ -6,6 +6,7 @@ import base64
 import os
 import ssl
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import yaml
 
 class KubeconfigError(ValueError):
     """The file is not a kubeconfig this client can use; the text says what is wrong with which entry."""
+
+
+MASTERS = "kubeshim-masters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Access:
     namespace: str = "default"
     insecure: bool = False
     tls_server_name: str = ""
+    masters: tuple[str, ...] = ()
+    """Addresses of all API servers of the cluster, any of which will do; none: ``server`` alone."""
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """The TLS settings for ``server``, None when it is plain HTTP."""
@@ -69,7 +75,18 @@ def load(path: str | Path) -> Access:
         namespace=context.get("namespace") or "default",
         insecure=bool(cluster.get("insecure-skip-tls-verify")),
         tls_server_name=cluster.get("tls-server-name") or "",
+        masters=_masters(cluster),
     )
+
+
+def masters_extension(addresses: Sequence[str]) -> dict[str, Any]:
+    """How the addresses of all API servers stand in a kubeconfig's cluster; other clients pass over it."""
+    return {"name": MASTERS, "extension": {"addresses": list(addresses)}}
+
+
+def _masters(cluster: dict[str, Any]) -> tuple[str, ...]:
+    extensions = {each.get("name"): each.get("extension") or {} for each in cluster.get("extensions") or ()}
+    return tuple(extensions.get(MASTERS, {}).get("addresses") or ())
 
 
 def _named(path: Path, config: dict[str, Any], section: str, field: str, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 import orjson
+from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_exceptions import ClientConnectorError
 from yarl import URL
 
@@ -63,6 +64,8 @@ class Client:
     def __init__(self, access: kubeconfig.Access | str, *, user_agent: str = "kubeshim") -> None:
         self.access = kubeconfig.Access(access.rstrip("/")) if isinstance(access, str) else access
         self.server = self.access.server
+        if self.access.masters:  # by a name that all of them have certificates for, and _Masters finds them by
+            self.server = f"https://kubernetes:{URL(self.access.server).port}"
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         if self.access.token:
             self._headers["Authorization"] = f"Bearer {self.access.token}"
@@ -320,6 +323,7 @@ class Client:
             socket_factory=_socket_that_notices,
             keepalive_timeout=75,
             ttl_dns_cache=10,
+            resolver=_Masters(self.access.masters) if self.access.masters else None,
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -364,6 +368,24 @@ def _delete_options(
     if uid or resource_version:
         options["preconditions"] = {name: value for name, value in preconditions.items() if value}
     return {"kind": "DeleteOptions", "apiVersion": "v1", **options} if options else None
+
+
+class _Masters(AbstractResolver):
+    """Says where the API servers are: each connection goes to the first that takes it (RFC 8305)."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)
+            for address in self._addresses
+        ]
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
 
 
 def _event(line: bytes) -> tuple[str, Object]:

@@ -8,6 +8,7 @@ a token; with it the others are fetched, and all of them renewed.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 import json
 import logging
@@ -29,7 +30,7 @@ from shim.joining.discovery import discover
 log = logging.getLogger(__name__)
 
 CONFIG_NAMESPACE, CONFIG_NAME = "kube-system", "shim-config"
-LOOK_EVERY = 600.0  # seconds between looks at the calendar: short enough for a clock that was set
+LOOK_EVERY = 60.0  # seconds between looks at the calendar and for new masters: few lose one just after it has come
 RETRY = 30.0
 
 
@@ -102,6 +103,7 @@ async def complete(files: NodeFiles) -> dict[str, str]:
         await renew(files, datetime.datetime.now(datetime.UTC))
         async with Client.from_kubeconfig(files.kubelet, user_agent="shim-join") as client:
             told = (await client.get(r.CONFIGMAPS, CONFIG_NAME, CONFIG_NAMESPACE))["data"]
+        await learn_masters(files)
     except ApiError as error:
         if isinstance(error, Unreachable) and remembered.exists():
             return dict(json.loads(remembered.read_text()))  # the node works on without a master
@@ -137,10 +139,33 @@ async def keep_current(files: NodeFiles) -> None:
         try:
             if made := await renew(files, datetime.datetime.now(datetime.UTC)):
                 log.info("made anew: %s", ", ".join(made))
+            if found := await learn_masters(files):
+                log.info("the cluster has another master: %s", ", ".join(found))
         except (ApiError, ClusterError) as error:
             log.warning("certificates are not renewed: %s", error)
             delay = RETRY
         await asyncio.sleep(delay)
+
+
+async def learn_masters(files: NodeFiles) -> list[str]:
+    """Write down masters that are not known yet, so that any of them will do; returns them. Raises ApiError.
+
+    None is forgotten: one that is away may come back, and costs but the time of trying it. Whoever joined by an address
+    that is no master's (a load balancer's, a name's) goes on by that.
+    """
+    access = kubeconfig.load(files.netproxy)
+    async with Client(access, user_agent="shim-join") as client:
+        slices = await client.list(r.ENDPOINTSLICES, "default", label_selector="kubernetes.io/service-name=kubernetes")
+    there = {address for piece in slices["items"] for each in piece["endpoints"] or () for address in each["addresses"]}
+    new = sorted(there - set(access.masters))
+    if new and urlsplit(access.server).hostname in there | set(access.masters):
+        masters = (*access.masters, *new)
+        for path in (files.kubelet, files.netproxy):
+            known = kubeconfig.load(path)
+            pair = Pair(known.certificate or b"", known.key or b"")
+            _write_kubeconfig(path, dataclasses.replace(known, masters=masters), pair)
+        return new
+    return []
 
 
 async def until_changed(*paths: Path, every: float = 10.0) -> None:
@@ -180,4 +205,6 @@ def _inside(path: Path) -> Pair | None:
 
 def _write_kubeconfig(path: Path, access: Access, pair: Pair) -> None:
     assert access.ca is not None
-    pki.write_private(path, pki.kubeconfig_text(access.server, access.ca, path.stem, pair.certificate, pair.key))
+    extensions = [kubeconfig.masters_extension(access.masters)] if access.masters else []
+    text = pki.kubeconfig_text(access.server, access.ca, path.stem, pair.certificate, pair.key, extensions=extensions)
+    pki.write_private(path, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import datetime
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from cryptography import x509
+from yarl import URL
 
 from shim import pki
 from shim.api.bootstrap_tokens import BootstrapToken
@@ -87,6 +89,30 @@ async def test_a_node_gets_three_certificates_and_makes_them_anew_in_time(here: 
     late = now + datetime.timedelta(days=300)
     assert await node.renew(files, late) == ["kubelet.kubeconfig", "netproxy.kubeconfig", "kubelet.crt"]
     assert files.certificate.read_bytes() != serving.public_bytes(node.certificates.serialization.Encoding.PEM)
+
+
+async def test_a_node_goes_to_whichever_master_is_there(here: Cluster, tmp_path: Path) -> None:
+    files = NodeFiles(tmp_path / "node", "n1", "192.0.2.9")
+    await node.join(files, here.client.server, TOKEN, "")
+    await node.complete(files)
+    access = kubeconfig.load(files.kubelet)
+    assert access.masters == kubeconfig.load(files.netproxy).masters == ("127.0.0.1",)
+    assert await node.learn_masters(files) == []
+    port = URL(access.server).port
+    gone = dataclasses.replace(access, server=f"https://127.0.0.9:{port}", masters=("127.0.0.9", "127.0.0.1"))
+    for _ in range(4):  # whoever is asked first
+        async with node.Client(gone) as client:
+            assert (await client.list(r.SERVICES, "default"))["items"]
+    assert await node.renew(files, datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=300))
+    assert kubeconfig.load(files.kubelet).masters == ("127.0.0.1",)
+    # who came by a name or a load balancer's address stays with it
+    by_name = dataclasses.replace(access, server=f"https://localhost:{port}", masters=())
+    for path in (files.kubelet, files.netproxy):
+        inside = kubeconfig.load(path)
+        pair = node.Pair(inside.certificate or b"", inside.key or b"")
+        node._write_kubeconfig(path, dataclasses.replace(by_name), pair)
+    assert await node.learn_masters(files) == []
+    assert kubeconfig.load(files.kubelet).masters == ()
 
 
 async def test_a_living_nodes_name_is_taken(here: Cluster, tmp_path: Path) -> None:
