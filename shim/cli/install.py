@@ -53,16 +53,19 @@ def install(args: argparse.Namespace) -> int:
 def unit(what: str, words: Sequence[str]) -> str:
     """The unit that runs ``shim WHAT`` with these flags, but those for joining."""
     command = [sys.executable, "-m", "shim", what, *without(words, machines.JOINING)]
-    # killed alone, so that containers live on: the next start finds them (systemd.kill(5))
+    path = os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").replace("%", "%%")
+    # killed alone, so that containers live on: the next start finds them (systemd.kill(5)); and started again however
+    # often it fails: the network, or the master, may be a long time coming
     return f"""\
 [Unit]
 Description={DESCRIPTIONS[what]}
 Wants=network-online.target
 After=network-online.target
+StartLimitIntervalSec=0
 
 [Service]
 ExecStart={shlex.join(command).replace("%", "%%")}
-Environment=PATH={os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}
+Environment="PATH={path}"
 Restart=always
 RestartSec=2
 KillMode=process

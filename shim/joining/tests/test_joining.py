@@ -166,3 +166,4 @@ def test_a_unit_holds_no_token() -> None:
     text = unit("agent", words)
     assert TOKEN not in text
     assert "-m shim agent --server https://m:6443 --node-name=n%%1\n" in text
+    assert "StartLimitIntervalSec=0\n" in text.partition("[Service]")[0]  # a master may be a long time coming
