@@ -50,6 +50,7 @@ class NodeAgentSettings:
     system_reserved: str = flag("likewise, because the rest of the machine does", "")
     image_gc_high_threshold: int = flag("percent of the images' disk in use from which on unused ones go", 85)
     image_gc_low_threshold: int = flag("percent until which they go", 80)
+    image_maximum_gc_age: int = flag("seconds unused after which images go even if there is room; 0: never", 0)
     image_minimum_gc_age: int = flag("seconds an image must have been unused", 120)
     shutdown_grace_period: str = flag("how long pods have to end when the machine shuts down, as 30s; 0s: none", "0s")
     shutdown_grace_period_critical_pods: str = flag("what of it is kept for critical pods, which end last", "0s")

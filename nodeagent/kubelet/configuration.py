@@ -40,6 +40,7 @@ def configuration(settings: NodeAgentSettings) -> Object:
         "imageGCLowThresholdPercent": settings.image_gc_low_threshold,
         "imagePullCredentialsVerificationPolicy": settings.image_pull_credentials_verification_policy,
         "preloadedImagesVerificationAllowlist": list(settings.preloaded_images_verification_allowlist),
+        "imageMaximumGCAge": go_duration(settings.image_maximum_gc_age),
         "imageMinimumGCAge": go_duration(settings.image_minimum_gc_age),
         "kubeReserved": _by_signal(settings.kube_reserved, "="),
         "maxPods": settings.max_pods,

@@ -17,17 +17,21 @@ from nodeagent.kubelet.context import Node
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 300.0  # as upstream
+EVERYTHING = 1 << 62  # bytes to free
 
 
 async def keep_room(node: Node) -> None:
     """Look again and again, until cancelled."""
-    settings = node.settings
+    settings, failed_before = node.settings, False
     while True:
         await asyncio.sleep(LOOK_EVERY)
+        if settings.image_maximum_gc_age:
+            await asyncio.to_thread(collect, node.images, EVERYTHING, settings.image_maximum_gc_age)
         disk = os.statvfs(settings.image_dir)
         capacity, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
         wanted = to_free(capacity, free, settings.image_gc_high_threshold, settings.image_gc_low_threshold)
         if not wanted:
+            failed_before = False
             continue
         freed = await asyncio.to_thread(collect, node.images, wanted, settings.image_minimum_gc_age)
         if freed < wanted:
@@ -36,6 +40,9 @@ async def keep_room(node: Node) -> None:
                 f" but only found {freed} bytes eligible to free."
             )
             node.recorder.event(node.reference, "Warning", "FreeDiskSpaceFailed", message)
+            if failed_before:  # the first time it may be that statistics are only now coming in, as upstream has it
+                node.recorder.event(node.reference, "Warning", "ImageGCFailed", message)
+        failed_before = freed < wanted
 
 
 def to_free(capacity: int, free: int, high: int, low: int) -> int:
@@ -46,7 +53,7 @@ def to_free(capacity: int, free: int, high: int, low: int) -> int:
 
 async def remove_unused(node: Node) -> None:
     """All of them, whatever their age: the disk is full."""
-    await asyncio.to_thread(collect, node.images, 1 << 62, 0)
+    await asyncio.to_thread(collect, node.images, EVERYTHING, 0)
 
 
 def collect(images: ImageStore, wanted: int, age: float, clock: Callable[[], float] = time.time) -> int:

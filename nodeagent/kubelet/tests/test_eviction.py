@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 from stories import container, pod
@@ -185,6 +186,44 @@ def test_what_pods_may_have_together_is_watched_as_the_node_s_memory_is():
     assert crossed(parse("memory.available<100Mi"), seen) == []
     assert crossed([added], seen) == [added]
     assert thresholds.SIGNALS[added.signal] == thresholds.SIGNALS["memory.available"]
+
+
+async def test_a_full_disk_of_images_is_told_and_old_ones_go_anyway(monkeypatch, tmp_path):
+    class Store:
+        def images(self):
+            return []
+
+    told, rounds, asked = [], iter(range(3)), []
+
+    async def sleep(seconds):
+        next(rounds)
+
+    def collect(images, wanted, age):
+        asked.append((wanted, age))
+        return 0
+
+    settings = SimpleNamespace(
+        image_dir=tmp_path,
+        image_gc_high_threshold=0,
+        image_gc_low_threshold=0,
+        image_minimum_gc_age=120,
+        image_maximum_gc_age=3600,
+    )
+    recorder = SimpleNamespace(event=lambda obj, type_, reason, message: told.append(reason))
+    node = SimpleNamespace(settings=settings, images=Store(), recorder=recorder, reference={})
+    monkeypatch.setattr(imagegc.asyncio, "sleep", sleep)
+    monkeypatch.setattr(imagegc, "collect", collect)
+    with pytest.raises(RuntimeError):  # there is no fourth round
+        await imagegc.keep_room(node)
+    assert asked[0] == (imagegc.EVERYTHING, 3600)
+    assert asked[1][1] == 120
+    assert told == [
+        "FreeDiskSpaceFailed",
+        "FreeDiskSpaceFailed",
+        "ImageGCFailed",
+        "FreeDiskSpaceFailed",
+        "ImageGCFailed",
+    ]
 
 
 async def test_a_pod_that_fills_its_volume_is_sent_away(node: World):
