@@ -13,6 +13,7 @@ from shim.api import placement
 from shim.api.meta import Object
 from shim.scheduler.filters import Attempt
 from shim.scheduler.snapshot import ASSUMED, Node, Pod, Term
+from shim.scheduler.spread import siblings
 
 Score = Callable[[Attempt, Sequence[Node]], list[float]]
 
@@ -65,12 +66,11 @@ def _parts(attempt: Attempt, nodes: Sequence[Node], name: str) -> list[float]:
 
 
 def siblings_apart(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
-    """The fewer pods of the same owner, and like pods of soft spread constraints, the better."""
-    owner, spread = attempt.pod.owner, attempt.spread
-    siblings = [node.owners.get(owner, 0) for node in nodes]
-    if spread.prefers:
-        siblings = [count + spread.crowding(node) for count, node in zip(siblings, nodes, strict=True)]
-    return _fewest(siblings)
+    """The fewer like pods of soft spread constraints the better; without any, the fewer pods of the same owner."""
+    if attempt.constraints or not attempt.pod.owner:
+        return spread_only(attempt, nodes)
+    crowding = siblings(attempt.pod.owner, attempt.nodes)
+    return _fewest([crowding(node) for node in nodes])
 
 
 def spread_only(attempt: Attempt, nodes: Sequence[Node]) -> list[float]:
@@ -165,7 +165,7 @@ def _full_name(image: str | None) -> str:
     return image if ":" in image.rpartition("/")[2] else f"{image}:latest"
 
 
-def _fewest(counts: Sequence[int]) -> list[float]:
+def _fewest(counts: Sequence[float]) -> list[float]:
     least, most = min(counts), max(counts)
     if most == least:
         return [100.0] * len(counts)

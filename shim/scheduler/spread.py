@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from shim.api import placement, selectors
 from shim.api.meta import Object
 from shim.scheduler.snapshot import Node, Pod
 
+ZONE = "topology.kubernetes.io/zone"
 UNEVEN = "node(s) didn't match pod topology spread constraints"
 NO_LABEL = f"{UNEVEN} (missing required label)"
 
@@ -54,9 +56,28 @@ class SpreadState:
                 return UNEVEN
         return None
 
-    def crowding(self, node: Node) -> int:
+    def crowding(self, node: Node) -> float:
         """How many like pods share the node's domains, by the constraints that only prefer."""
-        return sum(each.domains[node.labels[each.key]] for each in self._soft if each.key in node.labels)
+        return sum(
+            each.domains[node.labels[each.key]] * weight_of(len(each.domains))
+            for each in self._soft
+            if each.key in node.labels
+        )
+
+
+def weight_of(domains: int) -> float:
+    """A pod in one of many domains counts more than in one of few, or only the few would decide: upstream's weight."""
+    return math.log(domains + 2)
+
+
+def siblings(owner: str, nodes: Sequence[Node]) -> Callable[[Node], float]:
+    """How crowded a node and its zone are with pods of an owner: what spreads pods that say nothing of it."""
+    zones: Counter[str] = Counter()
+    for node in nodes:
+        if ZONE in node.labels:
+            zones[node.labels[ZONE]] += node.owners.get(owner, 0)
+    of_node, of_zone = weight_of(len(nodes)), weight_of(len(zones))
+    return lambda node: node.owners.get(owner, 0) * of_node + zones[node.labels.get(ZONE, "")] * of_zone
 
 
 def _count(pod: Pod, nodes: Sequence[Node], constraints: Sequence[Object]) -> list[Constraint]:

@@ -9,7 +9,7 @@ from shim.api.meta import Object
 from shim.scheduler import messages
 from shim.scheduler.filters import Attempt, enough_of, feasible, refuse_everywhere
 from shim.scheduler.preemption import not_eligible
-from shim.scheduler.scores import best
+from shim.scheduler.scores import best, siblings_apart
 from shim.scheduler.snapshot import Pod, Snapshot
 
 uids = itertools.count()
@@ -232,6 +232,19 @@ def test_in_a_large_cluster_some_nodes_are_enough_and_all_have_their_turn() -> N
     rest, _ = feasible(Attempt(a_pod(), snapshot), len(first))
     assert len(first) == 100
     assert {node.name for node in (*first, *rest)} == {node.name for node in snapshot.nodes()}
+
+
+def test_pods_of_one_owner_go_to_other_zones_unless_they_say_how() -> None:
+    zones = {"n1": "a", "n2": "a", "n3": "b"}
+    snapshot = a_cluster(*(a_node(name, **{ZONE: zone}) for name, zone in zones.items()))
+    snapshot.place(a_pod(owner="o"), "n1")
+    attempt = Attempt(a_pod(owner="o"), snapshot)
+    first, second, third = siblings_apart(attempt, attempt.nodes)
+    assert first < second < third
+    soft = {"topologyKey": ZONE, "maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway"}
+    own = [{**soft, "labelSelector": {"matchLabels": {"no": "body"}}}]
+    for pod in (a_pod(owner="other"), a_pod(), a_pod(owner="o", topologySpreadConstraints=own)):
+        assert len(set(siblings_apart(Attempt(pod, snapshot), attempt.nodes))) == 1
 
 
 def test_pods_of_one_owner_that_are_here_to_stay_are_counted() -> None:
