@@ -166,7 +166,7 @@ class Snapshot:
         self.storage_classes: dict[str, Object] = {}
         self.reserved: dict[str, str] = {}  # volumes that are about to be bound -> uid of the claim
         self.selected: dict[str, str] = {}  # claims that are about to get a volume -> name of the node
-        self.repelling = 0  # pods with required anti-affinity: none of them, and nobody needs to look for them
+        self.repelling = 0  # pods with required anti-affinity, there or expected: of none nobody needs to look for them
         self.attracting = 0  # pods with affinity, or that would rather be alone: the same
         self._nominated: dict[str, dict[str, Pod]] = {}  # node name -> pods that are waiting for room on it
         self._users: dict[str, set[str]] = {}  # claim -> uids of the pods on nodes that use it
@@ -233,12 +233,16 @@ class Snapshot:
         self.forget_nomination(pod.uid)
         if name:
             self._nominated.setdefault(name, {})[pod.uid] = pod
+            self.repelling += bool(pod.anti_affinity)
 
     def forget_nomination(self, uid: str) -> None:
         """The pod has its place, or needs none."""
         for node, pods in list(self._nominated.items()):
-            if pods.pop(uid, None) is not None and not pods:
-                del self._nominated[node]
+            pod = pods.pop(uid, None)
+            if pod is not None:
+                self.repelling -= bool(pod.anti_affinity)
+                if not pods:
+                    del self._nominated[node]
 
     def nominated(self, name: str) -> list[Pod]:
         """The pods that wait for room on this node."""

@@ -108,3 +108,15 @@ def test_who_waits_for_a_victim_to_end_takes_no_further_one():
     assert not_eligible(Attempt(pod, snapshot)) is None
     pod.obj["status"] = {"nominatedNodeName": "n1"}
     assert not_eligible(Attempt(pod, snapshot)) == ALREADY
+
+
+def test_the_company_a_promised_pod_refuses_is_kept_away():
+    snapshot = a_cluster(a_node("n1"), a_node("n2"))
+    promised = a_pod(priority=10, affinity=apart_from("web"))
+    snapshot.nominate(promised, "n1")
+    for nominated, nodes in ((True, ["n2"]), (False, ["n1", "n2"])):
+        if not nominated:
+            snapshot.forget_nomination(promised.uid)
+        found, _ = feasible(Attempt(a_pod(labels={"app": "web"}), snapshot))
+        assert [node.name for node in found] == nodes
+    assert snapshot.repelling == 0
