@@ -43,10 +43,12 @@ def test_a_replica_set_has_the_pods_it_wants(plan: list[Step]) -> None:
             await happen(here, plan, {"scale": scale, **on_pods(here)})
             wanted = (await here.client.get(r.REPLICASETS, "w", "default"))["spec"]["replicas"]
             await here.settles(r.PODS, only_running(wanted))
-            (owner,) = await here.settles(
-                r.REPLICASETS, lambda sets: (sets[0].get("status") or {}).get("readyReplicas", 0) == wanted
-            )
-        assert owner["status"]["replicas"] == wanted
+
+            def told_of(sets: list[Object]) -> bool:
+                status = sets[0].get("status") or {}
+                return {status.get(count, 0) for count in ("replicas", "readyReplicas")} == {wanted}
+
+            await here.settles(r.REPLICASETS, told_of)
 
     story([ReplicaSetController], told)
 
@@ -77,10 +79,11 @@ def test_a_stateful_set_has_one_pod_of_each_name(plan: list[Step], policy: str) 
 
             def done(pods: list[Object]) -> bool:
                 versions = [(pod["metadata"].get("annotations") or {}).get("version") for pod in pods]
-                return only_running(wanted)(pods) and versions == [version] * wanted
+                names = {pod["metadata"]["name"] for pod in pods}
+                right = names == {f"w-{number}" for number in range(wanted)} and versions == [version] * wanted
+                return right and only_running(wanted)(pods)
 
-            pods = await here.settles(r.PODS, done)
-            assert {pod["metadata"]["name"] for pod in pods} == {f"w-{number}" for number in range(wanted)}
+            await here.settles(r.PODS, done)
             await here.settles(r.STATEFULSETS, lambda sets: sets[0]["status"].get("readyReplicas", 0) == wanted)
 
     story([StatefulSetController], told)
@@ -204,9 +207,11 @@ def test_a_cron_job_that_forbids_it_never_runs_two_jobs(plan: list[Step]) -> Non
             await happen(here, plan, {"late": late, "suspend": suspend})
             await suspend(0)
             await late(0)
-            jobs = await here.settles(r.JOBS, bool)
-        uids = {each["metadata"]["uid"] for each in jobs}
-        found = await here.settles(r.CRONJOBS, lambda all: (all[0].get("status") or {}).get("lastSuccessfulTime"))
-        assert {each["uid"] for each in found[0]["status"].get("active") or ()} <= uids
+
+            def done(cron_jobs: list[Object]) -> bool:
+                status = cron_jobs[0].get("status") or {}
+                return bool(status.get("lastSuccessfulTime")) and not status.get("active")
+
+            await here.settles(r.CRONJOBS, done)
 
     story([CronJobController, JobController], told, lambda _: "succeed")

@@ -207,7 +207,8 @@ def test_a_volume_is_one_claims_and_the_claim_knows(plan: list[Step]) -> None:
 
 def _bound_as_can_be(claims: list[Object], volumes: list[Object]) -> bool:
     """Whether no claim waits while a volume that nobody ever had is free."""
-    waiting = [claim for claim in claims if claim["status"]["phase"] == "Pending"]
+    waiting = [claim for claim in claims if claim["status"]["phase"] == "Pending" and not is_deleted(claim)]
     had = {claim["spec"].get("volumeName") for claim in claims}
-    free = [each for each in volumes if each["metadata"]["name"] not in had and not each["spec"].get("claimRef")]
+    left = [each for each in volumes if not is_deleted(each) and not each["spec"].get("claimRef")]
+    free = [each for each in left if each["metadata"]["name"] not in had]
     return not (waiting and free)
