@@ -53,6 +53,13 @@ class ScalePaths(NamedTuple):
         return value
 
 
+class TakesLong(Exception):
+    """A judgement that would keep the server from its other work: ``causes`` makes it, in a thread of its own."""
+
+    def __init__(self, causes: Callable[[], list[FieldError]]) -> None:
+        self.causes = causes
+
+
 class Strategy:
     """The behaviour most kinds share; a kind overrides what differs."""
 

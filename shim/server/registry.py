@@ -7,10 +7,12 @@ what it sends and gets, and in which its fields are owned. Deletion is in :mod:`
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import orjson
@@ -21,7 +23,7 @@ from shim.api.meta import Object, new_uid, now
 from shim.api.schema import Schema
 from shim.api.status import MODIFIED, ApiError, FieldError, already_exists, bad_request, conflict, invalid, not_found
 from shim.resources.metadata import before_update
-from shim.resources.strategy import Resource
+from shim.resources.strategy import Resource, TakesLong
 from shim.resources.table import find
 from shim.server.allocators import Allocation, Allocator
 from shim.server.users import User
@@ -140,7 +142,8 @@ class Registry:
                     strategy.record_creator(obj, write.user.info())
                 if strategy.counts_generation and strategy.first_generation:
                     metadata["generation"] = strategy.first_generation
-                self._accept(write, [*self._from_namespace(write, obj, None), *strategy.validate(obj)])
+                causes = await _judged(partial(strategy.validate, obj))
+                self._accept(write, [*self._from_namespace(write, obj, None), *causes])
                 write.warnings += strategy.warnings(obj)
             write.name = request.name = metadata["name"]
             if self.cache.get(write.key) is None:
@@ -258,7 +261,7 @@ class Registry:
             generation = (generation or 0) + 1
         if generation is not None:
             metadata["generation"] = generation
-        causes = (validate or strategy.validate_update)(new, old)
+        causes = await _judged(partial(validate or strategy.validate_update, new, old))
         if write.subresource == "status":
             causes = [*self._from_namespace(write, new, old), *causes]
         if causes or metadata.get("finalizers") or strategy.trusts_metadata:
@@ -389,6 +392,14 @@ class Registry:
     def _accept(self, write: Write, causes: list[FieldError]) -> None:
         if causes:
             raise invalid(write.resource.group, write.resource.kind, write.name, causes)
+
+
+async def _judged(judge: Callable[[], list[FieldError]]) -> list[FieldError]:
+    """What a strategy has against an object, however long that takes to tell."""
+    try:
+        return judge()
+    except TakesLong as slow:
+        return await asyncio.to_thread(slow.causes)
 
 
 def _charged(request: Request) -> list[Also]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -116,9 +117,15 @@ class Spent(Exception):
     """No further rules are run."""
 
 
-def check(place: Place, value: Any, old: Any = ABSENT, *, root: bool = True, path: str = "") -> list[FieldError]:
-    """Every rule that ``value`` breaks; ``old`` is what it was before an update."""
-    run = _Run()
+class Impatient(Exception):
+    """The rules cost more than whoever asked wants to wait for."""
+
+
+def check(
+    place: Place, value: Any, old: Any = ABSENT, *, root: bool = True, path: str = "", patience: float = math.inf
+) -> list[FieldError]:
+    """Every rule that ``value`` breaks; ``old`` is what it was before an update. Raises Impatient."""
+    run = _Run(patience)
     try:
         run.place(place, value, old, path, root)
     except Spent:
@@ -127,9 +134,11 @@ def check(place: Place, value: Any, old: Any = ABSENT, *, root: bool = True, pat
 
 
 class _Run:
-    def __init__(self) -> None:
+    def __init__(self, patience: float) -> None:
         self.found: list[FieldError] = []
         self._budget: float = BUDGET
+        self._least = BUDGET - patience
+        """The budget that must be left, lest it takes too long."""
 
     def place(self, place: Place, value: Any, old: Any, path: str, root: bool = False) -> None:
         if value is None:
@@ -176,8 +185,10 @@ class _Run:
 
     def _holds(self, rule: Rule, variables: dict[str, Any], node: Node, path: str) -> bool:
         try:
-            result = rule.program.evaluate(variables)
+            result = rule.program.evaluate(variables, min(cel.CALL_LIMIT, self._budget - self._least))
         except cel.OverBudget as error:
+            if self._budget - self._least < cel.CALL_LIMIT:
+                raise Impatient from None
             text = f"'{error}': no further validation rules will be run due to call cost exceeds limit for rule: "
             self._error(path, node, text + rule.name)
             raise Spent from None
@@ -195,6 +206,8 @@ class _Run:
 
     def _spend(self, cost: float, node: Node, path: str) -> None:
         self._budget -= cost
+        if self._budget < self._least:
+            raise Impatient
         if self._budget < 0:
             self._error(path, node, _OUT_OF_BUDGET)
             raise Spent

@@ -15,6 +15,7 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from shim.joining.certificates import CLIENT_USAGES, Wanted, _request
+from shim.server.tests.test_impersonation import _grant
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 GROUP = "rbac.authorization.k8s.io"
@@ -159,6 +160,89 @@ async def test_nobody_asks_for_the_masters_certificate(api):
     assert "system:masters" in answer.message
 
 
+async def test_who_may_write_approvals_approves_for_no_signer(api):
+    """Nor may who writes the status sign, whatever roles say of the requests themselves."""
+    group = "certificates.k8s.io"
+    name, requests = f"s-{api.namespace}", f"/apis/{group}/v1/certificatesigningrequests"
+    kinds = [f"certificatesigningrequests{part}" for part in ("", "/approval", "/status")]
+    await _grant(api, name, {"apiGroups": [group], "resources": kinds, "verbs": ["*"]})
+    headers = {"Authorization": f"Bearer {await _bearer(api)}"}
+    wanted = Wanted("kubernetes.io/kube-apiserver-client", "eve", ("admins",), CLIENT_USAGES)
+    request = base64.b64encode(_request(wanted, ec.generate_private_key(ec.SECP256R1()))).decode()
+    spec = {"request": request, "signerName": wanted.signer, "usages": ["client auth"]}
+    made = await api.ask("POST", requests, {"metadata": {"name": name}, "spec": spec}, anonymous=True, headers=headers)
+    assert made.status == 201, made.data
+    approved = {"type": "Approved", "status": "True", "reason": "I", "message": "say so"}
+    certificate = base64.b64encode((api.directory / "pki" / "ca.crt").read_bytes()).decode()
+    for part, status, verb in (
+        ("approval", {"conditions": [approved]}, "approve"),
+        ("status", {"certificate": certificate}, "sign"),
+    ):
+        body = {**made.json, "status": status}
+        refused = await api.ask("PUT", f"{requests}/{name}/{part}", body, anonymous=True, headers=headers)
+        assert refused.status == 403
+        assert refused.message.endswith(f'user not permitted to {verb} requests with signerName "{wanted.signer}"')
+
+
+async def test_a_right_to_nodes_is_none_to_what_their_kubelets_do(api):
+    """Through nodes/proxy everything is done that a kubelet can do: run commands in all pods, read all logs."""
+    node = f"n-{api.namespace}"
+    await api.post("/api/v1/nodes", {"metadata": {"name": node}})
+    await _grant(api, node, {"apiGroups": [""], "resources": ["nodes", "nodes/status"], "verbs": ["*"]})
+    headers = {"Authorization": f"Bearer {await _bearer(api)}"}
+    for method, path in (
+        ("GET", f"{node}/proxy/pods"),
+        ("GET", f"{node}/proxy/exec/ns/pod/c?command=sh"),
+        ("POST", f"{node}/proxy/run/ns/pod/c?cmd=sh"),
+        ("GET", f"https:{node}:10250/proxy/pods"),
+        ("GET", f"{node}/proxy/../../../namespaces/kube-system/secrets"),
+    ):
+        answer = await api.ask(method, f"/api/v1/nodes/{path}", anonymous=True, headers=headers)
+        assert answer.status in (403, 404), (path, answer.data)
+    await api.delete(f"/api/v1/nodes/{node}")
+
+
+async def test_a_node_reaches_nothing_of_another_nodes_pods(api):
+    """Neither what they mount, nor a token of their account, nor their status, nor their node."""
+    mine, other = (f"{name}-{api.namespace}" for name in ("mine", "other"))
+    for name in ("secrets", "configmaps"):
+        await api.post(f"/api/v1/namespaces/{{ns}}/{name}", {"metadata": {"name": "its"}})
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": ""}
+    await api.post("/api/v1/namespaces/{ns}/persistentvolumeclaims", {"metadata": {"name": "its"}, "spec": claim})
+    for name in (mine, other):
+        await api.post("/api/v1/nodes", {"metadata": {"name": name}})
+    volumes = [
+        {"name": "s", "secret": {"secretName": "its"}},
+        {"name": "m", "configMap": {"name": "its"}},
+        {"name": "c", "persistentVolumeClaim": {"claimName": "its"}},
+    ]
+    pod = api.pod("its", nodeName=other, volumes=volumes)
+    pod["metadata"]["annotations"] = {}
+    made = await api.post("/api/v1/namespaces/{ns}/pods", pod)
+    assert made.status == 201, made.data
+    bound = {"kind": "Pod", "apiVersion": "v1", "name": "its", "uid": made.json["metadata"]["uid"]}
+    core = "/api/v1/namespaces/{ns}"
+    asked = [
+        ("GET", f"{core}/secrets/its", None),
+        ("GET", f"{core}/secrets?watch=true&fieldSelector=metadata.name%3Dits&timeoutSeconds=1", None),
+        ("GET", f"{core}/configmaps/its", None),
+        ("GET", f"{core}/persistentvolumeclaims/its", None),
+        ("POST", f"{core}/serviceaccounts/default/token", {"spec": {"boundObjectRef": bound}}),
+        ("DELETE", f"{core}/pods/its", None),
+        ("PUT", f"{core}/pods/its/status", {**made.json, "status": {"phase": "Failed"}}),
+        ("PUT", f"/api/v1/nodes/{other}", {"metadata": {"name": other, "labels": {"a": "b"}}}),
+        ("DELETE", f"/api/v1/nodes/{other}", None),
+    ]
+    for name, allowed in ((mine, {403}), (other, {200, 201})):
+        node = {"Impersonate-User": f"system:node:{name}", "Impersonate-Group": "system:nodes"}
+        for method, path, body in asked if name == mine else asked[:5]:
+            answer = await api.ask(method, path, body, headers=node)
+            assert answer.status in allowed, (name, method, path, answer.data)
+    await api.delete(f"{core}/pods/its", {"gracePeriodSeconds": 0})
+    for name in (mine, other):
+        await api.delete(f"/api/v1/nodes/{name}")
+
+
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 SMUGGLERS = [
     b"POST /version HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -300,6 +384,38 @@ async def test_a_pattern_cannot_stop_the_server(api):
         pass  # until it is served
     assert answer.status == 422, answer.data[:300]
     await api.delete(f"{path}/{name}")
+
+
+async def test_a_rule_that_is_dear_holds_up_nobody(api):
+    """As dear as a rule may be: it is judged beside other requests, and the object is refused in the end."""
+    group = f"{api.namespace}.dear.com"
+    rule = {"rule": "self.all(a, self.all(b, a + b != 'zzz'))"}
+    many = {"type": "array", "maxItems": 400, "items": {"type": "string", "maxLength": 7}}
+    schema = {"type": "object", "properties": {"many": {**many, "x-kubernetes-validations": [rule]}}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    spec = {
+        "group": group,
+        "names": {"plural": "jewels", "kind": "Jewel"},
+        "scope": "Namespaced",
+        "versions": [version],
+    }
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    made = await api.post(path, {"metadata": {"name": f"jewels.{group}"}, "spec": spec})
+    assert made.status == 201, made.data
+    objects = f"/apis/{group}/v1/namespaces/{{ns}}/jewels"
+    jewel = {"apiVersion": f"{group}/v1", "kind": "Jewel", "metadata": {"name": "j"}}
+    while (await api.post(f"{objects}?dryRun=All", jewel)).status == 404:
+        pass  # until it is served
+    judged = asyncio.create_task(api.post(objects, {**jewel, "many": ["a" * 7] * 400}))
+    answered = 0
+    while not judged.done():
+        await _still_there(api)
+        answered += 1
+    refused = judged.result()
+    assert refused.status == 422
+    assert "no further validation rules will be run due to call cost exceeds limit for rule" in refused.message
+    assert answered > 3
+    await api.delete(f"{path}/jewels.{group}")
 
 
 async def test_selectors_and_queries_that_are_weapons_are_refused(api):
