@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,10 @@ class ConditionError(Exception):
     """Conditions that could not be told, and none that is false; the text is upstream's."""
 
 
+class Impatient(Exception):
+    """Expressions cost more than whoever asked wants to wait for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     name: str
@@ -36,22 +41,28 @@ def hold(
     conditions: Sequence[Condition],
     variables: Callable[[], dict[str, Any]],
     environment: cel.Environment = CONDITIONS,
+    patience: float = math.inf,
 ) -> bool:
-    """Whether all are true; one that is false decides, whatever the others. Raises ConditionError."""
+    """Whether all are true; one that is false decides, whatever the others. Raises ConditionError and Impatient."""
     values = variables()
     problems, left = [], float(BUDGET)
     for condition in conditions:
         try:
-            result = _program(environment, condition.expression).evaluate(values)
+            limit = min(cel.CALL_LIMIT, patience - (BUDGET - left))
+            result = _program(environment, condition.expression).evaluate(values, limit)
         except cel.CompileError as error:
             problems.append(f"compilation failed: {error}")
         except cel.CelError as error:
+            if isinstance(error, cel.OverBudget) and limit < cel.CALL_LIMIT:
+                raise Impatient from None
             problems.append(f"expression '{condition.expression}' resulted in error: {error}")
             left -= getattr(error, "cost", 0.0)
         else:
             left -= result.cost
             if result.value is False:
                 return False
+        if BUDGET - left > patience:
+            raise Impatient
         if left < 0:
             raise ConditionError("validation failed due to running out of cost budget, no further validation rules "
                                  "will be run")  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import orjson
+
 from shim import cel
-from shim.admission.conditions import Condition, conditions_of
+from shim.admission.conditions import Condition, Impatient, conditions_of
 from shim.api import selectors
 from shim.api.meta import Object
 from shim.api.selectors import Selector
@@ -83,6 +86,8 @@ class Policy:
     mutations: tuple[Mutation, ...]
     may_run_again: bool
     problem: str
+    asks_rights: bool
+    """Whether its expressions ask what users may do: then they cannot be run beside the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +180,7 @@ def compile(obj: Object) -> Policy:
         tuple(mutations),
         spec.get("reinvocationPolicy") == "IfNeeded",
         problem,
+        b"authorizer" in orjson.dumps(spec),
     )
 
 
@@ -197,24 +203,39 @@ def _mutation(raw: Object, environments: PolicyEnvironments) -> Mutation:
 
 
 class Run:
-    """The expressions of one policy for one request: one budget, and variables that are made when they are read."""
+    """The expressions of one policy for one request: one budget, and variables that are made when they are read.
 
-    def __init__(self, policy: Policy, values: dict[str, Any]) -> None:
-        self._left = float(BUDGET)
+    What costs more than ``patience`` raises Impatient.
+    """
+
+    def __init__(self, policy: Policy, values: dict[str, Any], patience: float = math.inf) -> None:
+        self._left, self._least = float(BUDGET), BUDGET - patience
         self._values = {**values, "variables": _Variables(policy.variables, values, self)}
 
     def evaluate(self, program: cel.Program) -> Any:
         """Raises EvaluationError and OutOfBudget."""
         try:
-            result = program.evaluate(self._values)
+            result = self.run(program, self._values)
         except cel.CelError as error:
             self.spend(getattr(error, "cost", 0.0))
             raise EvaluationError(f"expression '{program.text}' resulted in error: {error}") from None
         self.spend(result.cost)
         return result.value
 
+    def run(self, program: cel.Program, values: dict[str, Any]) -> cel.Result:
+        """Raises CelError, and Impatient when it goes on for too long."""
+        limit = min(cel.CALL_LIMIT, self._left - self._least)
+        try:
+            return program.evaluate(values, limit)
+        except cel.OverBudget:
+            if limit < cel.CALL_LIMIT:
+                raise Impatient from None
+            raise
+
     def spend(self, cost: float) -> None:
         self._left -= cost
+        if self._left < self._least:
+            raise Impatient
         if self._left < 0:
             raise OutOfBudget
 
@@ -232,7 +253,7 @@ class _Variables(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         try:
-            result = self._programs[name].evaluate(self._values)
+            result = self._run.run(self._programs[name], self._values)
         except cel.CelError as error:
             raise cel.CelError(f'composited variable "{name}" fails to evaluate: {error}') from None
         self._run.spend(result.cost)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from shim.admission.conditions import ConditionError, hold
+from shim.admission.conditions import ConditionError, Impatient, hold
 from shim.admission.matching import is_exempt
 from shim.admission.policies.compiled import (
     SECONDS,
@@ -21,7 +23,7 @@ from shim.admission.policies.compiled import (
     Run,
     Validation,
 )
-from shim.admission.policies.invocation import ConfigurationError, Invocation, invocations
+from shim.admission.policies.invocation import ConfigurationError, invocations
 from shim.admission.request import Plugin, Reader, Request, refuse
 from shim.api.meta import GVR
 from shim.api.status import ApiError
@@ -33,6 +35,7 @@ BINDINGS = GVR(_GROUP, "v1", "validatingadmissionpolicybindings", namespaced=Fal
 CODES = {"Invalid": 422, "Forbidden": 403, "Unauthorized": 401, "RequestEntityTooLarge": 413}
 _FAILURE = "validation.policy.admission.k8s.io/validation_failure"
 _LONGEST_VALUE = 10 * 1024
+_PATIENCE = {False: 20_000, True: math.inf}  # about 20 ms; who asks for rights needs what only the loop may use
 _LONGEST_MESSAGE = 5 * 1024
 
 
@@ -57,6 +60,17 @@ class Finding:
     reason: str = "Invalid"
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a policy says of a request."""
+
+    findings: list[Finding]
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    """For the audit log, each with its key."""
+    mistakes: list[str] = field(default_factory=list)
+    """Why notes could not be made."""
+
+
 class ValidatingAdmissionPolicy(Plugin):
     def __init__(self) -> None:
         self._compiled = Compiled()
@@ -78,7 +92,17 @@ class ValidatingAdmissionPolicy(Plugin):
                     denials.append(Denial(each.policy.name, each.binding.name if each.binding else "", str(each)))
                 continue
             began, acted = time.perf_counter(), set[str]()
-            denials += _ask(each, request, reader, told, acted)
+            try:
+                verdict = _ask(each.policy, each.values(request, reader), _PATIENCE[each.policy.asks_rights])
+            except Impatient:
+                verdict = await asyncio.to_thread(_ask, each.policy, each.values(request, reader))
+            if verdict is not None:
+                denials += _act(verdict.findings, each.policy, each.binding, request, acted)
+                denials += [Denial(each.policy.name, each.binding.name, text) for text in verdict.mistakes]
+                for key, text in verdict.notes:
+                    known = told.setdefault(key, [])
+                    if text not in known:
+                        known.append(text)
             error = "compile_error" if each.policy.problem else "no_error"
             for action in acted or ("allow",):
                 labels = (each.policy.name, each.binding.name, error, action.lower())
@@ -97,39 +121,33 @@ def _refusal(request: Request, denial: Denial) -> ApiError:
     return ApiError(CODES.get(denial.reason, 422), denial.reason, error.message, details)
 
 
-def _ask(
-    each: Invocation, request: Request, reader: Reader, told: dict[str, list[str]], acted: set[str]
-) -> list[Denial]:
-    """What one policy says, by one binding and with one set of parameters; ``acted`` gets what is done about it."""
-    policy, binding = each.policy, each.binding
-    values = each.values(request, reader)
+def _ask(policy: Policy, values: dict[str, Any], patience: float = math.inf) -> Verdict | None:
+    """What one policy says; None where it has nothing to say of such a request. Raises Impatient."""
     try:
         if policy.problem:
             raise EvaluationError(policy.problem)
-        if policy.conditions and not hold(policy.conditions, lambda: values, policy.environments.conditions):
-            return []
+        environment = policy.environments.conditions
+        if policy.conditions and not hold(policy.conditions, lambda: values, environment, patience):
+            return None
     except (ConditionError, EvaluationError) as error:
-        return _act([] if policy.may_fail else [Finding(0, str(error))], policy, binding, request, acted)
-    run = Run(policy, values)
+        return Verdict([] if policy.may_fail else [Finding(0, str(error))])
+    run = Run(policy, values, patience)
     try:
-        verdicts = [_finding(index, validation, run, policy) for index, validation in enumerate(policy.validations)]
-        found = [finding for finding in verdicts if finding is not None]
+        found = [_finding(index, validation, run, policy) for index, validation in enumerate(policy.validations)]
+        verdict = Verdict([finding for finding in found if finding is not None])
     except OutOfBudget as error:
-        found = [] if policy.may_fail else [Finding(0, str(error))]
-    denials = _act(found, policy, binding, request, acted)
-    annotating = Run(policy, values)
+        verdict = Verdict([] if policy.may_fail else [Finding(0, str(error))])
+    annotating = Run(policy, values, patience)
     for key, program in policy.annotations:
         try:
             value = annotating.evaluate(program)
         except (EvaluationError, OutOfBudget) as error:
             if not policy.may_fail:
-                denials.append(Denial(policy.name, binding.name, str(error)))
+                verdict.mistakes.append(str(error))
             continue
         if isinstance(value, str) and (text := value.strip()[:_LONGEST_VALUE]):
-            known = told.setdefault(f"{policy.name}/{key}", [])
-            if text not in known:
-                known.append(text)
-    return denials
+            verdict.notes.append((f"{policy.name}/{key}", text))
+    return verdict
 
 
 def _finding(index: int, validation: Validation, run: Run, policy: Policy) -> Finding | None:
@@ -175,5 +193,5 @@ def _act(found: list[Finding], policy: Policy, binding: Binding, request: Reques
                     "expressionIndex": finding.index,
                     "validationActions": list(binding.actions),
                 }
-                request.annotations[_FAILURE] = orjson.dumps([said]).decode()
+                request.annotations.setdefault(_FAILURE, orjson.dumps([said]).decode())  # the first one stays
     return denials

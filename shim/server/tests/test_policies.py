@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -197,6 +198,18 @@ async def test_who_is_out_of_budget_says_nothing_else(policies: Policies, api: A
     assert cause["message"].endswith(
         "denied request: validation failed due to running out of cost budget, no further validation rules will be run"
     )
+
+
+async def test_a_policy_that_is_dear_holds_up_nobody(policies: Policies, api: Api) -> None:
+    pairs = {"expression": "lists.range(400).all(a, lists.range(400).all(b, a + b != -1))"}
+    await policies.validate(rule("configmaps"), pairs)
+    judged = asyncio.create_task(api.post(MAPS, config("dear")))
+    answered = 0
+    while not judged.done():
+        assert (await api.get("/version", anonymous=True)).status == 200
+        answered += 1
+    assert judged.result().message.endswith("resulted in error: operation cancelled: actual cost limit exceeded")
+    assert answered > 3
 
 
 async def test_conditions_errors_and_the_authorizer(policies: Policies, api: Api) -> None:
