@@ -14,13 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from shim.api import fieldset, structured
+from shim.api import fieldset, structured, structured_check, structured_merge
 from shim.api.decoding import prune
 from shim.api.fieldset import FieldSet, Path
 from shim.api.meta import Object, now, split_api_version
 from shim.api.schema import Definition, Type
 from shim.api.status import ApiError, bad_request
-from shim.api.structured import Comparison, InvalidValue
+from shim.api.structured import InvalidValue
+from shim.api.structured_merge import Comparison
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _MAX_UPDATERS = 10  # as upstream: older ones are then thrown together
@@ -139,7 +140,7 @@ def update_managed_fields(
     if not owners and (live.get("metadata") or {}).get("uid"):
         return None  # it was not tracked from its creation on
     who = Manager(manager or "unknown", "Update", new.get("apiVersion", ""), subresource)
-    changes = structured.compare(type, _untracked(live), _untracked(new)).without(ignored)
+    changes = structured_merge.compare(type, _untracked(live), _untracked(new)).without(ignored)
     if changes:
         owners = _give(owners, who, changes)
     return _encode(_cap(owners))
@@ -167,7 +168,7 @@ def apply(
     base = live if live is not None else {**_nothing(definition), "apiVersion": api_version, "kind": patch["kind"]}
     owners = _decode((base.get("metadata") or {}).get("managedFields"))
     if not owners and live is not None:
-        everything = structured.compare(type, _nothing(definition), _untracked(live)).without(ignored)
+        everything = structured_merge.compare(type, _nothing(definition), _untracked(live)).without(ignored)
         owners = _give(owners, Manager("before-first-apply", "Update", api_version, subresource), everything)
     base = _untracked(base)
     who = Manager(manager, "Apply", "", subresource)
@@ -200,10 +201,10 @@ def _apply(
     for name in ignored:
         wanted = wanted.without(fieldset.dotted(name))
     owners = {**owners, who: _Owned(wanted, version, last.time if last else None)}
-    merged: Object = structured.merge(type, live, patch)
+    merged: Object = structured_merge.merge(type, live, patch)
     if last is not None and last.fields:
         merged = _without_abandoned(type, merged, owners, last.fields)
-    changes = structured.compare(type, live, merged)
+    changes = structured_merge.compare(type, live, merged)
     owners = _take_from_others(owners, who, changes.without(ignored), force)
     mine = owners[who].fields - _NEVER_OWNED if who in owners else FieldSet()
     if mine:
@@ -221,14 +222,14 @@ def _without_abandoned(type: Type, merged: Object, owners: _Owners, last: FieldS
 
     last = structured.with_named_fields(type, last)
     everything = fields(merged)
-    pruned = structured.remove(type, merged, last)
+    pruned = structured_merge.remove(type, merged, last)
     owned = FieldSet()
     for owner in owners.values():
         owned = owned | owner.fields
     kept = fields(pruned) | structured.with_named_fields(type, owned)
-    pruned = structured.remove(type, merged, everything - kept)
+    pruned = structured_merge.remove(type, merged, everything - kept)
     gone = (everything - fields(pruned)) & last  # not what merely stood below something removed
-    rest: Object = structured.remove(type, merged, gone) or {}
+    rest: Object = structured_merge.remove(type, merged, gone) or {}
     return rest
 
 
@@ -372,7 +373,7 @@ def _check(patch: Object, kind: tuple[str, str] | None, definition: Definition |
     if definition is None:
         return
     try:
-        structured.check(definition.type, patch)
+        structured_check.check(definition.type, patch)
     except InvalidValue as error:
         names = metadata if isinstance(metadata, Mapping) else {}
         group, version = split_api_version(patch.get("apiVersion", ""))
@@ -413,7 +414,7 @@ def _not_last_applied(
             return conflicts
     except (ValueError, KeyError, TypeError):
         return conflicts
-    changes = structured.compare(type, last, live)
+    changes = structured_merge.compare(type, last, live)
     untouched = structured.field_set(type, last) - changes.modified - changes.added - changes.removed
     return [(manager, path) for manager, path in conflicts if path not in untouched]
 

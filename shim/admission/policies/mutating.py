@@ -13,7 +13,7 @@ from shim.admission.matching import converted, converted_back, is_exempt
 from shim.admission.policies.compiled import SECONDS, Compiled, EvaluationError, Mutation, OutOfBudget, Run
 from shim.admission.policies.invocation import ConfigurationError, Invocation, invocations
 from shim.admission.request import Plugin, Reader, Reinvocation, Request, refuse
-from shim.api import jsonpatch, structured
+from shim.api import jsonpatch, structured, structured_check, structured_merge
 from shim.api.meta import GVR, Object
 from shim.api.schema import Type
 from shim.api.status import ApiError
@@ -144,13 +144,13 @@ def _patched(mutation: Mutation, before: Object, made: Any, type: Type) -> Objec
     _check_names(made, _OBJECT)
     wanted = {**plain(made), "kind": before.get("kind"), "apiVersion": before.get("apiVersion")}
     try:
-        structured.check(type, wanted)
+        structured_check.check(type, wanted)
     except structured.InvalidValue as error:
         raise Denied(f"error applying patch: failed to convert patch object to typed object: {error}") from None
     if atomic := list(_atomics(type, wanted, "")):
         text = f"may not mutate atomic arrays, maps or structs: {', '.join(atomic)}"
         raise Denied(f"error applying patch: invalid ApplyConfiguration: {text}")
-    merged: Object = structured.merge(type, before, wanted)
+    merged: Object = structured_merge.merge(type, before, wanted)
     return copy.deepcopy(merged)
 
 
