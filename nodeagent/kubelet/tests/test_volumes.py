@@ -18,6 +18,7 @@ from nodeagent.kubelet.errors import ConfigError, MissingReference
 from nodeagent.kubelet.names import Paths
 from nodeagent.kubelet.volumes import Volumes, atomic, folders
 from nodeagent.kubelet.volumes.payloads import Source, payload_of
+from nodeagent.linux import mounts
 from shim.client import resource as r
 
 KNOWN = {
@@ -227,3 +228,38 @@ async def test_a_local_volume_is_its_pod_s_group_s_and_stays_when_the_pod_goes(n
     await node.client.delete(r.PODS, "user", "default", grace_period=0)
     await node.until_gone("user")
     assert ((tmp_path / "new").read_text(), (tmp_path / "new").stat().st_gid) == ("kept\n", 77)
+
+
+@pytest.mark.parametrize("death", ["deleted", "by force", "while no agent is here", "crashed", "by a reboot"])
+async def test_nothing_of_a_pod_s_volumes_outlives_it(node, death):
+    """Memory is unmounted, files that the API wrote and what containers wrote are gone; folders of the node are not."""
+    volumes = [
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        {"name": "disk", "emptyDir": {}},
+        {"name": "told", "downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+        {"name": "own", "hostPath": {"path": str(node.data / "own")}},
+    ]
+    uses = [{"name": each["name"], "mountPath": f"/{each['name']}"} for each in volumes]
+    script = f"for f in memory disk own; do echo x > /$f/file; done; {QUICK[2]}"
+    one = container(command=["sh", "-c", script], volumeMounts=uses)
+    pod = await node.create("gone", one, volumes=volumes, terminationGracePeriodSeconds=1)
+    await node.until("gone", ready)
+    uid, settings = pod["metadata"]["uid"], node.settings
+    folder = settings.data_dir / "pods" / uid
+    assert mounts.below(str(folder)) == [str(folder / "volumes/memory")]
+    if death == "while no agent is here":
+        await node.stop_agent()
+    elif death == "crashed":
+        for state in await node.agent.engine.containers():
+            await node.agent.engine.stop_container(state.id, 0)
+    elif death == "by a reboot":
+        await node.reboot()
+    await node.client.delete(r.PODS, "gone", "default", grace_period=0 if death == "by force" else 1)
+    if node.agent is None:
+        await node.start_agent()
+    await node.until_gone("gone")
+    async with asyncio.timeout(60):
+        while folder.exists() or (settings.run_dir / "volumes" / uid).exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert mounts.below(str(settings.data_dir)) == []
+    assert (node.data / "own/file").read_text() == "x\n"
