@@ -28,7 +28,7 @@ _GROUP_FIRST = ("apiregistration.k8s.io", "apiextensions.k8s.io")
 
 def prefix_of(group: str, resource: str, *, custom: bool = False) -> str:
     """Where all objects of a resource are."""
-    if custom or group in _GROUP_FIRST or not _is_built_in(group):
+    if custom or group in _GROUP_FIRST or not is_built_in(group):
         return f"{ROOT}{group}/{resource}/"
     return f"{ROOT}{_OLDER_NAMES.get((group, resource), resource)}/"
 
@@ -51,7 +51,7 @@ def resource_of(key: str) -> str:
     return _PLURALS.get(path) or path.rpartition("/")[2]
 
 
-def _is_built_in(group: str) -> bool:
+def is_built_in(group: str) -> bool:
     """Built-in groups have no dot or end in k8s.io; a custom resource may share a plural with them, never a group."""
     return "." not in group or group.endswith(".k8s.io")
 

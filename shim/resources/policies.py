@@ -6,12 +6,22 @@ import re
 from typing import Any
 
 from shim import cel
-from shim.api import names
+from shim.api import jsonpath, names
 from shim.api.meta import Object, split_api_version
 from shim.api.status import FieldError
 from shim.cel.policies import JSON_PATCH, OBJECT_TYPE, PolicyEnvironments
 from shim.cel.requests import complaint
-from shim.resources.causes import duplicate, forbidden, invalid, label_selector, named, one_of, required, unsupported
+from shim.resources.causes import (
+    conditions,
+    duplicate,
+    forbidden,
+    invalid,
+    label_selector,
+    named,
+    one_of,
+    required,
+    unsupported,
+)
 from shim.resources.metadata import path_segment
 from shim.resources.strategy import Strategy
 from shim.resources.webhook_rules import match_conditions, rule_with_operations
@@ -54,8 +64,30 @@ class PolicyStrategy(Strategy):
         _fill(spec, failurePolicy="Fail")
         _default_match(spec.get("matchConstraints"))
 
+    def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
+        return self.validate_status(new, old)
+
+    def validate_status(self, new: Object, old: Object) -> list[FieldError]:
+        status = new.get("status") or {}
+        causes: list[FieldError] = []
+        for index, warning in enumerate((status.get("typeChecking") or {}).get("expressionWarnings") or ()):
+            at = f"status.typeChecking.expressionWarnings[{index}]"
+            causes += [] if warning.get("warning") else [required(f"{at}.warning")]
+            causes += _field_path(f"{at}.fieldRef", (warning.get("fieldRef") or "").strip())
+        return causes + conditions("status.conditions", status.get("conditions") or ())
+
     def validate_body(self, obj: Object) -> list[FieldError]:
         return (_mutating if self.mutating else _validating)(obj)
+
+
+def _field_path(at: str, path: str) -> list[FieldError]:
+    if not path:
+        return [required(at)]
+    try:
+        jsonpath.parse(path)
+    except jsonpath.PathError as error:
+        return [invalid(at, path, f"invalid JSONPath: {error}")]
+    return []
 
 
 class BindingStrategy(Strategy):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from shim.api.meta import Object, now
 from shim.api.status import FieldError
 from shim.resources import amounts, claim_rules, storage_rules, volume_rules
@@ -62,9 +60,6 @@ class ClaimStrategy(Strategy):
             text = 'deprecated since v1.8; use "storageClassName" attribute instead'
             found.append(f"metadata.annotations[{old}]: {text}")
         return found + claim_rules.warnings("spec", obj["spec"])
-
-    def selectable_fields(self, obj: Object) -> Mapping[str, str]:
-        return {"name": obj["metadata"].get("name", "")}
 
 
 _SNAPSHOTS = ("VolumeSnapshot", "snapshot.storage.k8s.io")
@@ -130,9 +125,6 @@ class VolumeStrategy(Strategy):
 
     def warnings(self, obj: Object) -> list[str]:
         return volume_rules.warnings(obj)
-
-    def selectable_fields(self, obj: Object) -> Mapping[str, str]:
-        return {"name": obj["metadata"].get("name", "")}
 
 
 class StorageClassStrategy(Strategy):

@@ -217,6 +217,9 @@ class Strategy:
         """What the fields are called in selectors -> in ``selectable_fields``, where a version has names of its own."""
         return {name: name for name in self.selectable_fields({"metadata": {}, "spec": {}, "status": {}})}
 
+    unknown_field = "field label not supported: {}"
+    """What is said of a field that nothing can be selected by, of kinds that have fields of their own."""
+
     def begin_deletion(self, obj: Object) -> bool:
         """Mark an object that is deleted in steps of its own kind; False where the usual ones do."""
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 from aiohttp import web
 
+from shim.api.keys import is_built_in
 from shim.api.meta import Object
 from shim.api.schema import Schema
 from shim.codec.media import encode
@@ -16,7 +17,8 @@ from shim.server.metrics import MEDIA, Metrics
 from shim.server.negotiation import JSON, check_accepted, form_of_document
 from shim.server.openapi import OpenApi
 from shim.server.options import Query
-from shim.server.responses import respond, respond_tagged
+from shim.server.responses import respond, respond_large, respond_tagged
+from shim.server.routes import BROKEN
 from shim.server.tokens import Tokens
 from shim.server.zpages import ZPages
 
@@ -42,7 +44,9 @@ class Outside:
         self._health, self._metrics, self._tokens, self._zpages = health, metrics, tokens, zpages
 
     async def answer(self, http: web.BaseRequest, path: str, query: Query) -> web.StreamResponse:
-        """Raises 404, 405 and 406."""
+        """Raises 400, 404, 405 and 406."""
+        if BROKEN.search(path):
+            raise errors.PlainError(400, "400 Bad Request")
         if path.startswith("/api"):
             return await self._discover(http, path)
         if path.startswith("/openapi/"):
@@ -75,7 +79,7 @@ class Outside:
     async def _discover(self, http: web.BaseRequest, path: str) -> web.StreamResponse:
         document = self._discovery.document(path)
         if document is None:
-            raise errors.no_such_resource() if path.startswith("/api/") else errors.page_not_found()
+            raise errors.no_such_resource() if self._is_below_group(path) else errors.page_not_found()
         routed = self._discovery.routed(path)
         _must_read(http, head=not routed)
         accept = http.headers.get("Accept", "")
@@ -86,7 +90,12 @@ class Outside:
         if accept and routed:
             check_accepted(accept)
         media = form_of_document(accept)
-        return await respond_tagged(http, encode(media, document, self._schema), media)
+        return await respond_large(http, encode(media, document, self._schema), media)
+
+    def _is_below_group(self, path: str) -> bool:
+        """Whether a path names a version that a built-in group does not have."""
+        root, _, group = path.strip("/").rpartition("/")[0].partition("/")
+        return root == "api" or (is_built_in(group) and self._discovery.document(f"/apis/{group}") is not None)
 
 
 def _kept(http: web.BaseRequest, document: Object, media: str) -> web.Response:

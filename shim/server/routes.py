@@ -6,18 +6,22 @@ Parsing (:func:`parse`) needs no table and comes first, because authorisation ju
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from shim.api.keys import bucket_of
 from shim.api.meta import Object
-from shim.api.status import not_found
+from shim.api.status import bad_request, not_found
 from shim.resources.strategy import Resource
 from shim.resources.subresources import Subresource, describe
 from shim.server import errors
 
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_BY_NAME = ("get", "patch", "delete")
+BROKEN = re.compile("%(?![0-9A-Fa-f]{2})")
+"""In a path that names nothing: a percent sign that begins no escape."""
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 
 
@@ -42,6 +46,8 @@ class RequestInfo:
 def parse(method: str, path: str, watching: bool = False) -> RequestInfo:
     """Read a path as upstream's RequestInfoFactory does. ``watching``: the query asks for ``watch``."""
     if "%" in path:
+        if BROKEN.search(path):
+            return RequestInfo(method.lower(), path)
         path = unquote(path)
     parts = path.split("/")
     # parts[0] is empty: every path begins with a slash
@@ -56,7 +62,7 @@ def parse(method: str, path: str, watching: bool = False) -> RequestInfo:
         return RequestInfo(method.lower(), path)
     verb = _VERBS.get(method, "")
     if rest[0] in ("watch", "proxy") and len(rest) > 1:
-        verb, rest = rest[0], rest[1:]
+        verb, rest = rest[0] if method == "GET" else "", rest[1:]  # nothing else is done by these paths
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 1:
         namespace = rest[1]
@@ -122,11 +128,18 @@ class Routes:
         rows = versions.get(info.version, {})
         row = rows.get(info.resource)
         if row is None:
-            if info.group and (not rows or next(iter(rows.values())).custom):
+            known = rows or next(iter(versions.values()))
+            if info.group and next(iter(known.values())).custom:
                 raise errors.page_not_found()
             raise errors.no_such_resource()
         if info.namespace and not row.namespaced and row.name != "namespaces":
             raise errors.no_such_resource()
+        if info.verb == "proxy" or (info.rest and not info.subresource):
+            raise errors.no_such_resource()
+        if info.name and row.namespaced and not info.namespace and not row.custom and info.verb != "watch":
+            raise errors.no_such_resource()
+        if info.name in (".", "..") and info.verb in _BY_NAME:
+            raise bad_request(f"Name parameter invalid: \"{info.name}\": may not be '{info.name}'")
         if info.subresource:
             proxied = info.subresource == "proxy"
             if info.subresource not in row.subresources or (info.rest.strip("/") and not proxied):

@@ -70,10 +70,13 @@ def equalities(field_selector: str) -> tuple[tuple[str, str], ...]:
 @lru_cache(maxsize=512)
 def field_names(resource: Resource) -> Mapping[str, str]:
     """The fields a kind can be selected by -> the names under which the cache keeps them."""
-    return {**{name: name for name in _GENERIC}, **resource.strategy.field_names()}
+    own = resource.strategy.field_names()
+    # upstream's kinds with fields of their own name the general ones themselves, and those without a namespace only one
+    generic = _GENERIC if resource.namespaced or resource.custom or not own else _GENERIC[:1]
+    return {**{name: name for name in generic}, **own}
 
 
 def _unknown(resource: Resource, name: str) -> str:
-    if len(field_names(resource)) > len(_GENERIC):
-        return f"field label not supported: {name}"
+    if resource.strategy.field_names():
+        return resource.strategy.unknown_field.format(name)
     return f'"{name}" is not a known field selector: only "metadata.name", "metadata.namespace"'

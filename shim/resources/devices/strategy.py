@@ -111,6 +111,8 @@ class ResourceSliceStrategy(Strategy):
             return []
         return [f"spec.driver: driver names should be lowercase; {shown(driver)} contains uppercase characters"]
 
+    unknown_field = "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {}"
+
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         spec = obj.get("spec") or {}
         return {"spec.nodeName": spec.get("nodeName") or "", "spec.driver": spec.get("driver") or ""}

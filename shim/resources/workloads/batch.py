@@ -48,6 +48,8 @@ class JobStrategy(TemplateStrategy):
     def _spec_warnings(self, obj: Object) -> list[str]:
         return [*job_rules.warnings("spec", obj["spec"]), *TemplateStrategy.warnings(self, obj)]
 
+    unknown_field = 'field label "{}" not supported for Job'
+
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         return {"status.successful": str((obj.get("status") or {}).get("succeeded") or 0)}
 

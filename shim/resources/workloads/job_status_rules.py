@@ -153,7 +153,8 @@ def _together(now: _Stage, before: _Stage) -> list[FieldError]:
     told = now.finished != before.finished or _changed(now, before, "terminating")
     if told and now.finished and now.number("terminating") > 0:
         causes.append(invalid("status.terminating", status["terminating"], "terminating>0 is invalid for finished job"))
-    if _changed(now, before, "ready", "active") and now.number("ready") > now.number("active"):
+    told = status.get("ready") is not None and _changed(now, before, "ready", "active")
+    if told and now.number("ready") > now.number("active"):
         causes.append(invalid("status.ready", status["ready"], "cannot set more ready pods than active"))
     for other, held in (("Failed", now.failed), ("FailureTarget", now.failing)):
         if now.succeeding and held:

@@ -82,8 +82,9 @@ def validate(counts: Counts, status: Object) -> list[FieldError]:
         causes += not_negative(f"status.{name}", status.get(name))
     total = status.get("replicas") or 0
     for name in counts.parts:
-        if (status.get(name) or 0) > total:
-            causes.append(invalid(f"status.{name}", status[name], "cannot be greater than status.replicas"))
+        part = status.get(name) or 0
+        if part > total:
+            causes.append(invalid(f"status.{name}", part, "cannot be greater than status.replicas"))
     available = status.get("availableReplicas") or 0
     if counts.parts and available > (status.get("readyReplicas") or 0):
         causes.append(invalid("status.availableReplicas", available, f"cannot be greater than {counts.ready}"))
@@ -94,5 +95,5 @@ def change(counts: Counts, new: Object, old: Object) -> list[FieldError]:
     return [
         invalid(f"status.{name}", new.get(name) or 0, "cannot be decremented")
         for name in counts.growing
-        if (new.get(name) or 0) < (old.get(name) or 0)
+        if name in old and new.get(name, -1) < old[name]
     ]

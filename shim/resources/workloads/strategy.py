@@ -88,15 +88,15 @@ class ReplicaSetStrategy(TemplateStrategy):
     def initial_status(self, obj: Object) -> Object:
         return {"replicas": 0}
 
-    def selectable_fields(self, obj: Object) -> Mapping[str, str]:
-        return {"status.replicas": str((obj.get("status") or {}).get("replicas") or 0)}
-
 
 class ReplicationControllerStrategy(ReplicaSetStrategy):
     default_propagation = "Orphan"
     name_rule = staticmethod(names.dns1123_subdomain_in_bytes)
     any_prefix = True
     counts = status_rules.REPLICATION_CONTROLLER
+
+    def selectable_fields(self, obj: Object) -> Mapping[str, str]:
+        return {"status.replicas": str((obj.get("status") or {}).get("replicas") or 0)}
 
     def default(self, obj: Object) -> None:
         defaults.replication_controller(obj)
@@ -143,6 +143,11 @@ class DaemonSetStrategy(TemplateStrategy):
         changed = new["spec"].get("template") != old["spec"].get("template")
         annotations = new["metadata"].setdefault("annotations", {})
         annotations[_TEMPLATE_GENERATION] = str(count + 1 if changed else count)
+
+    def prepare_for_status_update(self, new: Object, old: Object) -> None:
+        super().prepare_for_status_update(new, old)
+        if count := (old["metadata"].get("annotations") or {}).get(_TEMPLATE_GENERATION):
+            new["metadata"].setdefault("annotations", {})[_TEMPLATE_GENERATION] = count
 
     def update_warnings(self, new: Object, old: Object) -> list[str]:
         return self.warnings(new) if new["spec"].get("template") != old["spec"].get("template") else []

@@ -6,6 +6,7 @@ import base64
 
 import orjson
 import pytest
+from yarl import URL
 
 JSON, MERGE, APPLY = "application/json", "application/merge-patch+json", "application/apply-patch+yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
@@ -129,6 +130,55 @@ async def test_a_field_that_is_not_known_is_told_of_once(api):
     body = b'{"x":1,"x":2,"metadata":{"name":"a"}}'
     answer = await api.ask("POST", CONFIGMAPS, body)
     assert answer.headers.getall("Warning") == ['299 - "unknown field \\"x\\""']
+
+
+NOTHING = "the server could not find the requested resource"
+METHOD = "the server does not allow this method on the requested resource"
+PATHS = [
+    ("GET", "/apis/apps/v2", 404, NOTHING),
+    ("GET", "/apis/apps/v2/deployments", 404, NOTHING),
+    ("GET", "/api/v1/pods/x", 404, NOTHING),
+    ("DELETE", "/api/v1/pods/x/status", 404, NOTHING),
+    ("GET", "/api/v1/namespaces/default//pods", 404, NOTHING),
+    ("GET", "/api/v1/proxy/nodes/x", 404, NOTHING),
+    ("POST", "/api/v1/watch/pods/", 405, METHOD),
+    ("GET", "/api/v1/namespaces/default/pods/..", 400, "Name parameter invalid: \"..\": may not be '..'"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "code", "message"), PATHS)
+async def test_a_path(api, method, path, code, message):
+    url = URL(api.url + path, encoded=True)
+    async with api.session.request(method, url) as response:
+        assert (response.status, (await response.json())["message"]) == (code, message)
+
+
+async def test_a_path_with_a_broken_escape(api):
+    async with api.session.get(URL(f"{api.url}/api/v1/namespaces/%zz", encoded=True)) as response:
+        assert (response.status, await response.text()) == (400, "400 Bad Request")
+
+
+GENERAL = '"{}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+FIELDS = [
+    ("/api/v1/configmaps", "type", GENERAL),
+    ("/api/v1/persistentvolumeclaims", "name", GENERAL),
+    ("/api/v1/persistentvolumes", "name", GENERAL),
+    ("/apis/apps/v1/replicasets", "status.replicas", GENERAL),
+    ("/api/v1/pods", "type", "field label not supported: {}"),
+    ("/api/v1/nodes", "metadata.namespace", "field label not supported: {}"),
+    ("/apis/batch/v1/jobs", "type", 'field label "{}" not supported for Job'),
+    (
+        "/apis/resource.k8s.io/v1/resourceslices",
+        "type",
+        "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "field", "message"), FIELDS)
+async def test_a_field_that_selects_nothing(api, path, field, message):
+    answer = await api.get(f"{path}?fieldSelector={field}=x")
+    assert (answer.status, answer.message) == (400, message.format(field))
 
 
 async def test_a_rehearsal_may_name_a_version(api):
