@@ -39,7 +39,7 @@ def config_map(obj: Object) -> list[FieldError]:
     for key, value in binary.items():
         causes += named(f"binaryData[{key}]", key, names.config_map_key)
         size += len(value) * 3 // 4
-    return [*causes, too_long("", _SIZE_LIMIT)] if size > _SIZE_LIMIT else causes
+    return [*causes, too_long("[]", _SIZE_LIMIT)] if size > _SIZE_LIMIT else causes
 
 
 def sealed(new: Object, old: Object, *fields: str) -> list[FieldError]:

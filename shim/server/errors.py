@@ -109,7 +109,7 @@ def unsupported_body(accepted: str) -> ApiError:
 
 
 def too_large(limit: int) -> ApiError:
-    message = f"Request entity is too large: limit is {limit}"
+    message = f"Request entity too large: limit is {limit}"
     return ApiError(413, "RequestEntityTooLarge", message)
 
 

@@ -19,7 +19,7 @@ from shim.codec.jsontext import quoted
 from shim.server import errors
 from shim.server.options import EXACT, ListOptions
 from shim.server.parts import Call
-from shim.server.selection import Test, reads_objects, test_of
+from shim.server.selection import Test, names_one, reads_objects, test_of
 from shim.store.cache import Entry
 from shim.store.contract import Compacted
 
@@ -57,8 +57,8 @@ async def select(call: Call, options: ListOptions) -> tuple[list[Entry], Object]
         found = await _matching(call, options, looked, test, limit)
     cache.listed(call.resource.prefix, len(looked), len(found))
     meta: Object = {"resourceVersion": str(revision)}
-    # as upstream: what follows need not be what the selector means
-    if limit and len(found) >= limit and looked[-1].key > found[limit - 1].key:
+    # as upstream: what follows need not be what the selector means, but where it means one name
+    if limit and len(found) >= limit and not names_one(options) and looked[-1].key > found[limit - 1].key:
         del found[limit:]
         meta["continue"] = _token(found[-1].key, prefix, revision)
         if test is None:

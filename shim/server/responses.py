@@ -185,7 +185,8 @@ async def _stream(
 
 
 def _takes_gzip(request: web.BaseRequest) -> bool:
-    return "gzip" in request.headers.get("Accept-Encoding", "")
+    """Upstream looks for the bare word, whatever weight others carry."""
+    return any(each.strip() == "gzip" for each in request.headers.get("Accept-Encoding", "").split(","))
 
 
 def refuse(error: ApiError, accept: str, schema: Schema) -> web.Response:

@@ -67,6 +67,11 @@ def equalities(field_selector: str) -> tuple[tuple[str, str], ...]:
     return tuple((key, value) for key in keys if (value := found.exact(key)) is not None)
 
 
+def names_one(options: ListOptions) -> bool:
+    """Whether a field selector means one name and no other."""
+    return any(key == _GENERIC[0] for key, _ in equalities(options.field_selector))
+
+
 @lru_cache(maxsize=512)
 def field_names(resource: Resource) -> Mapping[str, str]:
     """The fields a kind can be selected by -> the names under which the cache keeps them."""

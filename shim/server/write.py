@@ -121,6 +121,7 @@ def _patch_of(call: Call, write: Write, way: str, body: Body) -> Patch:
 
 async def delete(call: Call) -> web.Response:
     """DELETE of one object."""
+    _ = call.rendering  # nothing is deleted for those who cannot be answered
     options = await _delete_options(call)
     removed = await call.parts.removal.delete(write_of(call), options)
     resource = call.resource

@@ -181,6 +181,33 @@ async def test_a_field_that_selects_nothing(api, path, field, message):
     assert (answer.status, answer.message) == (400, message.format(field))
 
 
+async def test_nothing_is_deleted_for_who_cannot_be_answered(api):
+    await api.post(CONFIGMAPS, api.configmap("a"))
+    assert (await api.delete(f"{CONFIGMAPS}/a", accept="application/json;as=Table;v=v1")).status == 406
+    assert (await api.get(f"{CONFIGMAPS}/a")).status == 200
+
+
+async def test_nothing_follows_the_one_object_that_is_named(api):
+    for name in "ab":
+        await api.post(CONFIGMAPS, api.configmap(name))
+    found = (await api.get(f"{CONFIGMAPS}?fieldSelector=metadata.name=a&limit=1")).json
+    assert [each["metadata"]["name"] for each in found["items"]] == ["a"]
+    assert "continue" not in found["metadata"]
+
+
+@pytest.mark.parametrize(("accepted", "squeezed"), [("deflate, gzip", "gzip"), ("gzip;q=0", None), ("identity", None)])
+async def test_a_long_answer_is_squeezed_for_who_says_so_plainly(api, accepted, squeezed):
+    await api.post(CONFIGMAPS, api.configmap("a", data={"a": "x" * 140_000}))
+    url = (api.url + CONFIGMAPS).replace("{ns}", api.namespace)
+    async with api.session.get(url, headers={"Accept-Encoding": accepted}) as response:
+        assert response.headers.get("Content-Encoding") == squeezed
+
+
+async def test_a_config_map_that_is_too_large(api):
+    answer = await api.post(CONFIGMAPS, api.configmap("a", data={"a": "x" * (1 << 20), "b": "y"}))
+    assert answer.message == 'ConfigMap "a" is invalid: []: Too long: may not be more than 1048576 bytes'
+
+
 async def test_a_rehearsal_may_name_a_version(api):
     answer = await api.post(f"{CONFIGMAPS}?dryRun=All", {"metadata": {"name": "a", "resourceVersion": "7"}})
     assert answer.status == 201
