@@ -228,6 +228,8 @@ def refuse_with_nominated(attempt: Attempt, node: Node) -> Refusal | None:
 
     The pod must also fit without them: they may never come, and it may not count on their company.
     """
+    if not attempt.snapshot.promised:
+        return refuse(attempt, node)
     waiting = [
         pod
         for pod in attempt.snapshot.nominated(node.name)

@@ -244,6 +244,11 @@ class Snapshot:
                 if not pods:
                     del self._nominated[node]
 
+    @property
+    def promised(self) -> bool:
+        """Whether any pod waits for room on a node."""
+        return bool(self._nominated)
+
     def nominated(self, name: str) -> list[Pod]:
         """The pods that wait for room on this node."""
         return list(self._nominated[name].values()) if name in self._nominated else []

@@ -76,6 +76,8 @@ def siblings(owner: str, nodes: Sequence[Node]) -> Callable[[Node], float]:
     for node in nodes:
         if ZONE in node.labels:
             zones[node.labels[ZONE]] += node.owners.get(owner, 0)
+    if not zones:
+        return lambda node: node.owners.get(owner, 0)
     of_node, of_zone = weight_of(len(nodes)), weight_of(len(zones))
     return lambda node: node.owners.get(owner, 0) * of_node + zones[node.labels.get(ZONE, "")] * of_zone
 
