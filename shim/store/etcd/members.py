@@ -42,6 +42,7 @@ _LEADER = ("hasleader", "true")  # a member that has lost its leader says so ins
 _NOT_DONE = ("failed to connect", "etcdserver: no leader", "etcdserver: too many requests")
 """How the errors begin that come before a write was proposed to the members."""
 _ELSEWHERE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+_UNANSWERED = "context deadline exceeded"  # with the code UNKNOWN, of a leader that hears none of the others any more
 Metadata = tuple[tuple[str, str], ...]
 ANSWERS = {
     "KV/Range": "RangeResponse",
@@ -93,14 +94,14 @@ class Members:
     async def read(self, method: str, request: Any) -> Any:
         """A call that may be repeated, such as ``KV/Range``. Raises StoreError when no member answers in time, and
         grpc's own error for what etcd refuses."""
-        return await self._call(method, request, lambda error: error.code() in _ELSEWHERE)
+        return await self._call(method, request, _is_lost)
 
     async def write(self, method: str, request: Any) -> Any:
         """A call that must not be repeated unless it surely did not happen. Raises OutcomeUnknown, StoreError."""
         try:
             return await self._call(method, request, _surely_not_done)
         except grpc.aio.AioRpcError as error:
-            if error.code() in _ELSEWHERE:
+            if _is_lost(error):
                 raise OutcomeUnknown(f"etcd: {error.details()}") from error
             raise
 
@@ -171,7 +172,7 @@ class Members:
 
     def _leave(self, endpoint: str, if_lost: grpc.aio.AioRpcError | None = None) -> None:
         """Ask another member from now on, unless somebody has changed to another already."""
-        if endpoint == self._endpoint() and (if_lost is None or if_lost.code() in _ELSEWHERE):
+        if endpoint == self._endpoint() and (if_lost is None or _is_lost(if_lost)):
             self._current = (self._current + 1) % len(self._access.endpoints)
 
     def _channel(self, endpoint: str) -> grpc.aio.Channel:
@@ -216,6 +217,11 @@ async def _answers(stream: Any, create: Any) -> AsyncGenerator[Any, None]:
         stream.cancel()
         if reading is not None:
             await asyncio.gather(reading, return_exceptions=True)
+
+
+def _is_lost(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the member could not do it, so that another may."""
+    return error.code() in _ELSEWHERE or error.details() == _UNANSWERED
 
 
 def _surely_not_done(error: grpc.aio.AioRpcError) -> bool:

@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -196,36 +197,47 @@ def test_users_and_ports_are_read_from_the_url() -> None:
     assert (access.endpoints, access.user, access.password) == (("one:2379", "two:4001"), "root", "secret")
 
 
+OPERATIONS = 100  # of each client at least; it goes on until the cluster was disturbed enough
+
+
 class Recorder:
     """Clients of a store at work, each noting what it is told; a watcher notes what it is shown."""
 
     def __init__(self, store: EtcdStore, seed: int) -> None:
         self.store, self.history, self.unknown = store, History(), 0
+        self.enough = asyncio.Event()
         self._random = random.Random(seed)
         self._watch = store.watch(store._revision, previous=True)
 
-    async def write(self, worker: int, count: int) -> None:
+    async def work(self, worker: int) -> None:
         """Create, change, delete and read keys, some of one's own and some that all share, in any order."""
         at: dict[str, int] = {}  # the revisions this worker believes its keys to be at
-        for number in range(count):
+        number = 0
+        while number < OPERATIONS or not self.enough.is_set():
+            number += 1
             key = self._random.choice((f"/own/{worker}", "/shared/1", "/shared/2"))
             try:
-                match self._random.choices(("put", "delete", "read"), (6, 2, 4))[0]:
-                    case "put":
-                        value = b"%d %d" % (worker, number)
-                        at[key] = await self.store.put(key, value, expected=at.get(key, 0))
-                        self.history.tell(Told(key, value, at[key]))
-                    case "delete" if at.get(key):
-                        gone = await self.store.delete(key, expected=at.pop(key))
-                        self.history.tell(Told(key, None, gone))
-                    case _:
-                        at[key] = await self._read(key)
+                if key not in at:  # it was not quick enough, or was told nothing
+                    at[key] = await self._read(key)
+                await self._one(key, b"%d %d" % (worker, number), at)
             except Conflict:
-                at[key] = await self._read(key)
+                del at[key]
             except StoreError:  # nobody knows, or no member could be reached: a client would be told just that
                 self.unknown += 1
                 at.pop(key, None)
                 await asyncio.sleep(0.05)
+
+    async def _one(self, key: str, value: bytes, at: dict[str, int]) -> None:
+        match self._random.choices(("put", "delete", "read"), (6, 2, 4))[0]:
+            case "put":
+                at[key] = await self.store.put(key, value, expected=at[key])
+                self.history.tell(Told(key, value, at[key]))
+            case "delete" if at[key]:
+                gone = await self.store.delete(key, expected=at[key])
+                at[key] = 0
+                self.history.tell(Told(key, None, gone))
+            case _:
+                at[key] = await self._read(key)
 
     async def _read(self, key: str) -> int:
         """The key's revision, 0 where it is not."""
@@ -260,8 +272,9 @@ async def disturbed(three: EtcdCluster, disturb: Callable[[EtcdCluster, EtcdStor
     recorder = Recorder(store, seed)
     following = asyncio.create_task(recorder.follow())
     try:
-        workers = [asyncio.create_task(recorder.write(worker, 100)) for worker in range(4)]
+        workers = [asyncio.create_task(recorder.work(worker)) for worker in range(4)]
         await disturb(three, store)
+        recorder.enough.set()
         await asyncio.gather(*workers)
         await recorder.check(following)
     finally:
@@ -325,3 +338,61 @@ async def test_history_is_compacted_under_a_watch(three: EtcdCluster) -> None:
             await asyncio.to_thread(cluster.start, number)
 
     await disturbed(three, disturb)
+
+
+async def leader(cluster: EtcdCluster) -> int:
+    """The number of the member that leads, once one does."""
+    async with asyncio.timeout(60):
+        while True:
+            for number, client in enumerate(cluster.clients):
+                async with grpc.aio.insecure_channel(client) as channel:
+                    # messages by hand: of the answer, field 4 is who leads, and the header's field 2 is who answers
+                    status = channel.unary_unary("/etcdserverpb.Maintenance/Status")
+                    answer = _fields(await status(b"", wait_for_ready=True, timeout=30))
+                    if answer.get(4) == _fields(answer[1])[2]:
+                        return number
+            await asyncio.sleep(0.05)
+
+
+def _fields(data: bytes) -> dict[int, Any]:
+    """A message's fields by their numbers: integers, and bytes of what is longer."""
+    found: dict[int, Any] = {}
+
+    def integer() -> int:
+        nonlocal data
+        value = shift = 0
+        while True:
+            byte, data = data[0], data[1:]
+            value, shift = value | (byte & 0x7F) << shift, shift + 7
+            if not byte & 0x80:
+                return value
+
+    while data:
+        key = integer()
+        value: Any = integer()
+        if key & 7 == 2:
+            value, data = data[:value], data[value:]
+        found[key >> 3] = value
+    return found
+
+
+@pytest.mark.needs_root
+async def test_the_leader_is_cut_off_from_the_others_but_not_from_us(tmp_path: Path) -> None:
+    """It believes for a while that it leads; nothing it says then may be believed. Its connections stay open."""
+    cluster = EtcdCluster(tmp_path, 3, apart=True)
+    try:
+        cluster.start()
+
+        async def disturb(cluster: EtcdCluster, store: EtcdStore) -> None:
+            for _ in range(2):
+                await acknowledged_more(store)
+                number = await leader(cluster)
+                store._members._current = number  # the one we talk to is the one that is cut off
+                await asyncio.to_thread(cluster.cut_off, number)
+                await acknowledged_more(store)
+                await asyncio.to_thread(cluster.heal, number)
+
+        history = await disturbed(cluster, disturb)
+        assert len(history.told) > 50
+    finally:
+        cluster.stop()
