@@ -122,6 +122,8 @@ def test_a_second_master_joins_and_goes_on_alone(tmp_path: Path) -> None:
                 refused = run([*stranger, *changed], check=False)
                 assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
                 assert said in refused.stderr
+            again = run([*SHIM, "server", "--no-routes", *flags(first, "127.0.0.1")], check=False)
+            assert "shim server: it runs already, as process " in again.stderr
             with master(*flags(second, "127.0.0.2"), *joining):
                 eventually(lambda: second.kubeconfig.exists() and second.kubectl("get", "--raw", "/readyz") == "ok")
                 second.kubectl("create", "configmap", "c", "--from-literal=a=b")

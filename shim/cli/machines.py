@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from shim.api.flags import add_flags, read_flags
-from shim.cli.common import need_root
+from shim.cli.common import need_root, supervisor_pid
 from shim.cluster import ClusterError, dns_address
 from shim.settings import ApiServerSettings, ControllerSettings, SchedulerSettings
 from shim.supervisor import Part, Supervisor
@@ -73,6 +73,7 @@ def server_flags(parser: argparse.ArgumentParser) -> None:
 
 def server(args: argparse.Namespace) -> int:
     """API server, controllers and scheduler until Ctrl-C."""
+    _refuse_a_second(args.data_dir)
     from shim import boot
     from shim.server import prepare
 
@@ -186,6 +187,7 @@ def agent_flags(parser: argparse.ArgumentParser) -> None:
 
 def agent(args: argparse.Namespace) -> int:
     """nodeagent and netproxy of this machine until Ctrl-C."""
+    _refuse_a_second(args.data_dir)
     parts, data_dir = prepare_agent(args)
     return _supervise(parts, data_dir)
 
@@ -255,6 +257,12 @@ def own_address(towards: str = "192.0.2.1") -> str:
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.split(",") if part)
+
+
+def _refuse_a_second(data_dir: Path) -> None:
+    """Raises ClusterError where these parts run already: systemd may have started them."""
+    if (pid := supervisor_pid(data_dir.absolute() / "run")) is not None:
+        raise ClusterError(f"it runs already, as process {pid}, with the state in {data_dir}")
 
 
 def _supervise(parts: list[Part], data_dir: Path) -> int:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 import aiohttp
 import yaml
@@ -25,6 +26,7 @@ from shim.api.certificates import key_pin
 from shim.api.meta import Object
 from shim.client import resource as r
 from shim.client.kubeconfig import Access
+from shim.client.reach import why
 from shim.cluster import ClusterError
 
 PATIENCE = 20.0  # seconds for the signature of a token that was only just made
@@ -102,6 +104,11 @@ async def _published(server: str, access: Access) -> Mapping[str, str]:
                 raise ClusterError(f"{server} answers {answer.status}: {body.get('message', '')}")
     except aiohttp.ClientConnectorCertificateError as error:
         raise ClusterError(_distrust(server, error.certificate_error)) from None
+    except aiohttp.ClientConnectorError as error:
+        address = server.removeprefix("https://")
+        raise ClusterError(
+            f"{server} cannot be reached: {why(error, address, urlsplit(server).hostname or '')}"
+        ) from None
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise ClusterError(f"{server} cannot be reached: {error or type(error).__name__}") from None
     return body.get("data") or {}
