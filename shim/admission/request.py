@@ -15,6 +15,8 @@ from shim.api.timing import Histograms
 from shim.resources.strategy import Resource
 
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
+PATCHES = "patch.webhook.admission.k8s.io/"
+"""Annotations of the audit log that begin so quote what was sent: they are for logs that hold requests."""
 MIRROR = "kubernetes.io/config.mirror"
 """The annotation of a pod that only shows what a node runs from a file."""
 

@@ -112,8 +112,6 @@ class WriteOptions:
         said: Object = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
         if self.dry_run:
             said["dryRun"] = ["All"]
-        if self.force is not None:
-            said["force"] = self.force
         if self.manager:
             said["fieldManager"] = self.manager
         if self.asked:

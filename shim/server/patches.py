@@ -88,10 +88,9 @@ def _check_text(call: Call, data: bytes, options: WriteOptions) -> None:
     if options.validation == "Ignore":
         return
     for complaint in yamltext.strict_errors(data):
-        said = f"error converting YAML to JSON: {complaint}"
         if options.validation == "Strict":
-            raise bad_request(f"error strict decoding YAML: {said}")
-        call.warnings.append(said)
+            raise bad_request(f"error strict decoding YAML: error converting YAML to JSON: {complaint}")
+        call.warnings += yamltext.apart(complaint)
 
 
 def read(call: Call, way: str, body: Body) -> Patch:

@@ -226,6 +226,8 @@ class Registry:
             why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             raise conflict(write.resource.group, write.resource.name, write.name, why)
         obj["metadata"].pop("resourceVersion", None)
+        if write.options:
+            write.options = {**write.options, "kind": "CreateOptions"}
         return await self.create(write, obj)
 
     async def catch_up(self, lost: Conflict) -> None:

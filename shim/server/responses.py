@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Iterable
 from email.utils import formatdate
 from functools import lru_cache
@@ -219,8 +220,11 @@ def prettify(response: web.StreamResponse) -> None:
 
 
 def _limited(warnings: Iterable[str]) -> list[str]:
-    """Each warning once, and not more than clients take in their headers: where all are too long, each is cut."""
-    found = list(dict.fromkeys(warnings))
+    """Each warning once, and not more than clients take in their headers: where all are too long, each is cut.
+
+    What no header can hold is left out, as upstream does.
+    """
+    found = [text for text in dict.fromkeys(warnings) if text and not _CONTROL.search(text)]
     if sum(map(len, found)) <= WARNINGS_LIMIT:
         return found
     written = 0
@@ -233,7 +237,9 @@ def _limited(warnings: Iterable[str]) -> list[str]:
     return cut
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
 def _escape(text: str) -> str:
     """A quoted string of HTTP: no control characters, backslash before backslash and quote."""
-    printable = "".join(char if char >= " " else " " for char in text)
-    return printable.replace("\\", "\\\\").replace('"', '\\"')
+    return _CONTROL.sub(" ", text).replace("\\", "\\\\").replace('"', '\\"')

@@ -87,7 +87,7 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
     body = await read_body(call, ", ".join(patches.WAYS))
     if call.record is not None:
         call.record.asks(body.data)
-    write = write_of(call, options, "PatchOptions")
+    write = write_of(call, options, "UpdateOptions")  # which is what a patch comes to
     kind, api_version = patches.kind_of(call)
     resource = call.resource
     if way == patches.APPLY:

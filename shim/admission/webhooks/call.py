@@ -65,13 +65,15 @@ class Caller:
             raise CallError(f'Post "{shown}": {error}') from None
         try:
             async with asyncio.timeout(timeout):
-                status, body = await self._send(target, context, orjson.dumps(review), timeout)
+                status, media, body = await self._send(target, context, orjson.dumps(review), timeout)
         except TimeoutError:
             raise CallError(f'Post "{shown}": context deadline exceeded') from None
         except (aiohttp.ClientError, OSError) as error:
             raise CallError(f'Post "{shown}": {why(error, target.connect, target.name)}') from None
         if not 200 <= status < 300:
-            raise CallError(_refused(status, body))
+            raise CallError(_refused(status, media, body))
+        if not body:
+            raise CallError(f"0-length response with status code: {status} and content type: {media}")
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError as error:
@@ -82,7 +84,10 @@ class Caller:
             await self._session.close()
             self._session = None
 
-    async def _send(self, target: _Target, context: ssl.SSLContext, body: bytes, timeout: float) -> tuple[int, bytes]:
+    async def _send(
+        self, target: _Target, context: ssl.SSLContext, body: bytes, timeout: float
+    ) -> tuple[int, str, bytes]:
+        """Code, media type and body of the answer."""
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
@@ -98,7 +103,7 @@ class Caller:
                 async with self._session.post(
                     url, data=body, headers=headers, ssl=context, server_hostname=target.name, allow_redirects=False
                 ) as answer:
-                    return answer.status, await answer.read()
+                    return answer.status, answer.headers.get("Content-Type", ""), await answer.read()
             except _STALE:
                 if fresh:
                     raise
@@ -140,7 +145,7 @@ def _context(bundle: str) -> ssl.SSLContext:
     return believing(bundle)
 
 
-def _refused(code: int, body: bytes) -> str:
+def _refused(code: int, media: str, body: bytes) -> str:
     """An answer that is no success: in its own words when it is a Status."""
     try:
         status = orjson.loads(body)
@@ -148,7 +153,7 @@ def _refused(code: int, body: bytes) -> str:
         status = None
     if isinstance(status, dict) and status.get("kind") == "Status" and status.get("message"):
         return str(status["message"])
-    text = body.decode(errors="replace").strip()[:2048]
+    text = body.decode(errors="replace").strip()[:2048] if not media or media.startswith("text/") else ""
     if code in _SAID:
         return _SAID[code]
     if code >= 500:

@@ -12,11 +12,11 @@ import orjson
 
 from shim.admission.conditions import ConditionError, hold, variables_of
 from shim.admission.matching import Match, converted, converted_back, in_namespace, is_exempt, match, selects_object
-from shim.admission.request import Plugin, Reader, Reinvocation, Request
+from shim.admission.request import PATCHES, Plugin, Reader, Reinvocation, Request
 from shim.admission.webhooks.call import Caller, CallError
 from shim.admission.webhooks.hooks import Hook, Hooks
 from shim.admission.webhooks.review import InvalidResponse, Verdict, denial, patched, question, verdict
-from shim.api import jsonpatch
+from shim.api import jsonpatch, names
 from shim.api.meta import GVR, Object
 from shim.api.status import ApiError, bad_request, forbidden, internal
 from shim.api.timing import Histograms
@@ -29,6 +29,7 @@ VALIDATING = GVR(_GROUP, "v1", "validatingwebhookconfigurations", namespaced=Fal
 _SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0)
 _HIGHEST = 600  # code that is counted as it is: a webhook may answer any number
 HARMLESS = ("None", "NoneOnDryRun")
+MUTATIONS = "mutation.webhook.admission.k8s.io/"
 
 
 class Failed(Exception):
@@ -116,7 +117,9 @@ class _Webhooks(Plugin):
             said = verdict(review, answer, mutating=self.mutating)
         except InvalidResponse as error:
             raise Failed(hook, f"received invalid webhook response: {error}") from None
-        request.annotations.update({f"{hook.name}/{key}": value for key, value in said.annotations.items()})
+        for key, value in said.annotations.items():
+            if not names.qualified_name(f"{hook.name}/{key}"):  # others are no keys, and are left out
+                request.annotations.setdefault(f"{hook.name}/{key}", value)
         request.warnings.extend(said.warnings)
         if not said.allowed:
             raise denial(hook, said.status)
@@ -183,7 +186,8 @@ class MutatingAdmissionWebhook(_Webhooks):
                     changed = self._change(hook, request, found, said, reader, place)
             except Failed as error:
                 self._go_on(hook, request, error, place)
-            _note(request, f"mutation.webhook.admission.k8s.io/{place}", hook, mutated=changed)
+            finally:
+                _note(request, f"{MUTATIONS}{place}", hook, mutated=changed)
             if changed:
                 state.ask_again()
                 state.wanted = True
@@ -194,12 +198,16 @@ class MutatingAdmissionWebhook(_Webhooks):
     def _change(self, hook: Hook, request: Request, match: Match, said: Verdict, reader: Reader, place: str) -> bool:
         """Apply a webhook's patch; whether it changed anything. Raises ApiError, or Failed for one that is none."""
         obj = request.obj
-        if said.patch_type != "JSONPatch":
-            raise Failed(hook, f'unsupported patch type "{said.patch_type}"')
         try:
             operations = orjson.loads(said.patch)
+            if not isinstance(operations, list):
+                what = "object" if isinstance(operations, dict) else "value"
+                text = f"json: cannot unmarshal {what} into Go value of type jsonpatch.Patch"
+                raise Failed(hook, f"received undecodable patch in webhook response: {text}")
             if not operations:
                 return False
+            if said.patch_type != "JSONPatch":
+                raise Failed(hook, f'unsupported patch type "{said.patch_type}"')
             if obj is None:
                 text = "attempted to modify the object, which is not supported for this operation"
                 raise internal(f'admission webhook "{hook.name}" {text}')
@@ -213,7 +221,7 @@ class MutatingAdmissionWebhook(_Webhooks):
         whole = converted_back(new, request, match)
         if match.kind.kind == match.resource.kind:
             request.resource.strategy.default(whole)
-        _note(request, f"patch.webhook.admission.k8s.io/{place}", hook, patch=operations, patchType="JSONPatch")
+        _note(request, f"{PATCHES}{place}", hook, patch=operations, patchType="JSONPatch")
         if whole == obj:
             return False
         request.replace(whole)

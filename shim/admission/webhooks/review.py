@@ -84,7 +84,7 @@ def _check(review: Object, answer: Object, response: Object, patch: bytes, kind:
     if uid != wanted:
         raise InvalidResponse(f'expected response.uid="{wanted}", got "{uid}"')
     if (answer.get("apiVersion"), answer.get("kind")) != (f"{GROUP}/v1", "AdmissionReview"):
-        found = f"{answer.get('apiVersion') or ''}, Kind={answer.get('kind') or ''}"
+        found = f"{answer.get('apiVersion') or '/'}, Kind={answer.get('kind') or ''}"
         raise InvalidResponse(f"expected webhook response of {GROUP}/v1, Kind=AdmissionReview, got {found}")
     if not mutating:
         for field, there in (("patch", bool(patch)), ("patchType", kind is not None)):

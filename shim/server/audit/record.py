@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from shim.admission.request import PATCHES
 from shim.api.meta import Object, new_uid
 from shim.api.schema import Schema
 from shim.codec import media
@@ -186,7 +187,9 @@ class Record:
         line["requestReceivedTimestamp"] = self._received
         line["stageTimestamp"] = self._received if stage == RECEIVED else _now()
         if self.annotations and stage != RECEIVED:
-            line["annotations"] = dict(sorted(self.annotations.items()))
+            quoting = self._choice.level >= Level.REQUEST
+            told = sorted(self.annotations.items())
+            line["annotations"] = {key: text for key, text in told if quoting or not key.startswith(PATCHES)}
         self._log.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 

@@ -142,6 +142,6 @@ async def test_keys_that_stand_twice_in_a_configuration_are_told_of(api):
     assert (refused.status, refused.message) == (400, f"error strict decoding YAML: {said}")
     warned = await api.ask("PATCH", path + "Warn", text, content="application/apply-patch+yaml")
     assert warned.status == 201
-    assert 'key \\"a\\" already set in map' in warned.headers["Warning"]
+    assert warned.headers["Warning"] == '299 - "line 7: key \\"a\\" already set in map"'
     ignored = await api.ask("PATCH", path + "Ignore", text, content="application/apply-patch+yaml")
     assert "Warning" not in ignored.headers

@@ -27,6 +27,11 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         'unsupported patch type "Merge"',
     ),
     ({"patch": base64.b64encode(b"{").decode(), "patchType": "JSONPatch"}, "received undecodable patch in webhook"),
+    (
+        {"patch": base64.b64encode(b"{}").decode(), "patchType": "JSONPatch"},
+        "received undecodable patch in webhook response: json: cannot unmarshal object into Go value of type "
+        "jsonpatch.Patch",
+    ),
 ]
 
 
@@ -101,11 +106,28 @@ async def test_a_slow_webhook_is_given_up(api: Api, hooks: Hooks) -> None:
     assert answer.message.endswith('slow?timeout=1s": context deadline exceeded'), answer.message
 
 
-async def test_an_error_of_the_webhooks_server_is_told(api: Api, hooks: Hooks) -> None:
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (
+            {"status": 500, "text": "out of order"},
+            'an error on the server ("out of order") has prevented the request from succeeding',
+        ),
+        (
+            {"status": 500, "text": "out of order", "content_type": "application/json"},
+            'an error on the server ("unknown") has prevented the request from succeeding',
+        ),
+        (
+            {"status": 200, "content_type": "application/json"},
+            "0-length response with status code: 200 and content type: application/json",
+        ),
+    ],
+)
+async def test_an_error_of_the_webhooks_server_is_told(
+    api: Api, hooks: Hooks, answer: dict[str, Any], why: str
+) -> None:
     async def broken(http: web.Request) -> web.Response:
-        return web.Response(status=500, text="out of order")
+        return web.Response(**answer)
 
     await hooks.validating(hooks.webhook("broken", broken))
-    assert (await hooks.config_map()).message.endswith(
-        'failed to call webhook: an error on the server ("out of order") has prevented the request from succeeding'
-    )
+    assert (await hooks.config_map()).message.endswith(f"failed to call webhook: {why}")

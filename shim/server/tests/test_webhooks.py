@@ -92,6 +92,24 @@ async def test_every_way_of_writing_is_asked(api: Api, hooks: Hooks) -> None:
         assert answer.status == 400, answer.json
 
 
+async def test_a_patch_is_shown_as_the_write_it_comes_to(api: Api, hooks: Hooks) -> None:
+    await hooks.validating(hooks.webhook("see", allow()))
+    applied = api.configmap("c", data={"a": "b"})
+    for change in ({"a": "b"}, {"a": "c"}):
+        applied["data"] = change
+        answer = await api.patch(CONFIG_MAPS + "/c?fieldManager=x&force=true", applied, "apply-patch+yaml")
+        assert answer.status in (200, 201)
+    await api.patch(CONFIG_MAPS + "/c?fieldManager=y", {"data": {"a": "d"}})
+    assert [(each["operation"], each["options"]) for each in hooks.requests("see")] == [
+        (operation, {"kind": kind, "apiVersion": "meta.k8s.io/v1", "fieldManager": manager})
+        for operation, kind, manager in (
+            ("CREATE", "CreateOptions", "x"),
+            ("UPDATE", "UpdateOptions", "x"),
+            ("UPDATE", "UpdateOptions", "y"),
+        )
+    ]
+
+
 async def test_mutating_webhooks_are_asked_in_the_order_of_their_names(api: Api, hooks: Hooks) -> None:
     await hooks.mutating(hooks.webhook("second", patch(add("/data/second", "2"))), name=f"b-{api.namespace}")
     await hooks.mutating(hooks.webhook("first", patch(add("/data", {"first": "1"}))), name=f"a-{api.namespace}")
@@ -148,7 +166,8 @@ async def test_validating_webhooks_are_asked_side_by_side(api: Api, hooks: Hooks
 
 
 async def test_warnings_reach_the_client(api: Api, hooks: Hooks) -> None:
-    await hooks.validating(hooks.webhook("warn", allow(warnings=["careful", "really"])))
+    texts = ["careful", "", "two\nlines are no header", "really", "careful"]
+    await hooks.validating(hooks.webhook("warn", allow(warnings=texts)))
     answer = await hooks.config_map()
     assert [value for name, value in answer.headers.items() if name == "Warning"] == [
         '299 - "careful"',
