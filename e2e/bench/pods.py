@@ -123,7 +123,7 @@ async def _until(
     began = time.perf_counter()
     asking = asyncio.gather(*work)
     async for event, obj in client.watch(r.PODS, "default", resource_version=start):
-        if done(event, obj):
+        if event != "BOOKMARK" and done(event, obj):
             waiting.discard(obj["metadata"]["name"])
         if not waiting:
             break
