@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from e2e import leaks
-from e2e.cluster import KUBECTL, OLD_KUBECTL, Cluster
+from e2e.cluster import KUBECTL, OLD_KUBECTL, Cluster, eventually
 
 NUMBERS = itertools.count(1)
 RUN = os.getpid() % 1000  # part of every name, so that two test runs on a machine do not meet
@@ -33,6 +33,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     try:
         made.up(nodes=3)
         yield made
+        eventually(lambda: leaks.nothing_of_deleted_pods(made) is None, "nothing is left of pods that are gone")
     finally:
         made.down(purge=True)
     assert leaks.left(before, leaks.snapshot(made.name)) == {}

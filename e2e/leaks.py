@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+
+from e2e.cluster import Cluster
 
 
 def snapshot(name: str) -> dict[str, set[str]]:
@@ -42,6 +45,35 @@ def processes(name: str) -> set[str]:
         if "pytest" not in command and (f"/shim-{name}" in cgroup or f"-{name}" in command or f"{name} " in command):
             found.add(f"{folder.name} {command.strip()}")
     return found
+
+
+def pods_on_nodes(cluster: Cluster) -> dict[str, set[str]]:
+    """Uids of pods of which something is on a node of this machine."""
+    nodes, run = cluster.data_dir / "nodes", Path(f"/run/shim-{cluster.name}")
+    cgroups = Path("/sys/fs/cgroup").glob(f"**/shim-{cluster.name}/*/kubepods/**/pod*")
+    return {
+        "folders": {path.name for path in nodes.glob("*/pods/*")},
+        "logs": {path.name.rpartition("_")[2] for path in nodes.glob("*/logs/pods/*")},
+        "cgroups": {path.name.removeprefix("pod") for path in cgroups},
+        "volumes in memory": {path.name for path in run.glob("*/volumes/*")},
+        "sandboxes": {_pod_of(nodes, path) for path in run.glob("*/sandboxes/*")},
+    }
+
+
+def _pod_of(nodes: Path, sandbox: Path) -> str:
+    record = nodes / sandbox.parents[1].name / "sandboxes" / sandbox.name / "spec.json"
+    try:
+        return str(json.loads(record.read_text())["spec"]["labels"]["io.kubernetes.pod.uid"])
+    except FileNotFoundError:
+        return f"nobody knows: {sandbox.name}"
+
+
+def nothing_of_deleted_pods(cluster: Cluster) -> None:
+    """Raises AssertionError when something is on a node of pods that are not in the API any more."""
+    on_nodes = pods_on_nodes(cluster)  # looked at first: pods that come meanwhile are known then
+    metas = [pod["metadata"] for pod in cluster.get("pods", "--all-namespaces")["items"]]
+    known = {(meta.get("annotations") or {}).get("kubernetes.io/config.mirror", meta["uid"]) for meta in metas}
+    assert {what: uids - known for what, uids in on_nodes.items() if uids - known} == {}
 
 
 def left(before: dict[str, set[str]], after: dict[str, set[str]]) -> dict[str, set[str]]:

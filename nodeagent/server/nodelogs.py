@@ -97,7 +97,8 @@ class NodeLogs:
                 time.time() - time.clock_gettime(time.CLOCK_BOOTTIME), datetime.UTC
             )
             lines = await asyncio.to_thread(_lines, self._own)
-            yield b"".join(logquery.chosen(lines, query.options, booted))
+            found = b"".join(logquery.chosen(lines, query.options, booted))
+            yield found or b"-- No entries --\n"  # as journalctl says it
         for name in plain:
             yield await asyncio.to_thread(self._of_service, name)
         if native:

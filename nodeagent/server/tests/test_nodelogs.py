@@ -64,6 +64,7 @@ LISTING = (
         ("/logs/?query=kubelet", 200, OWN.decode()),
         ("/logs/?query=kubelet&tailLines=1", 200, OWN.decode().splitlines(keepends=True)[-1]),
         ("/logs/?query=kubelet&pattern=wr.ng", 200, OWN.decode().splitlines(keepends=True)[1]),
+        ("/logs/?query=kubelet&pattern=nothing", 200, "-- No entries --\n"),
         (
             "/logs/?query=a&tailLines=1",
             200,
