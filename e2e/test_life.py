@@ -59,6 +59,8 @@ def test_a_manifest_in_a_nodes_folder_is_a_static_pod(cluster: Cluster) -> None:
         assert "Container started" in cluster.kubectl("describe", "pod", "static-node-2")
         assert "sleep 1000" in cluster.shim("explain", "pod/static-node-2").stdout
         assert "start container main" in cluster.shim("explain", "pod/static-node-2", "--steps").stdout
+        metrics = cluster.kubectl("get", "--raw", "/api/v1/nodes/node-2/proxy/metrics").splitlines()
+        assert {"kubelet_mirror_pods 1.0", 'kubelet_desired_pods{static="true"} 1.0'} <= set(metrics)
         cluster.kubectl("delete", "pod", "static-node-2")
         eventually(lambda: cluster.get("pod", "static-node-2")["metadata"]["uid"] != before["metadata"]["uid"])
         after = eventually(lambda: cluster.get("pod", "static-node-2")["status"].get("containerStatuses"))

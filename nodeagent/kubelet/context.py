@@ -64,6 +64,8 @@ class Node:
 
     own_users: Counter[str] = field(default_factory=Counter)  # pods with user namespaces that started and that failed
 
+    went_down: tuple[float, float] = (0.0, 0.0)  # when the last orderly end of all pods began, and was over
+
     @property
     def reference(self) -> Object:
         """The Node, as events point at it."""

@@ -59,6 +59,12 @@ class Directory:
             for labels, uid in [known[run]]
         }
 
+    def mirrors(self) -> int:
+        return sum(worker.state.mirror is not None for worker in self._workers)
+
+    def went_down(self) -> tuple[float, float]:
+        return self._node.went_down
+
     def evictions(self) -> Mapping[str, int]:
         return self._node.evicted
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -90,6 +91,7 @@ class Shutdown:
         if self.under_way:
             return
         self.under_way = True
+        self._node.went_down = (time.time(), 0.0)
         self._happened("NodeShutdown", "Shutdown manager detected shutdown event")
         self._changed()
         workers = {worker.state.uid: worker for worker in living(self._workers())}
@@ -106,6 +108,7 @@ class Shutdown:
             except TimeoutError:
                 log.warning("not all pods of priority %d have ended in time", period.priority)
             await asyncio.gather(*(worker.state.flush(LONGEST_FLUSH) for worker in group))
+        self._node.went_down = (self._node.went_down[0], time.time())
 
     def cancel(self) -> None:
         """The machine does not go down after all; the pods that have ended stay so."""

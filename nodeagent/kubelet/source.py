@@ -60,6 +60,12 @@ class PodSource(Protocol):
     def probes(self) -> Mapping[tuple[str, ...], int]:
         """How often each probe had which result: by container, pod, namespace, uid, kind and result."""
 
+    def mirrors(self) -> int:
+        """How many static pods the API shows."""
+
+    def went_down(self) -> tuple[float, float]:
+        """When the last orderly end of all pods began and was over, in seconds since the epoch; 0: not."""
+
     def evictions(self) -> Mapping[str, int]:
         """How many pods were sent away, by what the node was short of."""
 

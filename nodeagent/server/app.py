@@ -90,9 +90,7 @@ class KubeletApi:
         )
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
-        summary, pods = await self._source.summary(), self._source.pods()
-        name = str(summary["node"]["nodeName"])
-        read = metrics.kubelet(name, pods, summary, self._source.evictions(), self._source.own_users())
+        read = metrics.kubelet(self._source, await self._source.summary())
         kept = generate_latest(self._source.meters.registry)
         return web.Response(body=families.render(read) + kept, headers={"Content-Type": resource_metrics.CONTENT_TYPE})
 

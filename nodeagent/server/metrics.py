@@ -6,21 +6,21 @@ Everything is read when asked for: the same pods and the same summary that ``/po
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from nodeagent.kubelet import names
+from nodeagent.kubelet.source import PodSource
 from nodeagent.linux import cgroups
 from nodeagent.server.families import Samples, counted, one, statuses
 from shim.api.meta import Object
 from shim.api.version import GIT_VERSION, MAJOR, MINOR
 
 
-def kubelet(
-    node: str, pods: list[Object], summary: Object, evictions: Mapping[str, int], own_users: Mapping[str, int]
-) -> Iterator[Metric]:
-    """``/metrics``. ``own_users``: how many pods with user namespaces were ``started``, how many ``failed`` to."""
+def kubelet(source: PodSource, summary: Object) -> Iterator[Metric]:
+    """``/metrics``."""
+    node, pods = str(summary["node"]["nodeName"]), source.pods()
     version = (GIT_VERSION, str(MAJOR), str(MINOR))
     yield one("kubernetes_build_info", "Which Kubernetes this is", {version: 1}, ("git_version", "major", "minor"))
     yield one("kubelet_node_name", "The node's name. The count is always 1.", {(node,): 1}, ("node",))
@@ -36,6 +36,11 @@ def kubelet(
         static = sum(map(names.is_static, many))
         told_pods: Samples = {("",): len(many) - static, **({("true",): static} if static else {})}
         yield one(f"kubelet_{name}_pods", help_, told_pods, ("static",))
+    help_ = "The number of mirror pods the kubelet will try to create"
+    yield one("kubelet_mirror_pods", help_, {(): source.mirrors()})
+    for when, at in zip(("start", "end"), source.went_down(), strict=True):
+        help_ = f"Last graceful shutdown {when} time since unix epoch in seconds"
+        yield one(f"kubelet_graceful_shutdown_{when}_time_seconds", help_, {(): at})
     volumes = Counter(_plugin(volume) for pod in active for volume in pod["spec"].get("volumes") or ())
     yield one(
         "volume_manager_total_volumes",
@@ -46,12 +51,12 @@ def kubelet(
     gone = CounterMetricFamily(
         "kubelet_evictions", "Cumulative number of pod evictions by eviction signal", labels=("eviction_signal",)
     )
-    for signal, number in evictions.items():
+    for signal, number in source.evictions().items():
         gone.add_metric((signal,), number)
     yield gone
     for word, what, event in (("", "pods with user namespaces started", "started"), ("_errors", "failures", "failed")):
         help_ = f"Cumulative number of {what}"
-        yield counted(f"kubelet_started_user_namespaced_pods{word}", help_, {(): own_users.get(event, 0)}, ())
+        yield counted(f"kubelet_started_user_namespaced_pods{word}", help_, {(): source.own_users().get(event, 0)}, ())
     logs: Samples = {
         (container["name"], pod["podRef"]["namespace"], pod["podRef"]["name"], pod["podRef"]["uid"]): float(
             container["logs"]["usedBytes"]
