@@ -95,8 +95,8 @@ class PodLinks:
         await self._do(self._detach_leaving)
 
     def close(self) -> None:
-        """End the thread; pods keep their network."""
-        self._thread.shutdown(wait=False)
+        """End the thread; pods keep their network. What it has begun is done by then: nothing is written later."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
 
     async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
