@@ -14,7 +14,7 @@ from e2e import leaks
 from e2e.cluster import KUBECTL, OLD_KUBECTL, Cluster, eventually
 
 NUMBERS = itertools.count(1)
-RUN = os.getpid() % 1000  # part of every name, so that two test runs on a machine do not meet
+RUN = f"{os.getpid() % 1000:03d}"  # part of every name, so that two test runs on a machine do not meet
 
 
 @pytest.fixture(scope="session", autouse=True)
