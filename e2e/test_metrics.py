@@ -67,3 +67,29 @@ def test_a_kubelet_asks_who_may_use_it(cluster: Cluster, namespace: str) -> None
     cluster.kubectl(*bind)
     assert asked("/metrics/resource", *bearer).endswith(" 200")
     cluster.kubectl("delete", f"clusterrolebinding/{namespace}-metrics", f"clusterrole/{namespace}-metrics")
+
+
+def test_the_control_plane_tells_how_it_is(cluster: Cluster, namespace: str) -> None:
+    shown = cluster.kubectl("get", "componentstatuses", "--no-headers").splitlines()
+    assert sorted(line.split()[:3] for line in shown) == [
+        ["controller-manager", "Healthy", "ok"],
+        ["etcd-0", "Healthy", "ok"],
+        ["scheduler", "Healthy", "ok"],
+    ]
+    cluster.kubectl("create", "clusterrole", namespace, "--verb=get", "--non-resource-url=/metrics")
+    cluster.kubectl(
+        "create", "clusterrolebinding", namespace, "--clusterrole", namespace, f"--serviceaccount={namespace}:default"
+    )
+    token = cluster.kubectl("create", "token", "default", "-n", namespace).strip()
+    gateway = cluster.get("endpoints", "kubernetes")["subsets"][0]["addresses"][0]["ip"]
+
+    def metrics(port: int, *more: str) -> str:
+        return run(["curl", "-sk", f"https://{gateway}:{port}/metrics", *more]).stdout
+
+    try:
+        controllers, scheduler = (metrics(port, "-H", f"Authorization: Bearer {token}") for port in (10257, 10259))
+    finally:
+        cluster.kubectl("delete", "clusterrole,clusterrolebinding", namespace)
+    assert 'workqueue_adds_total{name="namespace"}' in controllers
+    assert 'scheduler_pending_pods{queue="active"}' in scheduler
+    assert 'User \\"system:anonymous\\" cannot get path' in metrics(10257)

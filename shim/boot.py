@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import netproxy.boot
 import netproxy.master
@@ -28,8 +29,10 @@ from shim import pki
 from shim.cluster import Cluster
 from shim.joining import node as node_joining
 from shim.joining.node import NodeFiles
-from shim.settings import ApiServerSettings, ControllerSettings, SchedulerSettings
+from shim.settings import CONTROLLERS_PORT, SCHEDULER_PORT, ApiServerSettings, ControllerSettings, SchedulerSettings
 from shim.supervisor import Part, Ready
+
+Shown = TypeVar("Shown", ControllerSettings, SchedulerSettings)
 
 
 def parts(cluster: Cluster, sockets: list[socket.socket]) -> list[Part]:
@@ -142,12 +145,14 @@ def api_server_settings(cluster: Cluster) -> ApiServerSettings:
         bind=("127.0.0.1", cluster.gateway),
         advertise_address=cluster.gateway,
         service_cidr=cluster.service_cidr,
+        scheduler_address=f"{cluster.gateway}:{SCHEDULER_PORT}",
+        controllers_address=f"{cluster.gateway}:{CONTROLLERS_PORT}",
         metric_resolution=15.0,  # a metrics server's default
     )
 
 
 def controller_settings(cluster: Cluster) -> ControllerSettings:
-    return ControllerSettings(
+    settings = ControllerSettings(
         kubeconfig=cluster.data_dir / "controllers.kubeconfig",
         cluster_cidr=cluster.pod_cidr,
         cluster_dns=cluster.dns_ip,
@@ -159,12 +164,26 @@ def controller_settings(cluster: Cluster) -> ControllerSettings:
         service_account_private_key_file=cluster.data_dir / "pki" / "sa.key",
         local_path=cluster.data_dir / "volumes",
     )
+    return shown_at(cluster.gateway, settings, cluster.data_dir)
 
 
 def scheduler_settings(cluster: Cluster) -> SchedulerSettings:
     config = cluster.data_dir / "scheduler.yaml"
     kubeconfig = cluster.data_dir / "scheduler.kubeconfig"
-    return SchedulerSettings(kubeconfig=kubeconfig, config=config if config.is_file() else None)
+    settings = SchedulerSettings(kubeconfig=kubeconfig, config=config if config.is_file() else None)
+    return shown_at(cluster.gateway, settings, cluster.data_dir)
+
+
+def shown_at(address: str, settings: Shown, data_dir: Path) -> Shown:
+    """Let controllers or scheduler show how they are, with the certificate of :func:`make_shown`."""
+    pki_dir, name = data_dir / "pki", "scheduler" if isinstance(settings, SchedulerSettings) else "controllers"
+    return replace(
+        settings,
+        bind_address=address,
+        tls_cert_file=pki_dir / f"{name}.crt",
+        tls_private_key_file=pki_dir / f"{name}.key",
+        client_ca_file=pki_dir / "ca.crt",
+    )
 
 
 def agent_settings(cluster: Cluster, node: str) -> NodeAgentSettings:
@@ -213,10 +232,17 @@ def make_identities(cluster: Cluster) -> None:
         ("netproxy", pki.NETPROXY),
     ):
         pki.ensure_kubeconfig(data, data / f"{name}.kubeconfig", cluster.url, identity, cluster.name)
+    make_shown(data, cluster.gateway)
     for node in cluster.node_names:
         kubeconfig = cluster.node_dir(node) / "kubelet.kubeconfig"
         pki.ensure_kubeconfig(data, kubeconfig, cluster.url, pki.node_identity(node), cluster.name)
         pki.ensure_serving(data, node, f"system:node:{node}", [node, cluster.node_ip(node)])
+
+
+def make_shown(data_dir: Path, address: str) -> None:
+    """Certificates of the ports where controllers and scheduler show themselves."""
+    for name in ("controllers", "scheduler"):
+        pki.ensure_serving(data_dir, name, f"system:kube-{name}", [address, "localhost"])
 
 
 def make_images(image_dir: Path) -> None:

@@ -13,6 +13,7 @@ from shim.api.flags import flag
 from shim.api.version import MINOR
 
 VERSION = f"v1.{MINOR}"
+CONTROLLERS_PORT, SCHEDULER_PORT = 10257, 10259  # upstream's
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,10 @@ class ApiServerSettings:
     service_account_max_token_expiration: float = flag("seconds a token may be asked for; 0: no limit", 0.0)
     service_account_extend_token_expiration: bool = flag("let tokens of pods live a year, as upstream does", True)
     api_audiences: tuple[str, ...] = flag("whom tokens for this server name; empty: the issuers", ())
-    scheduler_address: str = flag("where the scheduler says how it is, for componentstatuses", "127.0.0.1:10259")
-    controllers_address: str = flag("where the controllers say how they are", "127.0.0.1:10257")
+    scheduler_address: str = flag(
+        "where the scheduler says how it is, for componentstatuses", f"127.0.0.1:{SCHEDULER_PORT}"
+    )
+    controllers_address: str = flag("where the controllers say how they are", f"127.0.0.1:{CONTROLLERS_PORT}")
     metric_resolution: float = flag("seconds between looks at kubelets for metrics.k8s.io; 0 does not serve it", 0.0)
     disable_admission_plugins: tuple[str, ...] = flag("admission plugins of upstream's default not to run", ())
 
@@ -84,6 +87,11 @@ class ControllerSettings:
     cluster_signing_cert_file: Path | None = flag("CA that signs what CertificateSigningRequests ask for", None)
     cluster_signing_key_file: Path | None = flag("its private key; without both, nothing is signed", None)
     node_monitor_grace_period: float = flag("seconds without a lease renewal until a node is NotReady", 40.0)
+    bind_address: str = flag("address to show health and metrics at", "127.0.0.1")
+    secure_port: int = flag("port to show them at", CONTROLLERS_PORT)
+    tls_cert_file: Path | None = flag("certificate of that port; without one nothing is shown", None)
+    tls_private_key_file: Path | None = flag("key of that certificate", None)
+    client_ca_file: Path | None = flag("CA of certificates of those who look; others have tokens", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +101,8 @@ class SchedulerSettings:
     kubeconfig: Path = flag("how to reach the API server")
     config: Path | None = flag("KubeSchedulerConfiguration with profiles; without one there is the default one", None)
     leader_elect: str = flag("name of this one among several, of which one works by a Lease; empty: it is alone", "")
+    bind_address: str = flag("address to show health and metrics at", "127.0.0.1")
+    secure_port: int = flag("port to show them at", SCHEDULER_PORT)
+    tls_cert_file: Path | None = flag("certificate of that port; without one nothing is shown", None)
+    tls_private_key_file: Path | None = flag("key of that certificate", None)
+    client_ca_file: Path | None = flag("CA of certificates of those who look; others have tokens", None)

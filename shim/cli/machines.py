@@ -112,9 +112,10 @@ def join_masters(args: argparse.Namespace, settings: ApiServerSettings) -> None:
 
 def managers(args: argparse.Namespace, settings: ApiServerSettings) -> tuple[ControllerSettings, SchedulerSettings]:
     """Controllers and scheduler speak to the API server of their own machine; among several, one of each works."""
-    from shim import pki
+    from shim import boot, pki
 
     data, url = settings.data_dir, f"https://{settings.bind[0]}:{settings.port}"
+    boot.make_shown(data, settings.bind[0])
     elected = settings.advertise_address if settings.store else ""
     controllers = ControllerSettings(
         kubeconfig=pki.ensure_kubeconfig(data, data / "controllers.kubeconfig", url, pki.CONTROLLERS),
@@ -129,7 +130,9 @@ def managers(args: argparse.Namespace, settings: ApiServerSettings) -> tuple[Con
         service_account_private_key_file=settings.service_account_signing_key_file or data / "pki" / "sa.key",
     )
     kubeconfig = pki.ensure_kubeconfig(data, data / "scheduler.kubeconfig", url, pki.SCHEDULER)
-    return controllers, SchedulerSettings(kubeconfig=kubeconfig, leader_elect=elected)
+    scheduler = SchedulerSettings(kubeconfig=kubeconfig, leader_elect=elected)
+    own = settings.bind[0]
+    return boot.shown_at(own, controllers, data), boot.shown_at(own, scheduler, data)
 
 
 def master_network(args: argparse.Namespace, settings: ApiServerSettings) -> NetProxySettings | None:

@@ -8,7 +8,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+
+from shim.api.timing import Histogram
+
+_SECONDS = tuple(1e-8 * 10**power for power in range(10))
 
 
 class WorkQueue:
@@ -18,7 +23,10 @@ class WorkQueue:
         self._base, self._max = base_delay, max_delay
         self._ready: deque[str] = deque()
         self._dirty: set[str] = set()  # wants work: is in _ready, or will be once it is done
-        self._working: set[str] = set()
+        self._working: dict[str, float] = {}  # since when
+        self._since: dict[str, float] = {}  # keys in _ready: since when they wait
+        self.adds = self.retries = 0
+        self.waited, self.worked = Histogram(_SECONDS), Histogram(_SECONDS)
         self._failures: dict[str, int] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -31,6 +39,7 @@ class WorkQueue:
         if key in self._dirty:
             return
         self._dirty.add(key)
+        self.adds += 1
         if key not in self._working:
             self._push(key)
 
@@ -52,6 +61,7 @@ class WorkQueue:
         """Ask for work on a key that failed, later than the last time it did."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        self.retries += 1
         self.add_after(key, min(self._max, self._base * 2 ** min(failures, 60)))
 
     def failures(self, key: str) -> int:
@@ -77,14 +87,22 @@ class WorkQueue:
                 raise
         key = self._ready.popleft()
         self._dirty.discard(key)
-        self._working.add(key)
+        began = self._working[key] = time.perf_counter()
+        self.waited.add(began - self._since.pop(key))
         return key
 
     def done(self, key: str) -> None:
         """Work on the key has ended, well or not."""
-        self._working.discard(key)
+        began = self._working.pop(key, None)
+        if began is not None:
+            self.worked.add(time.perf_counter() - began)
         if key in self._dirty:
             self._push(key)
+
+    def under_way(self) -> list[float]:
+        """How many seconds each key is being worked on by now."""
+        now = time.perf_counter()
+        return [now - began for began in self._working.values()]
 
     def close(self) -> None:
         """Forget every timer, so that none fires after the loop's work has ended."""
@@ -98,6 +116,7 @@ class WorkQueue:
 
     def _push(self, key: str) -> None:
         self._ready.append(key)
+        self._since[key] = time.perf_counter()
         self._wake()
 
     def _wake(self) -> None:

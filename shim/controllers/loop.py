@@ -115,11 +115,16 @@ async def keep_running(name: str, start: Callable[[], Coroutine[Any, Any, None]]
 
 
 async def run_controllers(
-    controllers: list[type[Controller]], client: Client, settings: ControllerSettings, ready: Callable[[], None]
+    controllers: list[type[Controller]],
+    client: Client,
+    settings: ControllerSettings,
+    ready: Callable[[], None],
+    made: list[Controller] | None = None,
 ) -> None:
-    """Run the controllers of a table side by side in this process until cancelled."""
+    """Run the controllers of a table side by side in this process until cancelled; ``made`` is filled with them."""
     ctx = Context(client, settings)
-    made = [controller(ctx) for controller in controllers]
+    made = [] if made is None else made
+    made[:] = [controller(ctx) for controller in controllers]
     async with asyncio.TaskGroup() as tasks:
         ctx.run(tasks)
         await ctx.synced()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import Metric
 
 from shim.client import Client
 from shim.client.leader import one_of_several
+from shim.client.measured import of_leadership, of_queues
+from shim.client.showing import showing
 from shim.controllers.account_tokens import AccountTokens
 from shim.controllers.bootstrap_tokens import BootstrapSigner, TokenCleaner
 from shim.controllers.cluster_dns import ClusterDnsController
@@ -71,11 +75,24 @@ CLUSTER: list[type[Controller]] = [
 CONTROLLERS: list[type[Controller]] = [*CLUSTER, *WORKLOADS]
 
 
+NAME = "kube-controller-manager"
+
+
 async def run(settings: ControllerSettings, ready: Callable[[], None]) -> None:
     """The controller manager: works until cancelled, and says ``ready`` once its copies are complete."""
-    async with Client.from_kubeconfig(settings.kubeconfig, user_agent="kube-controller-manager") as client:
+    at_work: list[Controller] = []  # none while another one leads
 
-        async def work(done: Callable[[], None]) -> None:
-            await run_controllers(CONTROLLERS, client, settings, done)
+    async def work(done: Callable[[], None]) -> None:
+        try:
+            await run_controllers(CONTROLLERS, client, settings, done, at_work)
+        finally:
+            at_work.clear()
 
-        await one_of_several(client, "kube-controller-manager", settings.leader_elect, work, ready)
+    def families() -> Iterator[Metric]:
+        yield from of_queues((controller.name, controller.queue) for controller in at_work)
+        if settings.leader_elect:
+            yield from of_leadership(NAME, bool(at_work))
+
+    client = Client.from_kubeconfig(settings.kubeconfig, user_agent=NAME)
+    async with client, showing(settings, client, families):
+        await one_of_several(client, NAME, settings.leader_elect, work, ready)

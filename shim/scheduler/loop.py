@@ -9,16 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from time import perf_counter
+
+from prometheus_client.core import Metric
 
 from shim.api.meta import GVR, Object, key_of, now
 from shim.api.status import ApiError
 from shim.client import Client, EventRecorder, Informer
 from shim.client import resource as r
 from shim.client.leader import one_of_several
+from shim.client.measured import of_leadership
+from shim.client.showing import showing
 from shim.scheduler import messages, profiles
 from shim.scheduler.eviction import Eviction
 from shim.scheduler.filters import Attempt, Refusal, feasible, refuse_everywhere, refuse_with_nominated
+from shim.scheduler.measured import ERROR, SCHEDULED, UNSCHEDULABLE, Measured
 from shim.scheduler.preemption import Budget, Preemption, not_eligible, preempt
 from shim.scheduler.queue import PodQueue
 from shim.scheduler.scores import best
@@ -29,12 +35,31 @@ from shim.settings import SchedulerSettings
 
 log = logging.getLogger(__name__)
 
+NAME = "kube-scheduler"
+
 
 async def run(settings: SchedulerSettings, ready: Callable[[], None]) -> None:
     """The scheduler: works until cancelled, and says ``ready`` once it knows the cluster."""
     config = profiles.read(settings.config)
-    async with Client.from_kubeconfig(settings.kubeconfig, user_agent="kube-scheduler") as client:
-        await one_of_several(client, "kube-scheduler", settings.leader_elect, Scheduler(client, config).run, ready)
+    leads = False
+
+    async def work(done: Callable[[], None]) -> None:
+        nonlocal leads
+        leads = True
+        try:
+            await scheduler.run(done)
+        finally:
+            leads = False
+
+    def families() -> Iterator[Metric]:
+        yield from scheduler.measured.families(scheduler.queue.pending())
+        if settings.leader_elect:
+            yield from of_leadership(NAME, leads)
+
+    async with Client.from_kubeconfig(settings.kubeconfig, user_agent=NAME) as client:
+        scheduler = Scheduler(client, config)
+        async with showing(settings, client, families):
+            await one_of_several(client, NAME, settings.leader_elect, work, ready)
 
 
 class Scheduler:
@@ -45,6 +70,7 @@ class Scheduler:
         self.snapshot = Snapshot()
         config = config or profiles.Configuration()
         self.profiles = config.profiles
+        self.measured = Measured()
         self.queue = PodQueue(config.first_backoff, config.longest_backoff)
         self.recorders = {name: EventRecorder(client, name, platform.node(), series=True) for name in self.profiles}
         self.volumes = VolumeBinding(client, self.snapshot)
@@ -162,6 +188,7 @@ class Scheduler:
         if obj is None or obj["spec"].get("nodeName") or obj["metadata"].get("deletionTimestamp"):
             self.queue.remove(key)
             return
+        began = perf_counter()
         try:
             pod = Pod.of(obj)
             profile = self._profile_of(pod)
@@ -169,11 +196,13 @@ class Scheduler:
             everywhere = refuse_everywhere(attempt)
             nodes, refusals = ([], {}) if everywhere else self._possible(attempt)
             if nodes:
-                self._place(attempt, nodes)
+                self._place(attempt, nodes, began)
             else:
                 self._refuse(attempt, refusals, everywhere)
+                self.measured.attempt(profiles.name_of(obj), UNSCHEDULABLE, began)
         except Exception:  # a pod that cannot even be read must not keep all others from running
             log.exception("pod %s cannot be scheduled", key)
+            self.measured.attempt(profiles.name_of(obj), ERROR, began)
             self.queue.retry(key)
 
     def _possible(self, attempt: Attempt) -> tuple[list[Node], dict[str, Refusal]]:
@@ -185,7 +214,7 @@ class Scheduler:
         self._start = (self._start + len(nodes) + len(refusals)) % max(len(attempt.nodes), 1)
         return nodes, refusals
 
-    def _place(self, attempt: Attempt, nodes: list[Node]) -> None:
+    def _place(self, attempt: Attempt, nodes: list[Node], began: float) -> None:
         pod = attempt.pod
         node = best(attempt, nodes, self._profile_of(pod).scores)
         assert node.obj is not None
@@ -193,7 +222,7 @@ class Scheduler:
         self.snapshot.place(pod, node.name)
         self.snapshot.forget_nomination(pod.uid)
         self.volumes.assume(choice, node.name)
-        self._tasks.create_task(self._bind(pod, node.name, choice))
+        self._tasks.create_task(self._bind(pod, node.name, choice, began))
 
     def _refuse(self, attempt: Attempt, refusals: dict[str, Refusal], everywhere: str | None) -> None:
         """Make room if that is possible, and say what is wrong."""
@@ -204,6 +233,7 @@ class Scheduler:
         if not everywhere and not barred and profile.preempts:
             budgets = [Budget.of(each) for each in self.budgets.list()]
             room = preempt(attempt, refusals, budgets, profile.tuning.candidates)
+            self.measured.preemption(len(room.victims) if room else None)
         message = messages.unschedulable(
             pod, len(attempt.nodes), refusals, everywhere, made_room=room is not None, not_eligible=barred
         )
@@ -219,7 +249,7 @@ class Scheduler:
         self.snapshot.nominate(pod, nominated)
         self._tasks.create_task(self._tell(pod, message, nominated))
 
-    async def _bind(self, pod: Pod, node: str, choice: Choice) -> None:
+    async def _bind(self, pod: Pod, node: str, choice: Choice, began: float) -> None:
         metadata = pod.obj["metadata"]
         binding = {
             "apiVersion": "v1",
@@ -232,10 +262,12 @@ class Scheduler:
                 await self.volumes.bind(choice, node, self._profile_of(pod).tuning.bind_timeout)
             await self.client.create(r.PODS, binding, pod.namespace, name=metadata["name"], subresource="binding")
         except Exception as error:
+            self.measured.attempt(profiles.name_of(pod.obj), ERROR, began)
             self._not_bound(pod, error)
             return
         finally:
             self.volumes.forget(choice)
+        self.measured.attempt(profiles.name_of(pod.obj), SCHEDULED, began)
         self.queue.remove(pod.key)
         message = f"Successfully assigned {pod.key} to {node}"
         self._recorder_of(pod).event(pod.obj, "Normal", "Scheduled", message, action="Binding")

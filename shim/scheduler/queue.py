@@ -86,6 +86,16 @@ class PodQueue:
             self._any.clear()
             await self._any.wait()
 
+    def pending(self) -> dict[str, int]:
+        """How many wait: to be tried, for their back-off to end, or for a change that helps."""
+        found = {"active": 0, "backoff": 0, "unschedulable": 0}
+        for pod in self._pods.values():
+            if pod.ready:
+                found["active"] += 1
+            elif pod.timer is not None:
+                found["unschedulable" if pod.timer.when() > pod.not_before else "backoff"] += 1
+        return found
+
     def failed(self, key: str, refused_by: Set[str] = frozenset()) -> None:
         """It fits nowhere, these filters say: wait for a change."""
         pod = self._fail(key)

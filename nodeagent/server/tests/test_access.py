@@ -8,9 +8,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from nodeagent.server.access import Access, User, subresources_of, user_of
+from nodeagent.server.access import Access, subresources_of
 from shim.api.meta import Object
 from shim.api.status import ApiError
+from shim.client.reviews import User, user_of
 
 
 class Reviews:

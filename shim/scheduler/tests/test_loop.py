@@ -10,6 +10,7 @@ import shim.scheduler
 from shim.api import conditions
 from shim.client import resource as r
 from shim.controllers.tests.cluster import cluster
+from shim.scheduler.loop import Scheduler
 from shim.settings import SchedulerSettings
 
 
@@ -114,3 +115,27 @@ async def test_a_more_important_pod_takes_the_place_of_a_lesser_one(c):
     await c.client.delete(r.PODS, "low", "default", grace_period=0, uid=low["metadata"]["uid"])
     placed = await c.until(r.PODS, "high", bound)
     assert "nominatedNodeName" not in placed["status"]
+
+
+async def test_attempts_are_counted_by_their_result(tmp_path):
+    async with cluster(tmp_path) as c:
+        scheduler = Scheduler(c.client)
+        await c.start(scheduler.run)
+        await c.add_node("n1")
+        await c.add_pod("here")
+        await c.add_pod("nowhere", nodeSelector={"no": "where"})
+        await c.until(r.PODS, "here", bound)
+        await c.until(r.PODS, "nowhere", refused)
+
+        def told():
+            families = scheduler.measured.families(scheduler.queue.pending())
+            return {(each.name, *each.labels.values()): each.value for one in families for each in one.samples}
+
+        async with asyncio.timeout(60):
+            attempts = "scheduler_schedule_attempts_total"
+            while (attempts, "default-scheduler", "scheduled") not in told():  # noqa: ASYNC110  # nobody is told of it
+                await asyncio.sleep(0.01)  # the binding is seen before its writer hears of it
+    results = {key[2]: value for key, value in told().items() if key[0] == attempts}
+    assert results["scheduled"] == 1
+    assert results["unschedulable"] >= 1
+    assert told()["scheduler_pending_pods", "unschedulable"] + told()["scheduler_pending_pods", "backoff"] == 1
