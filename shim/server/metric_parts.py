@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
+from shim.codec.exposition import Labels, counters, gauges, histograms
 from shim.server.audit.policy import NAMES
 from shim.server.audit.record import Auditor
-from shim.server.metric_families import Labels, counters, gauges, histograms
 from shim.server.service_allocator import ServiceAllocator
 from shim.server.tokens import Tokens
 

@@ -11,14 +11,13 @@ from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
 
 from shim.admission.chain import Chain
 from shim.api import conditions
 from shim.api.timing import Histogram
 from shim.api.version import GIT_VERSION, MAJOR, MINOR
+from shim.codec.exposition import Families, Labels, counters, gauges, histograms, text_of
 from shim.resources.bootstrap.api_services import API_SERVICES
-from shim.server.metric_families import Labels, counters, gauges, histograms, text_of
 from shim.server.routes import Routes
 from shim.server.watch import Watched
 from shim.store.cache import Cache
@@ -203,11 +202,8 @@ def checks_text(results: Iterable[tuple[str, str, int]]) -> bytes:
     registry = CollectorRegistry()
     values: dict[Labels, float] = {(name, type): passed for name, type, passed in results}
 
-    class Checks(Collector):
-        def collect(self) -> Iterator[Metric]:
-            yield gauges("kubernetes_healthcheck", "The result of a check of health.", ("name", "type"), values)
-
-    registry.register(Checks())
+    help = "The result of a check of health."
+    registry.register(Families(lambda: [gauges("kubernetes_healthcheck", help, ("name", "type"), values)]))
     return text_of(registry)
 
 

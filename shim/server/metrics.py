@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
@@ -19,8 +20,8 @@ from prometheus_client.registry import Collector
 
 from shim.admission.chain import Chain
 from shim.api.timing import Histogram, Histograms
+from shim.codec.exposition import MEDIA, Labels, counters, gauges, histograms, text_of
 from shim.server.inflight import Inflight
-from shim.server.metric_families import MEDIA, Labels, counters, gauges, histograms, text_of
 from shim.server.metric_sources import OfStore, of_admission, of_api_services, of_process, of_watches
 from shim.server.routes import RequestInfo, Routes
 from shim.server.watch import Watched
@@ -34,7 +35,7 @@ SIZES = tuple(10.0**power for power in range(3, 10))
 BODIES = tuple(50_000 + 100_000 * step for step in range(31))
 IDENTITY = tuple(0.001 * 2**power for power in range(15))
 
-_SUCCESS, _FAILURE = ("success",), ("failure",)
+_SUCCESS, _FAILURE = "success", ("failure", "")
 _ALLOWED, _DENIED = ("allowed",), ("denied",)
 _USERS = frozenset(("admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default"))
 _VERBS = {"create": "POST", "update": "PUT", "head": "GET"}
@@ -60,13 +61,16 @@ class Metrics(Collector):
         self._routes, self._chain, self._inflight = routes, chain, inflight
         self._cache, self._store = cache, OfStore(cache, routes, database)
         self._labels: dict[Labels, Labels] = {}
+        self._served: set[Labels] = set()
+        """The values of that: of what is served, of which there is only so much."""
         self._tallies: dict[tuple[Labels, bool, int], Tally] = {}
         """Requests by their labels, whether they were dry runs, and the code they were answered with."""
+        self._lately: dict[tuple[Any, ...], Tally] = {}
+        """The same ones, by what is at hand while a request is answered."""
         self._bodies = Histograms(BODIES)
         self._validations = Histograms(SECONDS[2:])
         self._terminated: Counter[Labels] = Counter()
         self._aborted: Counter[Labels] = Counter()
-        self._users: Counter[Labels] = Counter()
         self._authentications = Histograms(IDENTITY)
         self._authorizations = Histograms(IDENTITY)
         self.long_running: Counter[Labels] = Counter()
@@ -86,15 +90,20 @@ class Metrics(Collector):
         self, info: RequestInfo, code: int, seconds: float, size: int | None, *, apply: bool, dry: bool
     ) -> None:
         """One request is answered; ``seconds`` below zero: it was long-running, and is not timed."""
-        key = self.labels(info, apply), dry, code
-        tally = self._tallies.get(key)
-        if tally is None:
-            tally = self._tallies[key] = Tally()
+        key = (info.verb, info.group, info.version, info.resource, info.subresource, _scope(info), apply, dry, code)
+        tally = self._lately.get(key) or self._tally(key, info, apply, dry, code)
         tally.count += 1
         if seconds >= 0:
             tally.seconds.add(seconds)
         if size is not None and info.verb in ("get", "list"):
             tally.sizes.add(size)
+
+    def _tally(self, key: tuple[Any, ...], info: RequestInfo, apply: bool, dry: bool, code: int) -> Tally:
+        labels = self.labels(info, apply)
+        tally = self._tallies.setdefault((labels, dry, code), Tally())
+        if labels in self._served:
+            self._lately[key] = tally
+        return tally
 
     def body(self, info: RequestInfo, size: int, seconds: float, validation: str) -> None:
         """A request that wrote something had a body; ``validation``: of its fields, as it was asked for."""
@@ -109,9 +118,7 @@ class Metrics(Collector):
 
     def authenticated(self, user: str | None, seconds: float) -> None:
         """It is known who asks; None: their proof is no good."""
-        self._authentications[_FAILURE if user is None else _SUCCESS].add(seconds)
-        if user is not None:
-            self._users[_category(user)] += 1
+        self._authentications[_FAILURE if user is None else _category(user)].add(seconds)
 
     def authorized(self, allowed: bool, seconds: float) -> None:
         """It is known whether they may."""
@@ -123,14 +130,8 @@ class Metrics(Collector):
 
     def labels(self, info: RequestInfo, apply: bool = False) -> Labels:
         """Verb, group, version, resource, subresource, scope and component."""
-        if not info.resource:
-            scope = ""
-        elif info.name or info.verb == "create":
-            scope = "resource"
-        else:
-            scope = "namespace" if info.namespace else "cluster"
         verb = "apply" if apply else info.verb
-        key = (verb, info.group, info.version, info.resource, info.subresource, scope)
+        key = (verb, info.group, info.version, info.resource, info.subresource, _scope(info))
         found = self._labels.get(key)
         if found is not None:
             return found
@@ -141,6 +142,7 @@ class Metrics(Collector):
         if row is None or (info.subresource and info.subresource not in row.subresources):
             return (verb, "", "", "", "", "", "apiserver")
         found = self._labels[key] = (verb, *key[1:], "apiserver")
+        self._served.add(found)
         return found
 
     # --- telling ------------------------------------------------------------------------------------------------------
@@ -217,11 +219,17 @@ class Metrics(Collector):
 
     def _identities(self) -> Iterator[Metric]:
         result = ("result",)
-        attempts = {labels: found.count for labels, found in self._authentications.items()}
+        results = Histograms(IDENTITY)
+        users: dict[Labels, float] = {}
+        for (success, user), found in self._authentications.items():
+            results[(success,)].take(found)
+            if user:
+                users[(user,)] = found.count
+        attempts = {labels: found.count for labels, found in results.items()}
         yield counters("authentication_attempts", "Attempts to prove an identity.", result, attempts)
         help = "Time it took to know who asks."
-        yield histograms("authentication_duration_seconds", help, result, self._authentications)
-        yield counters("authenticated_user_requests", "Requests by kinds of users.", ("username",), self._users)
+        yield histograms("authentication_duration_seconds", help, result, results)
+        yield counters("authenticated_user_requests", "Requests by kinds of users.", ("username",), users)
         verdicts = {labels: found.count for labels, found in self._authorizations.items()}
         yield counters("authorization_attempts", "Requests that were judged.", result, verdicts)
         help = "Time it took to know whether they may."
@@ -236,6 +244,14 @@ class Metrics(Collector):
             ("field_validation",),
             self._validations,
         )
+
+
+def _scope(info: RequestInfo) -> str:
+    if not info.resource:
+        return ""
+    if info.name or info.verb == "create":
+        return "resource"
+    return "namespace" if info.namespace else "cluster"
 
 
 def _dry(dry: bool) -> str:
@@ -255,5 +271,5 @@ def _without_dry_run(durations: Histograms) -> Histograms:
 
 @lru_cache(maxsize=1024)
 def _category(user: str) -> Labels:
-    """Users by kinds, as upstream: a name is nobody's business, and there may be very many."""
-    return (user if user in _USERS else "email_id" if "@" in user else "other",)
+    """A success, and users by kinds as upstream: a name is nobody's business, and there may be very many."""
+    return _SUCCESS, user if user in _USERS else "email_id" if "@" in user else "other"

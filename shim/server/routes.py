@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from shim.api.keys import bucket_of
@@ -23,9 +24,10 @@ _BY_NAME = ("get", "patch", "delete")
 BROKEN = re.compile("%(?![0-9A-Fa-f]{2})")
 """In a path that names nothing: a percent sign that begins no escape."""
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
+KEPT_UP_TO = 300  # characters of a path
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RequestInfo:
     """One request in the API's words; for a path outside the API ``resource`` is empty and ``verb`` the method's."""
 
@@ -44,7 +46,15 @@ class RequestInfo:
 
 
 def parse(method: str, path: str, watching: bool = False) -> RequestInfo:
-    """Read a path as upstream's RequestInfoFactory does. ``watching``: the query asks for ``watch``."""
+    """Read a path as upstream's RequestInfoFactory does. ``watching``: the query asks for ``watch``.
+
+    Clients come back to the same paths: what was read is kept for a while, but not of paths that would fill the memory.
+    """
+    return (_read if len(path) <= KEPT_UP_TO else _read.__wrapped__)(method, path, watching)
+
+
+@lru_cache(maxsize=4096)
+def _read(method: str, path: str, watching: bool) -> RequestInfo:
     if "%" in path:
         if BROKEN.search(path):
             return RequestInfo(method.lower(), path)
@@ -68,19 +78,16 @@ def parse(method: str, path: str, watching: bool = False) -> RequestInfo:
         namespace = rest[1]
         if len(rest) > 2 and rest[2] and rest[2] not in _NAMESPACE_SUBRESOURCES:
             rest = rest[2:]
-    info = RequestInfo(verb, path, group, version, namespace, rest[0])
-    if len(rest) > 1:
-        info.name = rest[1]
-        if len(rest) > 2:
-            info.subresource = rest[2]
-            if len(rest) > 3:
-                info.rest = "/" + "/".join(rest[3:])
-    if not info.name:
+    resource, *below = rest
+    name = below[0] if below else ""
+    subresource = below[1] if len(below) > 1 else ""
+    further = "/" + "/".join(below[2:]) if len(below) > 2 else ""
+    if not name:
         if verb == "get":
-            info.verb = "watch" if watching else "list"
+            verb = "watch" if watching else "list"
         elif verb == "delete":
-            info.verb = "deletecollection"
-    return info
+            verb = "deletecollection"
+    return RequestInfo(verb, path, group, version, namespace, resource, name, subresource, further)
 
 
 class Routes:
