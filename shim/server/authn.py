@@ -6,6 +6,7 @@ A connection's certificate cannot change, so what it says is read once and kept 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from time import time
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from shim.api.status import unauthorized
+from shim.server import sockets
 from shim.server.accounts import Refused
 from shim.server.audit.record import RECORD
 from shim.server.bearers import Bearers
@@ -55,6 +57,8 @@ class Authenticator:
             return meant
         if user is ANONYMOUS and "Authorization" in headers:
             user = self._bearer(headers["Authorization"])
+        elif user is ANONYMOUS and sockets.asked(request):
+            user = self._of_socket(headers)
         if user is ANONYMOUS and self._anonymous is not None and not self._anonymous.allows(request.path):
             raise unauthorized()
         return user
@@ -86,8 +90,18 @@ class Authenticator:
         scheme, _, token = header.strip().partition(" ")
         if not header.strip() or scheme.lower() != "bearer" or not token.strip():
             return ANONYMOUS  # upstream too ignores schemes it does not know
+        return self._holder(token.strip())
+
+    def _of_socket(self, headers: Mapping[str, str]) -> User:
         try:
-            return self._bearers.check(token.strip())[0]
+            token = sockets.token(headers)
+        except ValueError:
+            raise unauthorized() from None
+        return self._holder(token) if token else ANONYMOUS
+
+    def _holder(self, token: str) -> User:
+        try:
+            return self._bearers.check(token)[0]
         except Refused:
             raise unauthorized() from None
 

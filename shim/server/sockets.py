@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from aiohttp import web
 from shim.server.errors import PlainError
 
 BINARY, BASE64 = "binary.k8s.io", "base64.binary.k8s.io"
+_BEARER = "base64url.bearer.authorization.k8s.io."
 Bytes: TypeAlias = "bytes | bytearray | memoryview[int] | memoryview[bytes]"
 LEAVE = 1.0  # seconds to wait for the client's goodbye
 
@@ -24,6 +26,27 @@ def asked(request: web.BaseRequest) -> bool:
     """Whether the client wants to go on in WebSocket frames."""
     headers = request.headers
     return headers.get("Upgrade", "").lower() == "websocket" and "upgrade" in headers.get("Connection", "").lower()
+
+
+def offered(headers: Mapping[str, str]) -> list[str]:
+    """The protocols a client offers to speak, without the one that is its token."""
+    names = (name.strip() for name in headers.get("Sec-WebSocket-Protocol", "").split(","))
+    return [name for name in names if name and not name.startswith(_BEARER)]
+
+
+def token(headers: Mapping[str, str]) -> str:
+    """The bearer token a browser, which can set no Authorization header, sends as a protocol; "" for none.
+
+    Raises ValueError when it cannot be read, or when there is no protocol beside it to agree on.
+    """
+    names = [name.strip() for name in headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    found = [name.removeprefix(_BEARER) for name in names if name.startswith(_BEARER)]
+    if not any(found):
+        return ""
+    [encoded] = found
+    if len(names) == 1 or not re.fullmatch("[A-Za-z0-9_-]+", encoded):
+        raise ValueError("no protocol beside the token, or no token")
+    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
 
 
 class SocketResponse(web.WebSocketResponse):
@@ -35,10 +58,10 @@ class SocketResponse(web.WebSocketResponse):
 
     async def open(self, request: web.BaseRequest, gone: Callable[[], None]) -> None:
         """Shake hands; ``gone`` is called when the client leaves. Raises PlainError."""
-        offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-        if offered != [""] and not set(offered) & set(self._protocols):
+        names = offered(request.headers)
+        if names and not set(names) & set(self._protocols):
             allowed = " ".join(self._protocols)
-            said = f"requested protocol(s) are not supported: [{' '.join(offered)}]; supports [{allowed}]"
+            said = f"requested protocol(s) are not supported: [{' '.join(names)}]; supports [{allowed}]"
             raise PlainError(403, said)
         try:
             await super().prepare(request)
@@ -81,8 +104,7 @@ class EventSocket(SocketResponse):
     """Events of a watch, each a message of its own: of text when they are JSON, else without their length in front."""
 
     def __init__(self, request: web.BaseRequest, *, text: bool) -> None:
-        offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
-        super().__init__([name.strip() for name in offered if name.strip()])  # a browser insists that one is taken
+        super().__init__(offered(request.headers))  # a browser insists that one is taken
         self._text = text
 
     async def write(self, data: Bytes) -> None:

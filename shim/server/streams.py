@@ -17,6 +17,7 @@ from shim.server.backends import Backend, any_tls, ask, dial_error, node_backend
 from shim.server.options import boolean, integer
 from shim.server.parts import Call
 
+PROTOCOLS = "sec-websocket-protocol"
 PASSED_ON = ("upgrade", "connection", "x-stream-protocol-version", "user-agent")  # and all of Sec-WebSocket-*
 _LOG_OPTIONS = "io.k8s.api.core.v1.PodLogOptions"
 LOG_STREAMS = ("All", "Stderr", "Stdout")
@@ -193,6 +194,8 @@ async def _tunnel(call: Call, backend: Backend, path: str) -> web.StreamResponse
     passed_on = [
         (name, value)
         for name, value in call.http.headers.items()
-        if name.lower() in PASSED_ON or name.lower().startswith("sec-websocket-")
+        if name.lower() in PASSED_ON or (name.lower().startswith("sec-websocket-") and name.lower() != PROTOCOLS)
     ]
+    if names := sockets.offered(call.http.headers):
+        passed_on.append((PROTOCOLS, ", ".join(names)))  # not the client's token
     return await tunnel(call.http, backend, path, passed_on)

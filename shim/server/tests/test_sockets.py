@@ -78,3 +78,30 @@ async def test_a_watch_whose_time_is_up_closes_its_socket(api):
     url = f"{api.url}{CONFIGMAPS.replace('{ns}', api.namespace)}?watch=1&timeoutSeconds=1"
     async with api.session.ws_connect(url) as socket:
         assert [message async for message in socket] == []
+
+
+def bearer(token: str) -> str:
+    return "base64url.bearer.authorization.k8s.io." + base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
+
+
+async def test_a_browser_says_its_token_as_a_protocol(api):
+    account = "/api/v1/namespaces/{ns}/serviceaccounts"
+    await api.post(account, {"metadata": {"name": "browser"}})
+    token = (await api.post(f"{account}/browser/token", {"spec": {}})).json["status"]["token"]
+    subject = {"kind": "ServiceAccount", "name": "browser", "namespace": api.namespace}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+    bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/{ns}/rolebindings"
+    await api.post(bindings, {"metadata": {"name": "view"}, "subjects": [subject], "roleRef": role})
+    url = (api.url + CONFIGMAPS).replace("{ns}", api.namespace) + "?watch=1&timeoutSeconds=1"
+    async with api.anonymous.ws_connect(url, protocols=[bearer(token), "binary.k8s.io"]) as socket:
+        assert socket.protocol == "binary.k8s.io"
+    for protocols, status in (
+        ([bearer(token)], 401),  # there must be one to agree on
+        ([bearer(token), bearer(token), "binary.k8s.io"], 401),
+        ([bearer("nobody's"), "binary.k8s.io"], 401),
+        ([f"{bearer(token)}=", "binary.k8s.io"], 401),
+        ([bearer(""), "binary.k8s.io"], 403),
+    ):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await api.anonymous.ws_connect(url, protocols=protocols)
+        assert caught.value.status == status, protocols
