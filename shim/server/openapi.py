@@ -264,12 +264,12 @@ def _media_v2(accept: str) -> str:
 
 
 def _with_choice(schema: Mapping[str, Any], values: list[str]) -> Document:
-    """A field, or each of its items, with the values it may have; they are listed for people, too."""
-    listed = "\n".join(f' - `"{value}"`' for value in values)
-    description = f"{schema.get('description', '')}\n\nPossible enum values:\n{listed}".lstrip()
+    """A field, or each of its items, with the values it may have; those of a field are listed for people, too."""
     for inner in ("items", "additionalProperties"):
         if inner in schema:
-            return {**schema, "description": description, inner: {**schema[inner], "enum": values}}
+            return {**schema, inner: {**schema[inner], "enum": values}}
+    listed = "\n".join(f' - `"{value}"`' for value in values)
+    description = f"{schema.get('description', '')}\n\nPossible enum values:\n{listed}".lstrip()
     return {**schema, "description": description, "enum": values}
 
 

@@ -111,3 +111,8 @@ async def test_what_a_field_may_say_is_told(openapi):
     spec = openapi._v3("api/v1")["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]
     assert spec["restartPolicy"]["enum"] == ["Always", "Never", "OnFailure"]
     assert '- `"OnFailure"`' in spec["restartPolicy"]["description"]
+    # of a list's items it is said, but not told in words
+    service = openapi._v3("api/v1")["components"]["schemas"]["io.k8s.api.core.v1.ServiceSpec"]
+    families = service["properties"]["ipFamilies"]
+    assert "IPv4" in families["items"]["enum"]
+    assert "Possible" not in families["description"]
