@@ -64,6 +64,7 @@ if [[ $name == master-* ]] && [ "$masters" -gt 1 ]; then
                 if grep -q "$url" <<<"$known"; then members+=${members:+,}${pair%%=*}=$url; fi
             done
         fi
+        # the intervals are long: the processors of virtual machines are not always there
         cat >/etc/default/etcd <<CONFIG
 ETCD_NAME=$name
 ETCD_LISTEN_PEER_URLS=http://$address:2380
@@ -72,6 +73,8 @@ ETCD_INITIAL_ADVERTISE_PEER_URLS=http://$address:2380
 ETCD_ADVERTISE_CLIENT_URLS=http://$address:2379
 ETCD_INITIAL_CLUSTER=$members
 ETCD_INITIAL_CLUSTER_STATE=$state
+ETCD_HEARTBEAT_INTERVAL=500
+ETCD_ELECTION_TIMEOUT=5000
 CONFIG
     fi
     systemctl enable --quiet --now etcd

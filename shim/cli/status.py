@@ -37,7 +37,7 @@ def status(args: argparse.Namespace) -> int:
     try:
         console.print(asyncio.run(asyncio.wait_for(_nodes(cluster), 5)))
     except Exception as error:  # whatever keeps the API server from answering belongs on the screen, not in a traceback
-        console.print(f"[red]the API server does not answer[/]: {error or type(error).__name__}")
+        console.print(f"[red]the API server does not answer[/]: {str(error) or type(error).__name__}")
         return 1
     return 0
 

@@ -55,7 +55,7 @@ class Unreachable(ApiError):
     """The server could not be asked, or did not finish its answer."""
 
     def __init__(self, server: str, cause: BaseException) -> None:
-        super().__init__(503, "ServiceUnavailable", f"{server}: {cause or type(cause).__name__}")
+        super().__init__(503, "ServiceUnavailable", f"{server}: {str(cause) or type(cause).__name__}")
 
 
 class Client:

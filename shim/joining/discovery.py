@@ -32,7 +32,8 @@ from shim.cluster import ClusterError
 PATIENCE = 20.0  # seconds for the signature of a token that was only just made
 RETRY = 0.5
 SKEW = 300.0  # seconds; certificates are dated back by as much
-TIMEOUT = aiohttp.ClientTimeout(total=10)
+TIMEOUT = aiohttp.ClientTimeout(total=15)
+ATTEMPTS = 4  # of questions that are not answered in time: a busy master, or one whose etcd chooses a leader
 
 _PATH = r.CONFIGMAPS.path(bootstrap_tokens.INFO_NAMESPACE, bootstrap_tokens.INFO_NAME)
 _NOT_YET_VALID, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64  # X509_V_ERR_* of openssl
@@ -88,6 +89,16 @@ def _certificate(content: str) -> str:
 
 async def _published(server: str, access: Access) -> Mapping[str, str]:
     """The entries of ``cluster-info``. Raises ClusterError."""
+    for _ in range(ATTEMPTS):
+        try:
+            return await _ask(server, access)
+        except TimeoutError:
+            continue
+    raise ClusterError(f"{server} does not answer in {TIMEOUT.total:g} s")
+
+
+async def _ask(server: str, access: Access) -> Mapping[str, str]:
+    """Raises TimeoutError, ClusterError."""
     context = access.ssl_context() or False
     try:
         async with (
@@ -104,13 +115,15 @@ async def _published(server: str, access: Access) -> Mapping[str, str]:
                 raise ClusterError(f"{server} answers {answer.status}: {body.get('message', '')}")
     except aiohttp.ClientConnectorCertificateError as error:
         raise ClusterError(_distrust(server, error.certificate_error)) from None
+    except TimeoutError:
+        raise
     except aiohttp.ClientConnectorError as error:
         address = server.removeprefix("https://")
         raise ClusterError(
             f"{server} cannot be reached: {why(error, address, urlsplit(server).hostname or '')}"
         ) from None
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise ClusterError(f"{server} cannot be reached: {error or type(error).__name__}") from None
+    except (aiohttp.ClientError, ValueError) as error:
+        raise ClusterError(f"{server} cannot be reached: {str(error) or type(error).__name__}") from None
     return body.get("data") or {}
 
 

@@ -154,7 +154,7 @@ async def run(
         tasks.append(asyncio.create_task(custom.follow(), name="custom resources"))
         tasks.append(asyncio.create_task(aggregator.run(), name="extension servers"))
         tasks.append(asyncio.create_task(Compactor(store, lambda: cache.revision).run(), name="compaction"))
-        await _serve(settings, dispatcher, listening, ready)
+        await _serve(settings, cache, dispatcher, listening, ready)
     finally:
         for task in tasks:
             task.cancel()
@@ -233,7 +233,11 @@ def _encryption(settings: ApiServerSettings, routes: Routes, store: Store) -> Co
 
 
 async def _serve(
-    settings: ApiServerSettings, dispatcher: Dispatcher, listening: list[socket.socket], ready: Callable[[], None]
+    settings: ApiServerSettings,
+    cache: Cache,
+    dispatcher: Dispatcher,
+    listening: list[socket.socket],
+    ready: Callable[[], None],
 ) -> None:
     http = HttpServer(dispatcher.handle, LIMIT, audited=settings.audit_policy_file is not None)
     context = _tls(settings)
@@ -245,7 +249,7 @@ async def _serve(
     log.info("serving %s", ", ".join("{}:{}".format(*sock.getsockname()) for sock in listening))
     ready()
     try:
-        await loop.create_future()  # until cancelled
+        await cache.lost()  # or until cancelled
     finally:
         dispatcher.health.stopping = True
         for server in servers:

@@ -83,7 +83,7 @@ class Dispatcher:
         self._parts = parts
         self._authenticator, self._aggregator = authenticator, aggregator
         self._inflight = Inflight(settings.max_requests_inflight, settings.max_mutating_requests_inflight)
-        self.health = Health()
+        self.health = Health(lambda: parts.cache.reachable)
         database = settings.data_dir / "store.db"
         self.metrics = Metrics(parts.cache, parts.routes, parts.registry.chain, self._inflight, database)
         self.metrics.sources += [partial(of_tokens, parts.tokens), partial(of_audit, auditor)]

@@ -13,12 +13,14 @@ from shim.api.conditions import find
 from shim.api.meta import Object, now
 from shim.api.schema import Schema
 from shim.resources.bootstrap.flow import dangling
+from shim.server.following import follow
 from shim.store.cache import Cache, Entry
 from shim.store.contract import Conflict, StoreError
 
 log = logging.getLogger(__name__)
 
 SCHEMAS, LEVELS = "/registry/flowschemas/", "/registry/prioritylevelconfigurations/"
+RETRY = 1.0  # seconds until a write is tried again that the store did not take
 _MANAGER = "api-priority-and-fairness-config-consumer-v1"
 _API_VERSION = "flowcontrol.apiserver.k8s.io/v1"
 
@@ -35,16 +37,17 @@ class FlowReferences:
         await asyncio.gather(self._follow(SCHEMAS), self._follow(LEVELS))
 
     async def _follow(self, prefix: str) -> None:
+        async for _ in follow(self._cache, prefix):
+            await self._settle_whenever_possible()  # there are few of them, and they hardly ever change
+
+    async def _settle_whenever_possible(self) -> None:
         while True:
-            watch = self._cache.watch(prefix, since=self._cache.revision)
             try:
                 await self.settle()
-                async for _ in watch:
-                    await self.settle()  # there are few of them, and they hardly ever change
+                return
             except StoreError as error:
-                log.warning("following %s: %s; beginning anew", prefix, error)
-            finally:
-                watch.close()
+                log.warning("conditions of FlowSchemas: %s; trying again", error)
+                await asyncio.sleep(RETRY)
 
     async def settle(self) -> None:
         """Write what is not true yet. Raises StoreError."""

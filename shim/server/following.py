@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from shim.store.cache import Cache
 from shim.store.contract import StoreError
 
+PAUSE = 0.1  # seconds; a watch that ends at once must not keep everything else from running
+
 log = logging.getLogger(__name__)
 
 
@@ -27,4 +29,4 @@ async def follow(cache: Cache, prefix: str) -> AsyncIterator[set[str]]:
             log.warning("following %s: %s; beginning anew", prefix, error)
         finally:
             watch.close()
-        await asyncio.sleep(0)  # a watch that ends at once must not keep everything else from running
+        await asyncio.sleep(PAUSE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from aiohttp import web
 
@@ -34,11 +34,11 @@ _NO_GUESSING = {"X-Content-Type-Options": "nosniff"}  # as Go's own error pages 
 
 
 class Health:
-    """Answers about health. ``store_failed`` and ``stopping`` are set by who knows."""
+    """Answers about health. ``stopping`` is set by who knows; ``store`` says whether the store answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Callable[[], bool]) -> None:
         self.stopping = False
-        self.store_failed = False
+        self._store = store
 
     def answer(self, path: str, query: Query) -> web.Response | None:
         """The answer at a path of health, or None for any other path."""
@@ -71,7 +71,7 @@ class Health:
                 yield check, root, int(check not in failed)
 
     def _failed(self) -> set[str]:
-        return ({"etcd"} if self.store_failed else set()) | ({"shutdown"} if self.stopping else set())
+        return (set() if self._store() else {"etcd"}) | ({"shutdown"} if self.stopping else set())
 
 
 def _line(name: str, failed: bool, excluded: bool) -> str:

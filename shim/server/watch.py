@@ -12,8 +12,10 @@ import random
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
 from aiohttp import web
 
@@ -94,62 +96,98 @@ class Watchers:
             response = await _open(call, writer, lambda: None)
             await response.write(line)
             return response
-        kind = (call.info.group, call.info.version, call.info.resource)
-        sizes, began = self._sent.sizes[kind], time.perf_counter()
+        timeout = options.timeout or LEAST_TIMEOUT * (1 + random.random())
+        with self._ending(call, watch, timeout):
+            response = await _open(call, writer, watch.close)
+            telling = _Telling(call, options, test, writer, self._sent, response)
+            try:
+                await telling.present(initial, since)
+                marks = _mark(response, writer, watch, timeout) if options.bookmarks else None
+                await telling.changes(watch, since, marks)
+            except ApiError as error:  # a webhook that converts custom resources has failed
+                await response.write(writer.error(error))
+            except StoreError as error:  # too slow: its queue has overflowed, or what it had yet to read is compacted
+                log.info("watch of %s by %s ended: %s", call.prefix, call.user.name, error)
+                old = _too_old(error) if isinstance(error, Compacted) else expired(f"too old resource version: {error}")
+                await response.write(writer.error(old))
+            except ConnectionError:
+                if call.http.transport is not None:  # it is there, and does not read: cut it off
+                    call.http.transport.abort()
+                return response
+            await response.write_eof()
+        return response
+
+    @contextmanager
+    def _ending(self, call: Call, watch: Watch, timeout: float) -> Iterator[None]:
+        """Whatever happens first ends the watch: its time is up, the client leaves, the server stops."""
         end = watch.close
         connection = call.http.protocol
         assert isinstance(connection, Connection)
-        timeout = options.timeout or LEAST_TIMEOUT * (1 + random.random())
         timer = asyncio.get_running_loop().call_later(timeout, end)
-        marking = None
         self._open.add(end)
         connection.on_lost.add(end)
         if self._stopping:
             end()
         try:
-            response = await _open(call, writer, end)
-            ready = call.parts.registry.ready if call.resource.converter is not None else None
-            for start in range(0, len(initial), TEST_AT_ONCE):
-                some = initial[start : start + TEST_AT_ONCE]
-                if ready is not None:
-                    await ready(call.resource, some)
-                added = (writer.added(entry) for entry in some if test is None or test(entry))
-                self._sent.initial[kind] += await _send(response, added, sizes)
-                await asyncio.sleep(0)
-            if options.bookmarks:
-                if options.initial_events:
-                    await response.write(writer.bookmark(since, initial_events_end=True))
-                    scope = "namespace" if call.info.namespace else "cluster"
-                    self._sent.began[*kind, scope].add(time.perf_counter() - began)
-                marking = asyncio.create_task(_mark(response, writer, watch, timeout), name="bookmarks")
-            async for events in watch:
-                if events[0].revision <= since:  # asked from a revision that was yet to come
-                    events = [event for event in events if event.revision > since]
-                if ready is not None:
-                    await ready(call.resource, _shown_by(events))
-                    if reads_objects(call.resource, options):
-                        await ready(call.resource, [event.previous for event in events if event.previous is not None])
-                await _send(response, _lines(events, test, writer), sizes)
-            await response.write_eof()
-        except ApiError as error:  # a webhook that converts custom resources has failed
-            await response.write(writer.error(error))
-            await response.write_eof()
-        except StoreError as error:  # too slow: its queue has overflowed, or what it had yet to read is compacted
-            log.info("watch of %s by %s ended: %s", call.prefix, call.user.name, error)
-            refusal = _too_old(error) if isinstance(error, Compacted) else expired(f"too old resource version: {error}")
-            await response.write(writer.error(refusal))
-            await response.write_eof()
-        except ConnectionError:
-            if call.http.transport is not None:  # it is there, and does not read: cut it off
-                call.http.transport.abort()
+            yield
         finally:
             timer.cancel()
-            if marking is not None:
-                marking.cancel()
             self._open.discard(end)
             connection.on_lost.discard(end)
             end()
-        return response
+
+
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """What one watcher is told, once its answer has begun. All of it raises ConnectionError when the client leaves."""
+
+    call: Call
+    options: ListOptions
+    test: Test | None
+    writer: EventWriter
+    sent: Watched
+    response: web.StreamResponse
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        info = self.call.info
+        return info.group, info.version, info.resource
+
+    async def present(self, initial: Sequence[Entry], since: int) -> None:
+        """What is there, as ADDED, and the bookmark that says so."""
+        began, test, writer = time.perf_counter(), self.test, self.writer
+        for start in range(0, len(initial), TEST_AT_ONCE):
+            some = initial[start : start + TEST_AT_ONCE]
+            await self._ready(some)
+            added = (writer.added(entry) for entry in some if test is None or test(entry))
+            self.sent.initial[self.kind] += await _send(self.response, added, self.sent.sizes[self.kind])
+            await asyncio.sleep(0)
+        if self.options.bookmarks and self.options.initial_events:
+            await self.response.write(writer.bookmark(since, initial_events_end=True))
+            scope = "namespace" if self.call.info.namespace else "cluster"
+            self.sent.began[*self.kind, scope].add(time.perf_counter() - began)
+
+    async def changes(self, watch: Watch, since: int, marks: Coroutine[Any, Any, None] | None) -> None:
+        """Every change after ``since``, until the watch ends; ``marks`` writes bookmarks beside them."""
+        marking = asyncio.create_task(marks, name="bookmarks") if marks is not None else None
+        resource, sizes = self.call.resource, self.sent.sizes[self.kind]
+        try:
+            async for events in watch:
+                if events[0].revision <= since:  # asked from a revision that was yet to come
+                    events = [event for event in events if event.revision > since]
+                if resource.converter is not None:
+                    await self._ready(_shown_by(events))
+                    if reads_objects(resource, self.options):
+                        await self._ready([event.previous for event in events if event.previous is not None])
+                await _send(self.response, _lines(events, self.test, self.writer), sizes)
+        finally:
+            if marking is not None:
+                marking.cancel()
+
+    async def _ready(self, entries: Iterable[Entry]) -> None:
+        """Entries in the version that is asked for. Raises ApiError when they cannot be converted."""
+        if self.call.resource.converter is not None:
+            await self.call.parts.registry.ready(self.call.resource, entries)
 
 
 async def _open(call: Call, writer: EventWriter, gone: Callable[[], None]) -> web.StreamResponse:

@@ -92,9 +92,9 @@ class Cache:
         self._question: asyncio.Task[int] | None = None  # to a shared store, under way: how far is it?
         self._next_question: asyncio.Task[int] | None = None  # waits for that one
         self.timings = Histograms(_SECONDS)
+        """How long writes took, by operation (create, update, delete) and the prefix of their resource."""
         self.lists: Counter[tuple[str, str]] = Counter()
         """What lists took, by what is counted (total, fetched, returned) and the prefix."""
-        """How long writes took, by operation (create, update, delete) and the prefix of their resource."""
 
     async def start(self) -> None:
         """Load everything, then follow the store."""
@@ -293,6 +293,20 @@ class Cache:
             await asyncio.wait_for(waiter, timeout)
         finally:
             self._waiters = [(at, other) for at, other in self._waiters if other is not waiter]
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the store answers."""
+        return self._failure is None and self._store.reachable
+
+    async def lost(self) -> None:
+        """Wait for the day when the store can no longer be followed, which never comes by itself. Raises StoreError.
+
+        Whoever serves from a cache ends then: only a new one knows again what is true.
+        """
+        assert self._following is not None
+        await asyncio.wait({self._following})
+        raise StoreError("the store can no longer be followed") from self._failure
 
     @property
     def shared(self) -> bool:

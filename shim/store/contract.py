@@ -85,6 +85,10 @@ class Store(Protocol):
     """Whether others write to it too, so that what they have written may not have been handed out here yet."""
 
     @property
+    def reachable(self) -> bool:
+        """Whether it answers: False while the members of a cluster are away."""
+
+    @property
     def compacted(self) -> int:
         """The oldest revision that can be read; 0 when nothing was compacted yet."""
 

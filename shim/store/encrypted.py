@@ -60,6 +60,10 @@ class EncryptedStore:
                 self.stale.replaced(bucket)
 
     @property
+    def reachable(self) -> bool:
+        return self._store.reachable
+
+    @property
     def compacted(self) -> int:
         return self._store.compacted
 

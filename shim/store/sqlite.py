@@ -117,6 +117,7 @@ class SQLiteStore:
         self._closed = False
 
     shared = False
+    reachable = True
 
     async def latest(self) -> int:
         return self._committed

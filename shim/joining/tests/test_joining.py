@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -65,6 +66,24 @@ async def test_the_cluster_is_known_by_its_signature_and_its_pin(here: Cluster) 
     for where, token, pinned, said in refusals:
         with pytest.raises(ClusterError, match=said):
             await discover(where, token, pinned, patience=0.0)
+
+
+async def test_a_master_that_is_too_busy_to_answer_is_asked_again(here: Cluster, monkeypatch) -> None:
+    asked = []
+    ask = discovery._ask
+
+    async def busy(*args: Any) -> Any:
+        asked.append(args)
+        if len(asked) == 1:
+            raise TimeoutError
+        return await ask(*args)
+
+    monkeypatch.setattr(discovery, "_ask", busy)
+    assert (await discover(here.client.server, TOKEN)).ca == here.client.access.ca
+    asked.clear()
+    monkeypatch.setattr(discovery, "ATTEMPTS", 1)
+    with pytest.raises(ClusterError, match="does not answer in 15 s"):
+        await discover(here.client.server, TOKEN)
 
 
 def test_a_clock_that_is_wrong_is_told_from_the_servers() -> None:

@@ -34,7 +34,7 @@ async def test_checks_can_be_left_out(api):
 
 
 def test_what_fails_says_so_and_no_more() -> None:
-    health = Health()
+    health = Health(lambda: True)
     health.stopping = True
     answer = health.answer("/readyz", {})
     assert answer is not None
@@ -50,6 +50,14 @@ def test_what_fails_says_so_and_no_more() -> None:
         assert answer is not None
         assert answer.status == status
     assert ("shutdown", "readyz", 0) in list(health.results())
+
+
+def test_a_store_that_does_not_answer_is_no_health() -> None:
+    health = Health(lambda: False)
+    for path in ("/readyz/etcd", "/livez", "/healthz"):
+        answer = health.answer(path, {})
+        assert answer is not None
+        assert answer.status == 500
 
 
 async def test_checks_are_numbers_too(api):

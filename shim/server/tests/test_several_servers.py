@@ -13,7 +13,11 @@ import pytest
 import pytest_asyncio
 
 from shim.api.keys import MASTER_LEASES
+from shim.server.app import prepare, run
 from shim.server.tests.conftest import Api, serving
+from shim.settings import ApiServerSettings
+from shim.store.cache import Cache
+from shim.store.contract import StoreError
 from shim.store.etcd import open_etcd
 from shim.store.etcd.members import Access
 from shim.store.tests.etcd_cluster import EtcdCluster
@@ -182,3 +186,16 @@ async def test_what_lies_in_etcd_lies_where_upstream_puts_it_and_can_be_read(bot
     } <= found.keys()
     assert orjson.loads(found["/registry/configmaps/default/plain"])["data"] == {"a": "b"}
     await store.close()
+
+
+async def test_a_server_that_can_no_longer_follow_its_store_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever started it starts it again, and that one knows what is true."""
+
+    async def lost(_: Cache) -> None:
+        raise StoreError("the store can no longer be followed")
+
+    monkeypatch.setattr(Cache, "lost", lost)
+    with pytest.raises(StoreError):
+        await run(prepare(ApiServerSettings(data_dir=tmp_path, port=0)), lambda: None)

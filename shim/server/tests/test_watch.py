@@ -150,3 +150,14 @@ async def test_every_kind_has_a_row_for_a_bookmark(row):
     """A bookmark is an object with nothing in it: its row is what that prints."""
     empty = {"kind": row.kind, "metadata": {"name": ""}, "spec": {}, "status": {}}
     assert len([column.cell(empty) for column in row.columns]) == len(row.columns)
+
+
+async def test_a_watcher_that_leaves_before_the_answer_begins_is_no_error(api, monkeypatch, caplog):
+    async def gone(call, *_):
+        call.http.transport.close()
+        raise ConnectionResetError("Cannot write to closing transport")
+
+    monkeypatch.setattr("shim.server.watch._open", gone)
+    with pytest.raises(aiohttp.ClientError):
+        await api.watch("/api/v1/configmaps")
+    assert "unexpected" not in caplog.text

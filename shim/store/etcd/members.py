@@ -131,6 +131,9 @@ class Members:
         except TimeoutError:
             self._leave(endpoint)
             raise StoreError(f"etcd: watch at {endpoint}: it has fallen silent") from None
+        except asyncio.InvalidStateError:  # grpc's word for writing to a stream that has ended just now
+            self._leave(endpoint)
+            raise StoreError(f"etcd: watch at {endpoint}: its stream has ended") from None
 
     async def close(self) -> None:
         """Let go of all connections."""

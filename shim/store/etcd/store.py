@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +81,7 @@ class EtcdStore:
     shared = True
 
     def __init__(self, members: Members) -> None:
+        self.reachable = True
         self._members = members
         self._leases = Leases(members)
         self._revision = 0  # up to here the pump has handed out everything
@@ -290,12 +291,16 @@ class EtcdStore:
     async def _pump(self) -> None:
         """Hand out every change, for as long as the store is open."""
         try:
-            async with aclosing(self._changes(self._revision, previous=True)) as everything:
+            changes_of_all = self._changes(self._revision, previous=True, heard=self._heard)
+            async with aclosing(changes_of_all) as everything:
                 async for revision, changes in everything:
                     self._hand_out(revision, changes)
         except StoreError as error:
             log.error("etcd can no longer be followed: %s", error)
             self._failure = error
+        except Exception as error:
+            log.exception("etcd can no longer be followed")
+            self._failure = StoreError(f"etcd can no longer be followed: {error!r}")
         finally:
             self._failure = self._failure or StoreError("the store is closed")
             for subscriber in self._subscribers:
@@ -312,7 +317,12 @@ class EtcdStore:
             if at <= revision and not waiter.done():
                 waiter.set_result(None)
 
-    async def _changes(self, since: int, *, previous: bool) -> AsyncGenerator[tuple[int, list[Change]], None]:
+    def _heard(self, reachable: bool) -> None:
+        self.reachable = reachable
+
+    async def _changes(
+        self, since: int, *, previous: bool, heard: Callable[[bool], None] = lambda _: None
+    ) -> AsyncGenerator[tuple[int, list[Change]], None]:
         """(revision reached, changes up to it): all after ``since``, each once and in order, over however many streams.
 
         Those of others' keys are left out, so that there may be none up to a revision.
@@ -324,6 +334,7 @@ class EtcdStore:
             try:
                 async with aclosing(self._members.watch(create)) as answers:
                     async for answer in answers:
+                        heard(True)
                         if answer.compact_revision:
                             self._compacted = max(self._compacted, int(answer.compact_revision))
                             raise Compacted(since, self._compacted)
@@ -336,6 +347,7 @@ class EtcdStore:
             except Compacted:
                 raise
             except StoreError as error:
+                heard(False)
                 log.warning("%s; opening it again", error)
                 await asyncio.sleep(REOPEN)
 

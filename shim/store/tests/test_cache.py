@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from shim.api.meta import Object
 from shim.store import fanout, history
 from shim.store.cache import Cache, Event, Overflow, Watch
 from shim.store.compaction import INTERVAL, Compactor
-from shim.store.contract import Compacted, Conflict
+from shim.store.contract import Change, Compacted, Conflict, Store, StoreError
 from shim.store.sqlite import open_sqlite
 
 
@@ -240,3 +241,32 @@ async def test_the_compactor_keeps_what_is_recent(cache: Cache, tmp_path: Path) 
     cache._history.start = 4  # as after a restart: memory remembers nothing
     with pytest.raises(Compacted):
         cache.watch("/registry/pods/", since=2)
+
+
+async def test_who_serves_from_a_cache_learns_that_it_has_lost_the_store(tmp_path: Path) -> None:
+    class Breaking:
+        """A store whose changes stop coming when it is told to."""
+
+        def __init__(self, store: Store) -> None:
+            self._store, self.breaks = store, asyncio.Event()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._store, name)
+
+        async def watch(self, since: int, *, previous: bool = False) -> AsyncIterator[list[Change]]:
+            await self.breaks.wait()
+            raise StoreError("no more changes")
+            yield []
+
+    store = Breaking(open_sqlite(tmp_path / "store.db"))
+    cache = Cache(store, index)  # type: ignore[arg-type]  # the rest of the contract is that of the store in it
+    await cache.start()
+    losing = asyncio.create_task(cache.lost())
+    await asyncio.sleep(0)
+    assert cache.reachable
+    assert not losing.done()
+    store.breaks.set()
+    with pytest.raises(StoreError):
+        await losing
+    assert not cache.reachable
+    await cache.close()

@@ -17,7 +17,7 @@ from shim import pki
 from shim.store.contract import Compacted, Conflict, Store, StoreError, Write
 from shim.store.encrypted import EncryptedStore
 from shim.store.encryption import Encryption
-from shim.store.etcd import EtcdStore, open_etcd
+from shim.store.etcd import EtcdStore, members, open_etcd
 from shim.store.etcd.members import Access
 from shim.store.etcd.messages import message
 from shim.store.tests.contract_suite import StoreContract, take
@@ -322,11 +322,41 @@ async def test_without_a_majority_nothing_is_acknowledged_and_afterwards_all_goe
     async def disturb(cluster: EtcdCluster, store: EtcdStore) -> None:
         await acknowledged_more(store)
         cluster.freeze(1, 2)
-        await asyncio.sleep(1.5)  # longer than an election takes
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            if not store.reachable:
+                break
+        assert not store.reachable
         cluster.thaw(1, 2)
         await acknowledged_more(store)
+        assert store.reachable
 
     await disturbed(three, disturb)
+
+
+async def test_a_stream_that_ends_while_it_is_written_to_is_opened_again(
+    one: EtcdCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """grpc then says that the call is in a wrong state, and not that it failed."""
+    answers, ended = members._answers, 0
+
+    async def ends(stream: Any, create: Any) -> AsyncIterator[Any]:
+        nonlocal ended
+        if not ended:
+            ended += 1
+            raise asyncio.InvalidStateError("RPC already finished.")
+        async for answer in answers(stream, create):
+            yield answer
+
+    monkeypatch.setattr(members, "_answers", ends)
+    store = await open_etcd(Access.of(one.url))
+    try:
+        watch = store.watch(await store.latest())
+        revision = await store.put("/after", b"1")
+        assert [change.revision for change in await anext(watch)] == [revision]
+        assert ended == 1
+    finally:
+        await store.close()
 
 
 async def test_history_is_compacted_under_a_watch(three: EtcdCluster) -> None:
