@@ -111,7 +111,7 @@ class DistributedClaim:
                     raise _refused(f"{while_}: error while getting distributed claim JWT: {status}")
                 return (await answer.content.read(_LONGEST)).decode(errors="replace").strip()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise _refused(f"{while_}: {error or type(error).__name__}") from None
+            raise _refused(f"{while_}: {str(error) or type(error).__name__}") from None
 
 
 async def _verified(keys: Keys, token: str) -> Mapping[str, Any]:

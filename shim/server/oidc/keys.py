@@ -108,7 +108,7 @@ class Keys:
             usable = [each for each in keys["keys"] if each.get("use", "sig") == "sig"]
             self._keys = {key.key_id or str(number): key for number, key in enumerate(map(jwt.PyJWK, usable))}
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
-            log.warning("issuer %s: %s", self.url, error or type(error).__name__)
+            log.warning("issuer %s: %s", self.url, str(error) or type(error).__name__)
 
 
 def session(ca: str) -> aiohttp.ClientSession:
