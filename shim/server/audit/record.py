@@ -84,6 +84,8 @@ class Record:
 
     def started(self, response: web.StreamResponse) -> None:
         """The first byte of an answer that may take long."""
+        if self._over:
+            return  # nobody is there to see the answer
         self._event["responseStatus"] = {"metadata": {}, "code": response.status}
         self._tell(STARTED)
 
@@ -120,6 +122,7 @@ class Record:
             if long:
                 self._tell(STARTED)
         self._tell(COMPLETE)
+        self._over = True
 
     def _answered(self, response: web.StreamResponse) -> None:
         body = response.body if isinstance(response, web.Response) else None
