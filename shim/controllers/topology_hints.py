@@ -109,17 +109,20 @@ def assign(zones: Mapping[str, str], before: Mapping[str, str], ratios: Mapping[
 
 
 def _moves(wanted: Mapping[str, Share], counts: Counter[str]) -> tuple[Counter[str], Counter[str]]:
-    """How many endpoints zones give and take, so that each comes as near as whole endpoints can."""
-    # zones that should have none give all they have
-    over = {zone: counts[zone] - (wanted[zone].desired if zone in wanted else 0.0) for zone in {*wanted, *counts}}
+    """How many endpoints zones give and take, so that each has what it must and comes as near as whole ones can."""
+    nothing = Share(0, 0, 0.0)  # zones that should have none give all they have
+    share = {zone: wanted.get(zone, nothing) for zone in sorted({*wanted, *counts})}
+    now = {zone: counts[zone] for zone in share}
+    over = {zone: counts[zone] - share[zone].desired for zone in share}
     gives: Counter[str] = Counter()
     takes: Counter[str] = Counter()
-    while True:
-        giver, taker = (pick(sorted(over), key=lambda zone: over[zone]) for pick in (max, min))
-        given, taken = over[giver], -over[taker]
-        if min(given, taken) < 0.5 or max(given, taken) < 1:
-            return gives, takes
-        over[giver] -= 1
-        over[taker] += 1
-        gives[giver] += 1
-        takes[taker] += 1
+    while givers := [zone for zone in share if now[zone] > share[zone].least]:
+        giver = max(givers, key=lambda zone: over[zone])
+        taker = min(share, key=lambda zone: (now[zone] >= share[zone].least, over[zone]))
+        if now[taker] >= share[taker].least and over[giver] - over[taker] < 1 + 1e-9:
+            break  # to move another one would bring them no nearer
+        for zone, change, tally in ((giver, -1, gives), (taker, 1, takes)):
+            now[zone] += change
+            over[zone] += change
+            tally[zone] += 1
+    return gives, takes

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shim.api.meta import Object
@@ -65,6 +65,7 @@ def test_zones_count_by_the_cpu_of_nodes_that_are_ready() -> None:
         ("aaaaaabbbbbb", {"a": 0.5, "b": 0.25, "c": 0.25}, {"a": 6, "b": 3, "c": 3}),
         ("aabb", {"a": 0.25, "b": 0.75}, {"a": 1, "b": 3}),
         ("aacc", {"a": 0.5, "b": 0.5}, {"a": 2, "b": 2}),
+        ("aaaaaaabbbbbb", {"a": 2 / 7, "b": 3 / 7, "c": 2 / 7}, {"a": 4, "b": 5, "c": 4}),
     ],
 )
 def test_zones_that_have_too_many_give_to_those_that_have_too_few(
@@ -90,6 +91,7 @@ def test_why_there_are_no_hints(zones: Any, ratios: dict[str, float], why: str) 
 ZONES = st.lists(st.sampled_from("abc"), min_size=1, max_size=40)
 
 
+@example(list("aaaaaaabbbbbb"), [2, 3, 2])
 @given(ZONES, st.lists(st.integers(1, 8), min_size=2, max_size=3))
 def test_no_endpoint_is_overloaded_and_what_is_good_stays(zones: list[str], cpu: list[int]) -> None:
     ratios = {zone: part / sum(cpu) for zone, part in zip("abc", cpu, strict=False)}
