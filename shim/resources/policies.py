@@ -84,7 +84,7 @@ def _field_path(at: str, path: str) -> list[FieldError]:
     if not path:
         return [required(at)]
     try:
-        jsonpath.parse(path)
+        jsonpath.parse(f".{path}" if path[0].isalpha() else path)  # "spec.validations[0].expression" is one
     except jsonpath.PathError as error:
         return [invalid(at, path, f"invalid JSONPath: {error}")]
     return []

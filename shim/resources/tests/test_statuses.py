@@ -42,7 +42,9 @@ LARGER = "Invalid value: 0: cannot be greater than status.replicas"
         (
             POLICY,
             {
-                "typeChecking": {"expressionWarnings": [{}]},
+                "typeChecking": {
+                    "expressionWarnings": [{}, {"fieldRef": "spec.validations[0].expression", "warning": "w"}]
+                },
                 "conditions": [{"type": "a", "status": "True", "reason": "r", "message": "m"}],
             },
             {},
