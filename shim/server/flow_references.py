@@ -6,23 +6,21 @@ Upstream's API server writes it too, as it reads the configuration of its flow c
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from shim.api.apply import apply
 from shim.api.conditions import find
+from shim.api.keys import prefix_of
 from shim.api.meta import Object, now
 from shim.api.schema import Schema
 from shim.resources.bootstrap.flow import dangling
-from shim.server.following import follow
+from shim.server.following import keep
 from shim.store.cache import Cache, Entry
-from shim.store.contract import Conflict, StoreError
+from shim.store.contract import Conflict
 
-log = logging.getLogger(__name__)
-
-SCHEMAS, LEVELS = "/registry/flowschemas/", "/registry/prioritylevelconfigurations/"
-RETRY = 1.0  # seconds until a write is tried again that the store did not take
+_GROUP = "flowcontrol.apiserver.k8s.io"
+SCHEMAS, LEVELS = prefix_of(_GROUP, "flowschemas"), prefix_of(_GROUP, "prioritylevelconfigurations")
 _MANAGER = "api-priority-and-fairness-config-consumer-v1"
-_API_VERSION = "flowcontrol.apiserver.k8s.io/v1"
+_API_VERSION = f"{_GROUP}/v1"
 
 
 class FlowReferences:
@@ -30,27 +28,17 @@ class FlowReferences:
 
     def __init__(self, cache: Cache, schema: Schema) -> None:
         self._cache = cache
-        self._definition = schema.for_kind("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema")
+        self._definition = schema.for_kind(_GROUP, "v1", "FlowSchema")
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.gather(self._follow(SCHEMAS), self._follow(LEVELS))
-
-    async def _follow(self, prefix: str) -> None:
-        async for _ in follow(self._cache, prefix):
-            await self._settle_whenever_possible()  # there are few of them, and they hardly ever change
-
-    async def _settle_whenever_possible(self) -> None:
-        while True:
-            try:
-                await self.settle()
-                return
-            except StoreError as error:
-                log.warning("conditions of FlowSchemas: %s; trying again", error)
-                await asyncio.sleep(RETRY)
+        prefixes = (SCHEMAS, LEVELS)
+        await asyncio.gather(
+            *(keep(self._cache, prefix, self.settle, "conditions of FlowSchemas") for prefix in prefixes)
+        )
 
     async def settle(self) -> None:
-        """Write what is not true yet. Raises StoreError."""
+        """Write what is not true yet, of all: there are few, and they hardly ever change. Raises StoreError."""
         for entry in self._cache.range(SCHEMAS):
             obj = entry.decode()
             level = ((obj.get("spec") or {}).get("priorityLevelConfiguration") or {}).get("name") or ""

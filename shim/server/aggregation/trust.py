@@ -6,20 +6,18 @@ whoever shows a certificate that the front proxy's CA signed for one of the allo
 
 from __future__ import annotations
 
-import logging
+from functools import partial
 from pathlib import Path
 
 import orjson
 
 from shim import pki
 from shim.api.meta import Object
+from shim.server import following
 from shim.server.aggregation.identity import EXTRA, GROUP, UID, USER
 from shim.server.bootstrap import born, create
-from shim.server.following import follow
 from shim.store.cache import Cache
-from shim.store.contract import Conflict, StoreError
-
-log = logging.getLogger(__name__)
+from shim.store.contract import Conflict
 
 NAMESPACE, NAME = "kube-system", "extension-apiserver-authentication"
 KEY = f"/registry/configmaps/{NAMESPACE}/{NAME}"
@@ -45,12 +43,8 @@ def config_map(data_dir: Path) -> Object:
 
 async def keep(cache: Cache, data_dir: Path) -> None:
     """Until cancelled: whoever changes or deletes the ConfigMap gets it back."""
-    wanted = config_map(data_dir)
-    async for _ in follow(cache, KEY):
-        try:
-            await _publish(cache, wanted)
-        except StoreError as error:
-            log.warning("publishing whom extension servers may believe: %s", error)
+    settle = partial(_publish, cache, config_map(data_dir))
+    await following.keep(cache, KEY, settle, "publishing whom extension servers may believe")
 
 
 async def _publish(cache: Cache, wanted: Object) -> None:
