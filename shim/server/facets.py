@@ -14,7 +14,8 @@ from shim.api.meta import Object
 from shim.api.status import FieldError, conflict, invalid
 from shim.resources.columns.workloads import SCALES
 from shim.resources.strategy import Column, Resource, ScalePaths, Strategy
-from shim.server.registry import Prepare, Validate, check_name
+from shim.server.object_metadata import check_name
+from shim.server.registry import Prepare, Validate
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shim.api.keys import SERVICE_ACCOUNTS
 from shim.api.legacy_tokens import CLAIMS, INVALID_SINCE, LAST_USED
 from shim.api.meta import Object
 from shim.server.accounts import Accounts, Refused
@@ -57,7 +58,7 @@ class LegacyTokens:
                 "invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the "
                 f"'{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
             )
-        account = self._cache.get(f"/registry/serviceaccounts/{namespace}/{name}")
+        account = self._cache.get(f"{SERVICE_ACCOUNTS}{namespace}/{name}")
         own = account.decode().get("secrets") if account is not None else ()
         self._uses[
             "legacy_auto" if any(each.get("name") == secret_name for each in own or ()) else "legacy_manual"

@@ -14,6 +14,7 @@ from prometheus_client.core import Metric
 
 from shim.admission.chain import Chain
 from shim.api import conditions
+from shim.api.keys import prefix_of
 from shim.api.timing import Histogram
 from shim.api.version import GIT_VERSION, MAJOR, MINOR
 from shim.codec.exposition import Families, Labels, counters, gauges, histograms, text_of
@@ -112,7 +113,7 @@ def of_watches(watched: Watched) -> Iterator[Metric]:
 def of_api_services(cache: Cache) -> Iterator[Metric]:
     """Which extension servers cannot be asked."""
     found: dict[Labels, float] = {}
-    for entry in cache.range(f"/registry/{API_SERVICES.group}/{API_SERVICES.resource}/"):
+    for entry in cache.range(prefix_of(API_SERVICES.group, API_SERVICES.resource)):
         there = conditions.is_true(entry.decode(), "Available")
         found[(entry.key.rpartition("/")[2],)] = 0 if there else 1
     help = "1 for an APIService whose server cannot be asked, otherwise 0."

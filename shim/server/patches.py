@@ -17,10 +17,10 @@ from shim.api.status import ApiError, bad_request
 from shim.codec import jsontext, yamltext
 from shim.server import errors
 from shim.server.bodies import Body, content_type, definition_of
+from shim.server.object_metadata import check_named
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
 from shim.server.patched import Patch, decode, touched_by_merge, touched_by_operations
-from shim.server.registry import check_named
 
 JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"

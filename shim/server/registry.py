@@ -19,13 +19,15 @@ import orjson
 
 from shim.admission.chain import CREATE, UPDATE, Chain, Request
 from shim.api.apply import update_managed_fields
+from shim.api.keys import prefix_of
 from shim.api.meta import Object, new_uid, now
 from shim.api.schema import Schema
-from shim.api.status import MODIFIED, ApiError, FieldError, already_exists, bad_request, conflict, invalid, not_found
+from shim.api.status import MODIFIED, ApiError, FieldError, already_exists, conflict, invalid, not_found
 from shim.resources.metadata import before_update
 from shim.resources.strategy import Resource, TakesLong
 from shim.resources.table import find
 from shim.server.allocators import Allocation, Allocator
+from shim.server.object_metadata import carry_metadata, check_identity, check_uid, is_finished, is_same, place
 from shim.server.users import User
 from shim.store.cache import Also, Cache, Entry
 from shim.store.contract import Conflict
@@ -33,7 +35,7 @@ from shim.store.entry import encode
 
 RETRIES = 100  # every lost race means that another writer has won: this many in a row is a hot loop somewhere
 CATCH_UP = 0.05  # seconds; commits take a few milliseconds
-NAMESPACES = "/registry/namespaces/"
+NAMESPACES = prefix_of("", "namespaces")
 GENERATED_RETRIES = 8
 NAME_LIMIT = 63
 _SUFFIX_CHARS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
@@ -118,7 +120,7 @@ class Registry:
         """Store a new object (in its stored form, and defaulted) and return its bytes. Raises ApiError."""
         strategy = write.resource.strategy
         metadata = obj.setdefault("metadata", {})
-        _match_namespace(write, metadata)
+        place(write.resource, metadata, write.namespace)
         if metadata.get("resourceVersion") and not write.dry_run:  # asked by the store, which has no part in that
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         write.name = metadata.get("name") or ""
@@ -126,7 +128,7 @@ class Registry:
         request = write.admission(CREATE, obj, None)
         await self.chain.mutate(request)
         metadata = obj.setdefault("metadata", {})  # a webhook may have made another one
-        _match_namespace(write, metadata)
+        place(write.resource, metadata, write.namespace)
         metadata["uid"] = new_uid()
         metadata["creationTimestamp"] = now()
         for leftover in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
@@ -212,7 +214,7 @@ class Registry:
                     raise not_found(resource.group, resource.name, write.name)
                 return await self._create_instead(write, create()), True
             if write.uid:
-                self._check_uid(write, entry)
+                check_uid(resource, write.namespace, write.name, write.uid, entry.decode()["metadata"]["uid"])
             try:
                 return await self._replace(write, entry, change, prepare, validate), False
             except Conflict as lost:
@@ -246,13 +248,13 @@ class Registry:
             await self.ready(resource, [entry])
         old = self.read(resource, entry)
         new = change(self.read(resource, entry))
-        self._check_identity(write, new, old)
+        check_identity(resource, write.namespace, write.name, new, old)
         self._track(write, new, old)
         request = self._asked(write, new, old)
         if not write.admitted:
             await self._mutate(write, request, new)
         metadata = new["metadata"]
-        _carry_metadata(metadata, old["metadata"])
+        carry_metadata(metadata, old["metadata"])
         allocator = None if write.subresource else self._allocators.get((resource.group, resource.name))
         if allocator:
             allocator.adopt(new, old)
@@ -278,7 +280,7 @@ class Registry:
             if write.side is not None:
                 request.obj = write.side.show(new)
             await self.chain.validate(request)
-        if _same(new, old) and write.key not in self.cache.stale:
+        if is_same(new, old) and write.key not in self.cache.stale:
             return self.shown(resource, entry)
         try:
             await self.chain.charge(request)
@@ -363,34 +365,6 @@ class Registry:
         allocator = self._allocators.get((write.resource.group, write.resource.name))
         return allocator.allocate(new, old, dry_run=write.dry_run) if allocator else Allocation()
 
-    def _check_uid(self, write: Write, entry: Entry) -> None:
-        found = entry.decode()["metadata"]["uid"]
-        if found != write.uid:
-            why = (
-                f"StorageError: invalid object, Code: 4, Key: {write.key}, ResourceVersion: 0, AdditionalErrorMsg: "
-                f"Precondition failed: UID in precondition: {write.uid}, UID in object meta: {found}"
-            )
-            raise conflict(write.resource.group, write.resource.name, write.name, why)
-
-    def _check_identity(self, write: Write, new: Object, old: Object) -> None:
-        """The new object must be the one that the URL names, and be made from what is stored now."""
-        resource, metadata = write.resource, new.setdefault("metadata", {})
-        check_named(write.name, new)
-        _match_namespace(write, metadata)
-        revision = metadata.get("resourceVersion")
-        if not revision or revision == "0":
-            if not resource.strategy.allow_unconditional_update:
-                cause = FieldError(
-                    "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update"
-                )
-                raise invalid(resource.group, resource.name, write.name, [cause])
-            metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
-        elif not (isinstance(revision, str) and revision.isascii() and revision.isdigit()):
-            shown = orjson.dumps(revision).decode()
-            raise ApiError(500, "", f"strconv.ParseUint: parsing {shown}: invalid syntax")
-        elif revision != old["metadata"]["resourceVersion"]:
-            raise conflict(resource.group, resource.name, write.name, MODIFIED)
-
     def _accept(self, write: Write, causes: list[FieldError]) -> None:
         if causes:
             raise invalid(write.resource.group, write.resource.kind, write.name, causes)
@@ -425,77 +399,6 @@ async def kept(resource: Resource, obj: Object) -> Object:
     if resource.converter is not None and resource.storage is not None:
         [obj] = await resource.converter.convert([obj], resource.storage.api_version)
     return resource.preserve(obj) if resource.preserve else obj
-
-
-def check_named(wanted: str, obj: Object) -> None:
-    """A written object must have the name that the URL has."""
-    name = (obj.get("metadata") or {}).get("name")
-    if not name:
-        raise bad_request(f"the name of the object ({wanted} based on URL) was undeterminable: name must be provided")
-    check_name(wanted, name)
-
-
-def check_name(wanted: str, found: str) -> None:
-    if found != wanted:
-        raise bad_request(f"the name of the object ({found}) does not match the name on the URL ({wanted})")
-
-
-def _match_namespace(write: Write, metadata: Object) -> None:
-    if not write.resource.namespaced:
-        metadata.pop("namespace", None)
-    else:
-        match_namespace(metadata, write.namespace)
-
-
-def match_namespace(metadata: Object, wanted: str) -> None:
-    """An object is in the namespace of its URL, whether it says so or not. Raises 400 where it names another."""
-    if not metadata.get("namespace"):
-        metadata["namespace"] = wanted
-    elif metadata["namespace"] != wanted:
-        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-
-
-def _carry_metadata(new: Object, old: Object) -> None:
-    """What an update cannot change, whatever it says."""
-    if not new.get("uid"):
-        new["uid"] = old["uid"]
-    new["creationTimestamp"] = old.get("creationTimestamp")
-    for name in ("deletionTimestamp", "deletionGracePeriodSeconds"):
-        if old.get(name) is not None:
-            new[name] = old[name]
-        else:
-            new.pop(name, None)
-    new.pop("generation", None)
-    new.pop("selfLink", None)
-
-
-def is_finished(resource: Resource, new: Object, old: Object) -> bool:
-    """Whether this update removed the last reason to keep an object whose deletion was asked for."""
-    metadata = old["metadata"]
-    if not metadata.get("deletionTimestamp") or metadata.get("deletionGracePeriodSeconds"):
-        return False
-    return not is_held(resource, new)
-
-
-def is_held(resource: Resource, obj: Object) -> bool:
-    """Whether finalizers keep the object. Namespaces have a second list of them, in their spec."""
-    if resource.name == "namespaces" and not resource.group and (obj.get("spec") or {}).get("finalizers"):
-        return True
-    return bool(obj["metadata"].get("finalizers"))
-
-
-def _same(new: Object, old: Object) -> bool:
-    """Whether nothing changed but times in managedFields, which alone are no reason to write."""
-    if new == old:
-        return True
-    mine, theirs = new["metadata"].get("managedFields"), old["metadata"].get("managedFields")
-    if not mine or not theirs or _timeless(mine) != _timeless(theirs):
-        return False
-    return {**new, "metadata": {**new["metadata"], "managedFields": theirs}} == old
-
-
-def _timeless(managed: list[Object]) -> list[Object]:
-    return [{key: value for key, value in entry.items() if key != "time"} for entry in managed]
 
 
 def _suffix() -> str:

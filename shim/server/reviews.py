@@ -17,9 +17,9 @@ from shim.server.authz import Authorizer, Decision
 from shim.server.bearers import settled
 from shim.server.bodies import definition_of, read_body
 from shim.server.node_access import UNLISTED
+from shim.server.object_metadata import match_namespace
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
-from shim.server.registry import match_namespace
 from shim.server.render import render_one
 from shim.server.responses import respond
 from shim.server.routes import RequestInfo

@@ -18,11 +18,12 @@ from shim.server.bodies import Body, definition_of, read_body
 from shim.server.deletions import DeleteOptions
 from shim.server.facets import Facet
 from shim.server.listing import ListWriter
+from shim.server.object_metadata import check_named, match_namespace
 from shim.server.options import EXACT, ListOptions, WriteOptions
 from shim.server.pages import select
 from shim.server.parts import Call
 from shim.server.patched import Patch, decode
-from shim.server.registry import Side, Write, check_named, match_namespace, versioned
+from shim.server.registry import Side, Write, versioned
 from shim.server.removal import SHOWS_OBJECT
 from shim.server.render import render_one
 from shim.server.responses import respond, respond_pieces

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from shim.api import conditions
+from shim.api.keys import prefix_of
 from shim.api.meta import Object
 from shim.api.status import ApiError
 from shim.resources.bootstrap import api_services
@@ -26,7 +27,7 @@ from shim.store.contract import StoreError
 
 log = logging.getLogger(__name__)
 
-PREFIX = f"/registry/{API_SERVICES.group}/{API_SERVICES.resource}/"
+PREFIX = prefix_of(API_SERVICES.group, API_SERVICES.resource)
 MANAGER = "kube-apiserver"
 
 

@@ -9,9 +9,10 @@ from shim.api.meta import Object
 from shim.api.status import FieldError, bad_request, conflict, invalid
 from shim.server import errors
 from shim.server.bodies import read_body
+from shim.server.object_metadata import match_namespace
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
-from shim.server.registry import Write, match_namespace
+from shim.server.registry import Write
 from shim.server.responses import respond
 from shim.server.subresources.admit import admit_order
 from shim.server.subresources.pod_conditions import set_pod_condition

@@ -11,9 +11,9 @@ from shim.api.keys import prefix_of
 from shim.api.meta import Object, now, split_api_version
 from shim.api.status import FieldError, bad_request, conflict, invalid, not_found
 from shim.server.bodies import read_body
+from shim.server.object_metadata import match_namespace
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
-from shim.server.registry import match_namespace
 from shim.server.render import render_one
 from shim.server.responses import respond
 from shim.server.reviews import managed

@@ -1,0 +1,112 @@
+"""What holds of an object's metadata when it is written: which object it is, and what no client sets."""
+
+from __future__ import annotations
+
+import orjson
+
+from shim.api.meta import Object
+from shim.api.status import MODIFIED, ApiError, FieldError, bad_request, conflict, invalid
+from shim.resources.strategy import Resource
+
+
+def check_named(wanted: str, obj: Object) -> None:
+    """A written object must have the name that the URL has."""
+    name = (obj.get("metadata") or {}).get("name")
+    if not name:
+        raise bad_request(f"the name of the object ({wanted} based on URL) was undeterminable: name must be provided")
+    check_name(wanted, name)
+
+
+def check_name(wanted: str, found: str) -> None:
+    if found != wanted:
+        raise bad_request(f"the name of the object ({found}) does not match the name on the URL ({wanted})")
+
+
+def match_namespace(metadata: Object, wanted: str) -> None:
+    """An object is in the namespace of its URL, whether it says so or not. Raises 400 where it names another."""
+    if not metadata.get("namespace"):
+        metadata["namespace"] = wanted
+    elif metadata["namespace"] != wanted:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+
+
+def place(resource: Resource, metadata: Object, namespace: str) -> None:
+    """An object of this resource is in the namespace of its URL, or in none. Raises 400 where it names another."""
+    if resource.namespaced:
+        match_namespace(metadata, namespace)
+    else:
+        metadata.pop("namespace", None)
+
+
+def check_identity(resource: Resource, namespace: str, name: str, new: Object, old: Object) -> None:
+    """The new object must be the one that the URL names, and be made from what is stored now. Raises ApiError."""
+    metadata = new.setdefault("metadata", {})
+    check_named(name, new)
+    place(resource, metadata, namespace)
+    revision = metadata.get("resourceVersion")
+    if not revision or revision == "0":
+        if not resource.strategy.allow_unconditional_update:
+            cause = FieldError(
+                "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update"
+            )
+            raise invalid(resource.group, resource.name, name, [cause])
+        metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
+    elif not (isinstance(revision, str) and revision.isascii() and revision.isdigit()):
+        shown = orjson.dumps(revision).decode()
+        raise ApiError(500, "", f"strconv.ParseUint: parsing {shown}: invalid syntax")
+    elif revision != old["metadata"]["resourceVersion"]:
+        raise conflict(resource.group, resource.name, name, MODIFIED)
+
+
+def check_uid(resource: Resource, namespace: str, name: str, wanted: str, found: str) -> None:
+    """A precondition of the write. Raises 409."""
+    if found != wanted:
+        key = resource.key(namespace, name)
+        why = (
+            f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+            f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+        )
+        raise conflict(resource.group, resource.name, name, why)
+
+
+def carry_metadata(new: Object, old: Object) -> None:
+    """What an update cannot change, whatever it says."""
+    if not new.get("uid"):
+        new["uid"] = old["uid"]
+    new["creationTimestamp"] = old.get("creationTimestamp")
+    for name in ("deletionTimestamp", "deletionGracePeriodSeconds"):
+        if old.get(name) is not None:
+            new[name] = old[name]
+        else:
+            new.pop(name, None)
+    new.pop("generation", None)
+    new.pop("selfLink", None)
+
+
+def is_finished(resource: Resource, new: Object, old: Object) -> bool:
+    """Whether this update removed the last reason to keep an object whose deletion was asked for."""
+    metadata = old["metadata"]
+    if not metadata.get("deletionTimestamp") or metadata.get("deletionGracePeriodSeconds"):
+        return False
+    return not is_held(resource, new)
+
+
+def is_held(resource: Resource, obj: Object) -> bool:
+    """Whether finalizers keep the object. Namespaces have a second list of them, in their spec."""
+    if resource.name == "namespaces" and not resource.group and (obj.get("spec") or {}).get("finalizers"):
+        return True
+    return bool(obj["metadata"].get("finalizers"))
+
+
+def is_same(new: Object, old: Object) -> bool:
+    """Whether nothing changed but times in managedFields, which alone are no reason to write."""
+    if new == old:
+        return True
+    mine, theirs = new["metadata"].get("managedFields"), old["metadata"].get("managedFields")
+    if not mine or not theirs or _timeless(mine) != _timeless(theirs):
+        return False
+    return {**new, "metadata": {**new["metadata"], "managedFields": theirs}} == old
+
+
+def _timeless(managed: list[Object]) -> list[Object]:
+    return [{key: value for key, value in entry.items() if key != "time"} for entry in managed]
