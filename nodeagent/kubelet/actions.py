@@ -141,7 +141,7 @@ def _sandbox_spec(state: PodState, attempt: int) -> SandboxSpec:
         host_pid=bool(spec.get("hostPID")),
         host_ipc=bool(spec.get("hostIPC")),
         share_pid=bool(spec.get("shareProcessNamespace")),
-        own_users=spec.get("hostUsers") is False,
+        own_users=state.own_users,
         sysctls=tuple((sysctl["name"], sysctl["value"]) for sysctl in sysctls),
         labels={**names.pod_labels(pod), names.SANDBOX_ATTEMPT: str(attempt)},
     )

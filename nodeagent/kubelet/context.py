@@ -61,9 +61,7 @@ class Node:
     starting: asyncio.Semaphore
     network_up: asyncio.Event  # pods can be attached
     evicted: Counter[str] = field(default_factory=Counter)  # pods sent away, by the signal of the shortage
-
     own_users: Counter[str] = field(default_factory=Counter)  # pods with user namespaces that started and that failed
-
     went_down: tuple[float, float] = (0.0, 0.0)  # when the last orderly end of all pods began, and was over
 
     @property

@@ -16,7 +16,6 @@ from nodeagent.kubelet.stats import Summary
 from shim.api.meta import Object
 
 _LABELS = (names.CONTAINER_NAME, names.POD_NAME, names.POD_NAMESPACE)
-_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 _WHY = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}
 
 
@@ -110,7 +109,7 @@ class Directory:
         worker = self._worker(namespace, pod)
         if names.find_container(worker.state.pod, container) is None:
             raise NotFound(f'container "{container}" not found in pod "{pod}"')
-        statuses = [s for key in _LISTS for s in worker.state.status.get(key) or () if s["name"] == container]
+        statuses = [each for each in names.statuses_of(worker.state.status) if each["name"] == container]
         if not statuses:
             raise NotReady(f'container "{container}" in pod "{pod}" is not available')
         state, last = statuses[0]["state"], (statuses[0].get("lastState") or {}).get("terminated") or {}

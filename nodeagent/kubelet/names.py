@@ -36,6 +36,12 @@ CONFIG_SEEN = "kubernetes.io/config.seen"
 CONFIG_MIRROR = "kubernetes.io/config.mirror"
 
 ContainerKind = Literal["initContainers", "containers", "ephemeralContainers"]
+STATUSES: dict[ContainerKind, str] = {
+    "initContainers": "initContainerStatuses",
+    "containers": "containerStatuses",
+    "ephemeralContainers": "ephemeralContainerStatuses",
+}
+"""Where a pod's status tells of the containers of each list, in the order the lists start."""
 
 
 def new_id() -> str:
@@ -88,14 +94,19 @@ def grace_of(pod: Object) -> int:
 def containers_of(pod: Object) -> Iterator[tuple[ContainerKind, Object]]:
     """Every container of the spec with the list it stands in, in the order they start."""
     spec = pod["spec"]
-    kinds: tuple[ContainerKind, ...] = ("initContainers", "containers", "ephemeralContainers")
-    for kind in kinds:
+    for kind in STATUSES:
         for container in spec.get(kind) or ():
             yield kind, container
 
 
 def find_container(pod: Object, name: str) -> tuple[ContainerKind, Object] | None:
     return next(((kind, c) for kind, c in containers_of(pod) if c["name"] == name), None)
+
+
+def statuses_of(status: Object) -> Iterator[Object]:
+    """What a pod's status tells of each container, in the same order."""
+    for key in STATUSES.values():
+        yield from status.get(key) or ()
 
 
 def field_path(kind: ContainerKind, name: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nodeagent.kubelet import resize
-from nodeagent.kubelet.names import ContainerKind, grace_of, is_sidecar
+from nodeagent.kubelet.names import ContainerKind, grace_of, is_sidecar, statuses_of
 from nodeagent.kubelet.observed import Observed, Run, last_exited
 from nodeagent.kubelet.phase import TERMINAL
 from nodeagent.kubelet.policy import restarts_after, should_start
@@ -158,8 +158,7 @@ def plan(
 
 
 def _restart_counts(status: Object) -> dict[str, int]:
-    keys = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
-    return {s["name"]: s.get("restartCount") or 0 for key in keys for s in status.get(key) or ()}
+    return {each["name"]: each.get("restartCount") or 0 for each in statuses_of(status)}
 
 
 def _over_before_new_sandbox(pod: Object, observed: Observed) -> bool:

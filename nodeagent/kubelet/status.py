@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from nodeagent.kubelet import resources
 from nodeagent.kubelet.conditions import DISRUPTION, NOTHING_RESIZED, OWNED, pod_conditions
 from nodeagent.kubelet.containerspec import readonly_below
-from nodeagent.kubelet.names import RUNTIME, ContainerKind, containers_of, is_sidecar
+from nodeagent.kubelet.names import RUNTIME, STATUSES, ContainerKind, containers_of, is_sidecar
 from nodeagent.kubelet.observed import Observed, Run
 from nodeagent.kubelet.phase import TERMINAL, phase_of
 from nodeagent.kubelet.policy import should_start
@@ -56,7 +56,7 @@ def pod_status(
     """
     generation = pod["metadata"].get("generation")
     api_phase = (pod.get("status") or {}).get("phase")
-    lists = {kind: _container_statuses(pod, kind, observed, previous) for kind in _LISTS}
+    lists = {kind: _container_statuses(pod, kind, observed, previous) for kind in STATUSES}
     statuses = {status["name"]: status for kind in ("initContainers", "containers") for status in lists[kind]}
     main = [observed.latest(c["name"]) for c in pod["spec"]["containers"]]
     phase = phase_of(pod, statuses, for_good=for_good, initialized=any(run and run.phase != "exited" for run in main))
@@ -103,7 +103,7 @@ def pod_status(
     ip = host_ip if pod["spec"].get("hostNetwork") else _told_ip(observed) or previous.get("podIP") or ""
     if ip:
         status["podIP"], status["podIPs"] = ip, [{"ip": ip}]
-    for kind, key in _LISTS.items():
+    for kind, key in STATUSES.items():
         if lists[kind]:
             status[key] = lists[kind]
     for key in ("nominatedNodeName", "resize", "resourceClaimStatuses", "extendedResourceClaimStatus"):
@@ -148,15 +148,8 @@ def _told_ip(observed: Observed) -> str:
     return observed.ip if tried else ""
 
 
-_LISTS: dict[ContainerKind, str] = {
-    "initContainers": "initContainerStatuses",
-    "containers": "containerStatuses",
-    "ephemeralContainers": "ephemeralContainerStatuses",
-}
-
-
 def _container_statuses(pod: Object, kind: ContainerKind, observed: Observed, previous: Object) -> list[Object]:
-    before = {status["name"]: status for status in previous.get(_LISTS[kind]) or ()}
+    before = {status["name"]: status for status in previous.get(STATUSES[kind]) or ()}
     return [
         _container_status(pod, kind, container, observed, before.get(container["name"]))
         for of, container in containers_of(pod)

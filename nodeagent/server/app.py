@@ -16,7 +16,7 @@ from prometheus_client.core import Metric
 
 from nodeagent.engine.contract import Engine
 from nodeagent.kubelet.source import NotFound, NotReady, PodSource
-from nodeagent.server import cadvisor, families, metrics, portchannels, portforward, resource_metrics
+from nodeagent.server import cadvisor, metrics, portchannels, portforward, resource_metrics
 from nodeagent.server.access import Access
 from nodeagent.server.counting import counting
 from nodeagent.server.logs import LogOptions, read_log
@@ -25,6 +25,7 @@ from nodeagent.server.remotecommand import attached_status, serve_process
 from nodeagent.settings import NodeAgentSettings
 from shim.api.meta import Object
 from shim.client import Client
+from shim.codec.exposition import text_of_families
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class KubeletApi:
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         read = metrics.kubelet(self._source, await self._source.summary())
         kept = generate_latest(self._source.meters.registry)
-        return web.Response(body=families.render(read) + kept, headers={"Content-Type": resource_metrics.CONTENT_TYPE})
+        return web.Response(body=text_of_families(read) + kept, headers={"Content-Type": resource_metrics.CONTENT_TYPE})
 
     async def _cadvisor(self, request: web.Request) -> web.StreamResponse:
         pods = self._source.pods()
@@ -172,7 +173,7 @@ def _json(body: Object) -> web.Response:
 
 
 def _measured(read: Iterable[Metric]) -> web.Response:
-    return web.Response(body=families.render(read), headers={"Content-Type": resource_metrics.CONTENT_TYPE})
+    return web.Response(body=text_of_families(read), headers={"Content-Type": resource_metrics.CONTENT_TYPE})
 
 
 def _target(request: web.Request) -> tuple[str, str, str]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from prometheus_client.core import Metric
 
 from nodeagent.kubelet import resources
-from nodeagent.kubelet.names import find_container
-from nodeagent.server.families import counted, one, statuses
+from nodeagent.kubelet.names import find_container, statuses_of
 from nodeagent.server.resource_metrics import Reading
 from shim.api.meta import Object, parse_time
+from shim.codec.exposition import counters, gauges
 
 LABELS = ("container", "id", "image", "name", "namespace", "pod")
 
@@ -69,20 +69,20 @@ _OF_AN_INTERFACE = (
 def cadvisor(pods: list[Object], summary: Object, readings: Sequence[Reading]) -> Iterator[Metric]:
     """``readings``: of the containers that run, what their cgroups say."""
     rows = _rows(pods, summary)
-    yield one("cadvisor_version_info", "Which kernel this is", {(os.uname().release,): 1}, ("kernelVersion",))
+    yield gauges("cadvisor_version_info", "Which kernel this is", ("kernelVersion",), {(os.uname().release,): 1})
     cpu = {row: told["cpu"]["usageCoreNanoSeconds"] / 1e9 for row, told in rows.items()}
-    yield counted("container_cpu_usage_seconds", "Cumulative cpu time consumed in seconds.", cpu, LABELS)
+    yield counters("container_cpu_usage_seconds", "Cumulative cpu time consumed in seconds.", LABELS, cpu)
     for name, help_, key in (
         ("container_memory_usage_bytes", "Current memory usage in bytes, including all memory", "usageBytes"),
         ("container_memory_working_set_bytes", "Current working set in bytes.", "workingSetBytes"),
         ("container_memory_rss", "Size of RSS in bytes.", "rssBytes"),
     ):
-        yield one(name, help_, {row: told["memory"][key] for row, told in rows.items()}, LABELS)
+        yield gauges(name, help_, LABELS, {row: told["memory"][key] for row, told in rows.items()})
     started = {row: parse_time(told["startTime"]).timestamp() for row, told in rows.items() if told.get("startTime")}
     help_ = "Start time of the container since unix epoch in seconds."
-    yield one("container_start_time_seconds", help_, started, LABELS)
+    yield gauges("container_start_time_seconds", help_, LABELS, started)
     seen = dict.fromkeys(rows, time.time())
-    yield one("container_last_seen", "Last time a container was seen by the exporter", seen, LABELS)
+    yield gauges("container_last_seen", "Last time a container was seen by the exporter", LABELS, seen)
     yield from _of_cgroups(rows, readings)
     yield from _limits(pods, rows)
     yield from _disks(rows)
@@ -98,7 +98,7 @@ def _rows(pods: list[Object], summary: Object) -> Rows:
     images = {
         (pod["metadata"]["uid"], status["name"]): (status.get("image", ""), status.get("containerID", ""))
         for pod in pods
-        for status in statuses(pod)
+        for status in statuses_of(pod.get("status") or {})
     }
     rows: dict[tuple[str, ...], Object] = {}
     for pod in summary["pods"]:
@@ -120,14 +120,14 @@ def _of_cgroups(rows: Rows, readings: Sequence[Reading]) -> Iterator[Metric]:
     usages = {row: usage for row in rows if (usage := known.get((row[0], *row[4:]))) is not None}
     for kept in _OF_A_CGROUP:
         samples = {row: usage[kept.key] / kept.unit for row, usage in usages.items() if kept.key in usage}
-        yield (counted if kept.grows else one)(kept.name, kept.help, samples, LABELS)
+        yield (counters if kept.grows else gauges)(kept.name, kept.help, LABELS, samples)
     failures = {
         (*row[:1], word, *row[1:4], *row[4:], "container"): float(usage.get(key, 0))
         for row, usage in usages.items()
         for word, key in (("pgfault", "page_faults"), ("pgmajfault", "major_page_faults"))
     }
     labels = (LABELS[0], "failure_type", *LABELS[1:], "scope")
-    yield counted("container_memory_failures", "Cumulative count of memory allocation failures.", failures, labels)
+    yield counters("container_memory_failures", "Cumulative count of memory allocation failures.", labels, failures)
 
 
 def _limits(pods: list[Object], rows: Rows) -> Iterator[Metric]:
@@ -139,13 +139,13 @@ def _limits(pods: list[Object], rows: Rows) -> Iterator[Metric]:
         if row[0] and (found := find_container(specs[row[4], row[5]], row[0])) is not None
     }
     period = {row: float(each.cpu_period_us) for row, each in limits.items()}
-    yield one("container_spec_cpu_period", "CPU period of the container.", period, LABELS)
+    yield gauges("container_spec_cpu_period", "CPU period of the container.", LABELS, period)
     quota = {row: float(each.cpu_quota_us) for row, each in limits.items() if each.cpu_quota_us}
-    yield one("container_spec_cpu_quota", "CPU quota of the container.", quota, LABELS)
+    yield gauges("container_spec_cpu_quota", "CPU quota of the container.", LABELS, quota)
     shares = {row: float(each.cpu_shares or 0) for row, each in limits.items()}
-    yield one("container_spec_cpu_shares", "CPU share of the container.", shares, LABELS)
+    yield gauges("container_spec_cpu_shares", "CPU share of the container.", LABELS, shares)
     memory = {row: float(each.memory_limit or 0) for row, each in limits.items()}
-    yield one("container_spec_memory_limit_bytes", "Memory limit for the container.", memory, LABELS)
+    yield gauges("container_spec_memory_limit_bytes", "Memory limit for the container.", LABELS, memory)
 
 
 def _disks(rows: Rows) -> Iterator[Metric]:
@@ -157,7 +157,7 @@ def _disks(rows: Rows) -> Iterator[Metric]:
         ("container_fs_inodes_free", "Number of available Inodes", "inodesFree"),
         ("container_fs_inodes_total", "Number of Inodes", "inodes"),
     ):
-        yield one(name, help_, {row: disk[key] for row, disk in disks.items()}, LABELS)
+        yield gauges(name, help_, LABELS, {row: disk[key] for row, disk in disks.items()})
 
 
 def _interfaces(rows: Rows) -> Iterator[Metric]:
@@ -168,10 +168,10 @@ def _interfaces(rows: Rows) -> Iterator[Metric]:
             for row, told in rows.items()
             for interface in (told.get("network") or {}).get("interfaces", ())
         }
-        yield counted(name, f"Cumulative count of {word}", samples, labels)
+        yield counters(name, f"Cumulative count of {word}", labels, samples)
 
 
 def _machine() -> Iterator[Metric]:
-    yield one("machine_cpu_cores", "Number of logical CPU cores.", {(): os.cpu_count() or 1})
+    yield gauges("machine_cpu_cores", "Number of logical CPU cores.", (), {(): os.cpu_count() or 1})
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    yield one("machine_memory_bytes", "Amount of memory installed on the machine.", {(): memory})
+    yield gauges("machine_memory_bytes", "Amount of memory installed on the machine.", (), {(): memory})

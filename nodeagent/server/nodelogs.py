@@ -93,11 +93,8 @@ class NodeLogs:
             yield text.encode()
             return
         if OWN in query.services and self._own:
-            booted = datetime.datetime.fromtimestamp(
-                time.time() - time.clock_gettime(time.CLOCK_BOOTTIME), datetime.UTC
-            )
             lines = await asyncio.to_thread(_lines, self._own)
-            found = b"".join(logquery.chosen(lines, query.options, booted))
+            found = b"".join(logquery.chosen(lines, query.options, _booted()))
             yield found or b"-- No entries --\n"  # as journalctl says it
         for name in plain:
             yield await asyncio.to_thread(self._of_service, name)

@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from nodeagent.engine.contract import Engine, EngineError
+from nodeagent.kubelet.names import statuses_of
 from shim.api.meta import Object, parse_time
+from shim.codec.exposition import text_of_families
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -110,16 +111,13 @@ async def read(engine: Engine, pods: Iterable[Object]) -> Readings:
 
 
 def render(readings: Readings) -> bytes:
-    registry = CollectorRegistry()
-    registry.register(readings)
-    return generate_latest(registry)
+    return text_of_families(readings.collect())
 
 
 def _running(pod: Object) -> Iterable[tuple[str, Object]]:
-    for kind in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
-        for status in (pod.get("status") or {}).get(kind) or ():
-            if (status.get("state") or {}).get("running") and status.get("containerID"):
-                yield status["name"], status
+    for status in statuses_of(pod.get("status") or {}):
+        if (status.get("state") or {}).get("running") and status.get("containerID"):
+            yield status["name"], status
 
 
 def _by_pod(samples: Samples) -> Samples:

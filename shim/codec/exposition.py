@@ -36,6 +36,13 @@ def text_of(registry: CollectorRegistry) -> bytes:
     return _BARE.sub(rb"\1", generate_latest(registry))
 
 
+def text_of_families(families: Iterable[Metric]) -> bytes:
+    """Families that somebody has made, as text."""
+    registry = CollectorRegistry()
+    registry.register(Families(lambda: families))
+    return text_of(registry)
+
+
 def counters(name: str, help: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
     family = CounterMetricFamily(name, help, labels=labels)  # the library appends _total
     for key, value in values.items():

@@ -59,13 +59,12 @@ class DaemonSetController(Controller):
         self.adopters = Adopters(self.sets)
         self.written = Written(self.sets)
         self.history = History(ctx.client, ctx.informer(r.CONTROLLERREVISIONS), r.DAEMONSETS, "DaemonSet")
-        self.expectations = Expectations(self.pods)
+        self.expectations = Expectations(self.pods, self.queue.add)
         self.recorder = ctx.recorder(self.component)
         self.control = PodControl(ctx.client, self.recorder)
         self.failures: dict[tuple[str, str], tuple[float, float]] = {}  # (set uid, node) -> (until when, how long)
         self.sets.on_change(self.set_changed)
         self.pods.on_change(self.pod_changed)
-        self.pods.on_replace(self.pods_relisted)
         self.nodes.on_change(self.node_changed)
 
     # --- what wakes a set ---
@@ -94,10 +93,6 @@ class DaemonSetController(Controller):
             key = f"{pod['metadata']['namespace']}/{reference['name']}"
             if new is None or is_deleted(new):
                 self.expectations.deleted(key, key_of(pod))
-            self.queue.add(key)
-
-    def pods_relisted(self) -> None:
-        for key in self.expectations.relisted():
             self.queue.add(key)
 
     def node_changed(self, old: Object | None, new: Object | None) -> None:

@@ -42,9 +42,8 @@ class Changes:
     create: list[Object] = field(default_factory=list)
     update: list[Object] = field(default_factory=list)
     delete: list[Object] = field(default_factory=list)
-    hints: dict[str, str | None] = field(
-        default_factory=dict
-    )  # by family, where asked for: None, or why there are none
+    hints: dict[str, str | None] = field(default_factory=dict)
+    """By family, where they are asked for: None, or why there are none."""
 
 
 def address_types(service: Object) -> list[str]:

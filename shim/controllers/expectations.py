@@ -11,6 +11,7 @@ while no watch was there will never be shown.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shim.api.meta import Object
@@ -30,9 +31,11 @@ class _Pending:
 class Expectations:
     """What each owner still waits to see of these children."""
 
-    def __init__(self, children: Informer) -> None:
-        self._children = children
+    def __init__(self, children: Informer, wake: Callable[[str], object]) -> None:
+        """``wake`` is called with the key of an owner who need not wait any longer, and was told of it by no event."""
+        self._children, self._wake = children, wake
         self._pending: dict[str, _Pending] = {}
+        children.on_replace(self._relisted)
 
     def expect(self, key: str, *, deletions: list[str] | None = None) -> None:
         """About to delete the children with these keys, and perhaps to create some."""
@@ -55,10 +58,12 @@ class Expectations:
             return True
         return time.monotonic() - pending.since > TIMEOUT
 
-    def relisted(self) -> list[str]:
-        """The children were listed anew: who may go on that waited for creations, without having been told of them."""
-        return [key for key, pending in self._pending.items() if 0 < pending.created <= self._children.revision]
-
     def forget(self, key: str) -> None:
         """The owner is gone."""
         self._pending.pop(key, None)
+
+    def _relisted(self) -> None:
+        """The children were listed anew: who waited for creations may go on, which no event tells of."""
+        for key, pending in self._pending.items():
+            if 0 < pending.created <= self._children.revision:
+                self._wake(key)

@@ -56,13 +56,12 @@ class JobController(Controller):
         self.children = Children(self.pods)
         self.adopters = Adopters(self.jobs)
         self.written, self.written_pods = Written(self.jobs), Written(self.pods)
-        self.expectations = Expectations(self.pods)
+        self.expectations = Expectations(self.pods, self.queue.add)
         self.backoffs: dict[str, Backoff] = {}
         self.recorder = ctx.recorder(self.component)
         self.control = PodControl(ctx.client, self.recorder)
         self.jobs.on_change(self.job_changed)
         self.pods.on_change(self.pod_changed)
-        self.pods.on_replace(self.pods_relisted)
 
     # --- what wakes a job ---
 
@@ -95,10 +94,6 @@ class JobController(Controller):
                 self.queue.add(key)
         if new is not None and is_tracked(new):
             self.queue.add(ORPHAN + key_of(new))
-
-    def pods_relisted(self) -> None:
-        for key in self.expectations.relisted():
-            self.queue.add(key)
 
     # --- what a job does ---
 

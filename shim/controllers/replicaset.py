@@ -71,11 +71,10 @@ class ReplicaSetController(Controller):
         self.siblings = Children(self.owners)
         self.adopters = Adopters(self.owners, self.selector)
         self.written = Written(self.owners)
-        self.expectations = Expectations(self.pods)
+        self.expectations = Expectations(self.pods, self.queue.add)
         self.control = PodControl(ctx.client, ctx.recorder(self.component))
         self.owners.on_change(self.owner_changed)
         self.pods.on_change(self.pod_changed)
-        self.pods.on_replace(self.pods_relisted)
 
     @staticmethod
     def selector(owner: Object) -> Selector:
@@ -91,10 +90,6 @@ class ReplicaSetController(Controller):
                 if new is None or (old is not None and old["metadata"]["uid"] != new["metadata"]["uid"]):
                     self.expectations.forget(key)
                 self.queue.add(key)
-
-    def pods_relisted(self) -> None:
-        for key in self.expectations.relisted():
-            self.queue.add(key)
 
     def owner_of(self, pod: Object) -> Object | None:
         reference = controller_of(pod)

@@ -10,9 +10,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import generate_latest
 
 from nodeagent.kubelet.meters import Meters
-from nodeagent.server import cadvisor, families
+from nodeagent.server import cadvisor
 from nodeagent.server.counting import counting
 from nodeagent.server.resource_metrics import Reading
+from shim.codec.exposition import text_of_families
 
 MEMORY = {"usageBytes": 9, "workingSetBytes": 8, "rssBytes": 7}
 USED: dict[str, Any] = {"cpu": {"usageCoreNanoSeconds": 2 * 10**9}, "memory": MEMORY}
@@ -31,7 +32,7 @@ C = 'container="c",id="/kubepods/podu/id",image="busybox",name="id",namespace="n
 def test_a_container_is_told_with_what_its_cgroup_says_and_allows() -> None:
     usage = {"cpu_user_ns": 10**9, "throttled_periods": 3, "memory_cache": 5, "pids": 2, "page_faults": 4}
     reading = Reading("ns", "p", "c", 0.0, 0.0, usage)
-    told = families.render(cadvisor.cadvisor([POD], SUMMARY, [reading])).decode()
+    told = text_of_families(cadvisor.cadvisor([POD], SUMMARY, [reading])).decode()
     for line in (
         f"container_cpu_usage_seconds_total{{{C}}} 2.0",
         f"container_cpu_user_seconds_total{{{C}}} 1.0",

@@ -18,7 +18,6 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-import shim.server
 from shim.api.meta import GVR, Object, controller_of
 from shim.api.status import ApiError
 from shim.client import Client, Informer
@@ -26,8 +25,8 @@ from shim.client import resource as r
 from shim.client.transport import Batch, Unreachable
 from shim.controllers.loop import Controller, run_controllers
 from shim.controllers.pod_readiness import is_deleted, is_finished
-from shim.controllers.tests.live import NODES, HollowKubelet, World
-from shim.settings import ApiServerSettings, ControllerSettings
+from shim.controllers.tests.live import HollowKubelet, World, served
+from shim.settings import ControllerSettings
 
 PATIENCE = 90.0  # for a busy machine; nothing is measured
 
@@ -181,34 +180,17 @@ async def faulty(
     folder: Path, controllers: list[type[Controller]], behave: Callable[[Object], str] = lambda _: "run"
 ) -> AsyncIterator[Faulty]:
     """Everything started; at the end nothing must have been seen that never should be."""
-    up = asyncio.Event()
-    flags = ApiServerSettings(data_dir=folder, port=0, authorization_mode="AlwaysAllow")
-    server = asyncio.create_task(shim.server.run(flags, up.set))
-    waiting = asyncio.create_task(up.wait())
-    await asyncio.wait([server, waiting], return_when=asyncio.FIRST_COMPLETED)
-    try:
-        if server.done():
-            server.result()
-        kubeconfig = folder / "admin.kubeconfig"
-        async with Client.from_kubeconfig(kubeconfig, user_agent="test") as client:
-            here = Faulty(client, kubeconfig, controllers)
-            account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-            await client.create(r.SERVICEACCOUNTS, account, "default")
-            for name in NODES:
-                await here.add_node(name)
-            kubelet = asyncio.create_task(HollowKubelet(client, behave).run())
-            await here.start()
-            try:
-                yield here
-                assert here.broken == []
-            finally:
-                await here.stop()
-                kubelet.cancel()
-                await asyncio.wait([kubelet])
-    finally:
-        waiting.cancel()
-        server.cancel()
-        await asyncio.wait([server])
+    async with served(folder) as client:
+        here = Faulty(client, folder / "admin.kubeconfig", controllers)
+        kubelet = asyncio.create_task(HollowKubelet(client, behave).run())
+        await here.start()
+        try:
+            yield here
+            assert here.broken == []
+        finally:
+            await here.stop()
+            kubelet.cancel()
+            await asyncio.wait([kubelet])
 
 
 # What happens, and in which order.

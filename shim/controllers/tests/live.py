@@ -178,16 +178,13 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(
-    directory: Path, controllers: list[type[Controller]], behave: Callable[[Object], str] = lambda _: "run"
-) -> AsyncIterator[World]:
-    """Everything started, in this event loop, on a free port."""
+async def served(directory: Path) -> AsyncIterator[Client]:
+    """A client of an API server in this event loop, on a free port; there are nodes, and pods are admitted."""
     ready = asyncio.Event()
     settings = ApiServerSettings(data_dir=directory, port=0, authorization_mode="AlwaysAllow")
     server = asyncio.create_task(shim.server.run(settings, ready.set))
-    tasks = [server]
+    waiting = asyncio.create_task(ready.wait())
     try:
-        waiting = asyncio.create_task(ready.wait())
         await asyncio.wait([server, waiting], return_when=asyncio.FIRST_COMPLETED)
         if server.done():
             server.result()
@@ -197,16 +194,31 @@ async def world(
             await client.create(r.SERVICEACCOUNTS, account, "default")
             for name in NODES:
                 await World(client).add_node(name)
-            kubelet = HollowKubelet(client, behave)
-            manager = ControllerSettings(kubeconfig=directory / "admin.kubeconfig")
-            tasks.append(asyncio.create_task(kubelet.run()))
-            tasks.append(asyncio.create_task(run_controllers(controllers, client, manager, ready.set)))
+            yield client
+    finally:
+        waiting.cancel()
+        server.cancel()
+        await asyncio.wait([server])
+
+
+@contextlib.asynccontextmanager
+async def world(
+    directory: Path, controllers: list[type[Controller]], behave: Callable[[Object], str] = lambda _: "run"
+) -> AsyncIterator[World]:
+    """Everything started."""
+    async with served(directory) as client:
+        manager = ControllerSettings(kubeconfig=directory / "admin.kubeconfig")
+        tasks = [
+            asyncio.create_task(HollowKubelet(client, behave).run()),
+            asyncio.create_task(run_controllers(controllers, client, manager, lambda: None)),
+        ]
+        try:
             yield World(client)
-            for task in reversed(tasks[1:]):
+            for task in reversed(tasks):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-    finally:
-        for task in reversed(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            for task in reversed(tasks):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -106,10 +107,14 @@ class Seen:
 
     revision = 0
 
+    def on_replace(self, handler: Callable[[], None]) -> None:
+        self.relisted = handler
+
 
 def test_expectations_hold_until_everything_was_seen() -> None:
     pods: Any = Seen()
-    expectations = Expectations(pods)
+    woken: list[str] = []
+    expectations = Expectations(pods, woken.append)
     assert expectations.satisfied("ns/r")
     expectations.expect("ns/r", deletions=["ns/a"])
     made = pod("b")
@@ -118,10 +123,12 @@ def test_expectations_hold_until_everything_was_seen() -> None:
     pods.revision = 6
     expectations.deleted("ns/r", "ns/a")
     assert not expectations.satisfied("ns/r")
-    assert expectations.relisted() == []
+    pods.relisted()
+    assert woken == []
     pods.revision = 7
     assert expectations.satisfied("ns/r")
-    assert expectations.relisted() == ["ns/r"]
+    pods.relisted()
+    assert woken == ["ns/r"]
     expectations.expect("ns/r", deletions=["ns/b"])
     expectations.deleted("ns/r", "ns/other")
     assert not expectations.satisfied("ns/r")
