@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 
 from shim.api import names
-from shim.api.meta import Object
+from shim.api.meta import Object, now
 from shim.api.status import FieldError
 from shim.resources import metadata
 from shim.resources.causes import invalid, named, one_of, required, shown
@@ -26,6 +26,11 @@ class ApiServiceStrategy(Strategy):
         if service is not None and service.get("port") is None:
             service["port"] = 443
 
+    def initial_status(self, obj: Object) -> Object:
+        """What needs no other server is there from the beginning."""
+        local = (obj.get("spec") or {}).get("service") is None
+        return {"conditions": [available(now())]} if local else {}
+
     def validate(self, obj: Object) -> list[FieldError]:
         spec = obj.get("spec") or {}
         wanted = f"{spec.get('version') or ''}.{spec.get('group') or ''}"
@@ -45,6 +50,17 @@ class ApiServiceStrategy(Strategy):
             at = f"status.conditions[{index}].status"
             causes += one_of(at, condition.get("status") or "", ("True", "False", "Unknown"))
         return causes
+
+
+def available(time: str) -> Object:
+    """The condition of an APIService that the server serves itself."""
+    return {
+        "type": "Available",
+        "status": "True",
+        "lastTransitionTime": time,
+        "reason": "Local",
+        "message": "Local APIServices are always available",
+    }
 
 
 def _spec(spec: Object) -> list[FieldError]:

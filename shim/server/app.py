@@ -120,22 +120,25 @@ async def run(
             discovery.rebuild()
             openapi.rebuild()
 
-        aggregator = Aggregator(cache, routes, registry, removal, settings.data_dir, republish)
+        def reordered() -> None:
+            discovery.regroup()
+
+        aggregator = Aggregator(cache, routes, registry, removal, settings.data_dir, republish, reordered)
 
         def redefined() -> None:
             republish()
             aggregator.wake()
 
-        discovery = Discovery(routes, aggregator.all, address)
+        discovery = Discovery(routes, aggregator.all, lambda: aggregator.places, address)
         openapi = OpenApi(routes, schema, aggregator.all)
         authenticator = Authenticator(bearers, authorizer.require, _proxies(settings), authentication.anonymous)
         dispatcher = Dispatcher(parts, authenticator, discovery, openapi, aggregator, auditor)
         dispatcher.metrics.sources.append(partial(of_services, services))
         custom = CustomResources(cache, routes, schema, registry, removal, reader, redefined)
+        await bootstrap(cache, routes)
         aggregator.load()
         custom.load()
         tasks.append(asyncio.create_task(authorizer.follow(), name="follow roles"))
-        await bootstrap(cache, routes)
         events = OwnEvents(cache)
         default_range = DefaultRange(cache, settings.service_cidr, events)
         await default_range.publish()

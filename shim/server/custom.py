@@ -12,6 +12,7 @@ import copy
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from shim.admission.request import Reader
 from shim.admission.webhooks.call import Caller
@@ -24,7 +25,7 @@ from shim.resources.custom.rows import CustomKind, kinds, stored_version
 from shim.resources.strategy import Resource
 from shim.server.conversion import Converter
 from shim.server.deletions import DeleteOptions
-from shim.server.following import follow
+from shim.server.following import follow, insist, whenever
 from shim.server.registry import Registry, Write
 from shim.server.removal import Removal
 from shim.server.routes import Routes
@@ -60,6 +61,9 @@ class CustomResources:
         self._served: dict[str, list[CustomKind]] = {}
         self._built: dict[str, tuple[object, int]] = {}  # what the rows were built from, and since when it holds
         self._emptying: dict[str, asyncio.Task[None]] = {}
+        self._due: set[str] = set()
+        """Definitions that may have something to be told; one stays here until that is taken."""
+        self._woken = asyncio.Event()
 
     def load(self) -> None:
         """Serve what is defined already; before anything is answered."""
@@ -70,33 +74,45 @@ class CustomResources:
     async def follow(self) -> None:
         """Until cancelled."""
         try:
-            async for keys in follow(self._cache, PREFIX):
-                await self._settle({key.removeprefix(PREFIX) for key in keys})
+            async with asyncio.TaskGroup() as group:
+                group.create_task(whenever(self._woken, self._settle))
+                async for keys in follow(self._cache, PREFIX):
+                    self._due |= {key.removeprefix(PREFIX) for key in keys}
+                    self._woken.set()
         finally:
             for task in self._emptying.values():
                 task.cancel()
             await asyncio.gather(*self._emptying.values(), return_exceptions=True)
             await self._caller.close()
 
-    async def _settle(self, names: set[str]) -> None:
-        """Bring what is served, and the definitions' status, up to date with these definitions."""
-        while names:
-            again: set[str] = set()
-            changed = False
-            for name in sorted(names):
-                entry = self._cache.get(PREFIX + name)
-                changed |= self._serve(name, entry)
-                if entry is None:
-                    again |= self._waiting(name)
-                    continue
-                crd = entry.decode()
-                if _is_going(crd):
-                    self._empty(name)
-                elif (told := accept_names(crd, self._others(crd))) is not None and await self._tell(name, told):
-                    again |= {name} | self._waiting(name, crd["spec"]["group"])
-            if changed:
+    async def _settle(self) -> bool:
+        """Bring what is served, and then what definitions say of themselves, up to date; whether that was refused."""
+        refused: set[str] = set()
+        while due := sorted(self._due):
+            changed = [self._serve(name, self._cache.get(PREFIX + name)) for name in due]
+            if any(changed):
                 self._publish()
-            names = again
+            for name in due:
+                self._due.discard(name)
+                try:
+                    self._due |= await self._settle_names(name)
+                except (ApiError, StoreError, TimeoutError) as error:
+                    log.warning("custom resource definition %s: %s; trying again", name, error)
+                    refused.add(name)
+        self._due |= refused
+        return bool(refused)
+
+    async def _settle_names(self, name: str) -> set[str]:
+        """Tell a definition which names it has; returns those to look at next. Raises ApiError, StoreError."""
+        entry = self._cache.get(PREFIX + name)
+        if entry is None:
+            return self._waiting(name)
+        crd = entry.decode()
+        if _is_going(crd):
+            self._empty(name)
+        elif (told := accept_names(crd, self._others(crd))) is not None and await self._tell(name, told):
+            return {name} | self._waiting(name, crd["spec"]["group"])
+        return set()
 
     def _others(self, crd: Object) -> list[Object]:
         """The other definitions of a group: their names are taken."""
@@ -169,7 +185,7 @@ class CustomResources:
     # --- telling ------------------------------------------------------------------------------------------------------
 
     async def _tell(self, name: str, status: Object) -> bool:
-        """Write a definition's status; False when it has changed meanwhile, or is gone."""
+        """Write a definition's status; False when it is gone. Raises ApiError and StoreError."""
         write = self._write(name, "status")
         write.manager = _MANAGER
 
@@ -192,8 +208,9 @@ class CustomResources:
                 )
             else:
                 await self._registry.update(write, change, validate=lambda new, old: [])
-        except (ApiError, StoreError) as error:
-            log.info("custom resource definition %s: %s", write.name, error)
+        except ApiError as error:
+            if error.code != 404:
+                raise
             return False
         return True
 
@@ -203,9 +220,11 @@ class CustomResources:
         """Delete a definition's instances, then let it go; once at a time."""
         running = self._emptying.get(name)
         if running is None or running.done():
-            self._emptying[name] = asyncio.create_task(self._emptied(name), name=f"emptying {name}")
+            what = f"emptying {name}"
+            self._emptying[name] = asyncio.create_task(insist(partial(self._emptied, name), what), name=what)
 
     async def _emptied(self, name: str) -> None:
+        """Raises ApiError and StoreError; what was done by then is found done."""
         entry = self._cache.get(PREFIX + name)
         if entry is None:
             return
@@ -223,13 +242,10 @@ class CustomResources:
         await self._change(self._write(name), release)
 
     async def _delete_instances(self, crd: Object) -> bool:
-        """Ask for the deletion of what is there; returns whether something is."""
+        """Ask for the deletion of what is there; whether something is. Raises ApiError, StoreError."""
         row = self._row_of(crd)
         entries = self._cache.range(row.prefix)
-        try:
-            await self._removal.delete_all(Write(row, "", "", SERVER), entries, DeleteOptions(policy="Background"))
-        except (ApiError, StoreError) as error:
-            log.warning("deleting the instances of %s: %s", crd["metadata"]["name"], error)
+        await self._removal.delete_all(Write(row, "", "", SERVER), entries, DeleteOptions(policy="Background"))
         return self._cache.count(row.prefix) > 0
 
     def _row_of(self, crd: Object) -> Resource:

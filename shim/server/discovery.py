@@ -1,7 +1,8 @@
 """Which APIs are there? /api and /apis, each as one document per level (legacy) or everything at once (aggregated).
 
 Documents are made from the table of resources, and from what extension servers say, once and kept as bytes. Groups
-stand in the order of their APIServices, and so do the versions of each.
+and their versions stand in an order. Upstream's legacy documents name what there are APIServices of, in the order that
+those ask for; everything at once is ordered by what the server was built with, where it serves a group itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import orjson
 
 from shim.api.meta import Object
-from shim.resources.bootstrap.api_services import place
+from shim.resources.bootstrap.api_services import OWN_GROUP, Place, place
 from shim.resources.custom.rows import version_order
 from shim.resources.strategy import Resource
 from shim.resources.subresources import describe
@@ -48,6 +49,10 @@ _STORED_IN = {
 """Kinds that upstream keeps in an older version than it serves, so that an older server could read them."""
 
 
+Places = Mapping[tuple[str, str], Place]
+"""Of groups and versions."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Version:
     """A version of a group: of this server's own resources, or else an extension server's."""
@@ -72,10 +77,14 @@ class _Version:
 class Discovery:
     """The discovery documents of the served resources."""
 
-    def __init__(self, routes: Routes, extensions: Callable[[], Iterable[Extension]], address: str) -> None:
-        self._routes, self._extensions = routes, extensions
+    def __init__(
+        self, routes: Routes, extensions: Callable[[], Iterable[Extension]], places: Callable[[], Places], address: str
+    ) -> None:
+        self._routes, self._extensions, self._places = routes, extensions, places
         self._address = address
         self._documents: dict[str, bytes] = {}
+        self._listed: dict[str, bytes] = {}
+        """Those of groups, as APIServices have them."""
         self._aggregated: dict[tuple[str, str], bytes] = {}
         self.rebuild()
 
@@ -83,10 +92,10 @@ class Discovery:
         """Make every document anew, after the served resources have changed."""
         served = self._served()
         core, groups = served.pop("", []), served
-        documents = {"/api": self._core_versions(core), "/apis": _group_list(groups)}
+        documents = {"/api": self._core_versions(core)}
         for group, versions in (("", core), *groups.items()):
             if group:
-                documents[f"/apis/{group}"] = {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)}
+                documents[f"/apis/{group}"] = _group_document(group, [version.name for version in versions])
             for version in versions:
                 if version.extension is None:  # which answers that itself
                     path = f"/apis/{group}/{version.name}" if group else f"/api/{version.name}"
@@ -95,6 +104,19 @@ class Discovery:
         for wire in AGGREGATED_VERSIONS:
             self._aggregated["/api", wire] = orjson.dumps(_aggregate({"": core}, wire))
             self._aggregated["/apis", wire] = orjson.dumps(_aggregate(groups, wire))
+        self.regroup()
+
+    def regroup(self) -> None:
+        """Make the documents of groups anew, after APIServices have changed."""
+        places = {OWN_GROUP: place(*OWN_GROUP), **self._places()}
+        for row in self._routes.resources:
+            if row.custom:  # its APIService comes a moment later, and comes back
+                places.setdefault((row.group, row.version), place(row.group, row.version))
+        groups = _ordered(places)
+        listed = [_group(group, versions) for group, versions in groups.items()]
+        documents = {"/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}}
+        documents |= {f"/apis/{group}": _group_document(group, versions) for group, versions in groups.items()}
+        self._listed = {path: orjson.dumps(document) for path, document in documents.items()}
 
     def _served(self) -> dict[str, list[_Version]]:
         """The versions of every group; an extension server's comes in the place of our own."""
@@ -114,7 +136,8 @@ class Discovery:
 
     def document(self, path: str) -> bytes | None:
         """The legacy document at a path, or None."""
-        return self._documents.get(path.rstrip("/"))
+        path = path.rstrip("/")
+        return self._listed.get(path) or self._documents.get(path)
 
     def routed(self, path: str) -> bool:
         """Whether this is a version of a built-in group, or the list of them at /api.
@@ -129,7 +152,7 @@ class Discovery:
 
     def paths(self) -> list[str]:
         """What ``GET /`` lists."""
-        return sorted((*self._documents, *_OUTSIDE, *health.PATHS))
+        return sorted({*self._documents, *self._listed, *_OUTSIDE, *health.PATHS})
 
     def aggregated(self, path: str, accept: str) -> tuple[bytes, str] | None:
         """Everything below /api or /apis with its content type, when the client asks for it first."""
@@ -153,14 +176,23 @@ class Discovery:
         return {"kind": "APIVersions", "versions": names, "serverAddressByClientCIDRs": addresses}
 
 
-def _group_list(groups: Mapping[str, list[_Version]]) -> Object:
-    listed = [_group(group, versions) for group, versions in groups.items()]
-    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
+def _ordered(places: Places) -> dict[str, list[str]]:
+    """The versions of each group but the core's, all in the order that their APIServices ask for."""
+    services = sorted((-first, f"{version}.{group}", group) for (group, version), (first, _) in places.items() if group)
+    versions: dict[str, list[str]] = {group: [] for _, _, group in services}
+    for group, version in sorted(places, key=lambda each: (-places[each][1], version_order(each[1]))):
+        if group:
+            versions[group].append(version)
+    return versions
 
 
-def _group(group: str, versions: Iterable[_Version]) -> Object:
-    shown = [{"groupVersion": f"{group}/{version.name}", "version": version.name} for version in versions]
+def _group(group: str, versions: Iterable[str]) -> Object:
+    shown = [{"groupVersion": f"{group}/{version}", "version": version} for version in versions]
     return {"name": group, "versions": shown, "preferredVersion": shown[0]}
+
+
+def _group_document(group: str, versions: Iterable[str]) -> Object:
+    return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)}
 
 
 def _aggregate(groups: Mapping[str, list[_Version]], wire: str) -> Object:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from shim.api.meta import GVR, Object
+from shim.resources.api_services import available
 from shim.resources.metrics import GROUP as METRICS_GROUP
 from shim.resources.metrics import VERSION as METRICS_VERSION
 
@@ -55,17 +56,6 @@ def place(group: str, version: str) -> Place:
         return 100, 100
     priority, versions = PRIORITIES.get(group, (0, {}))
     return (priority, versions[version]) if version in versions else OF_CUSTOM_RESOURCES
-
-
-def available(time: str) -> Object:
-    """The condition of an APIService that the server serves itself."""
-    return {
-        "type": "Available",
-        "status": "True",
-        "lastTransitionTime": time,
-        "reason": "Local",
-        "message": "Local APIServices are always available",
-    }
 
 
 def local(group: str, version: str, kept: str) -> Object:

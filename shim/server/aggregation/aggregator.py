@@ -9,16 +9,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from shim.api import conditions
-from shim.resources.bootstrap.api_services import OWN_GROUP
+from shim.api.meta import Object
+from shim.api.status import ApiError
+from shim.resources.bootstrap.api_services import OWN_GROUP, Place
 from shim.server.aggregation import trust
 from shim.server.aggregation.extension import Extension, Spec
 from shim.server.aggregation.local import PREFIX, LocalServices, tell
 from shim.server.aggregation.looking import look
-from shim.server.following import follow
+from shim.server.following import follow, whenever
 from shim.server.registry import Registry
 from shim.server.removal import Removal
 from shim.server.routes import RequestInfo, Routes
 from shim.store.cache import Cache
+from shim.store.contract import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +30,10 @@ FIRST_RETRY = 0.1  # seconds until a server that was not there is looked for aga
 
 
 class Aggregator:
-    """The group versions of extension servers. ``changed`` is called when what they serve has changed."""
+    """The group versions of extension servers. ``changed`` is called when what they serve has changed.
+
+    ``placed`` when only the places of groups and versions have.
+    """
 
     def __init__(
         self,
@@ -37,10 +43,13 @@ class Aggregator:
         removal: Removal,
         data_dir: Path,
         changed: Callable[[], None],
+        placed: Callable[[], None],
     ) -> None:
         self.extensions: dict[tuple[str, str], Extension] = {}
+        self.places: dict[tuple[str, str], Place] = {}
+        """Where each APIService puts its group and version, whoever serves them."""
         self._cache, self._routes, self._registry = cache, routes, registry
-        self._data_dir, self._changed = data_dir, changed
+        self._data_dir, self._changed, self._placed = data_dir, changed, placed
         self._local = LocalServices(cache, routes, registry, removal)
         self._watching: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._look_again = asyncio.Event()
@@ -70,11 +79,11 @@ class Aggregator:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self._local.start()
+        self.wake()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow())
-                group.create_task(self._keep_local())
+                group.create_task(whenever(self._look_again, self._local.settle))
                 group.create_task(trust.keep(self._cache, self._data_dir))
         finally:
             for task in self._watching.values():
@@ -83,26 +92,27 @@ class Aggregator:
 
     async def _follow(self) -> None:
         async for _ in follow(self._cache, PREFIX):
+            places = self.places
             if self._read():
                 self._changed()
+            elif self.places != places:
+                self._placed()
             for key, extension in self.extensions.items():
                 if key not in self._watching:
                     self._watching[key] = asyncio.create_task(self._watch_over(extension), name=extension.spec.name)
             self.wake()
 
-    async def _keep_local(self) -> None:
-        while True:
-            await self._look_again.wait()
-            self._look_again.clear()
-            await self._local.settle()
-
     def _read(self) -> bool:
         """Bring ``extensions`` up to date; returns whether there are others now."""
         found: dict[tuple[str, str], Extension] = {}
+        places: dict[tuple[str, str], Place] = {}
         for entry in self._cache.range(PREFIX):
             obj = entry.decode()
             key = obj["spec"].get("group") or "", obj["spec"]["version"]
-            if obj["spec"].get("service") is None or key == OWN_GROUP:
+            if key == OWN_GROUP:
+                continue
+            places[key] = obj["spec"]["groupPriorityMinimum"], obj["spec"]["versionPriority"]
+            if obj["spec"].get("service") is None:
                 continue
             spec, known = Spec.of(obj), self.extensions.get(key)
             same = known is not None and known.spec == spec
@@ -113,7 +123,7 @@ class Aggregator:
             if task := self._watching.pop(key, None):
                 task.cancel()
         changed = bool(gone) or found.keys() != self.extensions.keys()
-        self.extensions = found
+        self.extensions, self.places = found, places
         return changed
 
     async def _watch_over(self, extension: Extension) -> None:
@@ -143,10 +153,19 @@ class Aggregator:
                 retry = FIRST_RETRY
             before = extension.described
             condition = await look(extension)
-            await tell(self._registry, self._routes, extension.spec.name, condition)
+            told = await self._tell(extension, condition)
             if extension.described != before:
                 self._changed()
-            if condition["status"] == "True":
+            if told and condition["status"] == "True":
                 pause, retry = INTERVAL, FIRST_RETRY
             else:
                 pause, retry = retry, min(2 * retry, INTERVAL)
+
+    async def _tell(self, extension: Extension, condition: Object) -> bool:
+        """Write what a look at a server came to; whether that was taken."""
+        try:
+            await tell(self._registry, self._routes, extension.spec.name, condition)
+        except (ApiError, StoreError, TimeoutError) as error:
+            log.info("APIService %s: %s", extension.spec.name, error)
+            return False
+        return True

@@ -7,13 +7,13 @@ What a label (``api_services.KEPT``) says is kept ``onstart`` is put right once,
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Iterable
 
 from shim.api import conditions
 from shim.api.keys import prefix_of
 from shim.api.meta import Object
 from shim.api.status import ApiError
+from shim.resources.api_services import available
 from shim.resources.bootstrap import api_services
 from shim.resources.bootstrap.api_services import ALWAYS, API_SERVICES, KEPT, ON_START
 from shim.resources.metrics import GROUP as METRICS_GROUP
@@ -37,25 +37,31 @@ class LocalServices:
     def __init__(self, cache: Cache, routes: Routes, registry: Registry, removal: Removal) -> None:
         self._cache, self._routes = cache, routes
         self._registry, self._removal = registry, removal
+        self._started = False
 
-    async def start(self) -> None:
-        """Put right what may have changed while no server was there."""
-        await self._keep(ON_START, api_services.built_in())
-        if self._routes.versions(METRICS_GROUP):
-            await self._keep("", [api_services.of_metrics()])
-        await self.settle()
+    async def settle(self) -> bool:
+        """Put right what has changed, at first also while no server was there; whether something of it was refused.
 
-    async def settle(self) -> None:
-        """Follow the definitions of custom resources, and say of each that needs no other server that it is there."""
+        The definitions of custom resources are followed, and each APIService that needs no other server is told that
+        it is there.
+        """
+        refused = False
+        if not self._started:
+            refused = await self._keep(ON_START, api_services.built_in())
+            if self._routes.versions(METRICS_GROUP):
+                refused |= await self._keep("", [api_services.of_metrics()])
+            self._started = not refused
         custom = ((row.group, row.version) for row in self._routes.resources if row.custom)
-        await self._keep(ALWAYS, api_services.of_custom_resources(custom))
+        refused |= await self._keep(ALWAYS, api_services.of_custom_resources(custom))
         for entry in self._cache.range(PREFIX):
             obj = entry.decode()
             if obj["spec"].get("service") is None:
-                await self._tell(obj)
+                refused |= await self._done(obj, self._tell(obj))
+        return refused
 
-    async def _keep(self, kept: str, wanted: Iterable[Object]) -> None:
+    async def _keep(self, kept: str, wanted: Iterable[Object]) -> bool:
         """Make those that are missing; of those with this label, correct what differs and delete what is not wanted."""
+        refused = False
         missing = {each["metadata"]["name"]: each for each in wanted}
         for entry in self._cache.range(PREFIX):
             obj = entry.decode()
@@ -64,39 +70,37 @@ class LocalServices:
             if not kept or (obj["metadata"].get("labels") or {}).get(KEPT) != kept:
                 continue
             if right is None:
-                await self._delete(obj)
+                refused |= await self._done(obj, self._delete(obj))
             elif obj["spec"] != right["spec"]:
-                await self._correct(name, right["spec"])
+                refused |= await self._done(obj, self._correct(name, right["spec"]))
         for obj in missing.values():
-            await self._create(obj)
+            refused |= await self._done(obj, self._create(obj))
+        return refused
+
+    async def _done(self, obj: Object, change: Awaitable[object]) -> bool:
+        """Make one change; whether it was refused. Not so what somebody else came before: the next event shows that."""
+        try:
+            await change
+        except (ApiError, StoreError, TimeoutError) as error:
+            log.info("APIService %s: %s", obj["metadata"]["name"], error)
+            return not isinstance(error, ApiError) or error.code not in (404, 409)
+        return False
 
     async def _tell(self, obj: Object) -> None:
-        local = api_services.available("")
+        local = available("")
         have = conditions.find(obj, local["type"])
         if have is None or any(have.get(key) != local[key] for key in ("status", "reason", "message")):
             await tell(self._registry, self._routes, obj["metadata"]["name"], local)
 
     async def _create(self, obj: Object) -> None:
-        with noting(obj["metadata"]["name"]) as name:
-            await self._registry.create(write(self._routes, name), obj)
+        await self._registry.create(write(self._routes, obj["metadata"]["name"]), obj)
 
     async def _correct(self, name: str, spec: Object) -> None:
-        with noting(name):
-            await self._registry.update(write(self._routes, name), lambda old: {**old, "spec": spec})
+        await self._registry.update(write(self._routes, name), lambda old: {**old, "spec": spec})
 
     async def _delete(self, obj: Object) -> None:
-        with noting(obj["metadata"]["name"]) as name:
-            options = DeleteOptions(uid=obj["metadata"]["uid"])
-            await self._removal.delete(write(self._routes, name), options)
-
-
-@contextmanager
-def noting(name: str) -> Iterator[str]:
-    """A write that somebody else may have come before; whoever follows APIServices sees what is left to do."""
-    try:
-        yield name
-    except (ApiError, StoreError) as error:
-        log.info("APIService %s: %s", name, error)
+        options = DeleteOptions(uid=obj["metadata"]["uid"])
+        await self._removal.delete(write(self._routes, obj["metadata"]["name"]), options)
 
 
 def write(routes: Routes, name: str, subresource: str = "") -> Write:
@@ -107,7 +111,7 @@ def write(routes: Routes, name: str, subresource: str = "") -> Write:
 
 
 async def tell(registry: Registry, routes: Routes, name: str, condition: Object) -> None:
-    """Set the condition of an APIService, if it is still there and says something else."""
+    """Set the condition of an APIService where it says something else. Raises ApiError and StoreError."""
     one = write(routes, name, "status")
     strategy = one.resource.strategy
 
@@ -118,7 +122,6 @@ async def tell(registry: Registry, routes: Routes, name: str, condition: Object)
         )
         return {**old, "status": {**(old.get("status") or {}), "conditions": told}}
 
-    with noting(name):
-        await registry.update(
-            one, change, prepare=strategy.prepare_for_status_update, validate=strategy.validate_status_update
-        )
+    await registry.update(
+        one, change, prepare=strategy.prepare_for_status_update, validate=strategy.validate_status_update
+    )

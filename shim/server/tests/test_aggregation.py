@@ -311,6 +311,46 @@ async def test_every_group_version_of_our_own_has_an_api_service(api):
     await until(gone)
 
 
+async def test_groups_are_listed_as_their_api_services_say(api):
+    """All at once, and what is served, are another matter: who built the server has decided about these."""
+    name, path = "v1.node.k8s.io", f"{API_SERVICES}/v1.node.k8s.io"
+    aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+    async def listed() -> list[str]:
+        return [each["name"] for each in (await api.get("/apis")).json["groups"]]
+
+    async def becomes(wanted: Callable[[list[str]], bool]) -> None:
+        async def asked() -> bool:
+            return wanted(await listed())
+
+        await until(asked)
+
+    was, before = (await api.get(path)).json, await listed()
+    group = (await api.get("/apis/node.k8s.io")).json
+    at_once = (await api.get("/apis", accept=aggregated)).data
+    await api.delete(path)
+    await becomes(lambda names: "node.k8s.io" not in names)
+    assert (await api.get("/apis", accept=aggregated)).data == at_once
+    assert (await api.get("/apis/node.k8s.io")).json == group
+    assert (await api.get("/apis/node.k8s.io/v1/runtimeclasses")).status == 200
+    assert (await api.get(path)).status == 404  # until the server starts again
+    spec = {**was["spec"], "groupPriorityMinimum": 19_000}
+    made = await api.post(API_SERVICES, {**was, "metadata": {"name": name}, "spec": spec})
+    assert made.json["status"]["conditions"][0]["reason"] == "Local"
+    await becomes(lambda names: names[1] == "node.k8s.io")
+    other = {"group": "node.k8s.io", "version": "v2", "groupPriorityMinimum": 1, "versionPriority": 999}
+    await api.post(API_SERVICES, {**was, "metadata": {"name": "v2.node.k8s.io"}, "spec": other})
+
+    async def preferred() -> bool:
+        return bool((await api.get("/apis/node.k8s.io")).json["preferredVersion"]["version"] == "v2")
+
+    await until(preferred)
+    await api.delete(f"{API_SERVICES}/v2.node.k8s.io")
+    await api.delete(path)
+    await api.post(API_SERVICES, {**was, "metadata": {"name": name, "labels": was["metadata"]["labels"]}})
+    await becomes(lambda names: names == before)
+
+
 async def test_extension_servers_can_read_whom_to_believe(api):
     path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
+from shim.server import app, following
 from shim.server.tests.conftest import Answer, Api, serving
+from shim.store.contract import StoreError
 from shim.store.sqlite import open_sqlite
 
 _numbers = itertools.count()
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 HEAVIER = {"rule": "self.weight >= oldSelf.weight", "reason": "FieldValueForbidden"}
 SPEC: dict[str, Any] = {
     "type": "object",
@@ -428,3 +433,57 @@ async def test_a_definition_that_names_no_stored_version_does_not_keep_a_server_
         await api.delete(f"{CRDS}/{name}")
         while (await api.get(f"{CRDS}/{name}")).status != 404:  # noqa: ASYNC110  # its finalizer is taken off in time
             await asyncio.sleep(0.01)
+
+
+async def test_a_definition_made_right_before_the_store_goes_away_is_established_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one deleted then is let go of, with its APIService."""
+    monkeypatch.setattr(following, "RETRY", 0.02)
+    store = _Leaving(open_sqlite(tmp_path / "store.db"))
+
+    async def leaving(settings: Any) -> _Leaving:
+        return store
+
+    monkeypatch.setattr(app, "_open_store", leaving)
+    async with serving(tmp_path) as api:
+        widgets = Widgets(api)
+        store.leave_after = widgets.name
+        assert (await api.post(CRDS, widgets.crd)).status == 201
+        await store.refuses()
+        assert not _true((await api.get(f"{CRDS}/{widgets.name}")).json)
+        store.away = False
+        await widgets.until(lambda crd: "Established" in _true(crd))
+        await eventually(lambda: api.get(f"{API_SERVICES}/v1.{widgets.group}"), 200)
+        assert (await eventually(lambda: widgets.create(size=1), 201)).status == 201
+        store.leave_after = widgets.name
+        assert (await api.delete(f"{CRDS}/{widgets.name}")).status == 200
+        await store.refuses()
+        store.away = False
+        await eventually(lambda: api.get(f"{CRDS}/{widgets.name}"), 404)
+        await eventually(lambda: api.get(f"{API_SERVICES}/v1.{widgets.group}"), 404)
+
+
+class _Leaving:
+    """A store that takes one more write of a name, and then none until it is told to."""
+
+    def __init__(self, store: Any) -> None:
+        self._store, self.away, self.leave_after = store, False, ""
+        self._refused = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def put(self, key: str, value: bytes, **more: Any) -> int:
+        if self.away:
+            self._refused.set()
+            raise StoreError("away")
+        if self.leave_after and key.endswith(self.leave_after):
+            self.leave_after, self.away = "", True
+        return int(await self._store.put(key, value, **more))
+
+    async def refuses(self) -> None:
+        """Until it has refused something."""
+        async with asyncio.timeout(30):
+            await self._refused.wait()
+        self._refused.clear()
