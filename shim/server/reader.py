@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 from shim import cel
 from shim.admission.request import Who
@@ -32,6 +35,7 @@ class CacheReader:
         self._authorizer = authorizer
         self._schema = schema
         self._decoded: dict[str, tuple[Entry, Object]] = {}
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
 
     def get(self, gvr: GVR, namespace: str | None, name: str) -> Object | None:
         row = self._routes.get(gvr.group, gvr.version, gvr.resource)
@@ -60,6 +64,14 @@ class CacheReader:
         return self._authorizer.decide(user, asked).allowed
 
     def judge(self, user: Who, asked: cel.Attributes) -> cel.Decision:
+        """In the loop, which alone may read roles; dear expressions ask from threads of their own."""
+        if threading.get_ident() == self._thread:
+            return self._judge(user, asked)
+        answer: Future[cel.Decision] = Future()
+        self._loop.call_soon_threadsafe(lambda: answer.set_result(self._judge(user, asked)))
+        return answer.result()
+
+    def _judge(self, user: Who, asked: cel.Attributes) -> cel.Decision:
         assert isinstance(user, User)
         if asked.service_account is not None:
             namespace, name = asked.service_account

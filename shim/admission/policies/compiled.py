@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import orjson
-
 from shim import cel
 from shim.admission.conditions import Condition, Impatient, conditions_of
 from shim.api import selectors
@@ -86,8 +84,6 @@ class Policy:
     mutations: tuple[Mutation, ...]
     may_run_again: bool
     problem: str
-    asks_rights: bool
-    """Whether its expressions ask what users may do: then they cannot be run beside the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +176,6 @@ def compile(obj: Object) -> Policy:
         tuple(mutations),
         spec.get("reinvocationPolicy") == "IfNeeded",
         problem,
-        b"authorizer" in orjson.dumps(spec),
     )
 
 

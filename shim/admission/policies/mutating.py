@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import time
 from collections import Counter
+from functools import partial
 from typing import Any, NamedTuple
 
 from shim import cel
-from shim.admission.conditions import ConditionError, hold
+from shim.admission.conditions import ConditionError, hold, patiently
 from shim.admission.matching import converted, converted_back, is_exempt
 from shim.admission.policies.compiled import SECONDS, Compiled, EvaluationError, Mutation, OutOfBudget, Run
 from shim.admission.policies.invocation import ConfigurationError, Invocation, invocations
@@ -64,7 +65,7 @@ class MutatingAdmissionPolicy(Plugin):
             if state.round and each.key not in state.due:
                 continue
             began, problems = time.perf_counter(), list[str]()
-            if _change(each, request, reader, problems):
+            if await _change(each, request, reader, problems):
                 state.ask_again()
                 state.wanted = True
             if each.policy.may_run_again:
@@ -92,34 +93,40 @@ def _refusal(request: Request, denials: list[Denial]) -> ApiError:
     return ApiError(403, denials[0].reason, denials[0].message, {**details, "causes": causes})
 
 
-def _change(each: Invocation, request: Request, reader: Reader, problems: list[str]) -> bool:
+async def _change(each: Invocation, request: Request, reader: Reader, problems: list[str]) -> bool:
     """Run a policy's mutations, each whatever the last came to; whether they changed anything."""
     policy, changed = each.policy, False
     if policy.problem:
         problems.append(policy.problem)
         return False
-    values = each.values(request, reader)
-    try:
-        if policy.conditions and not hold(policy.conditions, lambda: values, policy.environments.conditions):
+    if policy.conditions:
+        environment, values = policy.environments.conditions, each.values(request, reader)
+        try:
+            if not await patiently(partial(hold, policy.conditions, environment, values)):
+                return False
+        except ConditionError as error:
+            problems.append(str(error))
             return False
-    except ConditionError as error:
-        problems.append(str(error))
-        return False
     for mutation in policy.mutations:
         try:
-            changed |= _mutate(mutation, each, request, reader)
+            changed |= await _mutate(mutation, each, request, reader)
         except (Denied, EvaluationError, OutOfBudget) as error:
             problems.append(str(error))
     return changed
 
 
-def _mutate(mutation: Mutation, each: Invocation, request: Request, reader: Reader) -> bool:
+async def _mutate(mutation: Mutation, each: Invocation, request: Request, reader: Reader) -> bool:
     """Whether one mutation changed the object. Raises Denied, EvaluationError, and ApiError for what is no object."""
     row, kind = each.match.resource, each.match.kind.kind
     before: Object = converted(request.obj, request, each.match) or {}
-    made = Run(each.policy, each.values(request, reader)).evaluate(mutation.program)
+    values = each.values(request, reader)
     kind, api_version = before.get("kind") or kind, before.get("apiVersion") or ""
-    new = _patched(mutation, before, made, reader.type_of(api_version, kind))
+    type = reader.type_of(api_version, kind)
+
+    def made(patience: float) -> Object:
+        return _patched(mutation, before, Run(each.policy, values, patience).evaluate(mutation.program), type)
+
+    new = await patiently(made)
     if new is before:
         return False
     new = reader.conform(new, kind, api_version, strict=not row.custom)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
 
-from shim.admission.conditions import ConditionError, Impatient, hold
+from shim.admission.conditions import ConditionError, hold, patiently
 from shim.admission.matching import is_exempt
 from shim.admission.policies.compiled import (
     SECONDS,
@@ -35,7 +35,6 @@ BINDINGS = GVR(_GROUP, "v1", "validatingadmissionpolicybindings", namespaced=Fal
 CODES = {"Invalid": 422, "Forbidden": 403, "Unauthorized": 401, "RequestEntityTooLarge": 413}
 _FAILURE = "validation.policy.admission.k8s.io/validation_failure"
 _LONGEST_VALUE = 10 * 1024
-_PATIENCE = {False: 20_000, True: math.inf}  # about 20 ms; who asks for rights needs what only the loop may use
 _LONGEST_MESSAGE = 5 * 1024
 
 
@@ -92,10 +91,7 @@ class ValidatingAdmissionPolicy(Plugin):
                     denials.append(Denial(each.policy.name, each.binding.name if each.binding else "", str(each)))
                 continue
             began, acted = time.perf_counter(), set[str]()
-            try:
-                verdict = _ask(each.policy, each.values(request, reader), _PATIENCE[each.policy.asks_rights])
-            except Impatient:
-                verdict = await asyncio.to_thread(_ask, each.policy, each.values(request, reader))
+            verdict = await patiently(partial(_ask, each.policy, each.values(request, reader)))
             if verdict is not None:
                 denials += _act(verdict.findings, each.policy, each.binding, request, acted)
                 denials += [Denial(each.policy.name, each.binding.name, text) for text in verdict.mistakes]
@@ -127,7 +123,7 @@ def _ask(policy: Policy, values: dict[str, Any], patience: float = math.inf) -> 
         if policy.problem:
             raise EvaluationError(policy.problem)
         environment = policy.environments.conditions
-        if policy.conditions and not hold(policy.conditions, lambda: values, environment, patience):
+        if policy.conditions and not hold(policy.conditions, environment, values, patience):
             return None
     except (ConditionError, EvaluationError) as error:
         return Verdict([] if policy.may_fail else [Finding(0, str(error))])

@@ -7,10 +7,11 @@ import copy
 import logging
 import time
 from collections import Counter
+from functools import partial
 
 import orjson
 
-from shim.admission.conditions import ConditionError, hold, variables_of
+from shim.admission.conditions import ConditionError, hold, patiently, variables_of
 from shim.admission.matching import Match, converted, converted_back, in_namespace, is_exempt, match, selects_object
 from shim.admission.request import PATCHES, Plugin, Reader, Reinvocation, Request
 from shim.admission.webhooks.call import Caller, CallError
@@ -20,6 +21,7 @@ from shim.api import jsonpatch, names
 from shim.api.meta import GVR, Object
 from shim.api.status import ApiError, bad_request, forbidden, internal
 from shim.api.timing import Histograms
+from shim.cel.requests import CONDITIONS
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class _Webhooks(Plugin):
         found = reader.list(self.configurations)
         return self._hooks.of(found) if found and not is_exempt(request) else []
 
-    def _match(self, hook: Hook, request: Request, reader: Reader) -> Match | None:
+    async def _match(self, hook: Hook, request: Request, reader: Reader) -> Match | None:
         """As what a webhook wants to see this request; None when it does not."""
         if not selects_object(request, hook.objects):
             return None
@@ -74,8 +76,9 @@ class _Webhooks(Plugin):
         if found is None or not in_namespace(request, hook.namespaces, reader):
             return None
         if hook.conditions:
+            asked = partial(hold, hook.conditions, CONDITIONS, variables_of(request, found, reader))
             try:
-                if not hold(hook.conditions, lambda: variables_of(request, found, reader)):
+                if not await patiently(asked):
                     return None
             except ConditionError as error:
                 if hook.may_fail:
@@ -140,7 +143,7 @@ class ValidatingAdmissionWebhook(_Webhooks):
     mutating = False
 
     async def validate(self, request: Request, reader: Reader) -> None:
-        matched = [(hook, self._match(hook, request, reader)) for hook in self._all(request, reader)]
+        matched = [(hook, await self._match(hook, request, reader)) for hook in self._all(request, reader)]
         wanted = [(hook, found) for hook, found in matched if found is not None]
         if not wanted:
             return
@@ -175,7 +178,7 @@ class MutatingAdmissionWebhook(_Webhooks):
         for index, hook in enumerate(hooks):
             if state.round and hook.uid not in state.due:
                 continue
-            found = self._match(hook, request, reader)
+            found = await self._match(hook, request, reader)
             if found is None:
                 continue
             place = f"round_{state.round}_index_{index}"

@@ -26,6 +26,10 @@ USER = cel.Environment({"user": cel.struct("kubernetes.UserInfo", lambda: _FIELD
 _CREDENTIAL = "authentication.kubernetes.io/credential-id"
 
 
+class TakesLong(Exception):
+    """An expression costs more than it may; with more patience it would come to something."""
+
+
 class BadClaims(Exception):
     """A token that makes no user; the text is upstream's."""
 
@@ -62,31 +66,30 @@ class UserMapping:
     claim_rules: tuple[Rule, ...]
     user_rules: tuple[Rule, ...]
 
-    def user(self, claims: Claims) -> User:
-        """Raises BadClaims."""
-        name = self._name(claims)
-        groups, uid = self._groups(claims), self._uid(claims)
+    def user(self, claims: Claims, limit: float = cel.CALL_LIMIT) -> User:
+        """``limit``: what each expression may cost. Raises BadClaims, and TakesLong where a higher limit may help."""
+        name = self._name(claims, limit)
+        groups, uid = self._groups(claims, limit), self._uid(claims, limit)
         extra: dict[str, tuple[str, ...]] = {}
         if isinstance(claims.get("jti"), str) and claims["jti"]:
             extra[_CREDENTIAL] = (f"JTI={claims['jti']}",)
         for key, source in self.extra:
-            if values := _strings(
-                _run(source, {"claims": claims}, "extra"), f"extra claim expression: {source.expression}"
-            ):
+            value = _run(source, claims, "extra", limit)
+            if values := _strings(value, f"extra claim expression: {source.expression}"):
                 extra[key] = values
         for rule in self.claim_rules:
-            _check_claim(rule, claims)
+            _check_claim(rule, claims, limit)
         shown = {"username": name, "uid": uid, "groups": list(groups), "extra": {k: list(v) for k, v in extra.items()}}
         for rule in self.user_rules:
-            _check(rule, {"user": shown}, "user info validation rule")
+            _check(rule, {"user": shown}, "user info validation rule", limit)
         if AUTHENTICATED not in groups:
             groups = (*groups, AUTHENTICATED)
         return User(name, groups, uid, extra)
 
-    def _name(self, claims: Claims) -> str:
+    def _name(self, claims: Claims, limit: float) -> str:
         source = self.username
         if source.program is not None:
-            name = _run(source, {"claims": claims}, "username")
+            name = _run(source, claims, "username", limit)
             if not isinstance(name, str):
                 raise BadClaims(
                     "oidc: error evaluating username claim expression: username claim expression must return a string"
@@ -99,10 +102,10 @@ class UserMapping:
             raise BadClaims("oidc: email not verified")
         return source.prefix + name
 
-    def _groups(self, claims: Claims) -> tuple[str, ...]:
+    def _groups(self, claims: Claims, limit: float) -> tuple[str, ...]:
         source = self.groups
         if source.program is not None:
-            return _strings(_run(source, {"claims": claims}, "group"), "group claim expression")
+            return _strings(_run(source, claims, "group", limit), "group claim expression")
         if not source.claim or source.claim not in claims:
             return ()
         value = claims[source.claim]
@@ -111,20 +114,20 @@ class UserMapping:
             raise BadClaims(f"oidc: parse groups claim {json.dumps(source.claim)}: it is no list of strings")
         return tuple(source.prefix + group for group in groups)
 
-    def _uid(self, claims: Claims) -> str:
+    def _uid(self, claims: Claims, limit: float) -> str:
         if self.uid.claim:
             return _text(claims, self.uid.claim, "oidc: parse uid claim")
         if self.uid.program is None:
             return ""
-        uid = _run(self.uid, {"claims": claims}, "uid")
+        uid = _run(self.uid, claims, "uid", limit)
         if not isinstance(uid, str):
             raise BadClaims("oidc: error evaluating uid claim expression: uid claim expression must return a string")
         return uid
 
 
-def _check_claim(rule: Rule, claims: Claims) -> None:
+def _check_claim(rule: Rule, claims: Claims, limit: float) -> None:
     if rule.program is not None:
-        _check(rule, {"claims": claims}, "claim validation expression")
+        _check(rule, {"claims": claims}, "claim validation expression", limit)
         return
     if rule.claim not in claims:
         raise BadClaims(f"oidc: required claim {rule.claim} not present in ID token")
@@ -134,10 +137,10 @@ def _check_claim(rule: Rule, claims: Claims) -> None:
         raise BadClaims(text)
 
 
-def _check(rule: Rule, values: Mapping[str, Any], what: str) -> None:
+def _check(rule: Rule, values: Mapping[str, Any], what: str, limit: float) -> None:
     assert rule.program is not None
     try:
-        verdict = rule.program.evaluate(values).value
+        verdict = _value(rule.program, values, limit)
     except cel.CelError as error:
         raise BadClaims(
             f"oidc: error evaluating {what}: expression '{rule.expression}' resulted in error: {error}"
@@ -147,13 +150,23 @@ def _check(rule: Rule, values: Mapping[str, Any], what: str) -> None:
         raise BadClaims(f"oidc: error evaluating {what}: validation expression '{rule.expression}' failed: {said}")
 
 
-def _run(source: Source, values: Mapping[str, Any], what: str) -> Any:
+def _run(source: Source, claims: Claims, what: str, limit: float) -> Any:
     assert source.program is not None
     try:
-        return source.program.evaluate(values).value
+        return _value(source.program, {"claims": claims}, limit)
     except cel.CelError as error:
         text = f"expression '{source.expression}' resulted in error: {error}"
         raise BadClaims(f"oidc: error evaluating {what} claim expression: {text}") from None
+
+
+def _value(program: cel.Program, values: Mapping[str, Any], limit: float) -> Any:
+    """Raises CelError and TakesLong."""
+    try:
+        return program.evaluate(values, limit).value
+    except cel.OverBudget:
+        if limit < cel.CALL_LIMIT:
+            raise TakesLong from None
+        raise
 
 
 def _strings(value: Any, what: str) -> tuple[str, ...]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 import jwt
 
 from shim.server.accounts import Refused
 from shim.server.oidc import keys
-from shim.server.oidc.claims import BadClaims
+from shim.server.oidc.claims import BadClaims, Claims, TakesLong
 from shim.server.oidc.config import JwtAuthenticator
 from shim.server.oidc.distributed import DistributedClaim
-from shim.server.oidc.keys import Keys, expired
+from shim.server.oidc.keys import Keys, Waiting, expired
 from shim.server.users import User
 
 KEPT = 4096  # users of tokens that were verified
 KEPT_FOR = 10.0  # seconds a token is believed before it is verified again; upstream's
+PATIENCE = 20_000.0  # what an expression may cost in the loop, about 20 ms; dearer ones are run beside it
 
 
 class Issuer:
@@ -27,8 +29,8 @@ class Issuer:
         self._keys = Keys(config.url, config.audiences, ca=config.ca, discovery_url=config.discovery_url)
         groups = config.mapping.groups.claim
         self._elsewhere = DistributedClaim(groups, config.audiences, config.ca) if groups else None
-        self._known: dict[str, tuple[float, float, User]] = {}
-        """By token: until when it is believed, when it ends, and whose it is."""
+        self._known: dict[str, tuple[float, float, User | BadClaims]] = {}
+        """By token: until when it is believed, when it ends, and whose it is, or why it is nobody's."""
 
     @property
     def url(self) -> str:
@@ -54,7 +56,7 @@ class Issuer:
             if now >= ends:
                 raise Refused(expired(ends))
             if now < until:
-                return user
+                return _user(user)
         try:
             said = jwt.decode(token, options={"verify_signature": False})
         except jwt.PyJWTError:
@@ -67,10 +69,30 @@ class Issuer:
         if self._elsewhere is not None:
             claims = self._elsewhere.expanded(token, claims)
         try:
-            user = self._config.mapping.user(claims)
+            user = self._config.mapping.user(claims, PATIENCE)
         except BadClaims as error:
-            raise Refused(str(error)) from None
+            return _user(error)
+        except TakesLong:
+            raise Waiting(partial(self._consider, token, claims)) from None
+        self._remember(token, claims, user)
+        return user
+
+    async def _consider(self, token: str, claims: Claims) -> None:
+        """Find out whose a verified token is by expressions that would hold up everybody else."""
+        try:
+            found: User | BadClaims = await asyncio.to_thread(self._config.mapping.user, claims)
+        except BadClaims as error:
+            found = error
+        self._remember(token, claims, found)
+
+    def _remember(self, token: str, claims: Claims, user: User | BadClaims) -> None:
         if len(self._known) >= KEPT:
             self._known.pop(next(iter(self._known)))
-        self._known[token] = now + KEPT_FOR, float(claims["exp"]), user
-        return user
+        self._known[token] = time.time() + KEPT_FOR, float(claims["exp"]), user
+
+
+def _user(found: User | BadClaims) -> User:
+    """Raises Refused."""
+    if isinstance(found, BadClaims):
+        raise Refused(str(found)) from None
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from shim.admission.policies import compiled
 from shim.server.tests.conftest import Answer, Api
+from shim.server.tests.hooks import Hooks, deny
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 MAPS = "/api/v1/namespaces/{ns}/configmaps"
@@ -203,13 +204,42 @@ async def test_who_is_out_of_budget_says_nothing_else(policies: Policies, api: A
 async def test_a_policy_that_is_dear_holds_up_nobody(policies: Policies, api: Api) -> None:
     pairs = {"expression": "lists.range(400).all(a, lists.range(400).all(b, a + b != -1))"}
     await policies.validate(rule("configmaps"), pairs)
-    judged = asyncio.create_task(api.post(MAPS, config("dear")))
-    answered = 0
-    while not judged.done():
+    refused = await answered_meanwhile(api, api.post(MAPS, config("dear")))
+    assert refused.message.endswith("resulted in error: operation cancelled: actual cost limit exceeded")
+
+
+DEAR = "lists.range(160).all(a, lists.range(160).all(b, a + b != -1))"  # some 150,000 units
+GET_SECRETS = "authorizer.group('').resource('secrets').check('get')"
+
+
+async def answered_meanwhile(api: Api, asked: Awaitable[Answer]) -> Answer:
+    """What is asked, which others did not have to wait for."""
+    task, answered = asyncio.ensure_future(asked), 0
+    while not task.done():
         assert (await api.get("/version", anonymous=True)).status == 200
         answered += 1
-    assert judged.result().message.endswith("resulted in error: operation cancelled: actual cost limit exceeded")
     assert answered > 3
+    return task.result()
+
+
+async def test_rights_are_asked_for_in_the_middle_of_dear_expressions(policies: Policies, api: Api) -> None:
+    await policies.validate(rule("configmaps"), {"expression": f"{DEAR} && {GET_SECRETS}.allowed()"})
+    assert (await answered_meanwhile(api, api.post(MAPS, config("dear")))).status == 201
+
+
+async def test_a_mutation_that_is_dear_holds_up_nobody(policies: Policies, api: Api) -> None:
+    value = f"{DEAR} && {GET_SECRETS}.allowed() ? 'dear' : 'none'"
+    patch = f"[JSONPatch{{op: 'add', path: '/data', value: {{'a': {value}}}}}]"
+    cheap = [{"name": "cheap", "expression": f"{GET_SECRETS}.allowed()"}]
+    mutation = {"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}
+    await policies.mutate(rule("configmaps"), mutation, matchConditions=cheap)
+    assert (await answered_meanwhile(api, api.post(MAPS, config("dear")))).json["data"] == {"a": "dear"}
+
+
+async def test_match_conditions_that_are_dear_hold_up_nobody(hooks: Hooks, api: Api) -> None:
+    conditions = [{"name": "dear", "expression": f"{DEAR} && {GET_SECRETS}.allowed()"}]
+    await hooks.validating(hooks.webhook("deny", deny(), matchConditions=conditions))
+    assert (await answered_meanwhile(api, hooks.config_map())).status == 400
 
 
 async def test_conditions_errors_and_the_authorizer(policies: Policies, api: Api) -> None:
