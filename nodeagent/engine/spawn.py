@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nodeagent.engine import wire, zygote
 from nodeagent.engine.contract import EngineError
-from nodeagent.linux import namespaces, procfs
+from nodeagent.linux import mounts, namespaces, procfs
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,28 @@ async def ensure(run_dir: Path) -> None:
 
 def _run(command: list[str], log_path: Path) -> tuple[int, str]:
     """Run until the first process ends: the daemon it leaves listens by then. Its errors go to a file, as a pipe
-    would stay open as long as the daemon and its containers."""
-    with log_path.open("ab") as errors:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True, check=False
-        )
+    would stay open as long as the daemon and its containers.
+
+    The program is run from a mount of its own that nobody can write to. A container that runs ``/proc/self/exe`` gets
+    hold of what the zygote's child was running then, which is the node's Python (CVE-2019-5736).
+    """
+    program = mounts.take(os.path.realpath(command[0]), readonly=True, recursive=False)
+    try:
+        with log_path.open("ab") as errors:
+            done = subprocess.run(
+                command,
+                executable=f"/proc/self/fd/{program}",
+                pass_fds=(program,),
+                # in that mount it stands in no folder, beside which a Python of its own prefix would find its library
+                env={**os.environ, "LD_LIBRARY_PATH": os.path.join(sys.base_prefix, "lib")},
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                start_new_session=True,
+                check=False,
+            )
+    finally:
+        os.close(program)
     return done.returncode, log_path.read_text(errors="replace").strip()[-2000:]
 
 

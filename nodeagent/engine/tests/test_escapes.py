@@ -9,6 +9,7 @@ import os
 import platform
 import stat
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -72,6 +73,19 @@ async def test_processes_of_another_pod_cannot_be_seen_signalled_or_traced(node)
     )
     assert node.log("attacker").split() == ["0", "1", "1"]
     assert (await node.state("victim")).phase == "running"
+
+
+async def test_the_program_that_the_node_ran_for_it_cannot_be_changed(node):
+    """CVE-2019-5736: ``/proc/self/exe`` is still the node's Python when a container's first program is looked up."""
+    script = (
+        "import os; own = os.open('/proc/self/exe', os.O_RDONLY); os.set_inheritable(own, True);"
+        "os.execv('/usr/bin/perl', ['perl', '-e', 'chmod 0755, qq{/proc/self/fd/%d}; print $!' % own])"
+    )
+    python = os.path.realpath(sys.executable)
+    before = os.stat(python).st_ctime_ns
+    await node.sandbox()
+    await node.run("", image="localhost/host", argv=("/proc/self/exe", "-c", script))
+    assert (node.log(), os.stat(python).st_ctime_ns) == ("Read-only file system", before)
 
 
 async def test_who_sees_the_node_s_processes_does_not_reach_into_them(node):
