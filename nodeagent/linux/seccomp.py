@@ -61,10 +61,22 @@ REFUSED: tuple[tuple[str, int, int, str], ...] = (
     ("io_uring_enter", 426, 426, ""),
     ("io_uring_register", 427, 427, ""),
     ("mbind", 237, 235, "CAP_SYS_NICE"),
+    ("set_mempolicy", 238, 237, "CAP_SYS_NICE"),
+    ("get_mempolicy", 239, 236, "CAP_SYS_NICE"),
+    ("set_mempolicy_home_node", 450, 450, "CAP_SYS_NICE"),
     ("move_pages", 279, 239, "CAP_SYS_NICE"),
+    ("migrate_pages", 256, 238, ""),
+    ("quotactl_fd", 443, 443, "CAP_SYS_ADMIN"),
+    ("open_tree_attr", 467, 467, "CAP_SYS_ADMIN"),
+    ("sysfs", 139, -1, ""),
+    ("ustat", 136, -1, ""),
+    ("_sysctl", 156, -1, ""),
 )
 
 _MACHINES = {"x86_64": (0xC000003E, 56), "aarch64": (0xC00000B7, 220)}  # audit's name of it, clone
+_SOCKET, _PERSONALITY = {"x86_64": 41, "aarch64": 198}, {"x86_64": 135, "aarch64": 92}
+_VSOCK = 40  # reaches what runs the machine that we are in, past every network policy
+_PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)  # Linux, Linux32, with the old uname; the last asks
 _CLONE3 = 435
 _NEW_NAMESPACES = 0x7E020000  # every CLONE_NEW* flag of clone
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -97,11 +109,19 @@ def program(kept: int, machine: str) -> bytes:
     ]
     for number in numbers:
         code += [_op(_EQUAL, number, 0, 1), refused]
+    code += _by_argument(_SOCKET[machine], [_op(_EQUAL, _VSOCK, 0, 1), refused])
+    known = [_op(_EQUAL, value, len(_PERSONALITIES) - at) for at, value in enumerate(_PERSONALITIES)]
+    code += _by_argument(_PERSONALITY[machine], [*known, refused])
     if not kept & capabilities.mask(["CAP_SYS_ADMIN"]):
         code += [_op(_EQUAL, _CLONE3, 0, 1), absent]  # its flags are out of a filter's sight; libc then uses clone
-        code += [_op(_EQUAL, clone, 0, 4), _op(_LOAD, _FIRST_ARGUMENT), _op(_ANY_BIT, _NEW_NAMESPACES, 0, 1), refused]
-        code += [_op(_RETURN, _ALLOW)]
+        code += _by_argument(clone, [_op(_ANY_BIT, _NEW_NAMESPACES, 0, 1), refused])
     return b"".join([*code, _op(_RETURN, _ALLOW)])
+
+
+def _by_argument(number: int, checks: list[bytes]) -> list[bytes]:
+    """For one call: ``checks`` of its first argument, which refuse or come to their end."""
+    body = [_op(_LOAD, _FIRST_ARGUMENT), *checks, _op(_RETURN, _ALLOW)]
+    return [_op(_EQUAL, number, 0, len(body)), *body]
 
 
 def install_program(content: bytes) -> None:

@@ -100,6 +100,11 @@ async def test_environment_user_and_groups(node):
     ]
 
 
+def test_tables_of_users_that_a_container_made_to_be_waited_at(tmp_path):
+    os.mkfifo(tmp_path / "passwd")
+    assert user.find("5", [], passwd=str(tmp_path / "passwd"), group="/dev/zero") == (5, 0, [0], "/")
+
+
 async def test_numeric_user_not_in_passwd(node):
     await node.sandbox()
     await node.run("id -u; id -g; echo $HOME", user="1234:5678")

@@ -47,6 +47,7 @@ ATTEMPTS = {  # none would do harm if it worked
     " cgroup -o memory c /c && echo /x > /c/release_agent'",
     "read memory by a device of its own": "mknod /mem c 1 1 && head -c 1 /mem | grep -q .",
     "write to the kernel's log": "mknod /kmsg c 1 11 && echo x > /kmsg",
+    "listen at the machine's console": "mknod /console c 5 1 && : < /console",
     "use a disk as swap": "mknod /loop b 7 0 && swapon /loop",
     "say which program the kernel runs for devices": "echo /x > /sys/kernel/uevent_helper",
     "say which program loads modules": "f=/proc/sys/kernel/modprobe; x=$(cat $f); echo $x > $f",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -149,6 +150,11 @@ def test_seccomp_refuses_and_allows():
             libc.mount("tmpfs", "/tmp", "tmpfs")
         with pytest.raises(PermissionError):
             libc.unshare(namespaces.UTS)
+        with pytest.raises(PermissionError):
+            socket.socket(socket.AF_VSOCK)
+        socket.socket(socket.AF_UNIX).close()
+        personality = ctypes.CDLL(None).personality
+        assert (personality(0x0040000), personality(0xFFFFFFFF)) == (-1, 0)  # without random addresses; which is it?
         pid = os.fork()  # still allowed: it makes no namespace
         if pid == 0:
             os._exit(3)
