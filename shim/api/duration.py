@@ -30,3 +30,20 @@ def parse_duration(text: str) -> float:
     if not rest or end < len(rest) or total > 2**63 / 1e9:
         raise ValueError(f"time: invalid duration {quoted}")
     return -total if text.startswith("-") else total
+
+
+def go_duration(seconds: float) -> str:
+    """As Go prints it: ``1.5s``, ``704.647423ms``, ``48.1µs``, ``1m0.25s``."""
+    nanos = round(seconds * 1e9)
+    for size, unit in ((1, "ns"), (1_000, "µs"), (1_000_000, "ms")):
+        if abs(nanos) < 1000 * size:
+            return f"{_decimal(nanos, size)}{unit}" if nanos else "0s"
+    minutes, rest = divmod(nanos, 60 * 10**9)
+    hours, minutes = divmod(minutes, 60)
+    before = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{before}{_decimal(rest, 10**9)}s"
+
+
+def _decimal(nanos: int, size: int) -> str:
+    whole, rest = divmod(nanos, size)
+    return f"{whole}.{str(rest).zfill(len(str(size)) - 1)}".rstrip("0").rstrip(".") if rest else str(whole)

@@ -13,6 +13,7 @@ from functools import partial
 
 from aiohttp import web
 
+from shim.api import latency
 from shim.api.status import ApiError
 from shim.resources.metrics import GROUP as METRICS_GROUP
 from shim.resources.strategy import Resource
@@ -139,6 +140,7 @@ class Dispatcher:
 
     async def _admit(self, http: web.BaseRequest, info: RequestInfo, query: Query) -> web.StreamResponse:
         """Answer when it is this request's turn, and in time. Raises 401, 429 and 504."""
+        began = time.perf_counter()
         try:
             user = self._authenticate(http)
         except Waiting as waiting:
@@ -146,9 +148,13 @@ class Dispatcher:
             user = await settled(lambda: self._authenticate(http))
         if self._auditor is not None and (record := self._auditor.begin(http, info, user)) is not None:
             http[RECORD] = record
+            record.spent[latency.AUTHENTICATION] = time.perf_counter() - began
             if is_long_running(info):
                 http[STARTED] = record.started
+        began, caller = time.perf_counter(), user
         user = self._authenticator.acting_as(user, http, info)
+        if user is not caller:
+            latency.add(latency.IMPERSONATION, time.perf_counter() - began)
         if is_long_running(info):
             labels = self.metrics.labels(info)
             self.metrics.long_running[labels] += 1
@@ -160,7 +166,8 @@ class Dispatcher:
         limit = time_limit(query, most) if query else most
         seats = self._inflight.of(info)
         if not seats.take(user):
-            await seats.wait()
+            with latency.took(latency.QUEUE):
+                await seats.wait()
         try:
             if info.verb == "get" and info.name:
                 return await self._answer(http, user, info, query)  # from memory: a timer would cost more than it
@@ -198,7 +205,10 @@ class Dispatcher:
                 authorizer.require(user, asked)
             allowed = True
         finally:
-            self.metrics.authorized(allowed, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self.metrics.authorized(allowed, seconds)
+            if (record := http.get(RECORD)) is not None:
+                record.spent[latency.AUTHORIZATION] = seconds
 
     async def _in_time(
         self, limit: float, http: web.BaseRequest, user: User, info: RequestInfo, query: Query
@@ -243,6 +253,9 @@ class Dispatcher:
             # what was noticed before the refusal is still worth knowing
             refusal.warnings = [*call.warnings, resource.deprecated] if resource.deprecated else call.warnings
             raise
+        finally:
+            if resource.deprecated and call.record is not None:
+                call.record.uses_deprecated()
         if resource.deprecated:
             self.metrics.deprecated[info.group, info.version, resource.name, info.subresource, ""] = 1
         if resource.deprecated and not response.prepared:

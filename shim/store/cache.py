@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import orjson
 from sortedcontainers import SortedList
 
+from shim.api import latency
 from shim.api.keys import bucket_of
 from shim.api.meta import Object
 from shim.api.timing import Histograms
@@ -275,7 +276,9 @@ class Cache:
         return revision
 
     def _time(self, operation: str, key: str, began: float) -> None:
-        self.timings[operation, bucket_of(key)].add(time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        self.timings[operation, bucket_of(key)].add(seconds)
+        latency.add(latency.STORE, seconds)
 
     def _stage(self, key: str, obj: Object) -> _Staged:
         labels, fields = self._index(key, obj)

@@ -6,6 +6,7 @@ The event is upstream's (https://kubernetes.io/docs/reference/config-api/apiserv
 from __future__ import annotations
 
 import gzip
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -14,17 +15,22 @@ import orjson
 from aiohttp import web
 
 from shim.admission.request import PATCHES
+from shim.api import latency
+from shim.api.duration import go_duration
 from shim.api.meta import Object, new_uid
 from shim.api.schema import Schema
 from shim.codec import media
 from shim.server.audit.log import AuditLog
 from shim.server.audit.policy import NAMES, Choice, Level, Policy
+from shim.server.inflight import is_long_running
 from shim.server.routes import RequestInfo
 from shim.server.users import User
 
 ID_HEADER = "Audit-Id"
 RECEIVED, STARTED, COMPLETE, PANIC = "RequestReceived", "ResponseStarted", "ResponseComplete", "Panic"
 _DECISION = "authorization.k8s.io/"
+_LATENCY = "apiserver.latency.k8s.io/"
+_SLOW = 0.5  # seconds; of requests that take longer it is told where the time went
 
 
 class Record:
@@ -32,7 +38,9 @@ class Record:
 
     def __init__(self, log: AuditLog, schema: Schema, choice: Choice, http: web.BaseRequest, info: RequestInfo) -> None:
         self._log, self._schema, self._choice = log, schema, choice
-        self._received = _now()
+        self._received, self._began = _now(), time.perf_counter()
+        self._ends = not is_long_running(info)
+        self.spent = latency.gather()
         self._id = http.headers.get("Audit-Id") or new_uid()
         self._event: Object = {
             "requestURI": http.raw_path,
@@ -72,6 +80,9 @@ class Record:
         self.annotations[f"{_DECISION}decision"] = "allow" if allowed else "forbid"
         self.annotations[f"{_DECISION}reason"] = why
 
+    def uses_deprecated(self) -> None:
+        self.annotations["k8s.io/deprecated"] = "true"
+
     def asks(self, obj: Object | bytes) -> None:
         """What the request's body says: an object as it is decoded, a patch as it came."""
         if isinstance(obj, dict) and (reference := self._event.get("objectRef")):
@@ -95,6 +106,7 @@ class Record:
         if self._over:
             return
         self._answered(response)
+        self._time()
         self._tell(COMPLETE)
 
     def failed(self, response: web.StreamResponse) -> None:
@@ -121,8 +133,16 @@ class Record:
             self._event["responseStatus"] = status
             if long:
                 self._tell(STARTED)
+        self._time()
         self._tell(COMPLETE)
         self._over = True
+
+    def _time(self) -> None:
+        """Say where the time went, if much did."""
+        total = time.perf_counter() - self._began
+        if self._ends and total > _SLOW:
+            for name, seconds in (*self.spent.items(), ("total", total)):
+                self.annotations[f"{_LATENCY}{name}"] = go_duration(seconds)
 
     def _answered(self, response: web.StreamResponse) -> None:
         body = response.body if isinstance(response, web.Response) else None

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from shim.api.duration import parse_duration
 from shim.server import dispatch
+from shim.server.audit import record
 from shim.server.tests.conftest import serving
 
 POLICY = """
@@ -24,6 +26,7 @@ rules:
 - level: Metadata
   omitStages: [RequestReceived]
 """
+MASTERS = "system:masters"
 MAPS = "/api/v1/namespaces/default/configmaps"
 
 
@@ -126,6 +129,19 @@ async def test_the_audit_log_follows_requests(tmp_path: Path, monkeypatch: pytes
         counted = {name: float(value) for name, value in (line.split(" ") for line in lines if "audit_" in line[:20])}
         assert counted["apiserver_audit_event_total"] >= 10
         assert counted['apiserver_audit_level_total{level="RequestResponse"}'] >= 4
+
+        await api.get("/api/v1/namespaces/default/endpoints")
+        assert log.new()[-1]["annotations"]["k8s.io/deprecated"] == "true"
+        monkeypatch.setattr(record, "_SLOW", 0.0)
+        await api.post(MAPS, api.configmap("slow"), headers={"Impersonate-User": "a", "Impersonate-Group": MASTERS})
+        told = log.new()[-1]["annotations"]
+        for layer in ("authentication", "impersonation", "authorization", "etcd", "total"):
+            assert 0 < parse_duration(told[f"apiserver.latency.k8s.io/{layer}"]) < 600
+        watching = asyncio.create_task(api.watch(MAPS))
+        await watching
+        assert not any(
+            key.startswith("apiserver.latency") for event in log.new() for key in event.get("annotations", ())
+        )
 
         level = {"pod-security.kubernetes.io/enforce": "baseline"}
         await api.post("/api/v1/namespaces", {"metadata": {"name": "strict", "labels": level}})
