@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from time import time
 
 from aiohttp import web
@@ -27,6 +28,7 @@ from shim.server.routes import RequestInfo
 from shim.server.users import ANONYMOUS, AUTHENTICATED, User
 
 _CREDENTIAL = "authentication.kubernetes.io/credential-id"
+CERTIFICATES = 1024  # read ones that are kept: programs such as kubectl make a connection for each of their runs
 _UID = x509.ObjectIdentifier("1.3.6.1.4.1.57683.2")  # of a certificate's subject: KEP-4871
 
 
@@ -42,6 +44,7 @@ class Authenticator:
     ) -> None:
         """``anonymous`` None: who brings no credentials is nobody, on every path."""
         self._bearers, self._authorize, self._proxies, self._anonymous = bearers, authorize, proxies, anonymous
+        self._certified = lru_cache(maxsize=CERTIFICATES)(self._read)
 
     def user_of(self, request: web.BaseRequest) -> User:
         """Who sends a request. Raises Waiting where that cannot be said yet."""
@@ -78,13 +81,18 @@ class Authenticator:
         raw = peer.getpeercert(True) if peer is not None else None
         connection.user = ANONYMOUS
         if raw:
-            certificate = x509.load_der_x509_certificate(raw)
-            connection.certified_until = certificate.not_valid_after_utc.timestamp()
-            proxies = self._proxies
-            connection.is_proxy = proxies is not None and proxies.vouches(certificate)
-            if proxies is None or proxies.is_client(certificate):
-                connection.user = certificate_user(certificate) or ANONYMOUS
+            connection.user, connection.certified_until, connection.is_proxy = self._certified(raw)
         return connection.user
+
+    def _read(self, raw: bytes) -> tuple[User, float, bool]:
+        """What a certificate says, which TLS has verified: who brings it, until when, whether it is a proxy's."""
+        certificate = x509.load_der_x509_certificate(raw)
+        proxies = self._proxies
+        user = ANONYMOUS
+        if proxies is None or proxies.is_client(certificate):
+            user = certificate_user(certificate) or ANONYMOUS
+        vouches = proxies is not None and proxies.vouches(certificate)
+        return user, certificate.not_valid_after_utc.timestamp(), vouches
 
     def _bearer(self, header: str) -> User:
         scheme, _, token = header.strip().partition(" ")

@@ -7,6 +7,8 @@ import ssl
 
 import pytest
 
+from shim.server.responses import COPIED_UP_TO, Whole
+
 
 async def _answers(api, *requests: str) -> bytes:
     """What comes back for requests sent one after the other on one connection, until the server ends it."""
@@ -89,3 +91,19 @@ async def test_heads_are_answered_where_upstream_does(api, path, code):
     answer = await api.ask("HEAD", path)
     assert answer.status == code
     assert answer.data == b""
+
+
+@pytest.mark.parametrize("length", [COPIED_UP_TO - 200, COPIED_UP_TO + 200])
+async def test_short_and_long_bodies_arrive_whole(api, length):
+    path = f"/api/v1/namespaces/{api.namespace}/configmaps"
+    created = await api.ask("POST", path, {"metadata": {"name": f"of-{length}"}, "data": {"k": "x" * length}})
+    for _ in range(2):  # on a connection that is kept
+        got = await api.ask("GET", f"{path}/of-{length}")
+        assert got.data == created.data
+
+
+async def test_no_header_begins_a_line_of_its_own():
+    answer = Whole(body=b"{}", headers={"X-Words": "a\r\nSet-Cookie: b"})
+    answer._writer = object()  # prepared
+    with pytest.raises(ValueError, match="further line"):
+        await answer.write_eof()
