@@ -28,7 +28,7 @@ from nodeagent.kubelet.network import HostPort
 from nodeagent.kubelet.observed import Observed, Run, Waiting
 from nodeagent.kubelet.plan import BackOff
 from nodeagent.kubelet.podstate import PodState
-from nodeagent.kubelet.restarts import go_duration
+from nodeagent.kubelet.restarts import LONG_LOOK, LOOK, go_duration
 from nodeagent.kubelet.volumes.payloads import Source
 from shim.api.meta import Object
 
@@ -105,7 +105,8 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
                 node.meters.pod_started()
         state.waiting.pop("", None)
     except Exception as error:  # whatever the engine or the network met: users see it, and it is tried again
-        state.tell("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
+        said = f"Failed to create pod sandbox: {error}"
+        state.tell_again(LOOK, said, "Warning", "FailedCreatePodSandBox", said)
         node.meters.pod_failed()
         state.waiting[""] = Waiting("", "", state.node.clock.now() + SANDBOX_RETRY)
         if state.own_users:
@@ -181,12 +182,12 @@ def back_off(state: PodState, step: BackOff) -> bool:
     """Note why the container is not started yet; whether that is news."""
     text = names.pod_text(state.pod)
     message = f"back-off {go_duration(step.seconds)} restarting failed container={step.name} pod={text}"
+    said = f"Back-off restarting failed container {step.name} in pod {text}"
+    state.tell_again(LONG_LOOK, step.run, "Warning", "BackOff", said, step.name)
     waiting = Waiting("CrashLoopBackOff", message)
     if state.waiting.get(step.name) == waiting:
         return False
     state.waiting[step.name] = waiting
-    said = f"Back-off restarting failed container {step.name} in pod {text}"
-    state.tell_once(step.run, "Warning", "BackOff", said, step.name)
     return True
 
 

@@ -16,10 +16,9 @@ from nodeagent.images import reference
 from nodeagent.images.access import Policy
 from nodeagent.images.credentials import Credential
 from nodeagent.kubelet.observed import Delay, Waiting
-from nodeagent.kubelet.restarts import next_delay, waits_until
+from nodeagent.kubelet.restarts import FIRST_LOOK, LOOK, next_delay, waits_until
 from shim.api.meta import Object
 
-SYNC_AGAIN = 10.0  # between two tries that need no registry; each is told of
 LOOK_AGAIN = 5.0  # seconds between looks whether someone has imported the image meanwhile
 
 
@@ -28,7 +27,8 @@ class _Failure:
     message: str
     at: float
     delay: Delay
-    told: bool = False
+    tell_at: float  # when users hear of it again
+    backing_off: bool = False  # they have heard that it waits
 
 
 class ImageMissing(Exception):
@@ -57,6 +57,7 @@ class PodImages:
     ) -> None:
         self._store, self._keys, self._clock, self._policy = store, keys, clock, policy
         self._failures: dict[str, _Failure] = {}
+        self._refused: set[str] = set()  # names that no registry is asked for
 
     async def ensure(self, container: Object, tell: Tell) -> Image:
         """The container's image. Raises ImageMissing."""
@@ -78,7 +79,7 @@ class PodImages:
             message = f'Container image "{name}" is not present with pull policy of Never'
             tell("Warning", "ErrImageNeverPull", message)
             tell("Warning", "Failed", "Error: ErrImageNeverPull")
-            raise ImageMissing(Waiting("ErrImageNeverPull", message, self._clock() + SYNC_AGAIN))
+            raise self._refusal(name, "ErrImageNeverPull", message)
         self._wait_for_turn(name, tell)
         return await self._pull(name, tell)
 
@@ -94,12 +95,14 @@ class PodImages:
         until = waits_until(failure.delay, event_at=failure.at, now=now) if failure else 0.0
         if failure is None or not until:
             return
-        if not failure.told:
-            failure.told = True
+        if now >= failure.tell_at:
+            failure.backing_off, failure.tell_at = True, now + LOOK
             tell("Normal", "BackOff", f'Back-off pulling image "{name}"')
             tell("Warning", "Failed", "Error: ImagePullBackOff")
-        message = f'Back-off pulling image "{name}": ErrImagePull: {failure.message}'
-        raise ImageMissing(Waiting("ImagePullBackOff", message, min(until, now + LOOK_AGAIN)))
+        reason, message = "ErrImagePull", failure.message
+        if failure.backing_off:
+            reason, message = "ImagePullBackOff", f'Back-off pulling image "{name}": ErrImagePull: {failure.message}'
+        raise ImageMissing(Waiting(reason, message, min(until, failure.tell_at, now + LOOK_AGAIN)))
 
     async def _pull(self, name: str, tell: Tell) -> Image:
         tell("Normal", "Pulling", f'Pulling image "{name}"')
@@ -111,8 +114,9 @@ class PodImages:
             tell("Warning", "Failed", "Error: ErrImagePull")
             failure, now = self._failures.get(name), self._clock()
             delay = next_delay(failure.delay if failure else None, event_at=now, now=now)
-            self._failures[name] = _Failure(str(error), now, delay)
-            raise ImageMissing(Waiting("ErrImagePull", str(error), now + 1.0)) from error
+            tell_at = now + (LOOK if failure else FIRST_LOOK)
+            self._failures[name] = _Failure(str(error), now, delay, tell_at)
+            raise ImageMissing(Waiting("ErrImagePull", str(error), min(tell_at, now + LOOK_AGAIN))) from error
         self._failures.pop(name, None)
         took = go_seconds(self._clock() - began)
         size = f"Image size: {image.size} bytes."
@@ -124,7 +128,12 @@ class PodImages:
         message = f'Failed to apply default image tag "{name}": {problem}'
         tell("Warning", "InspectFailed", message)
         tell("Warning", "Failed", "Error: InvalidImageName")
-        return ImageMissing(Waiting("InvalidImageName", message, self._clock() + SYNC_AGAIN))
+        return self._refusal(name, "InvalidImageName", message)
+
+    def _refusal(self, name: str, reason: str, message: str) -> ImageMissing:
+        wait = LOOK if name in self._refused else FIRST_LOOK
+        self._refused.add(name)
+        return ImageMissing(Waiting(reason, message, self._clock() + wait))
 
 
 def go_seconds(seconds: float) -> str:

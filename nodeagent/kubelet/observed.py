@@ -6,7 +6,7 @@ Runs of a container are kept newest first; the newest tells its state, the one b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from nodeagent.engine.contract import ContainerState, SandboxState
@@ -89,6 +89,13 @@ class Observed:
     def running(self) -> tuple[Run, ...]:
         """Every run whose process is, or may be, alive."""
         return tuple(run for runs in self.runs.values() for run in runs if run.phase == "running")
+
+    def before_the_end_of(self, run: str) -> Observed | None:
+        """As it was while the run with this id was running; None if it still is, or is not known."""
+        for name, (newest, *older) in self.runs.items():
+            if newest.id == run and newest.phase == "exited":
+                return replace(self, runs={**self.runs, name: (replace(newest, phase="running"), *older)})
+        return None
 
     def health_of(self, run: Run) -> Health:
         return self.health.get(run.id, Health())

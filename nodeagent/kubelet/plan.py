@@ -14,7 +14,7 @@ from nodeagent.kubelet.names import ContainerKind, grace_of, is_sidecar, statuse
 from nodeagent.kubelet.observed import Observed, Run, last_exited
 from nodeagent.kubelet.phase import TERMINAL
 from nodeagent.kubelet.policy import restarts_after, should_start
-from nodeagent.kubelet.restarts import waits_until
+from nodeagent.kubelet.restarts import LONG_LOOK, waits_until
 from nodeagent.kubelet.status import Verdict
 from shim.api.meta import Object
 
@@ -266,7 +266,8 @@ def _start(
     if run is not None and run.phase == "exited":
         until = waits_until(observed.delays.get(name), event_at=run.ended, now=now)
         if until:
-            return [BackOff(kind, name, run.id, observed.delays[name].seconds), Wait(until)]
+            wait = Wait(min(until, now + LONG_LOOK))
+            return [BackOff(kind, name, run.id, observed.delays[name].seconds), wait]
     attempt = max(run.attempt + 1 if run else 0, counts.get(name, 0) if run is None else 0)
     return _paused(observed, name, now, StartContainer(kind, name, attempt))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,8 +16,8 @@ from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.images import PodImages
 from nodeagent.kubelet.observed import Delay, Health, Observed, Run, Waiting
 from nodeagent.kubelet.phase import TERMINAL
-from nodeagent.kubelet.plan import verdict_of
-from nodeagent.kubelet.status import Verdict, pod_status, rejected_status
+from nodeagent.kubelet.plan import DEADLINE, verdict_of
+from nodeagent.kubelet.status import Verdict, overtakes, pod_status, rejected_status
 from nodeagent.linux.steps import Steps
 from shim.api import pod_sum
 from shim.api.meta import Object, parse_time
@@ -51,7 +52,8 @@ class PodState:
         self.delays: dict[str, Delay] = {}
         self.images = PodImages(node.images, self._keys, node.clock.now, node.image_policy)
         self.started_here: set[str] = set()
-        self.told: set[tuple[str, str]] = set()
+        self.begun = ""  # the run that was started last, until a status has shown it running
+        self.told: dict[tuple[str, str], float] = {}  # until when nobody wants to hear of it again
         self.steps = Steps()
         self._known_at = time.monotonic()
         self._steps_kept = 0
@@ -188,9 +190,19 @@ class PodState:
         self.node.recorder.event(self.pod, type_, reason, message, field_path=path, annotations=notes)
 
     def tell_once(self, key: str, type_: str, reason: str, message: str, container: str = "") -> None:
-        if (key, reason) not in self.told:
-            self.told.add((key, reason))
+        self.tell_again(math.inf, key, type_, reason, message, container)
+
+    def tell_again(self, after: float, key: str, type_: str, reason: str, message: str, container: str = "") -> None:
+        """Tell of what is still so, unless that was said less than ``after`` seconds ago."""
+        now = self.node.clock.now()
+        if self.told.get((key, reason), 0.0) <= now:
+            self.told[key, reason] = now + after
             self.tell(type_, reason, message, container)
+
+    def tell_deadline(self) -> None:
+        """Upstream tells of it whenever it looks at the pod: that its time is over, to end it, ended, let go of."""
+        if self.verdict is DEADLINE:
+            self.tell("Normal", DEADLINE.reason, DEADLINE.message)
 
     def observe(self) -> Observed:
         """What is true now; running containers that ought to be probed are, from here on."""
@@ -248,12 +260,28 @@ class PodState:
 
     def publish(self, observed: Observed, *, for_good: bool = False, ended: bool = False) -> None:
         """Work out the status and, if it changed, tell it."""
+        if not self.gone:
+            self._submit_changed(self._work_out(observed, for_good=for_good, ended=ended))
+
+    async def publish_in_order(self, observed: Observed, within: float) -> None:
+        """The same, but wait up to ``within`` seconds until what goes before was heard.
+
+        However short a life was, whoever watches sees that it began before it sees how it ended.
+        """
         if self.gone:
             return
+        earlier, self.begun = observed.before_the_end_of(self.begun), ""
+        for moment in (earlier, observed) if earlier else (observed,):
+            status = self._work_out(moment)
+            if overtakes(self.status, status):
+                await self.flush(within)
+            self._submit_changed(status)
+
+    def _work_out(self, observed: Observed, *, for_good: bool = False, ended: bool = False) -> Object:
         if self.verdict is None and (verdict := verdict_of(self.pod, self.began, self.node.clock.now())):
             self.verdict = verdict
-            self.tell("Normal", verdict.reason, verdict.message)
-        status = pod_status(
+            self.tell_deadline()
+        return pod_status(
             self.pod,
             observed,
             previous=self.status,
@@ -264,6 +292,8 @@ class PodState:
             verdict=self.verdict,
             resizing=self.resizing,
         )
+
+    def _submit_changed(self, status: Object) -> None:
         if status != self.status:
             if status["phase"] == "Running" and self.status.get("phase") in (None, "Pending"):
                 self.node.meters.pod_runs(time.monotonic() - self._known_at)

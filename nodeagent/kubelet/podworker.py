@@ -148,7 +148,7 @@ class PodWorker:
                 self._wake_at = min(self._wake_at or math.inf, self.node.clock.now() + DEFERRED_RETRY)
             state.note_resized(observed)
             if not state.deleted:
-                state.publish(observed)
+                await state.publish_in_order(observed, LONGEST_FLUSH)
             if state.volumes is not None and (self._refresh_volumes or 0 < state.refresh_at <= self.node.clock.now()):
                 self._refresh_volumes = False
                 state.refresh_at = 0.0
@@ -192,7 +192,8 @@ class PodWorker:
                 if step.attempt and not step.replaces:
                     # whoever watches sees how the last one ended before the next one runs
                     await state.flush(LONGEST_FLUSH)
-                await starting.start_container(state, step, sandbox)
+                if not await starting.start_container(state, step, sandbox):
+                    await state.flush(LONGEST_FLUSH)  # the pod got as far as this before its container failed
             case KillContainer(run, name, grace, message):
                 found = next((life for life in state.observe().running if life.id == run), None)
                 if found is not None:
@@ -209,12 +210,14 @@ class PodWorker:
     async def _end(self, grace: float) -> None:
         """Stop everything: containers in their order, then the sandbox, its network and the volumes."""
         state, node = self.state, self.node
+        state.tell_deadline()
         telling = asyncio.get_running_loop().call_later(ENDS_AT_ONCE, lambda: state.publish(state.observe()))
         try:
             deadline = time.monotonic() + grace
             for wave in ending_order(state.pod, state.observe().running):
                 left = max(0.0, deadline - time.monotonic())
                 await asyncio.gather(*(actions.kill_container(state, run, left) for run in wave))
+            state.tell_deadline()
             for sandbox in node.inventory.sandboxes(state.uid):
                 await node.network.detach(sandbox.id)
                 await actions.whole(node.engine.stop_sandbox(sandbox.id))
@@ -228,6 +231,7 @@ class PodWorker:
         node.references.forget(state.uid)
         node.tokens.forget(state.uid)
         state.give_back()
+        state.tell_deadline()
         known_only_by_name = not node.inventory.containers(state.uid) and state.status.get("phase") in TERMINAL
         if not known_only_by_name:
             state.publish(state.observe(), for_good=True, ended=True)

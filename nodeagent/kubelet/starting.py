@@ -22,14 +22,15 @@ from nodeagent.kubelet.images import ImageMissing
 from nodeagent.kubelet.observed import Waiting, last_exited
 from nodeagent.kubelet.plan import StartContainer
 from nodeagent.kubelet.podstate import PodState
-from nodeagent.kubelet.restarts import next_delay
+from nodeagent.kubelet.restarts import FIRST_LOOK, LOOK, next_delay
 from shim.api.meta import Object
 
-CONFIG_RETRY = 10.0
 
+async def start_container(state: PodState, step: StartContainer, sandbox: str) -> bool:
+    """Image, configuration, creation, start, postStart; the first that fails is what the container waits for.
 
-async def start_container(state: PodState, step: StartContainer, sandbox: str) -> None:
-    """Image, configuration, creation, start, postStart; the first that fails is what the container waits for."""
+    Returns whether none did.
+    """
     node, name = state.node, step.name
     found = names.find_container(state.pod, name)
     assert found is not None
@@ -50,6 +51,8 @@ async def start_container(state: PodState, step: StartContainer, sandbox: str) -
         node.meters.container_failed(step.kind, error.waiting.reason)
         if state.own_users and not step.attempt:
             node.own_users["failed"] += 1
+        return False
+    return True
 
 
 class _CannotStart(Exception):
@@ -96,10 +99,11 @@ async def _create_and_start(
     def tell(type_: str, reason: str, message: str) -> None:
         state.tell(type_, reason, message, name)
 
-    def refused(reason: str, error: Exception, retry_in: float = CONFIG_RETRY) -> _CannotStart:
+    def refused(reason: str, error: Exception) -> _CannotStart:
         tell("Warning", "Failed", f"Error: {error}")
-        retry_at = node.clock.now() + retry_in if retry_in else 0.0
-        return _CannotStart(Waiting(reason, str(error), retry_at))
+        known = state.waiting.get(name)
+        wait = LOOK if known is not None and known.reason == reason else FIRST_LOOK
+        return _CannotStart(Waiting(reason, str(error), node.clock.now() + wait))
 
     lives = node.inventory.runs(state.uid).get(name, ())
     try:
@@ -135,7 +139,9 @@ async def _create_and_start(
             node.inventory.put_container(await whole(node.engine.start_container(made.id)))
     except (StartFailed, EngineError) as error:
         node.inventory.put_container(_never_ran(made, error))
-        raise refused("RunContainerError", error, 0.0) from error
+        tell("Warning", "Failed", f"Error: {error}")
+        raise _CannotStart(Waiting("RunContainerError", str(error))) from error
+    state.begun = made.id
     tell("Normal", "Started", "Container started")
     node.meters.container_started(step.kind)
     return made.id

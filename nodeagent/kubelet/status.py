@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from nodeagent.kubelet import resources
 from nodeagent.kubelet.conditions import DISRUPTION, NOTHING_RESIZED, OWNED, pod_conditions
 from nodeagent.kubelet.containerspec import readonly_below
-from nodeagent.kubelet.names import RUNTIME, STATUSES, ContainerKind, containers_of, is_sidecar
+from nodeagent.kubelet.names import RUNTIME, STATUSES, ContainerKind, containers_of, is_sidecar, statuses_of
 from nodeagent.kubelet.observed import Observed, Run
 from nodeagent.kubelet.phase import TERMINAL, phase_of
 from nodeagent.kubelet.policy import should_start
@@ -124,6 +124,16 @@ def _disruption(pod: Object, verdict: Verdict, now: float) -> Object:
     if generation := pod["metadata"].get("generation"):
         condition["observedGeneration"] = generation
     return condition
+
+
+def overtakes(told: Object, status: Object) -> bool:
+    """Whether ``status`` is of a later moment in the same life of a container: ``told`` ought to be heard before it."""
+    lives = {each.get("containerID"): each for each in statuses_of(told) if each.get("containerID")}
+    return any(
+        before is not None and any(before[key] != each[key] for key in ("state", "started", "ready"))
+        for each in statuses_of(status)
+        for before in (lives.get(each.get("containerID")),)
+    )
 
 
 def rejected_status(pod: Object, why: Verdict, now: float) -> Object:

@@ -57,6 +57,9 @@ async def test_pods_that_end(node):
     assert (crash["restartCount"], crash["lastState"]["terminated"]["exitCode"]) == (1, 1)
     assert first(await node.until("bad", phase("Failed")))["state"]["terminated"]["reason"] == "StartError"
     assert (await node.until("late", phase("Failed")))["status"]["reason"] == "DeadlineExceeded"
+    await node.agent.kubelet.node.recorder.flush()
+    (told,) = (await node.client.list(r.EVENTS, "default", field_selector="reason=DeadlineExceeded"))["items"]
+    assert told["count"] == 4  # as upstream: noticed, asked to end, ended, let go of
 
 
 async def test_what_a_watcher_sees(node):
@@ -82,8 +85,8 @@ async def test_what_a_watcher_sees(node):
     assert set(last) == {("Succeeded", "False")}
 
 
-async def test_each_end_is_told_before_the_next_run_begins(node, monkeypatch):
-    """However long the API server takes to hear of it."""
+async def test_each_beginning_and_each_end_is_told_in_order(node, monkeypatch):
+    """However long the API server takes to hear of it, and however short the lives are."""
     seen = []
     patch = node.agent.client.patch
 
@@ -100,7 +103,8 @@ async def test_each_end_is_told_before_the_next_run_begins(node, monkeypatch):
     node.pods.on_change(follow)
     await node.create("crash", container(command=["false"]))
     await node.until("crash", waits("CrashLoopBackOff"))
-    assert [each for each in seen if each[1] == "terminated"] == [(0, "terminated"), (1, "terminated")]
+    lives = [(attempt, state) for attempt in (0, 1) for state in ("running", "terminated")]
+    assert list(dict.fromkeys(seen)) == [(0, "waiting"), *lives, (1, "waiting")]
 
 
 async def test_what_a_container_finds(node):

@@ -191,17 +191,19 @@ async def no_keys(image):
     return []
 
 
-async def test_a_missing_image_is_an_error_then_a_back_off():
+async def test_a_missing_image_is_an_error_then_a_back_off_told_of_at_every_look():
     told, clock = [], [0.0]
     images, one = PodImages(Registry(), no_keys, lambda: clock[0]), container(imagePullPolicy="IfNotPresent")
-    reasons = []
-    for clock[0] in (0.0, 1.0, 5.0, 10.0, 12.0):
+    shown = []
+    while clock[0] < 65:
         with pytest.raises(ImageMissing) as caught:
-            await images.ensure(one, lambda *event: told.append(event[1:]))
-        reasons.append(caught.value.waiting.reason)
-    assert reasons == ["ErrImagePull", "ImagePullBackOff", "ImagePullBackOff", "ErrImagePull", "ImagePullBackOff"]
-    assert ("BackOff", 'Back-off pulling image "busybox"') in told
-    assert [reason for reason, _ in told].count("Pulling") == 2
+            await images.ensure(one, lambda *event: told.append((clock[0], event[1])))
+        if shown[-1:] != [caught.value.waiting.reason]:
+            shown.append(caught.value.waiting.reason)
+        clock[0] = caught.value.waiting.retry_at
+    assert shown == ["ErrImagePull", "ImagePullBackOff"] * 3
+    assert [at for at, reason in told if reason == "Pulling"] == [0, 10, 30]
+    assert [at for at, reason in told if reason == "BackOff"] == [1, 22.5, 42.5, 55]
 
 
 def an_image(id_, pulled):
@@ -238,12 +240,21 @@ async def test_a_name_that_is_none():
     assert caught.value.waiting.reason == "InvalidImageName"
 
 
-async def test_what_is_never_pulled_is_told_of_at_each_try():
-    told, images = [], PodImages(Registry(), no_keys)
-    for _ in range(2):
-        with pytest.raises(ImageMissing):
-            await images.ensure(container(imagePullPolicy="Never"), lambda *event: told.append(event[1]))
-    assert told == ["ErrImageNeverPull", "Failed"] * 2
+@pytest.mark.parametrize(
+    ("refused", "reasons"),
+    [
+        ({"imagePullPolicy": "Never"}, ["ErrImageNeverPull", "Failed"]),
+        ({"image": "Not:A:Name"}, ["InspectFailed", "Failed"]),
+    ],
+)
+async def test_what_no_registry_is_asked_for_is_told_of_at_each_try(refused, reasons):
+    told, images, tries = [], PodImages(Registry(), no_keys, lambda: 0.0), []
+    for _ in range(3):
+        with pytest.raises(ImageMissing) as caught:
+            await images.ensure(container(**refused), lambda *event: told.append(event[1]))
+        tries.append(caught.value.waiting.retry_at)
+    assert told == reasons * 3
+    assert tries == [1.0, 12.5, 12.5]  # a second look as soon as the sandbox is heard of
 
 
 async def test_an_image_here_is_none_for_who_could_not_pull_it():

@@ -48,6 +48,8 @@ def test_a_crash_restarts_at_once_then_backs_off():
     crashed = seen(ended(code=1), delays={"c": Delay(10, NOW)})
     assert steps(pod(), crashed, now=NOW + 4) == [BackOff("containers", "c", "c-0", 10), Wait(NOW + 10)]
     assert steps(pod(), crashed, now=NOW + 10) == [again]
+    often = seen(ended(code=1), delays={"c": Delay(300, NOW)})  # told of meanwhile, as upstream at every look
+    assert steps(pod(), often, now=NOW + 4) == [BackOff("containers", "c", "c-0", 300), Wait(NOW + 79)]
 
 
 def test_restart_policies():

@@ -1,11 +1,13 @@
 """Statuses as values, in the words of a real kubelet."""
 
+import itertools
+
 from stories import NOW, container, ended, pod, run, seen
 
 from nodeagent.kubelet.observed import Health, Waiting
 from nodeagent.kubelet.plan import DEADLINE
 from nodeagent.kubelet.resize import Resizing
-from nodeagent.kubelet.status import pod_status
+from nodeagent.kubelet.status import overtakes, pod_status
 
 TIME = "2027-01-15T08:00:00Z"  # NOW
 LATER = "2027-01-15T08:01:00Z"
@@ -155,6 +157,26 @@ def test_probes_decide_readiness():
     assert conditions(found)["Ready"][:2] == ("False", "ContainersNotReady")
     starting = status(pod(), seen(run(), health={"c-0": Health(started=False, ready=True)}))
     assert (starting["containerStatuses"][0]["started"], starting["containerStatuses"][0]["ready"]) == (False, False)
+
+
+def test_what_goes_before_in_a_life_is_heard_first():
+    probed = pod(container(startupProbe={}))
+    lives = [
+        status(probed, seen(sandbox=False)),
+        status(probed, seen(run(), health={"c-0": Health(started=False, ready=False)})),
+        status(probed, seen(run(), health={"c-0": Health(ready=False)})),
+        status(probed, seen(run())),
+        status(probed, seen(ended(code=1))),
+        status(probed, seen(run(attempt=1), ended(code=1))),
+    ]
+    overtaken = [overtakes(told, next_) for told, next_ in itertools.pairwise(lives)]
+    # who starts at once waits for nobody, nor does the next life: the last end was heard before it began
+    assert overtaken == [False, True, True, True, False]
+    assert not any(overtakes(told, told) for told in lives)
+
+    over = seen(ended(code=1))
+    assert over.before_the_end_of("c-0") == seen(run(exit_code=1, finished_at=NOW, ended=NOW))
+    assert seen(run()).before_the_end_of("c-0") is None
 
 
 def test_readiness_gates_and_others_conditions_are_kept():
