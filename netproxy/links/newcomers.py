@@ -28,9 +28,9 @@ def end() -> None:
 
 def hold_back(address: str) -> bool:
     """Let a pod that is about to get this address wait. Whether there is anything to wait for."""
+    if not ipset.exists(SET):
+        return False
     with ipset.connect() as kernel:
-        if not ipset.exists(kernel, SET):
-            return False
         try:
             ipset.add(kernel, SET, KIND, [address])
         except OSError as error:

@@ -121,8 +121,7 @@ class PodLinks:
         lease = self._leases.acquire(sandbox, wanted)
         if not known and newcomers.hold_back(lease.address):  # before the link is there: it cannot send earlier
             self._waiting.add(sandbox)
-        with netlink.connect() as kernel:
-            veth.attach(kernel, sandbox, netns, self._bridge, lease.address, self._leases.gateway, self._mtu)
+        veth.attach(sandbox, netns, self._bridge, lease.address, self._leases.gateway, self._mtu)
         if wanted:
             hostports.apply(self._leases.held.values())
             hostports.forget_flows(wanted)
@@ -135,8 +134,7 @@ class PodLinks:
         if not leaving:
             return
         freed = [port for sandbox in leaving for port in self._leases.held[sandbox].ports]
-        with netlink.connect() as kernel:
-            veth.remove(kernel, leaving)
+        veth.remove(leaving)
         self._waiting.difference_update(leaving)
         for sandbox in leaving:
             self._leases.release(sandbox)  # after the link is gone: nobody else can have the address before

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import socket
 from collections.abc import Iterable
 
-from netproxy.links import netlink
+from netproxy.links import changes, netlink
 
 DOOMED = 0x5348  # interface group of links about to be removed, all in one go
 
@@ -20,30 +21,43 @@ def name_of(sandbox: str) -> str:
     return "veth" + hashlib.sha256(sandbox.encode()).hexdigest()[:8]
 
 
-def attach(
-    kernel: netlink.Netlink, sandbox: str, netns: str, bridge: int, address: str, gateway: str, mtu: int
-) -> None:
+def attach(sandbox: str, netns: str, bridge: int, address: str, gateway: str, mtu: int) -> None:
     """Give a network namespace its eth0, address and routes. Repeatable."""
     outer = name_of(sandbox)
-    with netlink.connect(netns) as inner:
+    with changes.connect() as kernel, changes.connect(netns) as inner:
         if netlink.find(inner, "eth0") is None:
-            netlink.delete(kernel, outer)  # left by an attempt whose namespace is gone
+            _remove(kernel, [outer])  # left by an attempt whose namespace is gone
             with open(netns, "rb") as target:
-                peer = {"ifname": "eth0", "net_ns_fd": target.fileno(), "mtu": mtu}
-                kernel.link("add", ifname=outer, kind="veth", mtu=mtu, peer=peer)
-        index = netlink.find(kernel, outer)
-        if index is None:
+                changes.tell(kernel, _pair(outer, target.fileno(), mtu))
+        index, eth0 = netlink.find(kernel, outer), netlink.find(inner, "eth0")
+        if index is None or eth0 is None:
             raise OSError(errno.EEXIST, "the namespace has an eth0 that is not ours", netns)
-        kernel.link("set", index=index, master=bridge, state="up")
-        # where iptables sees bridged packets, a Service can send a pod's packet back through the port it came from
-        kernel.brport("set", index=index, mode=1)
-        inner.link("set", index=1, state="up")  # lo is always the first
-        eth0 = netlink.find(inner, "eth0")
-        with netlink.ignore(errno.EEXIST):
-            inner.addr("add", index=eth0, address=address, prefixlen=32)
-        inner.link("set", index=eth0, state="up")
-        inner.route("replace", dst=f"{gateway}/32", oif=eth0, scope=netlink.LINK_SCOPE)
-        inner.route("replace", dst="default", gateway=gateway, oif=eth0)
+        changes.tell(
+            kernel,
+            changes.set_link(index, ("IFLA_MASTER", bridge), up=True),
+            # where iptables sees bridged packets, a Service can send a pod's packet back through the port it came from
+            changes.set_link(index, ("IFLA_LINKINFO", _HAIRPIN)),
+        )
+        changes.tell(
+            inner,
+            changes.set_link(1, up=True),  # lo is always the first
+            changes.set_address(eth0, address, 32),
+            changes.set_link(eth0, up=True),
+            changes.set_route(eth0, gateway),
+            changes.set_route(eth0, gateway=gateway),
+        )
+
+
+_HAIRPIN = changes.within(
+    ("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", changes.within(("IFLA_BRPORT_MODE", 1)))
+)
+
+
+def _pair(outer: str, netns: int, mtu: int) -> changes.Change:
+    size = ("IFLA_MTU", mtu)
+    peer = changes.within(("IFLA_IFNAME", "eth0"), size, ("IFLA_NET_NS_FD", netns))
+    kind = changes.within(("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", changes.within(("VETH_INFO_PEER", peer))))
+    return changes.add_link(outer, size, ("IFLA_LINKINFO", kind))
 
 
 def commands(sandbox: str, netns: str, bridge: str, address: str, gateway: str, mtu: int) -> list[str]:
@@ -61,18 +75,18 @@ def commands(sandbox: str, netns: str, bridge: str, address: str, gateway: str, 
     ]
 
 
-def remove(kernel: netlink.Netlink, sandboxes: Iterable[str]) -> None:
+def remove(sandboxes: Iterable[str]) -> None:
     """Remove the links of pods; those that are gone already do not matter.
 
     Removing one link costs some 20 ms of waiting for the kernel's readers, removing a group of them just the same.
     """
-    doomed = 0
-    for sandbox in sandboxes:
-        index = netlink.find(kernel, name_of(sandbox))
-        if index is not None:
-            with netlink.ignore(errno.ENODEV):
-                kernel.link("set", index=index, group=DOOMED)
-                doomed += 1
-    if doomed:
-        with netlink.ignore(errno.ENODEV):
-            kernel.link("del", index=0, group=DOOMED)
+    with changes.connect() as kernel:
+        _remove(kernel, map(name_of, sandboxes))
+
+
+def _remove(kernel: socket.socket, names: Iterable[str]) -> None:
+    group, gone = ("IFLA_GROUP", DOOMED), (errno.ENODEV,)
+    found = [index for name in names if (index := netlink.find(kernel, name)) is not None]
+    if found:
+        changes.tell(kernel, *(changes.set_link(index, group, passing=gone) for index in found))
+        changes.tell(kernel, changes.delete_link(0, group, passing=gone))

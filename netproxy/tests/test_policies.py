@@ -177,10 +177,7 @@ def test_a_restart_adopts_and_a_flush_is_repaired(here: World) -> None:
 def held_back(netns: Path, address: str | None) -> bool:
     """Whether a pod is held back; without an address, whether new ones would be."""
     with namespaces.inside(netns):
-        if address is not None:
-            return newcomers.waits(address)
-        with ipset.connect() as kernel:
-            return ipset.exists(kernel, newcomers.SET)
+        return newcomers.waits(address) if address is not None else ipset.exists(newcomers.SET)
 
 
 def test_peers_are_enough_for_servers_of_another_port(here: World) -> None:
