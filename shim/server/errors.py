@@ -14,7 +14,7 @@ from shim.api.keys import resource_of
 from shim.api.meta import Object
 from shim.api.status import ApiError, FieldError, bad_request, expired, internal, invalid
 from shim.resources.strategy import Resource
-from shim.store.contract import Compacted, Conflict, StoreError
+from shim.store.contract import Compacted, Conflict, StoreError, TooLarge
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +142,8 @@ def foreseen(error: BaseException, what: str) -> ApiError | None:
         return ApiError(409, "Conflict", message, {"name": name, "kind": resource})
     if isinstance(error, Compacted):
         return expired(f"too old resource version: {error.asked} ({error.oldest})")
+    if isinstance(error, TooLarge):
+        return internal_plain(str(error))
     if isinstance(error, StoreError):
         log.error("store failed for %s: %s", what, error)
         return internal(str(error))

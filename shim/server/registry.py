@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from shim.server.allocators import Allocation, Allocator
 from shim.server.object_metadata import carry_metadata, check_identity, check_uid, is_finished, is_same, place
 from shim.server.users import User
 from shim.store.cache import Also, Cache, Entry
-from shim.store.contract import Conflict
+from shim.store.contract import Conflict, TooLarge
 from shim.store.entry import encode
 
 RETRIES = 100  # every lost race means that another writer has won: this many in a row is a hot loop somewhere
@@ -179,7 +179,11 @@ class Registry:
                 if write.dry_run:
                     return encode(versioned(write.resource, obj))
                 also = [*_charged(request), *allocation.also]
-                entry = await self.cache.create(write.key, await kept(write.resource, obj), also)
+                stored = await kept(write.resource, obj)
+                entry = await _fitting(partial(self.cache.create, write.key, also=also), stored)
+            except TooLarge:
+                allocation.undo()
+                raise
             except Conflict as lost:
                 allocation.undo()
                 if lost.key == write.key:
@@ -292,7 +296,8 @@ class Registry:
                 written = await self.cache.delete(write.key, stored, expected=entry.revision, also=also)
             else:
                 also = [*_charged(request), *allocation.also]
-                written = await self.cache.update(write.key, stored, expected=entry.revision, also=also)
+                put = partial(self.cache.update, write.key, expected=entry.revision, also=also)
+                written = await _fitting(put, stored)
         finally:
             request.finish()
         return await self.answer(resource, written)
@@ -376,6 +381,16 @@ async def _judged(judge: Callable[[], list[FieldError]]) -> list[FieldError]:
         return judge()
     except TakesLong as slow:
         return await asyncio.to_thread(slow.causes)
+
+
+async def _fitting(put: Callable[[Object], Awaitable[Entry]], obj: Object) -> Entry:
+    """Write an object, where it is too large without saying who owns its fields, as upstream. Raises what that does."""
+    try:
+        return await put(obj)
+    except TooLarge:
+        if not obj["metadata"].pop("managedFields", None):
+            raise
+        return await put(obj)
 
 
 def _charged(request: Request) -> list[Also]:

@@ -22,7 +22,7 @@ from shim.api import latency
 from shim.api.keys import bucket_of
 from shim.api.meta import Object
 from shim.api.timing import Histograms
-from shim.store.contract import Change, Compacted, Record, Store, StoreError, Write
+from shim.store.contract import LARGEST, Change, Compacted, Record, Store, StoreError, TooLarge, Write
 from shim.store.entry import Entry, Event, encode, resplice, splice
 from shim.store.fanout import Fanout, Overflow, Watch
 from shim.store.history import History
@@ -221,11 +221,11 @@ class Cache:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     async def create(self, key: str, obj: Object, also: Sequence[Also] = ()) -> Entry:
-        """Raises Conflict (expected 0) when the key is taken, or when an object of ``also`` was changed."""
+        """Raises Conflict (expected 0) when the key is taken, or when an object of ``also`` was changed; TooLarge."""
         return await self._put(key, obj, 0, also)
 
     async def update(self, key: str, obj: Object, *, expected: int, also: Sequence[Also] = ()) -> Entry:
-        """Raises Conflict when the object was changed since revision ``expected``, or one of ``also``."""
+        """Raises Conflict when the object was changed since revision ``expected``, or one of ``also``; TooLarge."""
         return await self._put(key, obj, expected, also)
 
     async def delete(self, key: str, obj: Object, *, expected: int, also: Sequence[Also] = ()) -> Entry:
@@ -244,6 +244,8 @@ class Cache:
     async def _put(self, key: str, obj: Object, expected: int, also: Sequence[Also]) -> Entry:
         began = time.perf_counter()
         staged = self._stage(key, obj)
+        if len(staged.value) > LARGEST:
+            raise TooLarge(len(staged.value))
         self._staged[id(staged.value)] = staged
         try:
             ttl = self._ttls.get(bucket_of(key), 0)

@@ -19,6 +19,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+LARGEST = 3 << 19
+"""Bytes of the largest value, 1.5 MiB, as etcd's --max-request-bytes: what one store takes, any other must take too."""
+_MESSAGE = 2 << 20
+
 
 class StoreError(Exception):
     """A store could not do what was asked."""
@@ -38,6 +42,17 @@ class Compacted(StoreError):
     def __init__(self, asked: int, oldest: int) -> None:
         super().__init__(f"revision {asked} is compacted; the oldest kept is {oldest}")
         self.asked, self.oldest = asked, oldest
+
+
+class TooLarge(StoreError):
+    """A value is larger than stores take. Its words are those of etcd and of Go's client for it, which sends less."""
+
+    def __init__(self, size: int) -> None:
+        why = "etcdserver: request is too large"
+        if size > _MESSAGE:
+            sent = f"trying to send message larger than max ({size} vs. {_MESSAGE})"
+            why = f"rpc error: code = ResourceExhausted desc = {sent}"
+        super().__init__(why)
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,3 +212,33 @@ async def test_a_rehearsal_may_name_a_version(api):
     answer = await api.post(f"{CONFIGMAPS}?dryRun=All", {"metadata": {"name": "a", "resourceVersion": "7"}})
     assert answer.status == 201
     assert (await api.post(CONFIGMAPS, {"metadata": {"name": "a", "resourceVersion": "7"}})).status == 500
+
+REVISIONS = "/apis/apps/v1/namespaces/{ns}/controllerrevisions"
+TOO_LARGE = [
+    (1_600_000, "etcdserver: request is too large"),
+    (2_200_000, "rpc error: code = ResourceExhausted desc = trying to send message larger than max ("),
+]
+
+
+@pytest.mark.parametrize(("size", "message"), TOO_LARGE)
+async def test_what_no_store_takes(api, size, message):
+    small = {"metadata": {"name": f"r{size}"}, "revision": 1, "data": {"a": "x" * 1000}}
+    large = {**small, "data": {"a": "x" * size}}
+    refused = await api.post(REVISIONS, large)
+    assert (refused.status, refused.message[: len(message)]) == (500, message)
+    assert {"reason", "details"}.isdisjoint(refused.json)
+    assert (await api.post(f"{REVISIONS}?dryRun=All", large)).status == 201
+    stored = (await api.post(REVISIONS, small)).json
+    path = f"{REVISIONS}/r{size}"
+    assert (await api.ask("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, content=MERGE)).status == 200
+    assert (await api.ask("PATCH", f"{path}?fieldManager=m", {"data": {"b": "x" * 9}}, content=MERGE)).status == 422
+    assert (await api.get(path)).json["data"] == stored["data"]
+
+
+async def test_what_is_only_too_large_with_its_owners_is_stored_without(api):
+    made = await api.post(CONFIGMAPS, {"metadata": {"name": "many"}, "data": {f"k{n:06}": "" for n in range(60_000)}})
+    assert made.status == 201
+    assert "managedFields" not in made.json["metadata"]
+    assert len((await api.get(f"{CONFIGMAPS}/many")).json["data"]) == 60_000
+    changed = await api.ask("PATCH", f"{CONFIGMAPS}/many", {"data": {"k000000": "x"}}, content=MERGE)
+    assert changed.json["data"]["k000000"] == "x"
