@@ -63,6 +63,8 @@ class ListOptions:
         )
         text = first(query, "resourceVersion")
         (_check_watch if watch else _check_list)(options, text)
+        if text == "0" and not watch:
+            options.limit = 0  # upstream's cache gives whoever takes any version all there is
         if options.token and not watch:
             options.contradicting = text not in ("", "0")
         elif text:

@@ -44,14 +44,12 @@ async def select(call: Call, options: ListOptions) -> tuple[list[Entry], Object]
             raise errors.too_large_version(revision, cache.revision)
     elif options.revision:
         await catch_up(call, options.revision)
-        if options.match == EXACT or (options.limit and not options.match):
+        if options.match == EXACT or (options.limit > 0 and not options.match):
             revision = options.revision  # upstream reads a limited list with a version as exactly that version
     if 0 < revision < cache.revision:
         return await _select_at(call, options, test, after, revision)
     revision = cache.revision
     limit = max(options.limit, 0)
-    if options.revision == 0 and not options.token:
-        limit = 0  # upstream's cache gives whoever takes any version all there is
     looked = found = cache.range(prefix, after=after, limit=limit + 1 if limit and test is None else 0)
     if test is not None:
         found = await _matching(call, options, looked, test, limit)

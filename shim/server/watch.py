@@ -208,9 +208,9 @@ def _begin(cache: Cache, prefix: str, options: ListOptions) -> tuple[int, list[E
     Without a version, or with "0", the present state comes as ADDED events; ``sendInitialEvents`` says so (or not)
     explicitly. Raises Compacted for what was never read by anybody.
     """
-    if options.revision == _EMPTY:
-        raise Compacted(_EMPTY, _EMPTY + 1)
     if not options.initial_events:
+        if options.revision == _EMPTY:
+            raise Compacted(_EMPTY, _EMPTY + 1)
         return options.revision or cache.revision, []
     return cache.revision, cache.range(prefix)
 
