@@ -56,6 +56,11 @@ class Manager(NamedTuple):
     api_version: str
     subresource: str
 
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Its place among others in messages: upstream sorts them as JSON, whose end comes after every comma."""
+        return self.name, self.operation, self.api_version, self.subresource or "~"
+
     def __str__(self) -> str:
         text = json.dumps(self.name)
         if self.subresource:
@@ -131,7 +136,8 @@ def update_managed_fields(
     type = definition.type if definition else structured.DEDUCED
     live = old if old is not None else _kept_nothing(definition)
     sent = (new.get("metadata") or {}).get("managedFields")
-    if sent in ([], [{}]) and not subresource:
+    custom = definition is not None and definition.decoder is not None  # of those, upstream takes [] for nothing said
+    if (sent == [{}] or (sent == [] and not custom)) and not subresource:
         owners: _Owners = {}
     else:
         owners = _decode(sent if not subresource else None) or _decode(
@@ -250,7 +256,7 @@ def _take_from_others(owners: _Owners, who: Manager | None, changes: Comparison,
     if not force:
         conflicts = [
             (manager, path)
-            for manager, owned in sorted(owners.items(), key=lambda item: item[0])
+            for manager, owned in sorted(owners.items(), key=lambda item: item[0].place)
             if manager != who and owned.touches(written)
             for path in (owned.fields & written).paths()
         ]

@@ -47,8 +47,14 @@ def _compare(type: Type, old: Any, new: Any, path: Path, comparison: Comparison)
         comparison.removed.insert(path, _everything(type, old))
     elif _equal(old, new):
         return
-    elif not (old or new) or not _alike(old, new):
+    elif not (old or new):
         comparison.modified.insert(path)
+    elif not _alike(old, new):  # where the schema says nothing, a value may become one of another type
+        comparison.modified.insert(path)
+        for value, below in ((old, comparison.removed), (new, comparison.added)):
+            if is_map(type, value):
+                for name, item in value.items():
+                    below.insert((*path, fieldset.field(name)), _everything(child(type, name), item))
     elif is_map(type, new if new is not None else old):
         before, after = old or {}, new or {}
         for name in {**before, **after}:

@@ -51,6 +51,7 @@ USAGES = tuple(
 APPROVED, DENIED, FAILED = "Approved", "Denied", "Failed"
 _FINAL = (APPROVED, DENIED, FAILED)
 _DECISIONS = (APPROVED, DENIED)
+_NOT_WRITTEN = {"": "status", "status": "status.conditions", "approval": "status.certificate"}
 
 
 class CertificateRequestStrategy(Strategy):
@@ -60,6 +61,9 @@ class CertificateRequestStrategy(Strategy):
     has_status = True
     records_creator = True
     name_rule = staticmethod(metadata.path_segment)
+
+    def resets(self, subresource: str) -> tuple[str, ...]:
+        return "spec", _NOT_WRITTEN[subresource]
 
     def record_creator(self, obj: Object, user: Object) -> None:
         spec = obj.setdefault("spec", {})

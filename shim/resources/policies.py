@@ -55,6 +55,8 @@ def _default_match(match: Object | None) -> None:
 class PolicyStrategy(Strategy):
     """ValidatingAdmissionPolicies, whose status tells of type checking, and MutatingAdmissionPolicies."""
 
+    status_resets = ("metadata", "spec")
+
     def __init__(self, *, mutating: bool) -> None:
         self.mutating = mutating
         self.has_status = not mutating

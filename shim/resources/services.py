@@ -45,8 +45,6 @@ class ServiceStrategy(Strategy):
             spec["externalTrafficPolicy"] = "Cluster"
         if spec.get("internalTrafficPolicy") is None and kind in _WITH_ADDRESS:
             spec["internalTrafficPolicy"] = "Cluster"
-        if kind == "ExternalName" and spec.get("internalTrafficPolicy") in POLICIES:
-            del spec["internalTrafficPolicy"]  # whoever set it: upstream never shows it of such a Service
         if kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is None:
             spec["allocateLoadBalancerNodePorts"] = True
         if kind == "LoadBalancer":
@@ -57,12 +55,14 @@ class ServiceStrategy(Strategy):
     def prepare_for_create(self, obj: Object) -> None:
         super().prepare_for_create(obj)
         _name_addresses(obj["spec"])
+        _forget_policy(obj["spec"])
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
         super().prepare_for_update(new, old)
         _name_addresses(new["spec"])
         service_changes.follow_cluster_ip(new["spec"], old["spec"])
         service_changes.drop_what_the_type_had(new["spec"], old["spec"])
+        _forget_policy(new["spec"])
         if new["spec"].get("type") != "LoadBalancer":
             new["status"] = {**(new.get("status") or {}), "loadBalancer": {}}
 
@@ -87,6 +87,12 @@ class ServiceStrategy(Strategy):
     def selectable_fields(self, obj: Object) -> Mapping[str, str]:
         spec = obj.get("spec") or {}
         return {"spec.clusterIP": spec.get("clusterIP") or "", "spec.type": spec.get("type") or ""}
+
+
+def _forget_policy(spec: Object) -> None:
+    """Upstream never shows this field of such a Service; but whoever set it is recorded to own it."""
+    if spec.get("type") == "ExternalName" and spec.get("internalTrafficPolicy") in POLICIES:
+        del spec["internalTrafficPolicy"]
 
 
 def _name_addresses(spec: Object) -> None:

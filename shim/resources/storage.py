@@ -248,6 +248,7 @@ class AttachmentStrategy(Strategy):
     counts_generation = False
     has_status = True
     allow_unconditional_update = False
+    status_resets = ("metadata", "spec")
     update_checks = _WHOLE
 
     def default(self, obj: Object) -> None:

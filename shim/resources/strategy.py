@@ -100,6 +100,10 @@ class Strategy:
     def default(self, obj: Object) -> None:
         """Fill in what upstream's defaulting functions fill in."""
 
+    def default_applied(self, obj: Object) -> None:
+        """The same for what an apply came to, in which upstream lets nulls stand."""
+        self.default(obj)
+
     def initial_status(self, obj: Object) -> Object:
         """The status an object is born with."""
         return {}

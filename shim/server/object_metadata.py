@@ -8,6 +8,28 @@ from shim.api.meta import Object
 from shim.api.status import MODIFIED, ApiError, FieldError, bad_request, conflict, invalid
 from shim.resources.strategy import Resource
 
+_TWICE = (
+    ".metadata.ownerReferences contains duplicate entries{}; API server dedups owner references in 1.20+, and may "
+    "reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}"
+)
+
+
+def drop_second_owners(metadata: Object, warnings: list[str], *, admitted: bool = False) -> None:
+    """An owner that is named twice, in the same words, is one; ``admitted``: what admission left is looked at."""
+    owners = metadata.get("ownerReferences")
+    if not owners or len(owners) < 2:
+        return
+    found: list[Object] = []
+    again: list[str] = []
+    for owner in owners:
+        if owner in found:
+            again.append(owner.get("uid") or "")
+        else:
+            found.append(owner)
+    if again:
+        metadata["ownerReferences"] = found
+        warnings.append(_TWICE.format(" after mutating admission happens" if admitted else "", ", ".join(again)))
+
 
 def check_named(wanted: str, obj: Object) -> None:
     """A written object must have the name that the URL has."""

@@ -27,7 +27,15 @@ from shim.resources.metadata import before_update
 from shim.resources.strategy import Resource, TakesLong
 from shim.resources.table import find
 from shim.server.allocators import Allocation, Allocator
-from shim.server.object_metadata import carry_metadata, check_identity, check_uid, is_finished, is_same, place
+from shim.server.object_metadata import (
+    carry_metadata,
+    check_identity,
+    check_uid,
+    drop_second_owners,
+    is_finished,
+    is_same,
+    place,
+)
 from shim.server.users import User
 from shim.store.cache import Also, Cache, Entry
 from shim.store.contract import Conflict, TooLarge
@@ -128,6 +136,7 @@ class Registry:
         request = write.admission(CREATE, obj, None)
         await self.chain.mutate(request)
         metadata = obj.setdefault("metadata", {})  # a webhook may have made another one
+        drop_second_owners(metadata, write.warnings, admitted=True)
         place(write.resource, metadata, write.namespace)
         metadata["uid"] = new_uid()
         metadata["creationTimestamp"] = now()
@@ -258,6 +267,7 @@ class Registry:
         if not write.admitted:
             await self._mutate(write, request, new)
         metadata = new["metadata"]
+        drop_second_owners(metadata, write.warnings, admitted=True)
         carry_metadata(metadata, old["metadata"])
         allocator = None if write.subresource else self._allocators.get((resource.group, resource.name))
         if allocator:
@@ -275,7 +285,7 @@ class Registry:
         if causes or metadata.get("finalizers") or strategy.trusts_metadata:
             causes = [*before_update(new, old), *causes]
         self._accept(write, causes)
-        if not write.subresource:
+        if write.subresource in ("", "scale"):
             write.warnings += strategy.update_warnings(new, old)
         elif write.subresource == "status":
             write.warnings += strategy.status_warnings(new)

@@ -18,7 +18,7 @@ from shim.server.bodies import Body, definition_of, read_body
 from shim.server.deletions import DeleteOptions
 from shim.server.facets import Facet
 from shim.server.listing import ListWriter
-from shim.server.object_metadata import check_named, match_namespace
+from shim.server.object_metadata import check_named, drop_second_owners, match_namespace
 from shim.server.options import EXACT, ListOptions, WriteOptions
 from shim.server.pages import select
 from shim.server.parts import Call
@@ -51,6 +51,7 @@ async def create(call: Call) -> web.Response:
     body = await read_body(call)
     obj = body.decode(call, call.resource.kind, call.resource.api_version, options)
     obj = _stored(call.resource, obj)
+    drop_second_owners(obj["metadata"], call.warnings)
     if call.record is not None:
         call.record.asks(obj)
     if call.resource.group == escalation.GROUP:
@@ -73,6 +74,7 @@ async def update(call: Call, facet: Facet | None = None) -> web.Response:
         return await _apply(call, write, facet, lambda _: wanted)
     strategy = call.resource.strategy
     wanted = _stored(call.resource, wanted)
+    drop_second_owners(wanted["metadata"], call.warnings)
     write.uid = (wanted.get("metadata") or {}).get("uid") or ""
     encoded = orjson.dumps(wanted)
     if call.record is not None:
@@ -96,8 +98,8 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
         applier = patches.applier(call, body, options)
         if facet is not None and facet.take is not None:
             return await _apply(call, write, facet, applier)
-        create = None if facet is not None else lambda: _stored(resource, applier(None))
-        return await _apply(call, write, facet, _converted(resource, applier), create)
+        create = None if facet is not None else lambda: _stored(resource, applier(None), applied=True)
+        return await _apply(call, write, facet, _converted(resource, applier, applied=True), create)
     wanted = _patch_of(call, write, way, body)
     seen: list[str] = []
 
@@ -157,17 +159,22 @@ async def _delete_options(call: Call) -> DeleteOptions:
     return options
 
 
-def _stored(resource: Resource, obj: Object) -> Object:
+def _stored(resource: Resource, obj: Object, *, applied: bool = False) -> Object:
     """A decoded object in the form it is stored in, with its defaults."""
     if resource.to_storage:
         obj = resource.to_storage(obj)
-    resource.strategy.default(obj)
+    if applied:
+        resource.strategy.default_applied(obj)
+    else:
+        resource.strategy.default(obj)
     return obj
 
 
-def _converted(resource: Resource, change: Callable[[Object], Object]) -> Callable[[Object], Object]:
+def _converted(
+    resource: Resource, change: Callable[[Object], Object], *, applied: bool = False
+) -> Callable[[Object], Object]:
     """A change of an object in the version it is asked in, as one of the stored form."""
-    return lambda old: _stored(resource, change(versioned(resource, old)))
+    return lambda old: _stored(resource, change(versioned(resource, old)), applied=applied)
 
 
 def answer(call: Call, data: bytes, status: int) -> web.Response:

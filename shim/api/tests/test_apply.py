@@ -234,3 +234,27 @@ def test_fields_are_written_in_the_order_of_their_names() -> None:
     assert json.dumps(written) == json.dumps(written, sort_keys=True)
     assert list(written) == ["f:b", "f:x", key]
     assert FieldSet.from_fields(written).to_fields() == written
+
+
+def test_conflicts_are_told_in_the_order_of_managers_as_json() -> None:
+    obj = applied(None, deployment(replicas=1), "m", DEPLOYMENT)
+    scaled = {**obj["metadata"]["managedFields"][0], "subresource": "scale"}
+    obj["metadata"]["managedFields"].append(scaled)
+    with pytest.raises(ApiError) as refused:
+        applied(obj, deployment(replicas=2), "n", DEPLOYMENT)
+    lines = refused.value.message.splitlines()
+    assert lines[0].endswith('conflicts with "m" with subresource "scale":')
+    assert lines[2] == 'conflicts with "m":'
+
+
+def test_a_value_without_a_schema_may_become_one_of_another_type() -> None:
+    def owners(before: Any, after: Any) -> Any:
+        obj = {"apiVersion": "v1", "kind": "X", "metadata": {"name": "a"}, "spec": before}
+        obj["metadata"]["managedFields"] = update_managed_fields(None, obj, definition=None, manager="one")
+        entries = update_managed_fields(obj, {**obj, "spec": after}, definition=None, manager="two")
+        return {entry["manager"]: entry["fieldsV1"] for entry in entries or ()}
+
+    whole = {"f:spec": {}}
+    assert owners({"a": 1}, [1]) == {"two": whole}
+    assert owners([1], {"a": 1}) == {"two": {"f:spec": {".": {}, "f:a": {}}}}
+    assert owners(1, {"a": {"b": 2}}) == {"two": {"f:spec": {".": {}, "f:a": {".": {}, "f:b": {}}}}}

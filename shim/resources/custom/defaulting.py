@@ -8,10 +8,11 @@ from typing import Any
 from shim.resources.custom.structure import Node
 
 
-def fill(node: Node | None, value: Any) -> None:
+def fill(node: Node | None, value: Any, *, drop_nulls: bool = True) -> None:
     """Fill in what is missing, and drop nulls where the schema allows none and has no default."""
     if value.__class__ is dict:
-        _drop_nulls(node, value)
+        if drop_nulls:
+            _drop_nulls(node, value)
         if node is None:
             return
         if node.deep_defaults:
@@ -24,14 +25,14 @@ def fill(node: Node | None, value: Any) -> None:
             if item is None and found is not None and found is additional and found.has_default and not found.nullable:
                 value[name] = item = copy.deepcopy(found.default)
             if item.__class__ is dict or item.__class__ is list:
-                fill(found, item)
+                fill(found, item, drop_nulls=drop_nulls)
     elif value.__class__ is list:
         items = node.items if node is not None else None
         for index, item in enumerate(value):
             if item is None and items is not None and items.has_default and not items.nullable:
                 value[index] = item = copy.deepcopy(items.default)
             if item.__class__ is dict or item.__class__ is list:
-                fill(items, item)
+                fill(items, item, drop_nulls=drop_nulls)
 
 
 def _drop_nulls(node: Node | None, value: dict[str, Any]) -> None:

@@ -32,6 +32,7 @@ class CustomStrategy(Strategy):
     """One version of one custom resource."""
 
     allow_unconditional_update = False
+    status_resets = ("metadata", "spec")
 
     def __init__(
         self, root: Node, *, has_status: bool, scale: ScalePaths | None, selectable: tuple[str, ...] = ()
@@ -43,8 +44,14 @@ class CustomStrategy(Strategy):
         self._selectable = {path.removeprefix("."): jsonpath.parse(path) for path in selectable}
 
     def default(self, obj: Object) -> None:
+        self._fill(obj)
+
+    def default_applied(self, obj: Object) -> None:
+        self._fill(obj, drop_nulls=False)
+
+    def _fill(self, obj: Object, *, drop_nulls: bool = True) -> None:
         kept = {name: obj[name] for name in ("metadata",) if name in obj}
-        defaulting.fill(self.root, obj)
+        defaulting.fill(self.root, obj, drop_nulls=drop_nulls)
         obj.update(kept)
 
     def prepare_for_create(self, obj: Object) -> None:

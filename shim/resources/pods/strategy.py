@@ -18,6 +18,7 @@ class PodStrategy(Strategy):
     """Pods live until their processes ended, and once made hardly change."""
 
     has_status = True
+    status_resets = ("spec", "metadata.ownerReferences")
     update_checks = (Check.METADATA_CHANGE, Check.METADATA, Check.CHANGE)
 
     def default(self, obj: Object) -> None:
@@ -49,10 +50,6 @@ class PodStrategy(Strategy):
         status, before = new.setdefault("status", {}), old.get("status") or {}
         if not status.get("qosClass") and before.get("qosClass"):
             status["qosClass"] = before["qosClass"]
-        if "ownerReferences" in old["metadata"]:
-            new["metadata"]["ownerReferences"] = old["metadata"]["ownerReferences"]
-        else:
-            new["metadata"].pop("ownerReferences", None)
 
     def desired_changed(self, new: Object, old: Object) -> bool:
         """Binding a pod to a node carries out what was wanted: it is no new wish."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
 
@@ -145,3 +146,63 @@ async def test_keys_that_stand_twice_in_a_configuration_are_told_of(api):
     assert warned.headers["Warning"] == '299 - "line 7: key \\"a\\" already set in map"'
     ignored = await api.ask("PATCH", path + "Ignore", text, content="application/apply-patch+yaml")
     assert "Warning" not in ignored.headers
+
+
+OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "u"}
+
+
+async def test_an_owner_named_twice_is_one(api):
+    body = api.configmap("a")
+    body["metadata"]["ownerReferences"] = [OWNER, OWNER, {**OWNER, "name": "p"}]
+    for answer, after in (
+        (await api.post(CONFIGMAPS, body), ""),
+        (await api.put(f"{CONFIGMAPS}/a", body), ""),
+        (await api.patch(f"{CONFIGMAPS}/a", {"metadata": body["metadata"]}), " after mutating admission happens"),
+    ):
+        assert f"contains duplicate entries{after}; API server dedups" in answer.headers["Warning"]
+        assert [each["name"] for each in answer.json["metadata"]["ownerReferences"]] == ["o", "p"]
+
+
+STATUSES = [
+    ("/api/v1/namespaces/{ns}/pods", "Pod", {"containers": [{"name": "c", "image": "i"}]}, "ownerReferences", [OWNER]),
+    (
+        "/apis/storage.k8s.io/v1/volumeattachments",
+        "VolumeAttachment",
+        {"attacher": "a", "nodeName": "n", "source": {"persistentVolumeName": "p"}},
+        "finalizers",
+        ["a.b/c"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "kind", "spec", "field", "value"), STATUSES)
+async def test_what_of_metadata_a_status_cannot_give(api, path, kind, spec, field, value):
+    body = {
+        "apiVersion": "v1" if kind == "Pod" else "storage.k8s.io/v1",
+        "kind": kind,
+        "metadata": {"name": "s"},
+        "spec": spec,
+    }
+    assert (await api.post(path, body)).status == 201
+    body["metadata"][field] = value
+    told = await api.patch(f"{path}/s/status?fieldManager=m", orjson.dumps(body), "apply-patch+yaml")
+    assert (told.status, field in told.json["metadata"], ("m", "Apply") in _managers(told)) == (200, False, False)
+
+
+async def test_a_scale_is_warned_of_what_is_wrong_with_the_template(api):
+    body = _deployment(replicas=1)
+    body["spec"]["template"]["spec"]["containers"] = [
+        {"name": f"c{port}", "image": "i", "ports": [{"containerPort": port, "name": "p"}]} for port in (80, 81)
+    ]
+    made = await api.post(DEPLOYMENTS, body)
+    scaled = await api.patch(f"{DEPLOYMENTS}/d/scale", {"spec": {"replicas": 2}})
+    assert "duplicate port name" in made.headers["Warning"]
+    assert "duplicate port name" in scaled.headers["Warning"]
+
+
+async def test_what_a_service_no_longer_shows_stays_its_writers(api):
+    body = {"metadata": {"name": "s"}, "spec": {"type": "ExternalName", "externalName": "a.b"}}
+    body["spec"]["internalTrafficPolicy"] = "Local"
+    made = (await api.post("/api/v1/namespaces/{ns}/services", body)).json
+    assert "internalTrafficPolicy" not in made["spec"]
+    assert "f:internalTrafficPolicy" in made["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]

@@ -43,6 +43,7 @@ async def test_who_asks_is_written_by_the_server(api):
     assert made.json["spec"]["groups"] == ["a", "system:authenticated"]
     assert "uid" not in made.json["spec"]
     assert made.json["status"] == {}
+    assert "managedFields" not in made.json["metadata"]  # nobody owns what nobody can change
 
 
 async def test_each_part_is_written_by_its_own_path(api):

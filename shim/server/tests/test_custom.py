@@ -238,6 +238,25 @@ async def test_patches_applied_configurations_and_media(api: Api) -> None:
     assert (await api.put(widgets.path("ap"), body)).status == 422  # an update says what it changes
 
 
+async def test_what_is_particular_about_owning_custom_fields(api: Api) -> None:
+    widgets = await Widgets(api).define()
+    apply, path = "apply-patch+yaml", widgets.path("ap")
+    null = await api.patch(f"{path}?fieldManager=m", widgets.widget("ap", size=4, names=None), apply)
+    assert (null.status, null.json["details"]["causes"][0]["field"]) == (422, "spec.names")
+    filled = await api.patch(f"{path}?fieldManager=m", widgets.widget("ap", size=4, color=None), apply)
+    assert (filled.status, filled.json["spec"]) == (201, {"size": 4, "color": "red"})
+    kept = await api.patch(path, {"metadata": {"managedFields": []}})
+    assert [each["manager"] for each in kept.json["metadata"]["managedFields"]] == ["m"]
+    body = widgets.widget("ap")
+    body["metadata"]["labels"] = {"a": "b"}
+    told = await api.patch(f"{path}/status?fieldManager=n", {**body, "status": {"phase": "Up"}}, apply)
+    assert "labels" not in told.json["metadata"]
+    owned = {each["manager"]: each["fieldsV1"] for each in told.json["metadata"]["managedFields"]}
+    assert owned["n"] == {"f:status": {"f:phase": {}}}
+    gone = await api.patch(path, {"metadata": {"managedFields": [{}]}})
+    assert "managedFields" not in gone.json["metadata"]
+
+
 async def test_tables_and_selectors(api: Api) -> None:
     widgets = await Widgets(api).define()
     await widgets.create("a", size=3)

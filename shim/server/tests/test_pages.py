@@ -87,6 +87,15 @@ async def test_pages_of_the_past_with_a_selector(cache: Cache) -> None:
     assert (found, "continue" in meta) == ("df", False)
 
 
+async def test_whoever_takes_any_version_gets_all_that_is_left(cache: Cache) -> None:
+    _, meta = await ask(cache, "limit=2")
+    assert await ask(cache, f"limit=2&resourceVersion=0&continue={meta['continue']}") == (
+        "cdef",
+        {"resourceVersion": str(cache.revision)},
+    )
+    assert (await ask(cache, f"limit=-1&resourceVersion={cache.revision - 1}"))[0] == "abcdef"
+
+
 def token(**fields: Any) -> str:
     return base64.urlsafe_b64encode(orjson.dumps({"v": "meta.k8s.io/v1", "rv": 3, "start": "c", **fields})).decode()
 

@@ -213,6 +213,7 @@ async def test_a_rehearsal_may_name_a_version(api):
     assert answer.status == 201
     assert (await api.post(CONFIGMAPS, {"metadata": {"name": "a", "resourceVersion": "7"}})).status == 500
 
+
 REVISIONS = "/apis/apps/v1/namespaces/{ns}/controllerrevisions"
 TOO_LARGE = [
     (1_600_000, "etcdserver: request is too large"),

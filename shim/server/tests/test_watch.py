@@ -53,9 +53,10 @@ async def test_live_events_arrive_while_the_watch_is_open(api):
     assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "live")
 
 
-async def test_initial_events_end_with_a_marked_bookmark(api):
+@pytest.mark.parametrize("since", ["", "&resourceVersion=1"])
+async def test_initial_events_end_with_a_marked_bookmark(api, since):
     await api.post(CONFIGMAPS, api.configmap("a"))
-    query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    query = f"sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true{since}"
     added, bookmark = await api.watch(f"{CONFIGMAPS}?{query}")
     assert added["type"] == "ADDED"
     assert bookmark["type"] == "BOOKMARK"
