@@ -26,6 +26,7 @@ from shim.server import errors, openapi_v2, openapi_v3
 from shim.server.aggregation import Extension
 from shim.server.aggregation.merging import merged, reachable, references
 from shim.server.negotiation import JSON
+from shim.server.openapi_defaults import DECLARED
 from shim.server.openapi_paths import document_path, group_path, groups_path, paths_of, version_path
 from shim.server.options import Query, first
 from shim.server.responses import respond, respond_tagged
@@ -35,7 +36,7 @@ Document = dict[str, Any]
 PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _OLD_PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"  # kubectl asks so still; @ is no token
 PROTOBUF_V3 = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"
-_SOURCES = ("openapi.py", "openapi_paths.py", "openapi_parameters.py", "openapi_v2.py", "openapi_v3.py")
+_SOURCES = [f"openapi{part}.py" for part in ("", "_defaults", "_parameters", "_paths", "_v2", "_v3")]
 _PROGRAM = b"".join((Path(__file__).parent / name).read_bytes() for name in _SOURCES)
 _MAKER = GIT_VERSION + hashlib.sha256(_PROGRAM).hexdigest()
 """Who makes the documents: clients keep them for good, and should not keep those of an older program."""
@@ -246,6 +247,9 @@ class OpenApi:
         if properties and name in self._schema.facts:
             fields = self._schema.named(name).fields
             told["properties"] = {key: _with_default(fields[key], each) for key, each in properties.items()}
+        if declared := DECLARED.get(name):
+            known = told["properties"]
+            told["properties"] = known | {key: {**known[key], "default": value} for key, value in declared.items()}
         return told
 
     def _name(self, group: str, version: str, kind: str) -> str:

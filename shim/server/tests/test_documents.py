@@ -32,6 +32,15 @@ async def test_openapi_v3_describes_a_group(api):
     assert "fieldValidation" in [parameter["name"] for parameter in patch["parameters"]]
 
 
+async def test_openapi_v3_tells_what_go_declares(api):
+    schemas = (await api.get("/openapi/v3/api/v1")).json["components"]["schemas"]
+    port = schemas["io.k8s.api.core.v1.ServicePort"]["properties"]
+    assert (port["protocol"]["default"], port["protocol"]["enum"]) == ("TCP", ["SCTP", "TCP", "UDP"])
+    assert (port["port"]["default"], "default" in port["nodePort"]) == (0, False)
+    version = (await api.get("/openapi/v3/version")).json["components"]["schemas"]
+    assert version["io.k8s.apimachinery.pkg.version.Info"]["properties"]["major"]["default"] == ""
+
+
 async def test_openapi_v2_has_every_definition(api):
     document = (await api.get("/openapi/v2")).json
     assert document["swagger"] == "2.0"
