@@ -31,6 +31,14 @@ class Histogram:
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.total += other.total
 
+    def coarser(self, bounds: Sequence[float]) -> Histogram:
+        """The same values in fewer buckets: ``bounds`` are some of this one's."""
+        found = Histogram(bounds)
+        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
+            found.counts[bisect_left(bounds, bound)] += count
+        found.total = self.total
+        return found
+
     def buckets(self) -> list[tuple[str, float]]:
         """As Prometheus has them: each with all that are below it."""
         names = [*(f"{bound:g}" for bound in self.bounds), "+Inf"]  # as Go prints them: 1, 0.005, 1e+06

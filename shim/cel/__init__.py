@@ -28,9 +28,10 @@ types at all. Costs, types and messages are what Kubernetes promises its users, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
-from shim.cel import authorizer, kubernetes, network, standard, strings
+from shim.cel import authorizer, kubernetes, network, standard, strings, timing
 from shim.cel.authorizer import AUTHORIZER, RESOURCE_CHECK, Attributes, Authorizer, Decision
 from shim.cel.checker import Checked, Checker
 from shim.cel.cost import Range, estimate
@@ -157,10 +158,13 @@ class Environment:
 
     def compile(self, text: str, *wanted: Type) -> Program:
         """The program of an expression whose value must be of one of these types. Raises CompileError."""
+        began = perf_counter()
         checked = self.check(text)
         if wanted and checked.type.name != "dyn" and checked.type not in wanted:
             raise WrongType(wanted)
-        return compile(text, checked)
+        program = compile(text, checked)
+        timing.COMPILATION.add(perf_counter() - began)
+        return program
 
 
 class WrongType(CompileError):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, NamedTuple
 
+from shim.cel import timing
 from shim.cel.calls import SPECIAL, call_of
 from shim.cel.checker import Checked
 from shim.cel.running import Code, Frame, OverBudget, field_of, has, maybe, variable_of
@@ -46,6 +48,7 @@ class Program:
     def evaluate(self, variables: Mapping[str, Any], limit: float = CALL_LIMIT) -> Result:
         """Its value for these variables, and its cost. Raises CelError; OverBudget at ``limit``."""
         frame = Frame(dict(variables), limit)
+        began = perf_counter()
         try:
             value = self._code(frame)
         except CelError as error:
@@ -53,6 +56,8 @@ class Program:
             raise
         except RecursionError:
             raise CelError("expression recursion limit exceeded") from None
+        finally:
+            timing.EVALUATION.add(perf_counter() - began)
         return Result(value, frame.cost)
 
 

@@ -26,6 +26,7 @@ from shim.api.meta import GVR, Object
 from shim.api.status import ApiError
 from shim.client import kubeconfig
 from shim.client.backoff import Backoff
+from shim.client.measured import REQUESTS
 
 CONNECTIONS = 16  # requests in flight at once; more only pay for more handshakes with a one-process server
 OPENING = 4  # watches that connect at once: a slow server would finish none of many handshakes before we gave up
@@ -289,6 +290,7 @@ class Client:
         give_up = loop.time() + PATIENCE
         backoff = Backoff()
         while True:
+            began = loop.time()
             session = self._session()
             try:
                 async with session.request(
@@ -299,7 +301,9 @@ class Client:
                     allow_redirects=False,
                     server_hostname=self.access.tls_server_name or None,
                 ) as answer:
-                    return answer.status, await answer.read(), answer.headers
+                    read = await answer.read()
+                    REQUESTS.add(method, url.authority, answer.status, loop.time() - began, len(body or b""), len(read))
+                    return answer.status, read, answer.headers
             except _LOST as error:
                 unsent = isinstance(error, ClientConnectorError)
                 if not (unsent or method == "GET") or loop.time() >= give_up or isinstance(error, asyncio.TimeoutError):

@@ -6,7 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from shim.api.timing import Histogram
@@ -16,7 +22,7 @@ MEDIA = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 
 _BARE = re.compile(
     rb"\b(authentication_attempts|authenticated_user_requests"
-    rb"|apiserver_admission_webhook_(?:rejection|fail_open)_count)_total\b"
+    rb"|apiserver_admission_webhook_(?:rejection|fail_open)_count|apiextensions_openapi_v[23]_regeneration_count)_total\b"
 )
 """Counters whose names upstream has without the ending that the library gives to all."""
 
@@ -61,4 +67,12 @@ def histograms(name: str, help: str, labels: Labels, values: Mapping[Labels, His
     family = HistogramMetricFamily(name, help, labels=labels)
     for key, found in values.items():
         family.add_metric(key, buckets=found.buckets(), sum_value=found.total)
+    return family
+
+
+def summaries(name: str, help: str, labels: Labels, values: Mapping[Labels, Histogram]) -> Metric:
+    """Of each how many values there were, and their sum."""
+    family = SummaryMetricFamily(name, help, labels=labels)
+    for key, found in values.items():
+        family.add_metric(key, found.count, found.total)
     return family

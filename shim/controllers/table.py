@@ -8,7 +8,7 @@ from prometheus_client.core import Metric
 
 from shim.client import Client
 from shim.client.leader import one_of_several
-from shim.client.measured import of_leadership, of_queues
+from shim.client.measured import REQUESTS, of_leadership, of_queues
 from shim.client.showing import showing
 from shim.controllers.account_tokens import AccountTokens
 from shim.controllers.bootstrap_tokens import BootstrapSigner, TokenCleaner
@@ -90,6 +90,7 @@ async def run(settings: ControllerSettings, ready: Callable[[], None]) -> None:
 
     def families() -> Iterator[Metric]:
         yield from of_queues((controller.name, controller.queue) for controller in at_work)
+        yield from REQUESTS.collect()
         if settings.leader_elect:
             yield from of_leadership(NAME, bool(at_work))
 

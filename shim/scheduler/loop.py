@@ -19,7 +19,7 @@ from shim.api.status import ApiError
 from shim.client import Client, EventRecorder, Informer
 from shim.client import resource as r
 from shim.client.leader import one_of_several
-from shim.client.measured import of_leadership
+from shim.client.measured import REQUESTS, of_leadership
 from shim.client.showing import showing
 from shim.scheduler import messages, profiles
 from shim.scheduler.eviction import Eviction
@@ -55,6 +55,7 @@ async def run(settings: SchedulerSettings, ready: Callable[[], None]) -> None:
         yield from scheduler.measured.families(scheduler.queue.pending())
         if settings.leader_elect:
             yield from of_leadership(NAME, leads)
+        yield from REQUESTS.collect()
 
     async with Client.from_kubeconfig(settings.kubeconfig, user_agent=NAME) as client:
         scheduler = Scheduler(client, config)

@@ -37,6 +37,7 @@ class AllocationRepair:
 
     def __init__(self, cache: Cache, services: ServiceAllocator, events: Sink) -> None:
         self._cache, self._services = cache, services
+        self.failures = 0
         self._of_addresses, self._of_ports = (
             EventRecorder(events, f"{what}allocator-repair-controller", platform.node(), series=True)
             for what in ("ip", "port")
@@ -49,6 +50,7 @@ class AllocationRepair:
             try:
                 await self.check()
             except (StoreError, TimeoutError) as error:
+                self.failures += 1
                 log.warning("repairing allocations: %s", error)
 
     async def check(self) -> None:

@@ -42,7 +42,7 @@ from shim.server.dispatch import Dispatcher
 from shim.server.encryption import ConfiguredEncryption
 from shim.server.flow_references import FlowReferences
 from shim.server.masters import FRESH, Masters
-from shim.server.metric_parts import of_services
+from shim.server.metric_parts import of_documents, of_identities, of_repair, of_services
 from shim.server.oidc import config as oidc_config
 from shim.server.oidc.config import Anonymous, Authentication
 from shim.server.oidc.issuer import Issuer
@@ -133,7 +133,6 @@ async def run(
         openapi = OpenApi(routes, schema, aggregator.all)
         authenticator = Authenticator(bearers, authorizer.require, _proxies(settings), authentication.anonymous)
         dispatcher = Dispatcher(parts, authenticator, discovery, openapi, aggregator, auditor)
-        dispatcher.metrics.sources.append(partial(of_services, services))
         custom = CustomResources(cache, routes, schema, registry, removal, reader, redefined)
         await bootstrap(cache, routes)
         aggregator.load()
@@ -145,6 +144,12 @@ async def run(
         masters = Masters(cache, settings, services.addresses, port)
         await masters.publish()
         repair = AllocationRepair(cache, services, events)
+        dispatcher.metrics.sources += [
+            partial(of_services, services),
+            partial(of_repair, repair),
+            partial(of_identities, authenticator, authorizer),
+            partial(of_documents, discovery, custom),
+        ]
         await repair.check()
         authorizer.forget()
         tasks += [asyncio.create_task(issuer.run(), name=f"find {issuer.url}") for issuer in issuers]

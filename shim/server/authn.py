@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from shim.api.status import unauthorized
+from shim.api.timing import Histogram
 from shim.server import sockets
 from shim.server.accounts import Refused
 from shim.server.audit.record import RECORD
@@ -30,6 +31,11 @@ from shim.server.users import ANONYMOUS, AUTHENTICATED, User
 _CREDENTIAL = "authentication.kubernetes.io/credential-id"
 CERTIFICATES = 1024  # read ones that are kept: programs such as kubectl make a connection for each of their runs
 _UID = x509.ObjectIdentifier("1.3.6.1.4.1.57683.2")  # of a certificate's subject: KEP-4871
+_HOUR, _DAY = 3600, 86400
+_VALIDITIES = (
+    *(0, 1800, _HOUR, 2 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 4 * _DAY, 7 * _DAY),
+    *(30 * _DAY, 90 * _DAY, 180 * _DAY, 365 * _DAY),
+)
 
 
 class Authenticator:
@@ -45,6 +51,8 @@ class Authenticator:
         """``anonymous`` None: who brings no credentials is nobody, on every path."""
         self._bearers, self._authorize, self._proxies, self._anonymous = bearers, authorize, proxies, anonymous
         self._certified = lru_cache(maxsize=CERTIFICATES)(self._read)
+        self.expirations = Histogram(_VALIDITIES)
+        """How long certificates of clients were still good when they came."""
 
     def user_of(self, request: web.BaseRequest) -> User:
         """Who sends a request. Raises Waiting where that cannot be said yet."""
@@ -82,6 +90,7 @@ class Authenticator:
         connection.user = ANONYMOUS
         if raw:
             connection.user, connection.certified_until, connection.is_proxy = self._certified(raw)
+            self.expirations.add(connection.certified_until - time())
         return connection.user
 
     def _read(self, raw: bytes) -> tuple[User, float, bool]:

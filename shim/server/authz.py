@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -91,6 +92,8 @@ class Authorizer:
         self._nodes = NodeAccess(cache)
         self._grants: dict[tuple[str, str], list[Grant]] | None = None
         self._decisions: dict[tuple[Any, ...], Decision] = {}
+        self.allowed: Counter[str] = Counter()
+        """Requests by what has allowed them: Node, RBAC. Masters need neither."""
 
     async def follow(self) -> None:
         """Forget what was compiled whenever a role or a binding changes; runs until cancelled."""
@@ -126,6 +129,7 @@ class Authorizer:
         if found is None:
             return self._by_roles(user, asked)
         if found.allowed or (found.allowed is None and self._any_node_may(asked)):
+            self.allowed["Node"] += 1
             return ALLOWED
         decision = self._by_roles(user, asked)
         if decision.allowed:
@@ -154,6 +158,8 @@ class Authorizer:
             if len(self._decisions) >= REMEMBERED:
                 self._decisions.clear()
             decision = self._decisions[key] = self._judge(user, asked)
+        if decision.allowed:
+            self.allowed["RBAC"] += 1
         return decision
 
     def grants_of(self, user: User, namespace: str) -> Iterator[Grant]:

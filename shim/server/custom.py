@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -64,6 +65,8 @@ class CustomResources:
         self._due: set[str] = set()
         """Definitions that may have something to be told; one stays here until that is taken."""
         self._woken = asyncio.Event()
+        self.told_anew: Counter[tuple[str, ...]] = Counter()
+        """Changes of what is served, which OpenAPI then tells: definition, group, version and reason."""
 
     def load(self) -> None:
         """Serve what is defined already; before anything is answered."""
@@ -89,9 +92,12 @@ class CustomResources:
         """Bring what is served, and then what definitions say of themselves, up to date; whether that was refused."""
         refused: set[str] = set()
         while due := sorted(self._due):
-            changed = [self._serve(name, self._cache.get(PREFIX + name)) for name in due]
-            if any(changed):
+            served = {name: self._served.get(name) for name in due}
+            changed = [name for name in due if self._serve(name, self._cache.get(PREFIX + name))]
+            if changed:
                 self._publish()
+            for name in changed:
+                self._count(name, served[name], self._served.get(name))
             for name in due:
                 self._due.discard(name)
                 try:
@@ -159,6 +165,11 @@ class CustomResources:
         if going:
             found = [replace(kind, row=replace(kind.row, closed=True)) for kind in found]
         return self._replace(name, found)
+
+    def _count(self, name: str, before: list[CustomKind] | None, after: list[CustomKind] | None) -> None:
+        reason = "update" if before and after else "add" if after else "remove"
+        for kind in after or before or ():
+            self.told_anew[name, kind.row.group, kind.row.version, reason] += 1
 
     def _replace(self, name: str, found: list[CustomKind]) -> bool:
         before = self._served.pop(name, [])

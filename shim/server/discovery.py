@@ -86,10 +86,13 @@ class Discovery:
         self._listed: dict[str, bytes] = {}
         """Those of groups, as APIServices have them."""
         self._aggregated: dict[tuple[str, str], bytes] = {}
+        self.built = 0
+        """How often that was done."""
         self.rebuild()
 
     def rebuild(self) -> None:
         """Make every document anew, after the served resources have changed."""
+        self.built += 1
         served = self._served()
         core, groups = served.pop("", []), served
         documents = {"/api": self._core_versions(core)}

@@ -30,7 +30,7 @@ from shim.server.discovery import Discovery
 from shim.server.facets import FACETS, Facet
 from shim.server.health import Health
 from shim.server.inflight import Inflight, is_long_running
-from shim.server.metric_parts import of_audit, of_tokens
+from shim.server.metric_parts import of_audit, of_token_cache, of_tokens
 from shim.server.metrics import Metrics
 from shim.server.negotiation import ACCEPTED, LISTED, check_accepted, rendering
 from shim.server.oidc.keys import Waiting
@@ -87,7 +87,11 @@ class Dispatcher:
         self.health = Health(lambda: parts.cache.reachable)
         database = settings.data_dir / "store.db"
         self.metrics = Metrics(parts.cache, parts.routes, parts.registry.chain, self._inflight, database)
-        self.metrics.sources += [partial(of_tokens, parts.tokens), partial(of_audit, auditor)]
+        self.metrics.sources += [
+            partial(of_tokens, parts.tokens),
+            partial(of_token_cache, parts.tokens),
+            partial(of_audit, auditor),
+        ]
         self.watchers = Watchers(self.metrics.watched)
         zpages = ZPages(settings)
         self._outside = Outside(discovery, openapi, self.health, self.metrics, parts.tokens, parts.schema, zpages)
@@ -267,7 +271,9 @@ class Dispatcher:
         info, resource, subresource = call.info, call.resource, call.subresource
         cache = call.parts.cache
         if cache.shared and info.verb != "watch" and first(call.query, "resourceVersion") != "0":
+            began = time.perf_counter()
             await cache.fresh()  # but who wants any state need not wait
+            cache.waits[(resource.prefix,)].add(time.perf_counter() - began)
         if subresource is None:
             if info.verb == "watch":
                 return await self.watchers.serve(call)

@@ -17,7 +17,8 @@ from shim.api import conditions
 from shim.api.keys import prefix_of
 from shim.api.timing import Histogram
 from shim.api.version import GIT_VERSION, MAJOR, MINOR
-from shim.codec.exposition import Families, Labels, counters, gauges, histograms, text_of
+from shim.cel import timing
+from shim.codec.exposition import Families, Labels, counters, gauges, histograms, summaries, text_of
 from shim.resources.bootstrap.api_services import API_SERVICES
 from shim.server.routes import Routes
 from shim.server.watch import Watched
@@ -80,6 +81,12 @@ def of_admission(chain: Chain) -> Iterator[Metric]:
         ("type", "operation", "rejected"),
         chain.steps,
     )
+    yield summaries(
+        "apiserver_admission_step_admission_duration_seconds_summary",
+        "The same without its distribution.",
+        ("type", "operation", "rejected"),
+        chain.steps,
+    )
     counted: dict[str, dict[Labels, float]] = {}
     for name, values in chain.counts():
         counted.setdefault(name, {}).update(values)
@@ -90,6 +97,15 @@ def of_admission(chain: Chain) -> Iterator[Metric]:
         timed.setdefault(name, {}).update(durations)
     for name, found in timed.items():
         yield histograms(name, *_OF_ADMISSION[name], found)
+
+
+def of_expressions() -> Iterator[Metric]:
+    """How long it took to compile and run expressions."""
+    for name, found, help in (
+        ("compilation", timing.COMPILATION, "Time it took to compile an expression."),
+        ("evaluation", timing.EVALUATION, "Time it took to run an expression."),
+    ):
+        yield histograms(f"apiserver_cel_{name}_duration_seconds", help, (), {(): found})
 
 
 def of_watches(watched: Watched) -> Iterator[Metric]:
@@ -137,6 +153,11 @@ class OfStore:
             (f"{name}.{group}" if group else name,): count for (group, name), count in counts.items()
         }
         yield gauges("apiserver_storage_objects", "Stored objects.", ("resource",), by_name)
+        sizes: dict[Labels, float] = {}
+        for prefix, number in self._cache.sizes():
+            sizes[self._resource(prefix)] = number
+        help = "Bytes of all objects, as they are stored."
+        yield gauges("apiserver_resource_size_estimate_bytes", help, _RESOURCE, sizes)
         size = self._database.stat().st_size if self._database.exists() else 0
         help = "Size of the store's file in bytes."
         yield gauges("apiserver_storage_size_bytes", help, ("storage_cluster_id",), {("store-0",): size})
@@ -189,6 +210,31 @@ class OfStore:
             yield counters(f"apiserver_cache_{name}", "Lists, and the objects looked at for them.", indexed, values)
         help = "Objects that lists have returned."
         yield counters("apiserver_cache_list_returned_objects", help, _RESOURCE, lists["returned"])
+        yield from self._past_the_cache()
+        read: dict[Labels, float] = {
+            (*self._resource(prefix), "true", "false"): number for prefix, number in self._cache.consistent.items()
+        }
+        help = "Lists of the newest there is, which the cache has answered."
+        known = (*_RESOURCE, "success", "fallback")
+        yield counters("apiserver_watch_cache_consistent_read", help, known, read)
+        waits: dict[Labels, Histogram] = {
+            self._resource(prefix): found for (prefix,), found in self._cache.waits.items()
+        }
+        help = "Time readers waited until the cache had what they must see."
+        yield histograms("apiserver_watch_cache_read_wait_seconds", help, _RESOURCE, waits)
+
+    def _past_the_cache(self) -> Iterator[Metric]:
+        """Lists of what memory no longer knows: all that is fetched for them is looked at, and handed on."""
+        found: dict[str, dict[Labels, float]] = {"total": {}, "fetched": {}}
+        for (what, prefix), number in self._cache.stored_lists.items():
+            found[what][self._resource(prefix)] = number
+        for name, help, what in (
+            ("list", "Lists that were read from the store.", "total"),
+            ("list_fetched_objects", "Objects that were read from the store for lists.", "fetched"),
+            ("list_evaluated_objects", "Objects of these that were looked at.", "fetched"),
+            ("list_returned_objects", "Objects of these that were handed on.", "fetched"),
+        ):
+            yield counters(f"apiserver_storage_{name}", help, _RESOURCE, found[what])
 
     def _resource(self, bucket: str) -> tuple[str, str]:
         try:

@@ -20,9 +20,10 @@ from prometheus_client.registry import Collector
 
 from shim.admission.chain import Chain
 from shim.api.timing import Histogram, Histograms
+from shim.client.measured import REQUESTS
 from shim.codec.exposition import MEDIA, Labels, counters, gauges, histograms, text_of
 from shim.server.inflight import Inflight
-from shim.server.metric_sources import OfStore, of_admission, of_api_services, of_process, of_watches
+from shim.server.metric_sources import OfStore, of_admission, of_api_services, of_expressions, of_process, of_watches
 from shim.server.routes import RequestInfo, Routes
 from shim.server.watch import Watched
 from shim.store.cache import Cache
@@ -34,6 +35,8 @@ SIZES = tuple(10.0**power for power in range(3, 10))
 
 BODIES = tuple(50_000 + 100_000 * step for step in range(31))
 IDENTITY = tuple(0.001 * 2**power for power in range(15))
+FILTERS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 5, 10, 15, 30)
+_FINE = tuple(sorted({*IDENTITY, *FILTERS}))
 
 _SUCCESS, _FAILURE = "success", ("failure", "")
 _ALLOWED, _DENIED = ("allowed",), ("denied",)
@@ -71,8 +74,8 @@ class Metrics(Collector):
         self._validations = Histograms(SECONDS[2:])
         self._terminated: Counter[Labels] = Counter()
         self._aborted: Counter[Labels] = Counter()
-        self._authentications = Histograms(IDENTITY)
-        self._authorizations = Histograms(IDENTITY)
+        self._authentications = Histograms(_FINE)
+        self._authorizations = Histograms(_FINE)
         self.long_running: Counter[Labels] = Counter()
         self.deprecated: dict[Labels, float] = {}
         """Deprecated APIs that were asked for: group, version, resource, subresource and the release without them."""
@@ -213,6 +216,8 @@ class Metrics(Collector):
         yield from of_api_services(self._cache)
         yield from self._store.collect()
         yield from of_admission(self._chain)
+        yield from of_expressions()
+        yield from REQUESTS.collect()
         yield from of_process()
         for source in self.sources:
             yield from source()
@@ -222,7 +227,7 @@ class Metrics(Collector):
         results = Histograms(IDENTITY)
         users: dict[Labels, float] = {}
         for (success, user), found in self._authentications.items():
-            results[(success,)].take(found)
+            results[(success,)].take(found.coarser(IDENTITY))
             if user:
                 users[(user,)] = found.count
         attempts = {labels: found.count for labels, found in results.items()}
@@ -233,7 +238,14 @@ class Metrics(Collector):
         verdicts = {labels: found.count for labels, found in self._authorizations.items()}
         yield counters("authorization_attempts", "Requests that were judged.", result, verdicts)
         help = "Time it took to know whether they may."
-        yield histograms("authorization_duration_seconds", help, result, self._authorizations)
+        judged = {labels: found.coarser(IDENTITY) for labels, found in self._authorizations.items()}
+        yield histograms("authorization_duration_seconds", help, result, judged)
+        filters = Histograms(FILTERS)
+        for name, all in (("authentication", self._authentications), ("authorization", self._authorizations)):
+            for found in all.values():
+                filters[(name,)].take(found.coarser(FILTERS))
+        help = "Time requests spent in what they must pass before they are answered."
+        yield histograms("apiserver_request_filter_duration_seconds", help, ("filter",), filters)
 
     def _writes(self) -> Iterator[Metric]:
         of = ("group", "resource", "verb")

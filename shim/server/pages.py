@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import posixpath
+import time
 from collections.abc import Sequence
 
 import orjson
@@ -48,6 +49,8 @@ async def select(call: Call, options: ListOptions) -> tuple[list[Entry], Object]
             revision = options.revision  # upstream reads a limited list with a version as exactly that version
     if 0 < revision < cache.revision:
         return await _select_at(call, options, test, after, revision)
+    if options.revision is None and not options.token:
+        cache.consistent[call.resource.prefix] += 1
     revision = cache.revision
     limit = max(options.limit, 0)
     looked = found = cache.range(prefix, after=after, limit=limit + 1 if limit and test is None else 0)
@@ -115,10 +118,13 @@ async def catch_up(call: Call, revision: int) -> None:
     cache = call.parts.cache
     if revision <= cache.revision:
         return
+    began = time.perf_counter()
     try:
         await cache.wait(revision, 3.0)
     except TimeoutError:
         raise errors.too_large_version(revision, cache.revision) from None
+    finally:
+        cache.waits[(call.resource.prefix,)].add(time.perf_counter() - began)
 
 
 def _token(after: str, prefix: str, revision: int) -> str:

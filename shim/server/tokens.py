@@ -19,6 +19,7 @@ import jwt
 from shim.api import legacy_tokens
 from shim.api.keys import NODES
 from shim.api.meta import Object, new_uid
+from shim.api.timing import Histograms
 from shim.api.token_keys import ALGORITHMS, SigningKey, VerificationKey
 from shim.server.accounts import Accounts, Refused
 from shim.server.legacy_tokens import LegacyTokens
@@ -27,6 +28,7 @@ from shim.store.cache import Cache
 
 KEPT = 4096  # verified tokens remembered: a check of the signature costs 50 us, a dictionary look-up 0.1
 LEEWAY = 60.0  # seconds clocks may differ, as upstream has it
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _BOUND_KINDS = {"pod": "pods", "secret": "secrets", "node": "nodes"}
 _FORGED = "go-jose/go-jose: error in cryptographic primitive"
 """Upstream's words, of the library it uses."""
@@ -57,6 +59,10 @@ class Tokens:
         """How often tokens were good, by what kind they are."""
         self._legacy = LegacyTokens(cache, self._accounts, self.uses)
         self._verified: dict[str, Claims] = {}
+        self.cached: Counter[str] = Counter()
+        """How often a token was known already (hit), or had to be verified (miss)."""
+        self.verified = Histograms(_SECONDS)
+        """How long that took, by what it came to (ok, error)."""
 
     def sign(
         self,
@@ -144,7 +150,9 @@ class Tokens:
     def _claims(self, token: str) -> Claims | None:
         """What a token says, once it was found to be ours. Raises Refused for a forged one."""
         if (known := self._verified.get(token)) is not None:
+            self.cached["hit"] += 1
             return known
+        self.cached["miss"] += 1
         try:
             said: Claims = jwt.decode(token, options={"verify_signature": False})
             header = jwt.get_unverified_header(token)
@@ -152,7 +160,13 @@ class Tokens:
             return None
         if said.get("iss") not in (*self._issuers, legacy_tokens.ISSUER):
             return None
-        claims = self._verify(token, header)
+        began = time.perf_counter()
+        try:
+            claims = self._verify(token, header)
+        except Refused:
+            self.verified[("error",)].add(time.perf_counter() - began)
+            raise
+        self.verified[("ok",)].add(time.perf_counter() - began)
         if isinstance(claims.get("aud"), str):
             claims["aud"] = [claims["aud"]]
         if claims["iss"] != legacy_tokens.ISSUER:

@@ -33,6 +33,7 @@ Index = Callable[[str, Object], tuple[Mapping[str, str], Mapping[str, str]]]
 
 _LOAD_PAGE = 1000
 _SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
+_WAITS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3)
 _LAST = "\U0010ffff"
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Bucket:
-    """The entries of one resource. ``changed`` is the revision of its last change, ``received`` how many there were."""
+    """The entries of one resource. ``changed`` is the revision of its last change, ``received`` how many there were,
+    ``size`` the bytes of all entries."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     keys: SortedList[str] = field(default_factory=SortedList)
     changed: int = 0
     received: int = 0
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,12 @@ class Cache:
         """How long writes took, by operation (create, update, delete) and the prefix of their resource."""
         self.lists: Counter[tuple[str, str]] = Counter()
         """What lists took, by what is counted (total, fetched, returned) and the prefix."""
+        self.stored_lists: Counter[tuple[str, str]] = Counter()
+        """The same of lists that memory could not answer: of what the store was asked, before selectors."""
+        self.consistent: Counter[str] = Counter()
+        """Lists of the newest there is, by prefix."""
+        self.waits = Histograms(_WAITS)
+        """How long readers waited until what they must see was applied, by prefix; only those that had to."""
 
     async def start(self) -> None:
         """Load everything, then follow the store."""
@@ -108,6 +117,7 @@ class Cache:
                 bucket = self._bucket(record.key)
                 bucket.entries[record.key] = entry
                 bucket.keys.add(record.key)
+                bucket.size += len(entry.data)
                 bucket.changed = max(bucket.changed, record.revision)
             if page.records:
                 after = page.records[-1].key
@@ -161,6 +171,8 @@ class Cache:
             entries = self._range_before(prefix, after, revision, limit + 1 if limit else 0)
             return (entries[:limit], True) if limit and len(entries) > limit else (entries, False)
         page = await self._store.range(prefix, after=after, limit=limit, revision=revision)
+        self.stored_lists["total", bucket_of(prefix)] += 1
+        self.stored_lists["fetched", bucket_of(prefix)] += len(page.records)
         return [self._entry(record.key, record.revision, record.value) for record in page.records], page.more
 
     async def count_at(self, prefix: str, *, revision: int, after: str = "") -> int:
@@ -176,6 +188,11 @@ class Cache:
         self.lists["total", prefix] += 1
         self.lists["fetched", prefix] += fetched
         self.lists["returned", prefix] += returned
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """Of each resource's prefix: the bytes of all its objects."""
+        for prefix, bucket in self._buckets.items():
+            yield prefix, bucket.size
 
     def received(self) -> Iterator[tuple[str, int, int]]:
         """Of each resource's prefix: how many changes came since the start, and the revision of the last."""
@@ -375,6 +392,7 @@ class Cache:
         if change.value is not None:
             entry = self._entry(key, revision, change.value, self._staged.get(id(change.value)), previous)
             bucket.entries[key] = entry
+            bucket.size += len(entry.data) - (len(previous.data) if previous is not None else 0)
             if previous is None:
                 bucket.keys.add(key)
             return Event("ADDED" if previous is None else "MODIFIED", entry, previous, revision)
@@ -382,6 +400,7 @@ class Cache:
             raise StoreError(f"the store deleted {key}, which is not there")
         del bucket.entries[key]
         bucket.keys.remove(key)
+        bucket.size -= len(previous.data)
         return _deletion(previous, revision, self._staged_deletes.get((key, previous.revision)))
 
     def _entry(

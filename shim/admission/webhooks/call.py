@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ import orjson
 from shim.admission.request import Reader
 from shim.api.meta import GVR, Object
 from shim.api.status import not_found
+from shim.client.measured import REQUESTS
 from shim.client.reach import NowhereToGo, address_of, authority, believing, name_of, why
 
 SERVICES = GVR("", "v1", "services")
@@ -99,11 +101,14 @@ class Caller:
         }
         url = f"https://{target.connect}{target.path}?timeout={_seconds(timeout)}"
         for fresh in (False, True):
+            began = time.perf_counter()
             try:
                 async with self._session.post(
                     url, data=body, headers=headers, ssl=context, server_hostname=target.name, allow_redirects=False
                 ) as answer:
-                    return answer.status, answer.headers.get("Content-Type", ""), await answer.read()
+                    read, took = await answer.read(), time.perf_counter() - began
+                    REQUESTS.add("POST", target.host, answer.status, took, len(body), len(read))
+                    return answer.status, answer.headers.get("Content-Type", ""), read
             except _STALE:
                 if fresh:
                     raise

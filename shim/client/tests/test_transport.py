@@ -3,11 +3,14 @@ import asyncio
 import orjson
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from shim.api.status import ApiError
 from shim.client import Client, Unreachable
 from shim.client import resource as r
+from shim.client.measured import REQUESTS
 from shim.client.transport import OPENING
+from shim.codec.exposition import text_of_families
 
 
 def refusal(code: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
@@ -29,6 +32,20 @@ async def test_an_overloaded_server_is_asked_again_when_it_says(server, client):
     server.write("a")
 
     assert (await client.get(r.CONFIGMAPS, "a", "default"))["metadata"]["name"] == "a"
+
+
+async def test_requests_are_counted_by_what_they_were_answered(server, client):
+    def answered(code: int) -> float:
+        text = text_of_families(REQUESTS.collect()).decode()
+        wanted = f'rest_client_requests_total{{code="{code}",host="{URL(client.server).authority}",method="GET"}} '
+        return sum(float(line.removeprefix(wanted)) for line in text.splitlines() if line.startswith(wanted))
+
+    server.refusals.append(refusal(404, "NotFound"))
+    server.write("a")
+    with pytest.raises(ApiError):
+        await client.get(r.CONFIGMAPS, "a", "default")
+    await client.get(r.CONFIGMAPS, "a", "default")
+    assert (answered(404), answered(200)) == (1, 1)
 
 
 async def test_a_read_waits_for_a_server_that_restarts(server, client):

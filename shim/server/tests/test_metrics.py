@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
@@ -23,6 +24,15 @@ def samples_of(text: str, name: str, **labels: str) -> dict[str, float]:
 
 async def total(api, name: str, **labels: str) -> float:
     return sum((await samples(api, name, **labels)).values())
+
+
+async def counted(api, name: str, **labels: str) -> None:
+    """Until there is something to count."""
+    for _ in range(500):
+        if await total(api, name, **labels):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(name)
 
 
 async def test_requests_are_counted_by_what_came_of_them_and_timed_together(api):
@@ -111,3 +121,70 @@ async def test_uses_of_tokens_are_counted(api):
     await api.get("/version", headers=bearer, anonymous=True)
     assert await total(api, "serviceaccount_valid_tokens_total") == before + 1
     assert await total(api, "serviceaccount_legacy_tokens_total") == 0
+
+
+async def test_lists_sizes_and_summaries(api):
+    about = {"group": "", "resource": "configmaps"}
+    size, lists = "apiserver_resource_size_estimate_bytes", "apiserver_watch_cache_consistent_read_total"
+    before, read = await total(api, size, **about), await total(api, lists, **about)
+    stored = await api.post(CONFIGMAPS, api.configmap("sized", data={"k": "v" * 1000}))
+    assert await total(api, size, **about) == before + len(stored.data.strip())
+    await api.get(CONFIGMAPS)
+    await api.get(f"{CONFIGMAPS}?resourceVersion=0")
+    assert await total(api, lists, **about) == read + 1
+    await api.ask("DELETE", f"{CONFIGMAPS}/sized")
+    assert await total(api, size, **about) == before
+    text = (await api.get("/metrics")).data.decode()
+    step = "apiserver_admission_step_admission_duration_seconds"
+    created = {"operation": "CREATE", "type": "validate", "rejected": "false"}
+    assert samples_of(text, f"{step}_summary_count", **created) == samples_of(text, f"{step}_count", **created)
+    for name in ("authentication", "authorization"):
+        [passed] = samples_of(text, "apiserver_request_filter_duration_seconds_count", filter=name).values()
+        assert passed == sum(samples_of(text, f"{name}_duration_seconds_count").values())
+    assert await total(api, "apiserver_client_certificate_expiration_seconds_count") > 0
+
+
+async def test_what_definitions_and_their_rules_take(api):
+    group = f"{api.namespace}.example.com"
+    schema = {"type": "object", "x-kubernetes-validations": [{"rule": "self.metadata.name != 'x'"}]}
+    spec = {
+        "group": group,
+        "scope": "Cluster",
+        "names": {"plural": "things", "kind": "Thing"},
+        "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+    }
+    compiled, ran = (
+        "apiserver_cel_compilation_duration_seconds_count",
+        "apiserver_cel_evaluation_duration_seconds_count",
+    )
+    before = await total(api, compiled), await total(api, ran)
+    name = f"things.{group}"
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    assert (await api.post(definitions, {"metadata": {"name": name}, "spec": spec})).status == 201
+    anew = "apiextensions_openapi_v3_regeneration_count"
+    await counted(api, anew, crd=name, reason="add", version="v1")
+    body = {"apiVersion": f"{group}/v1", "kind": "Thing", "metadata": {"name": "x"}}
+    assert (await api.post(f"/apis/{group}/v1/things", body)).status == 422
+    assert await total(api, compiled) > before[0]
+    assert await total(api, ran) > before[1]
+    await api.ask("DELETE", f"{definitions}/{name}")
+    await counted(api, anew, crd=name, reason="remove")
+    assert await total(api, "apiextensions_openapi_v2_regeneration_count", crd=name, reason="add") == 1
+
+
+async def test_tokens_are_verified_once(api):
+    accounts = "/api/v1/namespaces/{ns}/serviceaccounts"
+    await api.post(accounts, {"metadata": {"name": "a"}})
+    token = (await api.post(f"{accounts}/a/token", {"spec": {}})).json["status"]["token"]
+    name = "authentication_token_cache"
+    hits, misses = [await total(api, f"{name}_request_total", status=status) for status in ("hit", "miss")]
+    verified = await total(api, f"{name}_fetch_total", status="ok")
+    decided = await total(api, "apiserver_authorization_decisions_total", type="RBAC", decision="allowed")
+    for _ in range(3):
+        assert (await api.get("/version", headers={"Authorization": f"Bearer {token}"}, anonymous=True)).status == 200
+        assert (await api.get("/api", headers={"Authorization": f"Bearer {token}"}, anonymous=True)).status == 200
+    assert await total(api, f"{name}_request_total", status="hit") == hits + 5
+    assert await total(api, f"{name}_request_total", status="miss") == misses + 1
+    assert await total(api, f"{name}_fetch_total", status="ok") == verified + 1
+    assert await total(api, f"{name}_request_duration_seconds_count", status="miss") >= verified + 1
+    assert await total(api, "apiserver_authorization_decisions_total", type="RBAC", decision="allowed") >= decided + 3
