@@ -39,7 +39,7 @@ def is_map(type: Type, value: Any) -> bool:
     """Whether this value is owned field by field."""
     if type.atomic or not (value is None or isinstance(value, dict)):
         return False
-    return type.kind in ("struct", "map", "Raw", "FieldsV1") or (type.kind == "deduced" and value is not None)
+    return type.kind in ("struct", "map", "FieldsV1") or (type.kind == "deduced" and value is not None)
 
 
 def is_list(type: Type, value: Any) -> bool:

@@ -106,8 +106,11 @@ class Protobuf:
         return b"".join((front, raw, back))
 
     def fragment(self, api_version: str, kind: str, obj: Object) -> bytes:
-        """Some of an object's fields: fragments one after the other are a message with the fields of all."""
-        return self.write_message(self._message(api_version, kind), obj)
+        """Some of an object's fields: fragments one after the other are a message with the fields of all.
+
+        Nothing is written for others: readers would take what comes last, and Go writes even what is empty.
+        """
+        return self.write_message(self._message(api_version, kind), obj, whole=False)
 
     def envelope(self, api_version: str, kind: str, size: int) -> tuple[bytes, bytes]:
         """What stands before and behind a message of this many bytes."""
@@ -161,8 +164,8 @@ class Protobuf:
                 found.update(field.read(value))
         return found
 
-    def write_message(self, name: str, obj: Object) -> bytes:
-        """A message's bytes, as Go would write them of the same struct."""
+    def write_message(self, name: str, obj: Object, *, whole: bool = True) -> bytes:
+        """A message's bytes, as Go would write them of the same struct; else only of what is there."""
         parts: list[bytes] = []
         for field in self.fields(name).values():
             if field.shape == "inline":
@@ -170,7 +173,8 @@ class Protobuf:
                 continue
             value = obj.get(field.name)
             if value is None:
-                parts.append(field.absent)
+                if whole:
+                    parts.append(field.absent)
             elif field.shape == "one":
                 parts.append(_wire(field, value))
             elif field.shape == "list":

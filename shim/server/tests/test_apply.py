@@ -148,6 +148,12 @@ async def test_keys_that_stand_twice_in_a_configuration_are_told_of(api):
     assert "Warning" not in ignored.headers
 
 
+async def test_data_of_any_shape_is_owned_as_a_whole(api):
+    path = "/apis/apps/v1/namespaces/{ns}/controllerrevisions"
+    made = await api.post(path, {"metadata": {"name": "r"}, "revision": 1, "data": {"a": {"b": 1}}})
+    assert made.json["metadata"]["managedFields"][0]["fieldsV1"] == {"f:data": {}, "f:revision": {}}
+
+
 OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "u"}
 
 

@@ -72,6 +72,7 @@ async def test_a_kind_is_the_same_in_every_form(full, row):
         found = media.decode(form, answer.data, SCHEMA)
         assert (found["kind"], found["apiVersion"]) == (row.list_kind, row.api_version)
         assert [same(item) for item in found["items"]] == [True], form
+        assert int(found["metadata"]["resourceVersion"]) >= int(one["metadata"]["resourceVersion"])
     for where in (f"{path}/{NAME}", f"{path}?labelSelector=sweep"):
         table = (await full.get(where, accept=TABLE)).json
         assert [each["object"]["metadata"]["name"] for each in table["rows"]] == [NAME]
