@@ -69,6 +69,9 @@ class NodeAgentSettings:
     preloaded_images_verification_allowlist: tuple[str, ...] = flag(
         "repositories that NeverVerifyAllowlistedImages means; they may end in /*", ()
     )
+    allowed_unsafe_sysctls: tuple[str, ...] = flag(
+        "kernel parameters that pods may set beyond the safe ones; they may end in *", ()
+    )
     provider: str = flag("prefix of the Node's providerID", "shim")
 
     def reserved(self) -> dict[str, Quantity]:

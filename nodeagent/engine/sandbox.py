@@ -13,6 +13,8 @@ from nodeagent.engine import init, wire
 from nodeagent.linux import capabilities, libc, mounts, namespaces, procfs, userns
 from nodeagent.linux.steps import Steps, quote
 
+DOTS_AND_SLASHES = str.maketrans("./", "/.")  # of the name eth0/1 in a kernel parameter a folder's name is made
+
 
 def run(request: wire.SandboxRequest, report: socket.socket) -> NoReturn:
     """Make the namespaces, hold each by a bind mount in the sandbox's directory, and be gone."""
@@ -63,7 +65,7 @@ def _furnish(request: wire.SandboxRequest, kinds: list[str]) -> list[dict[str, A
         with step("loopback", "ip link set lo up"):
             namespaces.loopback_up()
     for name, value in request["sysctls"]:  # /proc/sys shows the namespaces of who opens it: ours
-        path = "/proc/sys/" + name.replace(".", "/")
+        path = "/proc/sys/" + name.translate(DOTS_AND_SLASHES)
         with step("kernel parameter", f"echo {quote(value)} > {path}"), open(path, "w", encoding="ascii") as file:
             file.write(value)
     return step.taken

@@ -21,7 +21,7 @@ from nodeagent.engine.contract import (
     SandboxSpec,
     SandboxState,
 )
-from nodeagent.kubelet import identity, names, resize, resources
+from nodeagent.kubelet import identity, names, resize, resources, sysctls
 from nodeagent.kubelet.errors import HookError, MountError
 from nodeagent.kubelet.hooks import run_hook
 from nodeagent.kubelet.network import HostPort
@@ -88,7 +88,10 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
     made: SandboxState | None = None
     try:
         async with node.starting:
-            for old in node.inventory.sandboxes(state.uid):
+            if before := node.inventory.sandboxes(state.uid):
+                said = "Pod sandbox changed, it will be killed and re-created."
+                state.tell_once(before[0].id, "Normal", "SandboxChanged", said)
+            for old in before:
                 await node.network.detach(old.id)
                 await whole(node.engine.stop_sandbox(old.id))
                 node.inventory.put_sandbox(replace(old, ready=False))
@@ -132,7 +135,7 @@ def _sandbox_spec(state: PodState, attempt: int) -> SandboxSpec:
         why = node.engine.no_own_users
         raise EngineError(f"can't set `spec.hostUsers: false`, runtime does not support user namespaces: {why}")
     hostname, _ = identity.hostname_of(pod, node.settings.cluster_domain, node.settings.node_name)
-    sysctls = (spec.get("securityContext") or {}).get("sysctls") or ()
+    wanted = (spec.get("securityContext") or {}).get("sysctls") or ()
     return SandboxSpec(
         id=names.new_id(),
         hostname=hostname,
@@ -143,7 +146,7 @@ def _sandbox_spec(state: PodState, attempt: int) -> SandboxSpec:
         host_ipc=bool(spec.get("hostIPC")),
         share_pid=bool(spec.get("shareProcessNamespace")),
         own_users=state.own_users,
-        sysctls=tuple((sysctl["name"], sysctl["value"]) for sysctl in sysctls),
+        sysctls=tuple((sysctls.normal(sysctl["name"]), sysctl["value"]) for sysctl in wanted),
         labels={**names.pod_labels(pod), names.SANDBOX_ATTEMPT: str(attempt)},
     )
 
@@ -200,10 +203,15 @@ async def kill_container(state: PodState, run: Run, grace: float, message: str =
     handler = ((found[1].get("lifecycle") or {}).get("preStop")) if found else None
     began = time.monotonic()
     if found and handler and grace > 0:
+        failed = False
         try:
             async with asyncio.timeout(grace):
-                await run_hook(node.engine, node.http, found[1], run.id, handler, state.address)
-        except (HookError, TimeoutError):
+                await run_hook(node.engine, node.http, state.pod, found[1], run.id, handler, state.address)
+        except HookError:
+            failed = True
+        except TimeoutError:
+            failed = "sleep" not in handler  # to sleep for longer than there is time is no failure
+        if failed:
             state.tell_once(run.id, "Warning", "FailedPreStopHook", "PreStopHook failed", run.name)
     left = max(LEAST_GRACE, grace - (time.monotonic() - began))
     with node.meters.operation("stop_container"):

@@ -16,6 +16,7 @@ from shim.api import placement, pod_sum, quantity
 from shim.api.meta import Object
 
 OF_THE_NODE = ("NodeAffinity", "TaintToleration")  # an older copy of the Node may be what is wrong
+SHORT_OF = "OutOf"
 _FIRST = ("cpu", "memory", "ephemeral-storage")  # then all others, as upstream
 _NATIVE = (*_FIRST, "pods")
 
@@ -54,7 +55,7 @@ class _Shortage:
     @property
     def verdict(self) -> Verdict:
         numbers = f"requested: {self.wanted}, used: {self.used}, capacity: {self.room}"
-        return Verdict(f"OutOf{self.name}", f"Node didn't have enough resource: {self.name}, {numbers}")
+        return Verdict(SHORT_OF + self.name, f"Node didn't have enough resource: {self.name}, {numbers}")
 
 
 def missing(pod: Object, node: Object, count: int, requested: Iterable[Amounts]) -> dict[str, int]:

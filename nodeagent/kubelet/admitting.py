@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from nodeagent.kubelet import admission, preemption, resources
+from nodeagent.kubelet import admission, preemption, resources, sysctls
 from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.eviction import ranking
 from nodeagent.kubelet.eviction.evictions import Evictions
@@ -45,6 +45,8 @@ class Door:
             return Verdict("Evicted", why)  # a node that is short takes no more pods that make it worse
         if self._shutdown.under_way:
             return REFUSED
+        if (forbidden := sysctls.refusal(pod, self._node.settings.allowed_unsafe_sysctls)) is not None:
+            return forbidden
         return admission.refusal(pod, self._object.known, self._others(uid), self._requested(uid))
 
     async def reconsider(self, worker: PodWorker, refused: Verdict) -> Verdict | None:
@@ -53,9 +55,9 @@ class Door:
         if refused.reason in admission.OF_THE_NODE:
             await self._object.see()  # the Node may have been changed for this very pod
             return self.refusal(uid, pod)
-        missing = admission.missing(pod, self._object.known, len(self._others(uid)), self._requested(uid))
-        if not missing or not resources.is_critical(pod):
+        if not refused.reason.startswith(admission.SHORT_OF) or not resources.is_critical(pod):
             return refused
+        missing = admission.missing(pod, self._object.known, len(self._others(uid)), self._requested(uid))
         if (other := admission.misfit(pod, self._object.known, self._others(uid))) is not None:
             return other  # room would not help
         return await self._make_room(pod, self._others(uid), missing)

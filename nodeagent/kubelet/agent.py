@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 
 from nodeagent.engine.contract import Engine, ImageStore
-from nodeagent.kubelet import imagegc, logrotate, names, nodeinfo, resources
+from nodeagent.kubelet import imagegc, logrotate, names, nodeinfo, resources, sysctls
 from nodeagent.kubelet.admitting import Door
 from nodeagent.kubelet.clock import Clock
 from nodeagent.kubelet.context import STARTS_AT_ONCE, Node
@@ -57,6 +57,7 @@ class Kubelet:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         paths = Paths(settings.data_dir)
         http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
+        sysctls.check_allowed(settings.allowed_unsafe_sysctls)
         has, clock = nodeinfo.capacity(settings), Clock()
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

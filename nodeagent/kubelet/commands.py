@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,23 +30,29 @@ class CommandTimeout(Exception):
 
 async def run(engine: Engine, container: str, argv: Sequence[str], timeout: float | None) -> tuple[int, str]:
     """Exit code and output of a command in a container. Raises CommandTimeout, EngineError."""
+    code, output, complaints = await outcome(engine, container, argv, timeout)
+    return code, (output + complaints)[:OUTPUT_LIMIT]
+
+
+async def outcome(engine: Engine, container: str, argv: Sequence[str], timeout: float | None) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command in a container. Raises CommandTimeout, EngineError."""
     process = await engine.exec(container, argv)
     try:
         async with asyncio.timeout(timeout):
-            streams = [stream for stream in (process.stdout, process.stderr) if stream is not None]
-            texts, code = await asyncio.gather(asyncio.gather(*map(_read, streams)), process.wait())
-            return code, b"".join(texts)[:OUTPUT_LIMIT].decode(errors="replace")
+            streams = asyncio.gather(_read(process.stdout), _read(process.stderr))
+            (output, complaints), code = await asyncio.gather(streams, process.wait())
+            return code, output, complaints
     except TimeoutError:
         raise CommandTimeout from None
     finally:
         await process.close()
 
 
-async def _read(stream: asyncio.StreamReader) -> bytes:
+async def _read(stream: asyncio.StreamReader | None) -> str:
     kept = b""
-    while chunk := await stream.read(65536):
+    while stream is not None and (chunk := await stream.read(65536)):
         kept += chunk[: OUTPUT_LIMIT - len(kept)]
-    return kept
+    return kept.decode(errors="replace")
 
 
 def port_of(container: Object, port: int | str) -> int:
@@ -68,9 +75,11 @@ def url_of(action: Object, container: Object, ip: str) -> str:
     )
 
 
-async def http_get(session: aiohttp.ClientSession, url: str, action: Object, timeout: float | None) -> Answer:
+async def http_get(
+    session: aiohttp.ClientSession, url: str, action: Object, timeout: float | None, *, who: str = "kube-probe"
+) -> Answer:
     """Ask once; certificates are not checked. Raises aiohttp.ClientError, TimeoutError."""
-    headers: CIMultiDict[str] = CIMultiDict({"User-Agent": f"kube-probe/{MAJOR}.{MINOR}", "Accept": "*/*"})
+    headers: CIMultiDict[str] = CIMultiDict({"User-Agent": f"{who}/{MAJOR}.{MINOR}", "Accept": "*/*"})
     told = action.get("httpHeaders") or ()
     for header in told:
         headers.popall(header["name"], None)
@@ -81,6 +90,18 @@ async def http_get(session: aiohttp.ClientSession, url: str, action: Object, tim
         session.get(URL(url, encoded=True), headers=headers, ssl=False, allow_redirects=True) as answer,
     ):
         return Answer(answer.status, (await answer.content.read(OUTPUT_LIMIT)).decode(errors="replace"))
+
+
+def get_failed(url: str, error: Exception) -> str:
+    """Why nobody answered, as Go's client says it."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = OSError(f"dial tcp {error.host}:{error.port}: connect: {reason(error.os_error)}")
+    return f'Get "{url}": {error}'
+
+
+def reason(error: OSError) -> str:
+    """The kernel's words, in lower case as Go prints them."""
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 async def tcp_connect(host: str, port: int, timeout: float) -> None:

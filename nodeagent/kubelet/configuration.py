@@ -13,6 +13,7 @@ def configuration(settings: NodeAgentSettings) -> Object:
     """Only what there is here; the rest of upstream's settings has no counterpart."""
     return {
         "address": settings.node_ip,
+        **({"allowedUnsafeSysctls": list(unsafe)} if (unsafe := settings.allowed_unsafe_sysctls) else {}),
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": True},

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from nodeagent.engine.contract import ContainerSpec, Device, Image, Mount
 from nodeagent.kubelet import names, resources
-from nodeagent.kubelet.environment import command_line, expand
+from nodeagent.kubelet.environment import command_line
 from nodeagent.kubelet.errors import ConfigError
 from nodeagent.kubelet.names import Paths
 from nodeagent.kubelet.resize import due, due_text, limits_of
 from nodeagent.kubelet.resources import NO_SWAP, Swap
 from nodeagent.kubelet.security import security_of
-from nodeagent.linux import beneath
+from nodeagent.kubelet.subpaths import make_sub_path, sub_path
 from shim.api.meta import Object
 
 WRITTEN_BY_API = frozenset(("configMap", "secret", "downwardAPI", "projected"))
@@ -127,11 +126,11 @@ def _mounts(
     for mount in container.get("volumeMounts") or ():
         target = str(PurePosixPath("/", mount["mountPath"]))
         if (image := around.images.get(mount["name"])) is not None:
-            found[target] = Mount(image, target, readonly=True, kind="image", sub=_sub_path(mount, values))
+            found[target] = Mount(image, target, readonly=True, kind="image", sub=sub_path(mount, values))
             continue
-        volume, sub = _volume(mount, around.volumes), _sub_path(mount, values)
-        if sub:
-            _make_sub_path(volume, sub)
+        volume = _volume(mount, around.volumes, f'mount into container "{container["name"]}"')
+        if sub := sub_path(mount, values):
+            make_sub_path(volume, sub, mount, container)
         found[target] = Mount(
             source=str(volume),
             target=target,
@@ -146,8 +145,9 @@ def _mounts(
 def _devices(pod: Object, container: Object, volumes: Mapping[str, Path]) -> tuple[Device, ...]:
     """Block volumes; one that the pod claims for reading only is opened for nothing else."""
     told = {each["name"]: each.get("persistentVolumeClaim") or {} for each in pod["spec"].get("volumes") or ()}
+    into = f'pass into container "{container["name"]}"'
     return tuple(
-        Device(str(_volume(device, volumes)), device["devicePath"], bool(told[device["name"]].get("readOnly")))
+        Device(str(_volume(device, volumes, into)), device["devicePath"], bool(told[device["name"]].get("readOnly")))
         for device in container.get("volumeDevices") or ()
     )
 
@@ -157,34 +157,8 @@ def readonly_below(mount: Object) -> bool:
     return (mount.get("recursiveReadOnly") or "Disabled") != "Disabled"
 
 
-def _volume(mount: Object, volumes: Mapping[str, Path]) -> Path:
+def _volume(mount: Object, volumes: Mapping[str, Path], purpose: str) -> Path:
     volume = volumes.get(mount["name"])
     if volume is None:
-        raise ConfigError(f'cannot find volume "{mount["name"]}" to mount into container')
+        raise ConfigError(f'cannot find volume "{mount["name"]}" to {purpose}')
     return volume
-
-
-def _make_sub_path(volume: Path, below: str) -> None:
-    """Have something there to mount. What is in the volume is the pod's: a link in it must not lead out."""
-    root = os.path.realpath(volume)
-    path = os.path.realpath(volume / below)
-    if path != root and not path.startswith(root + "/"):
-        raise ConfigError(f'subPath "{below}" is outside of the volume')
-    if os.path.exists(path):
-        return
-    top = os.open(volume, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.close(beneath.folder(top, below, 0o750))
-    finally:
-        os.close(top)
-
-
-def _sub_path(mount: Object, values: Mapping[str, str]) -> str:
-    below = str(mount.get("subPath") or "")
-    if mount.get("subPathExpr"):
-        below = expand(mount["subPathExpr"], values)
-        if "$(" in below:
-            raise ConfigError(f'missing value for expression "{mount["subPathExpr"]}"')
-    if below.startswith("/") or ".." in PurePosixPath(below).parts:
-        raise ConfigError(f'subPath "{below}" must be a relative path within the volume')
-    return below

@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 
 import aiohttp
 
 from nodeagent.engine.contract import Engine, EngineError
-from nodeagent.kubelet import commands
+from nodeagent.kubelet import commands, names
 from nodeagent.kubelet.errors import HookError
+from shim.api.gotext import go_quoted
 from shim.api.meta import Object
 
 
 async def run_hook(
-    engine: Engine, http: aiohttp.ClientSession, container: Object, run: str, handler: Object, ip: str
+    engine: Engine, http: aiohttp.ClientSession, pod: Object, container: Object, run: str, handler: Object, ip: str
 ) -> None:
-    """Do what the handler says, however long it takes. Raises HookError."""
+    """Do what the handler says, however long it takes. Raises HookError, in upstream's words.
+
+    A server only has to answer, whatever its status.
+    """
+    of = f'for Container "{container["name"]}" in Pod "{names.pod_text(pod)}" failed - error:'
     if told := handler.get("exec"):
+        argv = told.get("command") or ()
+        command = " ".join(argv)
         try:
-            code, output = await commands.run(engine, run, told.get("command") or (), None)
+            code, output, complaints = await commands.outcome(engine, run, argv, None)
         except EngineError as error:
-            raise HookError(str(error)) from error
+            raise HookError(f'Exec lifecycle hook ([{command}]) {of} {error}, message: ""') from error
         if code:
-            command = shlex.join(told.get("command") or ())
-            raise HookError(f"command '{command}' exited with {code}: {output}")
+            why = f"command '{command}' exited with {code}: {complaints}"
+            said = go_quoted(output + complaints)
+            raise HookError(f"Exec lifecycle hook ([{command}]) {of} {why}, message: {said}")
     elif told := handler.get("httpGet"):
         try:
-            answer = await commands.http_get(http, commands.url_of(told, container, ip), told, None)
+            url = commands.url_of(told, container, ip)
+            await commands.http_get(http, url, told, None, who="kube-lifecycle")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise HookError(str(error)) from error
-        if answer.status >= 400:
-            raise HookError(f"HTTP hook failed with status code: {answer.status}")
+            why = str(error) if isinstance(error, ValueError) else commands.get_failed(url, error)
+            raise HookError(f"HTTP lifecycle hook ({told.get('path') or ''}) {of} {why}") from error
     elif told := handler.get("sleep"):
         await asyncio.sleep(float(told.get("seconds") or 0))
     else:

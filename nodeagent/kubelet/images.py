@@ -32,11 +32,11 @@ class _Failure:
 
 
 class ImageMissing(Exception):
-    """The image cannot be used; ``waiting`` says why in the container's status."""
+    """The image cannot be used; ``waiting`` says why in the container's status, ``news`` whether that is to be told."""
 
-    def __init__(self, waiting: Waiting) -> None:
+    def __init__(self, waiting: Waiting, news: bool = True) -> None:
         super().__init__(waiting.message)
-        self.waiting = waiting
+        self.waiting, self.news = waiting, news
 
 
 Tell = Callable[[str, str, str], None]
@@ -78,7 +78,6 @@ class PodImages:
         if policy == "Never":
             message = f'Container image "{name}" is not present with pull policy of Never'
             tell("Warning", "ErrImageNeverPull", message)
-            tell("Warning", "Failed", "Error: ErrImageNeverPull")
             raise self._refusal(name, "ErrImageNeverPull", message)
         self._wait_for_turn(name, tell)
         return await self._pull(name, tell)
@@ -95,14 +94,13 @@ class PodImages:
         until = waits_until(failure.delay, event_at=failure.at, now=now) if failure else 0.0
         if failure is None or not until:
             return
-        if now >= failure.tell_at:
+        if news := now >= failure.tell_at:
             failure.backing_off, failure.tell_at = True, now + LOOK
             tell("Normal", "BackOff", f'Back-off pulling image "{name}"')
-            tell("Warning", "Failed", "Error: ImagePullBackOff")
         reason, message = "ErrImagePull", failure.message
         if failure.backing_off:
             reason, message = "ImagePullBackOff", f'Back-off pulling image "{name}": ErrImagePull: {failure.message}'
-        raise ImageMissing(Waiting(reason, message, min(until, failure.tell_at, now + LOOK_AGAIN)))
+        raise ImageMissing(Waiting(reason, message, min(until, failure.tell_at, now + LOOK_AGAIN)), news)
 
     async def _pull(self, name: str, tell: Tell) -> Image:
         tell("Normal", "Pulling", f'Pulling image "{name}"')
@@ -111,7 +109,6 @@ class PodImages:
             image = await self._store.pull(name, await self._keys(name))
         except EngineError as error:
             tell("Warning", "Failed", f'Failed to pull image "{name}": {error}')
-            tell("Warning", "Failed", "Error: ErrImagePull")
             failure, now = self._failures.get(name), self._clock()
             delay = next_delay(failure.delay if failure else None, event_at=now, now=now)
             tell_at = now + (LOOK if failure else FIRST_LOOK)
@@ -127,7 +124,6 @@ class PodImages:
         problem = f'couldn\'t parse image name "{name}": invalid reference format'
         message = f'Failed to apply default image tag "{name}": {problem}'
         tell("Warning", "InspectFailed", message)
-        tell("Warning", "Failed", "Error: InvalidImageName")
         return self._refusal(name, "InvalidImageName", message)
 
     def _refusal(self, name: str, reason: str, message: str) -> ImageMissing:

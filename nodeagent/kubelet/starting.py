@@ -46,6 +46,7 @@ async def start_container(state: PodState, step: StartContainer, sandbox: str) -
         if handler := (found[1].get("lifecycle") or {}).get("postStart"):
             with state.steps(f"postStart of container {name}"):
                 await _post_start(state, found[1], run, handler)
+        state.begun = run
     except _CannotStart as error:
         state.waiting[name] = error.waiting
         node.meters.container_failed(step.kind, error.waiting.reason)
@@ -70,7 +71,13 @@ async def _image(state: PodState, container: Object) -> Image:
     try:
         return await state.images.ensure(container, tell)
     except ImageMissing as missing:
-        raise _CannotStart(missing.waiting) from missing
+        raise _no_image(state, container, missing) from missing
+
+
+def _no_image(state: PodState, container: Object, missing: ImageMissing) -> _CannotStart:
+    if missing.news:
+        state.tell("Warning", "Failed", f"Error: {missing.waiting.reason}", container["name"])
+    return _CannotStart(missing.waiting)
 
 
 async def _image_volumes(state: PodState, container: Object) -> dict[str, str]:
@@ -85,8 +92,7 @@ async def _image_volumes(state: PodState, container: Object) -> dict[str, str]:
             policy = told.get("pullPolicy") or "IfNotPresent"
             found[volume["name"]] = (await state.images.fetch(told["reference"], policy, state.tell)).id
         except ImageMissing as missing:
-            state.tell("Warning", "Failed", f"Error: {missing.waiting.reason}", container["name"])
-            raise _CannotStart(missing.waiting) from missing
+            raise _no_image(state, container, missing) from missing
     return found
 
 
@@ -141,7 +147,6 @@ async def _create_and_start(
         node.inventory.put_container(_never_ran(made, error))
         tell("Warning", "Failed", f"Error: {error}")
         raise _CannotStart(Waiting("RunContainerError", str(error))) from error
-    state.begun = made.id
     tell("Normal", "Started", "Container started")
     node.meters.container_started(step.kind)
     return made.id
@@ -151,7 +156,7 @@ async def _post_start(state: PodState, container: Object, run: str, handler: Obj
     """A container whose postStart fails is killed, and its restart policy tells what then. Raises _CannotStart."""
     node, name = state.node, container["name"]
     try:
-        await run_hook(node.engine, node.http, container, run, handler, state.address)
+        await run_hook(node.engine, node.http, state.pod, container, run, handler, state.address)
     except HookError as error:
         state.tell("Warning", "FailedPostStartHook", "PostStartHook failed", name)
         life = next(life for life in node.inventory.runs(state.uid)[name] if life.id == run)

@@ -6,6 +6,7 @@ A terminal phase is told only once everything has stopped: whoever sees Succeede
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nodeagent.kubelet import resources
@@ -60,7 +61,9 @@ def pod_status(
     statuses = {status["name"]: status for kind in ("initContainers", "containers") for status in lists[kind]}
     main = [observed.latest(c["name"]) for c in pod["spec"]["containers"]]
     phase = phase_of(pod, statuses, for_good=for_good, initialized=any(run and run.phase != "exited" for run in main))
-    if verdict is not None or (ended and phase not in TERMINAL):
+    # who is sent away is as ready as before until it has ended; whose time is over is not
+    until_then = phase if verdict is not None and verdict.grace is not None and not ended else None
+    if verdict is not None:
         phase = "Failed"
     for earlier in (previous.get("phase"), api_phase):
         if earlier in TERMINAL:
@@ -71,13 +74,16 @@ def pod_status(
     conditions = pod_conditions(
         pod,
         statuses,
-        phase,
+        until_then or phase,
         sandbox_ready=observed.sandbox_ready and bool(observed.ip or pod["spec"].get("hostNetwork")),
         others=others,
         previous=previous.get("conditions") or (),
         now=timestamp(now),
         resizing=resizing if phase not in TERMINAL else NOTHING_RESIZED,
     )
+    if ended:
+        _account_for_all(pod, lists, previous)
+        phase = phase if phase in TERMINAL else "Failed"
     shown: str = phase
     if phase in TERMINAL and api_phase not in TERMINAL and (observed.running or observed.sandbox_ready):
         shown = previous.get("phase") or api_phase or "Pending"
@@ -110,6 +116,36 @@ def pod_status(
         if key in (pod.get("status") or {}):
             status[key] = pod["status"][key]  # others' fields
     return status
+
+
+def _account_for_all(pod: Object, lists: Mapping[ContainerKind, list[Object]], previous: Object) -> None:
+    """Nothing of the pod runs, and nothing will: whatever had its turn has ended, even if nobody knows how."""
+    init, main = lists["initContainers"], lists["containers"]
+    turns = [at for at, status in enumerate(init) if "waiting" not in status["state"] or status.get("lastState")]
+    had_turn = init[: turns[-1] + 1] if turns else init[:1]
+    if not init or _had_all_initialized(pod, previous):
+        had_turn = [*had_turn, *main]
+    unknown = _unknown_end("The container could not be located when the pod was terminated")
+    for status in had_turn:
+        if "terminated" not in status["state"]:
+            status["state"] = {"terminated": unknown}
+
+
+def _had_all_initialized(pod: Object, told: Object) -> bool:
+    main = told.get("containerStatuses") or ()
+    if any("waiting" not in status["state"] or status.get("lastState") for status in main):
+        return True
+    if not (init := told.get("initContainerStatuses") or ()):
+        return False
+    last = init[-1]
+    if is_sidecar("initContainers", pod["spec"]["initContainers"][-1]):
+        return "running" in last["state"] and bool(last.get("started"))
+    ends = (last["state"].get("terminated"), (last.get("lastState") or {}).get("terminated"))
+    return any(end is not None and end["exitCode"] == 0 for end in ends)
+
+
+def _unknown_end(message: str) -> Object:
+    return {"exitCode": 137, "reason": GONE, "message": message, "startedAt": None, "finishedAt": None}
 
 
 def _disruption(pod: Object, verdict: Verdict, now: float) -> Object:
@@ -246,16 +282,8 @@ def _status_without_run(pod: Object, container: Object, before: Object | None) -
         status["restartCount"] = before.get("restartCount") or 0
         status["lastState"] = before.get("lastState") or {}
         if "running" in before["state"] and not status["lastState"]:
-            status["lastState"] = {
-                "terminated": {
-                    "exitCode": 137,
-                    "reason": GONE,
-                    "message": "The container could not be located when the pod was deleted."
-                    "  The container used to be Running",
-                    "startedAt": None,
-                    "finishedAt": None,
-                }
-            }
+            said = "The container could not be located when the pod was deleted.  The container used to be Running"
+            status["lastState"] = {"terminated": _unknown_end(said)}
         if "running" in before["state"] and not pod["metadata"].get("deletionTimestamp"):
             status["restartCount"] += 1
     return status

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +13,7 @@ import aiohttp
 from nodeagent.engine.contract import Engine, EngineError
 from nodeagent.kubelet import commands
 from nodeagent.kubelet.probes import grpc
+from shim.api.gotext import go_quoted
 from shim.api.meta import Object
 
 
@@ -50,7 +49,7 @@ async def _command(engine: Engine, run: str, argv: Sequence[str], timeout: float
     try:
         code, output = await commands.run(engine, run, argv, timeout)
     except commands.CommandTimeout:
-        return Outcome("failure", f'command timed out: "{shlex.join(argv)}" timed out after {timeout:g}s')
+        return Outcome("failure", f"command timed out: {go_quoted(' '.join(argv))} timed out after {timeout:g}s")
     except EngineError as error:
         return Outcome("error", str(error))
     return Outcome("success" if code == 0 else "failure", output)
@@ -66,11 +65,9 @@ async def _http(http: aiohttp.ClientSession, told: Object, container: Object, ip
     except TimeoutError:
         why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
         return Outcome("failure", f'Get "{url}": {why}')
-    except aiohttp.ClientConnectorError as error:
-        why = f"dial tcp {error.host}:{error.port}: connect: {_reason(error.os_error)}"
-        return Outcome("failure", f'Get "{url}": {why}', refused=_refused(error.os_error))
     except (aiohttp.ClientError, OSError) as error:
-        return Outcome("failure", f'Get "{url}": {error}')
+        refused = isinstance(error, aiohttp.ClientConnectorError) and _refused(error.os_error)
+        return Outcome("failure", commands.get_failed(url, error), refused=refused)
     if 200 <= answer.status < 400:
         return SUCCESS
     return Outcome("failure", f"HTTP probe failed with statuscode: {answer.status}")
@@ -86,7 +83,7 @@ async def _tcp(told: Object, container: Object, ip: str, timeout: float) -> Outc
     except TimeoutError:
         return Outcome("failure", f"dial tcp {host}:{port}: i/o timeout")
     except OSError as error:
-        return Outcome("failure", f"dial tcp {host}:{port}: connect: {_reason(error)}", refused=_refused(error))
+        return Outcome("failure", f"dial tcp {host}:{port}: connect: {commands.reason(error)}", refused=_refused(error))
     return SUCCESS
 
 
@@ -125,8 +122,3 @@ async def _grpc(ip: str, port: int, service: str, timeout: float) -> Outcome:
 
 def _refused(error: OSError) -> bool:
     return error.errno == errno.ECONNREFUSED
-
-
-def _reason(error: OSError) -> str:
-    """The kernel's words, in lower case as Go prints them."""
-    return os.strerror(error.errno).lower() if error.errno else str(error)

@@ -5,7 +5,8 @@ from stories import container, pod
 from world import container as real_container
 from world import phase, ready
 
-from nodeagent.kubelet import admission, resources
+from nodeagent.kubelet import admission, resources, sysctls
+from nodeagent.kubelet.status import Verdict
 from shim.client import resource as r
 
 NODE = {
@@ -72,6 +73,34 @@ def test_who_is_not_admitted_and_why(asked, others, reason, message):
     requested = [resources.pod_totals(other, "requests") for other in others]
     refused = admission.refusal(asked, NODE, others, requested)
     assert (refused and refused.reason, refused and refused.message) == (reason, message)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "why"),
+    [
+        ("net.ipv4.tcp_syncookies", {}, None),
+        ("net/ipv4/tcp_syncookies", {}, None),
+        ("kernel.msgmax", {}, '"kernel.msgmax" not allowlisted'),
+        ("vm.swappiness", {}, '"vm.swappiness" not allowlisted'),
+        ("net.core.somaxconn", {}, None),
+        ("net/ipv4/conf/eth0.1/forwarding", {}, None),
+        ("net.ipv6.conf.all.forwarding", {}, '"net.ipv6.conf.all.forwarding" not allowlisted'),
+        ("net.core.somaxconn", {"hostNetwork": True}, '"net.core.somaxconn" not allowed with host Net enabled'),
+        ("kernel.shm_rmid_forced", {"hostNetwork": True}, None),
+        ("kernel.shm_rmid_forced", {"hostIPC": True}, '"kernel.shm_rmid_forced" not allowed with host IPC enabled'),
+    ],
+)
+def test_which_kernel_parameters_a_pod_may_set(name, more, why):
+    asked = pod(securityContext={"sysctls": [{"name": name, "value": "1"}]}, **more)
+    refused = sysctls.refusal(asked, ("net.core.somaxconn", "net.ipv4.conf.*"))
+    expected = Verdict("SysctlForbidden", f"forbidden sysctl: {why}") if why else None
+    assert refused == expected
+
+
+def test_nobody_can_allow_what_is_the_whole_machines():
+    sysctls.check_allowed(["kernel.shm*", "net.*", "fs.mqueue.msg_max"])
+    with pytest.raises(ValueError, match="not known to be namespaced"):
+        sysctls.check_allowed(["vm.*"])
 
 
 async def test_a_pod_that_is_not_admitted_has_failed_and_nothing_was_made_for_it(node):

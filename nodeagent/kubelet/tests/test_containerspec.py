@@ -107,11 +107,19 @@ def test_a_part_of_a_volume_is_made_where_it_lacks_and_never_outside(tmp_path):
     assert (volume / "a/b").is_dir()
     assert mounted(subPathExpr="logs/$(NAME)") == [(str(volume), "logs/web")]
     assert (volume / "logs/web").is_dir()
-    for below in ("out", "out/new", "../outside", "/outside"):
-        with pytest.raises(ConfigError, match=r"must be a relative path|is outside of the volume"):
-            mounted(subPath=below)
-    with pytest.raises(ConfigError, match="missing value for expression"):
-        mounted(subPathExpr="$(OTHER)")
+    (volume / "file").touch()
+    of = 'for volumeMount "e" of container "c"'
+    for how, why in [
+        ({"subPath": "out"}, f"failed to prepare subPath {of}"),
+        ({"subPath": "file/new"}, f"failed to prepare subPath {of}"),
+        ({"subPath": "out/new"}, f"failed to create subPath directory {of}"),
+        ({"subPath": "../outside"}, "unable to provision SubPath `../outside`: must not contain '..'"),
+        ({"subPath": "/outside"}, "error SubPath `/outside` must not be an absolute path"),
+        ({"subPathExpr": "$(OTHER)/$(NAME)/$$(NO)/$(ANOTHER)"}, "missing value for ANOTHER, OTHER"),
+    ]:
+        with pytest.raises(ConfigError) as refused:
+            mounted(**how)
+        assert str(refused.value) == why
     assert list(outside.iterdir()) == []
 
 

@@ -107,6 +107,26 @@ async def test_each_beginning_and_each_end_is_told_in_order(node, monkeypatch):
     assert list(dict.fromkeys(seen)) == [(0, "waiting"), *lives, (1, "waiting")]
 
 
+async def test_a_container_whose_post_start_fails_never_ran_for_those_who_watch(node):
+    seen = []
+
+    def follow(old, new):
+        for only in (new or old)["status"].get("containerStatuses") or ():
+            seen.append((only["restartCount"], next(iter(only["state"]))))
+
+    node.pods.on_change(follow)
+    hook = {"postStart": {"exec": {"command": ["sh", "-c", "echo out; echo err >&2; exit 3"]}}}
+    created = await node.create("hooked", container(lifecycle=hook))
+    failed = first(await node.until("hooked", waits("PostStartHookError")))
+    assert set(seen) <= {(0, "waiting"), (1, "waiting")}
+    command = "sh -c echo out; echo err >&2; exit 3"
+    assert failed["state"]["waiting"]["message"] == (
+        f'Exec lifecycle hook ([{command}]) for Container "c" in Pod "hooked_default({created["metadata"]["uid"]})" '
+        f"failed - error: command '{command}' exited with 3: err\n, message: \"out\\nerr\\n\""
+    )
+    assert {"FailedPostStartHook", "Killing"} <= {reason for reason, _ in await node.events("hooked")}
+
+
 async def test_what_a_container_finds(node):
     await node.client.create(r.CONFIGMAPS, {"metadata": {"name": "cm"}, "data": {"k": "one", "E": "env"}}, "default")
     script = "; ".join(
@@ -256,6 +276,8 @@ async def test_a_new_agent_goes_on_where_the_last_one_ended(node):
     await node.start_agent()
     after = await node.until("keep", lambda pod: ready(pod) and first(pod)["restartCount"] == 1)
     assert first(after)["containerID"] != first(before)["containerID"]
+    why = ("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+    assert (await node.events("keep")).count(why) == 1
 
 
 async def test_a_shorter_grace_overtakes_a_longer_one(node):

@@ -7,7 +7,7 @@ from stories import NOW, container, ended, pod, run, seen
 from nodeagent.kubelet.observed import Health, Waiting
 from nodeagent.kubelet.plan import DEADLINE
 from nodeagent.kubelet.resize import Resizing
-from nodeagent.kubelet.status import overtakes, pod_status
+from nodeagent.kubelet.status import Verdict, overtakes, pod_status
 
 TIME = "2027-01-15T08:00:00Z"  # NOW
 LATER = "2027-01-15T08:01:00Z"
@@ -196,6 +196,35 @@ def test_a_deadline_ends_a_pod_with_its_reason():
     killed = seen(ended(code=137), sandbox=False)
     found = status(a_pod, killed, previous=running, verdict=DEADLINE, for_good=True, ended=True)
     assert (found["phase"], found["reason"]) == ("Failed", "DeadlineExceeded")
+
+
+def test_who_is_sent_away_is_as_ready_as_before_until_it_has_ended():
+    evicted = Verdict("Evicted", "The node was low on resource: memory.", grace=1)
+    a_pod = pod(status={"phase": "Running", "qosClass": "BestEffort"})
+    going = status(a_pod, seen(run()), verdict=evicted)
+    assert (going["phase"], conditions(going)["Ready"][0], "reason" in going) == ("Running", "True", False)
+    gone = status(a_pod, seen(ended(code=137), sandbox=False), previous=going, verdict=evicted, ended=True)
+    assert (gone["phase"], gone["reason"]) == ("Failed", "Evicted")
+    assert conditions(gone)["Ready"] == ("False", "PodFailed", None)
+
+
+def test_whatever_had_its_turn_has_ended_with_its_pod():
+    """As upstream: nobody knows how a container ended that never ran, so it has failed."""
+
+    def ends(a_pod, *runs, previous=None):
+        found = status(a_pod, seen(*runs, sandbox=False), previous=previous, for_good=True, ended=True)
+        assert found["phase"] == "Failed"
+        listed = [*found.get("initContainerStatuses", ()), *found["containerStatuses"]]
+        return [next(iter(each["state"].values())).get("reason") for each in listed], conditions(found)["Ready"]
+
+    unready = ("False", "ContainersNotReady", "containers with unready status: [c]")
+    assert ends(pod()) == (["ContainerStatusUnknown"], unready)
+    two = pod(initContainers=[container("i"), container("j")])
+    assert ends(two)[0] == ["ContainerStatusUnknown", "PodInitializing", "PodInitializing"]
+    assert ends(two, ended("i"))[0] == ["Completed", "PodInitializing", "PodInitializing"]
+    runs = [ended("i"), ended("j")]
+    done = status(two, seen(*runs))
+    assert ends(two, *runs, previous=done)[0] == ["Completed", "Completed", "ContainerStatusUnknown"]
 
 
 def test_resources_are_reported():
