@@ -304,6 +304,8 @@ def _check_accepted(accept: str, info: RequestInfo, resource: Resource) -> None:
     """Refuse who takes none of the formats there are, before anything is done. Raises 406."""
     if resource.custom:
         rendering(accept)
+    elif info.subresource == "log":
+        check_accepted(accept, f"text/plain, {ACCEPTED}")
     elif (info.resource, info.subresource) not in subresources.CONNECT:  # where somebody else answers, as they like
         check_accepted(accept, LISTED if info.verb in ("list", "watch") else ACCEPTED)
 

@@ -7,12 +7,12 @@ from aiohttp import web
 from shim.api.status import internal, not_found
 from shim.server.facets import Facet
 from shim.server.listing import ListWriter
-from shim.server.negotiation import AS_STORED
+from shim.server.negotiation import AS_STORED, JSON
 from shim.server.options import ListOptions, version_of_get
 from shim.server.pages import catch_up, select
 from shim.server.parts import Call
 from shim.server.render import render_one
-from shim.server.responses import respond, respond_pieces
+from shim.server.responses import GZIP_FROM, respond, respond_large, respond_pieces
 
 
 async def get(call: Call, facet: Facet | None = None) -> web.Response:
@@ -35,9 +35,9 @@ async def get(call: Call, facet: Facet | None = None) -> web.Response:
         body, media = render_one(call, shown, own_kind=False, columns=facet.columns)
         return respond(body, 200, media)
     data = parts.registry.shown(resource, entry)
-    if shape is AS_STORED or shape.plain:
-        return respond(data)
-    body, media = render_one(call, data)
+    body, media = (data, JSON) if shape is AS_STORED or shape.plain else render_one(call, data)
+    if len(body) >= GZIP_FROM:
+        return await respond_large(call.http, body, media)
     return respond(body, 200, media)
 
 

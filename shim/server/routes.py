@@ -139,7 +139,7 @@ class Routes:
             if info.group and next(iter(known.values())).custom:
                 raise errors.page_not_found()
             raise errors.no_such_resource()
-        if info.namespace and not row.namespaced and row.name != "namespaces":
+        if info.namespace and not row.namespaced and not _is_itself(row, info):
             raise errors.no_such_resource()
         if info.verb == "proxy" or (info.rest and not info.subresource):
             raise errors.no_such_resource()
@@ -159,6 +159,11 @@ class Routes:
         if info.verb not in row.verbs or not _fits(row, info):
             raise errors.method_not_allowed()
         return row, None
+
+
+def _is_itself(row: Resource, info: RequestInfo) -> bool:
+    """Whether the namespace of a path is what is asked for, and not what it is asked for in."""
+    return row.name == "namespaces" and f"/namespaces/{info.namespace}/namespaces" not in info.path
 
 
 def _fits(row: Resource, info: RequestInfo) -> bool:

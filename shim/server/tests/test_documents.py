@@ -169,8 +169,11 @@ async def test_people_get_it_indented(api):
 async def test_paths_that_name_nothing(api):
     assert (await api.get("/nope")).data == b"404 page not found\n"
     assert (await api.get("/apis/nope.example.com/v1")).data == b"404 page not found\n"
-    missing = await api.get("/api/v1/nopes")
-    assert missing.message == "the server could not find the requested resource"
+    for path in ("/api/v1/nopes", "/api/v1/namespaces/{ns}/namespaces", "/api/v1/namespaces/{ns}/namespaces/{ns}"):
+        missing = await api.get(path)
+        assert missing.message == "the server could not find the requested resource"
+    log = await api.get("/api/v1/namespaces/{ns}/pods/x/log", accept="application/cbor")
+    assert log.message.startswith("406: Not Acceptable\n\nAvailable representations: text/plain, application/json")
     wrong = await api.post("/api/v1/namespaces/{ns}/configmaps/a", {})
     assert wrong.status == 405
     assert wrong.message == "the server does not allow this method on the requested resource"

@@ -198,9 +198,11 @@ async def test_nothing_follows_the_one_object_that_is_named(api):
 @pytest.mark.parametrize(("accepted", "squeezed"), [("deflate, gzip", "gzip"), ("gzip;q=0", None), ("identity", None)])
 async def test_a_long_answer_is_squeezed_for_who_says_so_plainly(api, accepted, squeezed):
     await api.post(CONFIGMAPS, api.configmap("a", data={"a": "x" * 140_000}))
-    url = (api.url + CONFIGMAPS).replace("{ns}", api.namespace)
-    async with api.session.get(url, headers={"Accept-Encoding": accepted}) as response:
-        assert response.headers.get("Content-Encoding") == squeezed
+    for path in (CONFIGMAPS, f"{CONFIGMAPS}/a"):
+        url = (api.url + path).replace("{ns}", api.namespace)
+        async with api.session.get(url, headers={"Accept-Encoding": accepted}) as response:
+            assert response.headers.get("Content-Encoding") == squeezed
+            assert "x" * 140_000 in await response.text()
 
 
 async def test_a_config_map_that_is_too_large(api):
