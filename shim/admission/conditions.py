@@ -68,7 +68,7 @@ def hold(
             limit = min(cel.CALL_LIMIT, patience - (BUDGET - left))
             result = _program(environment, condition.expression).evaluate(values, limit)
         except cel.CompileError as error:
-            problems.append(f"compilation failed: {error}")
+            problems.append(error.told)
         except cel.CelError as error:
             if isinstance(error, cel.OverBudget) and limit < cel.CALL_LIMIT:
                 raise Impatient from None

@@ -29,19 +29,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import Any
 
-from shim.cel import authorizer, kubernetes, network, standard, strings, timing
+from shim.cel import authorizer, kubernetes, network, standard, strings, timing, validators
 from shim.cel.authorizer import AUTHORIZER, RESOURCE_CHECK, Attributes, Authorizer, Decision
 from shim.cel.checker import Checked, Checker
 from shim.cel.cost import Range, estimate
 from shim.cel.functions import Functions, Library
-from shim.cel.patterns import pattern
 from shim.cel.program import CALL_LIMIT, Program, Result, Struct, compile
 from shim.cel.running import OverBudget
 from shim.cel.syntax import parse
 from shim.cel.tokens import Issue, SyntaxIssue
-from shim.cel.tree import Literal
 from shim.cel.types import (
     BOOL,
     BYTES,
@@ -86,6 +83,7 @@ __all__ = [
     "Duration",
     "Environment",
     "Field",
+    "InstantiationError",
     "Optional",
     "OverBudget",
     "Program",
@@ -118,9 +116,26 @@ _BASE = Functions(_LIBRARIES)
 class CompileError(ValueError):
     """An expression that is none, or makes no sense; the text names every mistake and its place."""
 
+    STEP = "compilation"
+
     def __init__(self, text: str, issues: Sequence[Issue]) -> None:
         super().__init__("\n".join(_located(text, issue) for issue in issues))
         self.issues = tuple(issues)
+
+    @property
+    def told(self) -> str:
+        """The text, and which step it is about."""
+        return f"{self.STEP} failed: {self}"
+
+
+class InstantiationError(CompileError):
+    """An expression that makes sense, with a part that has the same error every time it is run."""
+
+    STEP = "program instantiation"
+
+    def __init__(self, message: str) -> None:
+        ValueError.__init__(self, message)
+        self.issues = ()
 
 
 class Environment:
@@ -144,16 +159,20 @@ class Environment:
         return new
 
     def check(self, text: str) -> Checked:
-        """The tree of an expression with its types. Raises CompileError."""
+        """The tree of an expression with its types. Raises CompileError, and InstantiationError."""
         try:
             checked = Checker(self.variables, self._functions, self._structs).check(parse(text))
         except SyntaxIssue as error:
             raise CompileError(text, [error.issue]) from None
         except RecursionError:
             raise CompileError(text, [Issue(-1, "expression recursion limit exceeded")]) from None
-        issues = checked.issues or _bad_literals(checked)
+        issues = checked.issues or validators.issues(checked)
         if issues:
             raise CompileError(text, sorted(issues))
+        try:
+            validators.fold(checked)
+        except validators.Folded as error:
+            raise InstantiationError(str(error)) from None
         return checked
 
     def compile(self, text: str, *wanted: Type) -> Program:
@@ -183,28 +202,13 @@ def _located(text: str, issue: Issue) -> str:
     before = text[: issue.offset]
     line = before.count("\n")
     column = issue.offset - (before.rfind("\n") + 1)
-    source = text.split("\n")[line].replace("\t", " ")
-    return f"ERROR: <input>:{line + 1}:{column + 1}: {issue.message}\n | {source}\n | {'.' * column}^"
+    source = text.split("\n")[line]
+    before = "".join("．" if _is_wide(char) else "." for char in source[:column])
+    mark = "＾" if _is_wide(source[column : column + 1]) else "^"
+    shown = source.replace("\t", " ")
+    return f"ERROR: <input>:{line + 1}:{column + 1}: {issue.message}\n | {shown}\n | {before}{mark}"
 
 
-_LITERALS: dict[str, tuple[Callable[[str], Any], str, int]] = {
-    "matches": (pattern, "invalid matches argument", -1),
-    "duration": (parse_duration, "invalid duration argument", 0),
-    "timestamp": (parse_timestamp, "invalid timestamp argument", 0),
-}
-
-
-def _bad_literals(checked: Checked) -> list[Issue]:
-    """Texts in an expression that must be times or patterns: told when it is compiled, not when it is run."""
-    found = []
-    for node in checked.overloads:
-        rule = _LITERALS.get(node.function)
-        if rule and node.args and isinstance(node.args[rule[2]], Literal):
-            argument = node.args[rule[2]]
-            assert isinstance(argument, Literal)
-            try:
-                if isinstance(argument.value, str):
-                    rule[0](argument.value)
-            except ValueError:
-                found.append(Issue(argument.at, rule[1]))
-    return found
+def _is_wide(char: str) -> bool:
+    """Whether upstream takes a character to be as wide as two."""
+    return len(char.encode()) > 1

@@ -19,8 +19,6 @@ _add = LIBRARY.add
 AUTHORIZER = Type("kubernetes.authorization.Authorizer")
 RESOURCE_CHECK = Type("kubernetes.authorization.ResourceCheck")
 _PREFIX = "kubernetes.authorization."
-LIBRARY.types.update({f"{_PREFIX}{name}": Type(f"{_PREFIX}{name}")
-                      for name in ("Authorizer", "PathCheck", "GroupCheck", "ResourceCheck", "Decision")})  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from shim.cel import types as t
 from shim.cel.functions import Function, Functions, Overload
+from shim.cel.messages import MESSAGES
 from shim.cel.tokens import Issue
 from shim.cel.tree import Call, Fold, Ident, ListNode, Literal, MapNode, Node, Select, StructNode, dotted
 from shim.cel.types import Type
@@ -27,11 +28,12 @@ _TYPE_NAMES = {
     "map": t.map_of(t.DYN, t.DYN),
     "null_type": t.NULL,
     "type": t.type_of(t.DYN),
-    "dyn": t.DYN,
     "optional_type": t.optional_of(t.DYN),
     "google.protobuf.Timestamp": t.TIMESTAMP,
     "google.protobuf.Duration": t.DURATION,
 }
+
+_LOGICAL = ("_&&_", "_||_")
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ class Checker:
         return t.ERROR
 
     def _show(self, type: Type) -> str:
-        return str(self._substitution.resolve(type, unknown=t.DYN))
+        return self._substitution.resolve(type, unknown=t.DYN).told()
 
     def _type(self, node: Node) -> Type:
         if isinstance(node, Literal):
@@ -176,7 +178,10 @@ class Checker:
     def _resolve(self, node: Call, args: list[Node]) -> Type:
         function: Function | None = self._functions.get(node.function)
         member = node.target is not None
-        given = [self._type(arg) for arg in args]
+        if node.function in _LOGICAL:
+            for arg in args:
+                self._expect(arg, t.BOOL)
+        given = [t.BOOL if node.function in _LOGICAL else self._type(arg) for arg in args]
         if function is None:
             return self._issue(node.at, f"undeclared reference to '{node.function}' (in container '')")
         matching: list[Overload] = []
@@ -208,41 +213,45 @@ class Checker:
             found = self._type(item)
             if index in node.optional:
                 found = self._unwrap(item, found)
-            element = self._joined(element, found, item.at)
+            element = self._joined(element, found)
         return t.list_of(element or self._substitution.fresh())
 
     def _map(self, node: MapNode) -> Type:
         key: Type | None = None
         value: Type | None = None
         for key_node, value_node, optional in node.entries:
-            key = self._joined(key, self._type(key_node), key_node.at)
+            key = self._joined(key, self._type(key_node))
             found = self._type(value_node)
             if optional:
                 found = self._unwrap(value_node, found)
-            value = self._joined(value, found, value_node.at)
+            value = self._joined(value, found)
         fresh = self._substitution.fresh
         return t.map_of(key or fresh(), value or fresh())
 
     def _unwrap(self, node: Node, type: Type) -> Type:
         inner = self._substitution.fresh()
         if not self._substitution.assign(t.optional_of(inner), type):
-            return self._issue(node.at, f"expected type 'optional_type' but found '{self._show(type)}'")
+            wanted = self._show(t.optional_of(type))
+            return self._issue(node.at, f"expected type '{wanted}' but found '{self._show(type)}'")
         return self._substitution.resolve(inner)
 
-    def _joined(self, first: Type | None, found: Type, at: int) -> Type:
-        """Literals hold one type: Kubernetes asks for that."""
+    def _joined(self, first: Type | None, found: Type) -> Type:
+        """What two items of a literal are both; that Kubernetes wants them alike is looked at in validators."""
         if first is None:
             return found
         if self._substitution.assign(first, found):
             resolve = self._substitution.resolve
             return t.join(resolve(first), resolve(found))
-        return self._issue(at, f"expected type '{self._show(first)}' but found '{self._show(found)}'")
+        return t.DYN
 
     def _struct(self, node: StructNode) -> Type:
-        type = self._structs(node.name)
-        if type is None or type.fields is None:
+        type, message = self._structs(node.name), MESSAGES.get(node.name)
+        if message is not None:
+            type, fields = message.type, message.fields
+        elif type is not None and type.fields is not None:
+            fields = type.fields()
+        else:
             return self._issue(node.at, f"undeclared reference to '{node.name}' (in container '')")
-        fields = type.fields()
         for name, value, optional, at in node.fields:
             found = self._type(value)
             if optional:

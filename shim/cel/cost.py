@@ -7,7 +7,7 @@ units that :mod:`shim.cel.program` counts; a size nobody limits is infinite.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from shim.cel.checker import Checked
@@ -36,12 +36,14 @@ def _times(one: float, other: float) -> float:
 
 
 NOTHING, ONE = Range(0, 0), Range(1, 1)
-_SIZED = frozenset(("string", "bytes", "list", "map", "dyn", "google.protobuf.Timestamp", "google.protobuf.Duration"))
+_SIZED = frozenset(("string", "bytes", "list", "map", "dyn", "type"))
+_CLOCKS = frozenset(("google.protobuf.Timestamp", "google.protobuf.Duration"))  # sized only where a schema says so
 _OVER_ITEMS = frozenset(("isSorted", "sum", "max", "min", "indexOf", "lastIndexOf"))
 _LONGEST_PATTERN = 128  # of a named format
 _ESTIMATES: dict[str, Cost] = {
     "startsWith": traversal(1),
     "endsWith": traversal(1),
+    "join": lambda sizes, result: math_ceil(result * TRAVERSAL),
     "validate": lambda sizes, result: math_ceil(sizes[1] * TRAVERSAL) * _LONGEST_PATTERN * REGEX,
 }
 """Of functions that upstream counts in one way before they are run, and in another while they are."""
@@ -121,8 +123,31 @@ class _Estimate:
         total = self.cost(node.range).plus(self.cost(node.init))
         times = self.size(node.range)
         self._bound[node.accu] = self._grown(node, times)
+        self._bind_items(node)
         once = self.cost(node.condition).plus(self.cost(node.step))
         return total.plus(times.times(once)).plus(self.cost(node.result))
+
+    def _bind_items(self, node: Fold) -> None:
+        """The sizes of a loop's variables, where the sizes of what it goes over are known."""
+        for name in (node.item, node.item2):
+            self._bound.pop(name, None)
+        entries = self._entries(node.range)
+        if entries is None:
+            return
+        key, value = entries
+        if node.item2:
+            self._bound[node.item], self._bound[node.item2] = key, value
+        else:
+            self._bound[node.item] = key if self._checked.types[node.range].name == "map" else value
+
+    def _entries(self, node: Node) -> tuple[Range, Range] | None:
+        """How large the keys and the values in a node's value are; of a list the keys are its places."""
+        if isinstance(node, ListNode):
+            return (ONE, _any_of([self.size(item) for item in node.items])) if node.items else None
+        if isinstance(node, MapNode) and node.entries:
+            keys, values = zip(*((self.size(key), self.size(value)) for key, value, _ in node.entries), strict=True)
+            return _any_of(keys), _any_of(values)
+        return None
 
     def _grown(self, node: Fold, times: Range) -> Range:
         """What is collected item by item is as large as what it is collected from."""
@@ -133,6 +158,8 @@ class _Estimate:
         if isinstance(node, Literal):
             exact = float(size_of_value(node.value))
             return Range(exact, exact)
+        if node in self._checked.constants:
+            return ONE
         if isinstance(node, ListNode):
             return Range(len(node.items), len(node.items))
         if isinstance(node, MapNode):
@@ -143,17 +170,36 @@ class _Estimate:
             return self._grown(node, self.size(node.range))
         if isinstance(node, Call):
             args = ([node.target] if node.target else []) + node.args
+            if node.function == "lists.range" and isinstance(node.args[0], Literal):
+                return Range(node.args[0].value, node.args[0].value)
+            if node.function == "join":
+                return self._joined(args)
             if rule := _RESULTS.get(node.function):
                 return rule([self.size(arg) for arg in args])
             if node.function in _AS_LARGE and args:
                 return Range(0, self.size(args[0]).high)
         return _by_type(self._checked.types.get(node))
 
+    def _joined(self, args: list[Node]) -> Range:
+        """The items of a list, and what stands between them."""
+        items, *separator = map(self.size, args)
+        params = self._checked.types[args[0]].params
+        total = items.times(_by_type(params[0]) if params else Range(0, math.inf))
+        between = Range(max(items.low - 1, 0), max(items.high - 1, 0))
+        return total.plus(separator[0].times(between)) if separator else total
+
+
+def _any_of(sizes: Iterable[Range]) -> Range:
+    lows, highs = zip(*sizes, strict=True)
+    return Range(min(lows), max(highs))
+
 
 def _by_type(type: Type | None) -> Range:
     if type is not None and type.name == "optional_type":
         return _by_type(type.params[0])
-    return Range(0, type.size) if type is not None and type.name in _SIZED else ONE
+    if type is None or (type.name in _CLOCKS and type.size == math.inf):
+        return ONE
+    return Range(0, type.size) if type.name in _SIZED or type.name in _CLOCKS else ONE
 
 
 _RESULTS: dict[str, Callable[[list[Range]], Range]] = {
@@ -163,4 +209,5 @@ _RESULTS: dict[str, Callable[[list[Range]], Range]] = {
     "value": lambda sizes: sizes[0],
     "replace": lambda sizes: Range(0, sizes[0].high * max(1.0, sizes[2].high)),
     "dyn": lambda sizes: sizes[0],
+    "strings.quote": lambda sizes: Range(sizes[0].low + 2, 2 * sizes[0].high + 2),
 }

@@ -13,14 +13,10 @@ from shim.api import names, quantity
 from shim.api.quantity import Quantity, QuantityError
 from shim.cel.functions import REGEX, Library, math_ceil, traversal
 from shim.cel.network import parse_url
-from shim.cel.types import Type
 from shim.cel.values import NONE, CelError, Opaque, Optional, parse_timestamp, register
 
 LIBRARY = Library()
 _function, _method, _add = LIBRARY.function, LIBRARY.method, LIBRARY.add
-LIBRARY.types.update({
-    name: Type(name) for name in ("kubernetes.Quantity", "kubernetes.Semver", "kubernetes.NamedFormat")
-})  # fmt: skip
 register(Quantity, "kubernetes.Quantity")
 
 # --- quantity ---------------------------------------------------------------------------------------------------------
@@ -99,7 +95,7 @@ class Semver(Opaque):
 
 def _semver(text: str, normalize: bool = False) -> Semver:
     if normalize:
-        core, mark, rest = re.fullmatch(r"([^+-]*)([+-]?)(.*)", text.strip().removeprefix("v"), re.DOTALL).groups()  # type: ignore[union-attr]
+        core, mark, rest = re.fullmatch(r"([^+-]*)([+-]?)(.*)", text.removeprefix("v"), re.DOTALL).groups()  # type: ignore[union-attr]
         parts = [part.lstrip("0") or "0" if part.isdigit() else part for part in core.split(".")]
         if not mark:
             parts += ["0"] * (3 - len(parts))

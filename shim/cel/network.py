@@ -14,7 +14,7 @@ from shim.cel.values import CelError, Opaque
 
 LIBRARY = Library()
 _function, _method, _add = LIBRARY.function, LIBRARY.method, LIBRARY.add
-LIBRARY.types.update({name: Type(name) for name in ("net.IP", "net.CIDR", "kubernetes.URL")})
+LIBRARY.types.update({name: Type(name) for name in ("net.IP", "net.CIDR")})
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

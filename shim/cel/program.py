@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from shim.cel import timing
 from shim.cel.calls import SPECIAL, call_of
 from shim.cel.checker import Checked
+from shim.cel.messages import MESSAGES
 from shim.cel.running import Code, Frame, OverBudget, field_of, has, maybe, variable_of
 from shim.cel.tree import Call, Fold, Ident, ListNode, Literal, MapNode, Node, Select, StructNode
 from shim.cel.types import Type
@@ -149,8 +150,6 @@ class _Compiler:
             made: dict[Any, Any] = {}
             for key_code, value_code, optional in entries:
                 key, value = key_code(frame), value_code(frame)
-                if key in made:
-                    raise CelError(f"duplicate key: {key}")
                 if not optional:
                     made[key] = value
                 elif value.present:
@@ -160,8 +159,8 @@ class _Compiler:
         return build
 
     def _struct(self, node: StructNode) -> Code:
-        type = self._checked.types[node]
-        known = type.fields() if type.fields else {}
+        type, message = self._checked.types[node], MESSAGES.get(node.name)
+        known = message.fields if message else type.fields() if type.fields else {}
         fields = [(known[name].key, self.code(value), optional) for name, value, optional, _ in node.fields]
 
         def build(frame: Frame) -> Any:
@@ -173,7 +172,7 @@ class _Compiler:
                     made[name] = value
                 elif value.present:
                     made[name] = value.held
-            return Struct(type.name, made)
+            return message.make(made) if message else Struct(type.name, made)
 
         return build
 

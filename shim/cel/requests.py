@@ -83,7 +83,7 @@ def complaint(environment: cel.Environment, expression: str, *wanted: cel.Type) 
     try:
         found = environment.check(expression).type
     except cel.CompileError as error:
-        return f"compilation failed: {error}"
+        return error.told
     if found in wanted:
         return ""
     if len(wanted) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from shim.cel.values import NONE, CelError, Optional, name_of
+from shim.cel.values import NONE, CelError, Optional, holds, name_of
 
 
 class OverBudget(CelError):
@@ -71,13 +71,13 @@ def field_of(target: Any, key: Any) -> Any:
 
 
 def maybe(target: Any, key: Any) -> Optional:
-    """``target.?key`` and ``target[?key]``. Raises CelError."""
+    """``target.?key`` and ``target[?key]``: nothing where the target has no fields."""
     if target.__class__ is Optional:
         return maybe(target.held, key) if target.present else NONE
     if isinstance(target, dict):
-        return Optional(True, target[key]) if key in target else NONE
+        return Optional(True, target[key]) if holds(target, key) else NONE
     if isinstance(target, list):
         if key.__class__ is float and key.is_integer():
             key = int(key)
         return Optional(True, target[key]) if isinstance(key, int) and 0 <= key < len(target) else NONE
-    raise CelError("no such overload")
+    return NONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zoneinfo
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 from shim.cel.functions import Library, matching, shorter, traversal
@@ -24,9 +25,11 @@ from shim.cel.values import (
     checked_uint,
     compare,
     equal,
+    holds,
     name_of,
     parse_duration,
     parse_timestamp,
+    quoted,
 )
 
 LIBRARY = Library()
@@ -100,10 +103,10 @@ _add("-_", "double -> double", lambda a: -a)
 _add("_+_", "string, string -> string", lambda a, b: a + b, cost=traversal(0, 1))
 _add("_+_", "bytes, bytes -> bytes", lambda a, b: a + b, cost=traversal(0, 1))
 _add("_+_", "duration, duration -> duration", lambda a, b: checked_duration(a.nanos + b.nanos))
-_add("_+_", "timestamp, duration -> timestamp", lambda a, b: checked_timestamp(a.nanos + b.nanos))
-_add("_+_", "duration, timestamp -> timestamp", lambda a, b: checked_timestamp(a.nanos + b.nanos))
+_add("_+_", "timestamp, duration -> timestamp", lambda a, b: checked_timestamp(a.nanos + b.nanos, a.offset))
+_add("_+_", "duration, timestamp -> timestamp", lambda a, b: checked_timestamp(a.nanos + b.nanos, b.offset))
 _add("_-_", "duration, duration -> duration", lambda a, b: checked_duration(a.nanos - b.nanos))
-_add("_-_", "timestamp, duration -> timestamp", lambda a, b: checked_timestamp(a.nanos - b.nanos))
+_add("_-_", "timestamp, duration -> timestamp", lambda a, b: checked_timestamp(a.nanos - b.nanos, a.offset))
 _add("_-_", "timestamp, timestamp -> duration", lambda a, b: checked_duration(a.nanos - b.nanos))
 
 
@@ -129,15 +132,15 @@ def _item(items: list[Any], index: Any) -> Any:
 
 @_function("_[_]", "map(A, B), A -> B")
 def _entry(entries: dict[Any, Any], key: Any) -> Any:
-    if isinstance(key, bool) or key not in entries:
-        raise CelError(f"no such key: {key}")
+    if not holds(entries, key):
+        raise CelError(f"no such key: {quoted(key)}")
     return entries[key]
 
 
 def _maybe_item(value: Any, key: Any) -> Optional:
     if isinstance(value, list):
         return Optional(True, value[key]) if isinstance(key, int) and 0 <= key < len(value) else NONE
-    return Optional(True, value[key]) if key in value else NONE
+    return Optional(True, value[key]) if isinstance(value, dict) and holds(value, key) else NONE
 
 
 _add("_[?_]", "list(A), int -> optional(A)", _maybe_item)
@@ -160,7 +163,7 @@ def _in_list(value: Any, items: list[Any]) -> bool:
 
 @_function("@in", "A, map(A, B) -> bool")
 def _in_map(key: Any, entries: dict[Any, Any]) -> bool:
-    return not isinstance(key, bool | list | dict) and key in entries
+    return not isinstance(key, list | dict) and holds(entries, key)
 
 
 def _insert(made: dict[Any, Any], *added: Any) -> dict[Any, Any]:
@@ -202,14 +205,18 @@ _add("matches", "string, string -> bool", _matches, member=True, cost=matching)
 # --- conversions ------------------------------------------------------------------------------------------------------
 
 
+def _unconvertible(wanted: str) -> CelError:
+    return CelError(f"type conversion error from 'string' to '{wanted}'")
+
+
 def _to_int(value: Any) -> int:
     if isinstance(value, str):
         try:
-            if not value.strip() == value or "_" in value:
+            if value.strip() != value or "_" in value:
                 raise ValueError
             return checked_int(int(value))
-        except ValueError:
-            raise CelError(f'strconv.ParseInt: parsing "{value}": invalid syntax') from None
+        except (ValueError, CelError):
+            raise _unconvertible("int") from None
     if isinstance(value, float):
         if math.isnan(value) or not -(2.0**63) < value < 2.0**63:
             raise CelError("integer overflow")
@@ -224,9 +231,11 @@ def _to_int(value: Any) -> int:
 def _to_uint(value: Any) -> UInt:
     if isinstance(value, str):
         try:
+            if not value.isdigit():
+                raise ValueError
             return checked_uint(int(value))
-        except ValueError:
-            raise CelError(f'strconv.ParseUint: parsing "{value}": invalid syntax') from None
+        except (ValueError, CelError):
+            raise _unconvertible("uint") from None
     if isinstance(value, float) and (math.isnan(value) or not 0 <= value < 2.0**64):
         raise CelError("unsigned integer overflow")
     return checked_uint(int(value))
@@ -236,15 +245,24 @@ def _to_double(value: Any) -> float:
     try:
         return float(value)
     except ValueError:
-        raise CelError(f'strconv.ParseFloat: parsing "{value}": invalid syntax') from None
+        raise _unconvertible("double") from None
+
+
+_PLAIN = 6  # powers of ten that are written out, upwards; Go's
 
 
 def go_float(value: float) -> str:
     """A number as Go prints it."""
     if math.isnan(value) or math.isinf(value):
         return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
-    text = repr(value)
-    return text.removesuffix(".0")
+    text = repr(value).removesuffix(".0")
+    _, digits, exponent = Decimal(text).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    power = len(digits) - 1 + exponent
+    if value == 0 or -5 < power < _PLAIN:
+        return text if "e" not in text else f"{value:f}".rstrip("0")
+    fraction = "".join(map(str, digits[1:]))
+    return f"{'-' if value < 0 else ''}{digits[0]}{f'.{fraction}' if fraction else ''}e{power:+03}"
 
 
 def to_string(value: Any) -> str:
@@ -264,15 +282,15 @@ def _to_duration(value: str) -> Duration:
     try:
         return parse_duration(value)
     except ValueError:
-        raise CelError(f'time: invalid duration "{value}"') from None
+        raise _unconvertible("google.protobuf.Duration") from None
 
 
 def _to_timestamp(value: str) -> Timestamp:
     try:
-        return checked_timestamp(parse_timestamp(value).nanos)
+        found = parse_timestamp(value)
+        return checked_timestamp(found.nanos, found.offset)
     except ValueError:
-        text = '"2006-01-02T15:04:05Z07:00": cannot parse'
-        raise CelError(f'parsing time "{value}" as {text} "{value}" as "2006"') from None
+        raise _unconvertible("google.protobuf.Timestamp") from None
 
 
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
@@ -283,7 +301,7 @@ def _to_bool(value: str) -> bool:
         return True
     if value in _FALSE:
         return False
-    raise CelError(f'strconv.ParseBool: parsing "{value}": invalid syntax')
+    raise _unconvertible("bool")
 
 
 for _kind in ("int", "uint", "double", "string", "timestamp", "duration"):

@@ -6,11 +6,11 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
+from shim.cel.formatting import formatted
 from shim.cel.functions import Library, matching, traversal
 from shim.cel.macros import SORT_BY_KEYS
 from shim.cel.patterns import PatternError, pattern
-from shim.cel.standard import go_float, to_string
-from shim.cel.values import CelError, Duration, TypeValue, UInt, checked_int, compare, equal, name_of
+from shim.cel.values import CelError, Duration, UInt, checked_int, compare, equal
 
 LIBRARY = Library()
 _function, _method, _add = LIBRARY.function, LIBRARY.method, LIBRARY.add
@@ -33,8 +33,9 @@ def _index_of(text: str, part: str) -> int:
 
 @_method("indexOf", "string, string, int -> int", cost=traversal(0))
 def _index_from(text: str, part: str, offset: int) -> int:
-    _in_range(text, offset)
-    return text.find(part, offset)
+    if part and offset < 0:
+        raise CelError(f"index out of range: {offset}")
+    return text.find(part, offset) if part else offset  # an empty text is wherever it is looked for
 
 
 @_method("lastIndexOf", "string, string -> int", cost=traversal(0))
@@ -44,8 +45,11 @@ def _last_index_of(text: str, part: str) -> int:
 
 @_method("lastIndexOf", "string, string, int -> int", cost=traversal(0))
 def _last_index_from(text: str, part: str, offset: int) -> int:
-    _in_range(text, offset)
-    return text.rfind(part, 0, offset + len(part))
+    if not part:
+        return offset
+    if offset < 0:
+        raise CelError(f"index out of range: {offset}")
+    return text.rfind(part, 0, offset + len(part)) if offset < len(text) else -1
 
 
 @_method("substring", "string, int -> string", cost=traversal(0))
@@ -113,73 +117,7 @@ _add("join", "list(string) -> string", _join, member=True, cost=_of_result)
 _add("join", "list(string), string -> string", _join, member=True, cost=_of_result)
 
 
-@_method("format", "string, list(dyn) -> string", cost=traversal(0))
-def _format(text: str, args: list[Any]) -> str:
-    out: list[str] = []
-    at = used = 0
-    while at < len(text):
-        char = text[at]
-        at += 1
-        if char != "%":
-            out.append(char)
-            continue
-        if text[at : at + 1] == "%":
-            out.append("%")
-            at += 1
-            continue
-        precision = None
-        if text[at : at + 1] == ".":
-            start = at + 1
-            at = start
-            while at < len(text) and text[at].isdigit():
-                at += 1
-            precision = int(text[start:at] or 0)
-        clause = text[at : at + 1]
-        at += 1
-        if not clause:
-            raise CelError("unexpected end of string")
-        if used >= len(args):
-            raise CelError(f"index {used} out of range")
-        out.append(_clause(clause, args[used], precision))
-        used += 1
-    return "".join(out)
-
-
-def _clause(clause: str, value: Any, precision: int | None) -> str:
-    kind = name_of(value)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if clause == "s":
-        return _shown(value)
-    if clause == "d" and number:
-        return str(value) if not isinstance(value, float) else go_float(value)
-    if clause == "f" and number:
-        return f"{value:.{6 if precision is None else precision}f}"
-    if clause == "e" and number:
-        return f"{value:.{6 if precision is None else precision}e}"
-    if clause == "b" and isinstance(value, int):
-        return f"{int(value):b}"
-    if clause in "xX" and isinstance(value, int | str | bytes) and not isinstance(value, bool):
-        if isinstance(value, int):
-            return f"{int(value):{clause}}"
-        digits = (value.encode() if isinstance(value, str) else value).hex()
-        return digits.upper() if clause == "X" else digits
-    if clause == "o" and isinstance(value, int) and not isinstance(value, bool):
-        return f"{int(value):o}"
-    if clause in "sdfebxXo":
-        raise CelError(f"error during formatting: no formatting function for {clause} of {kind}")
-    raise CelError(f'could not parse formatting clause: unrecognized formatting clause "{clause}"')
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, TypeValue):
-        return value.name
-    if isinstance(value, list):
-        return f"[{', '.join(_shown(item) for item in value)}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{_shown(key)}: {_shown(item)}' for key, item in sorted(value.items()))}}}"
-    return to_string(value)
+_add("format", "string, list(dyn) -> string", formatted, member=True, cost=traversal(0))
 
 
 # --- regex ------------------------------------------------------------------------------------------------------------

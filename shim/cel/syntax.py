@@ -63,8 +63,8 @@ class Parser:
             message = f"Syntax error: extraneous input '{token.text}' expecting <EOF>"
             if token.kind in ("string", "ident", "int", "uint", "double", "bytes"):
                 message = f"Syntax error: mismatched input '{token.text}' expecting <EOF>"
-        elif token.kind == "end" or expected.startswith("{"):
-            message = f"Syntax error: mismatched input '{token.text}' expecting {expected}"
+        elif expected == "')'" and self._tokens[self._next + 1 :][:1] and self._tokens[self._next + 1].text == ")":
+            message = f"Syntax error: extraneous input '{token.text}' expecting ')'"
         else:
             message = f"Syntax error: mismatched input '{token.text}' expecting {expected}"
         raise SyntaxIssue(token.at, message)
@@ -134,7 +134,7 @@ class Parser:
         if count:
             following = self._peek()
             if count % 2 and following.kind in ("int", "double"):
-                self._tokens[self._next] = following._replace(value=-following.value)
+                self._tokens[self._next] = following._replace(value=-following.value, at=first.at)
                 return self._member()
             node = self._member()
             return Call(first.at, "-_", None, [node]) if count % 2 else node
@@ -211,8 +211,8 @@ class Parser:
     def _arguments(self, end: str) -> list[Node]:
         found: list[Node] = []
         while not self._take(end):
-            if found:
-                self._need(",")
+            if found and not self._take(","):
+                self._unexpected(self._peek(), f"'{end}'")
             found.append(self._expression())
         return found
 
@@ -221,7 +221,8 @@ class Parser:
         optional = set()
         while not self._take("]"):
             if items:
-                self._need(",")
+                if not self._take(","):
+                    self._unexpected(self._peek(), "{']', ','}")
                 if self._take("]"):
                     break
             if self._take("?"):
@@ -233,7 +234,8 @@ class Parser:
         entries: list[tuple[Node, Node, bool]] = []
         while not self._take("}"):
             if entries:
-                self._need(",")
+                if not self._take(","):
+                    self._unexpected(self._peek(), "{'}', ','}")
                 if self._take("}"):
                     break
             optional = bool(self._take("?"))

@@ -28,6 +28,11 @@ class Type:
             return self.name
         return f"{self.name}({', '.join(str(each) for each in self.params)})"
 
+    def told(self) -> str:
+        """The name as the checker says it."""
+        name = _TOLD.get(self.name, self.name)
+        return f"{name}({', '.join(each.told() for each in self.params)})" if self.params else name
+
     @property
     def is_parameter(self) -> bool:
         return self.name[0] == "%"
@@ -55,6 +60,7 @@ ERROR = Type("!error!")
 """Of what failed to check already: fits everything, so that one mistake is told once."""
 
 _SHORT = {"timestamp": TIMESTAMP, "duration": DURATION, "null": NULL}
+_TOLD = {type.name: short for short, type in _SHORT.items()}
 _NULLABLE = frozenset((TIMESTAMP.name, DURATION.name))
 SCALARS = frozenset(("bool", "int", "uint", "double", "string", "bytes", "null_type", "dyn", "!error!"))
 

@@ -10,7 +10,7 @@ import datetime
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 SECOND = 10**9
@@ -43,12 +43,16 @@ class Duration:
 @dataclass(frozen=True, slots=True, order=True)
 class Timestamp:
     nanos: int  # since 1970
+    offset: int = field(default=0, compare=False)
+    """Minutes that the clock it was read from is ahead of UTC; it is printed as that has it."""
 
     def __str__(self) -> str:
         whole, rest = divmod(self.nanos, SECOND)
-        moment = _EPOCH + datetime.timedelta(seconds=whole)
+        moment = _EPOCH + datetime.timedelta(seconds=whole, minutes=self.offset)
         fraction = f".{rest:09}".rstrip("0") if rest else ""
-        return f"{moment.year:04}-{moment:%m-%dT%H:%M:%S}{fraction}Z"
+        hours, minutes = divmod(abs(self.offset), 60)
+        zone = f"{'-' if self.offset < 0 else '+'}{hours:02}:{minutes:02}" if self.offset else "Z"
+        return f"{moment.year:04}-{moment:%m-%dT%H:%M:%S}{fraction}{zone}"
 
     def moment(self) -> datetime.datetime:
         return _EPOCH + datetime.timedelta(microseconds=self.nanos // 1000)
@@ -156,7 +160,9 @@ def equal(left: Any, right: Any) -> bool:
     """CEL's equality: numbers by value whatever their type, everything else only within its type."""
     one, other = left.__class__, right.__class__
     if one in _NUMBERS:
-        return other in _NUMBERS and left == right
+        if one is not other and float in (one, other):
+            return other in _NUMBERS and float(left) == float(right)
+        return other in _NUMBERS and bool(left == right)
     if isinstance(left, list):
         if not isinstance(right, list) or len(left) != len(right):
             return False
@@ -181,12 +187,24 @@ def compare(left: Any, right: Any) -> int:
     if one in _NUMBERS and other in _NUMBERS:
         if (one is float and math.isnan(left)) or (other is float and math.isnan(right)):
             raise CelError("NaN values cannot be ordered")
+        if one is not other and float in (one, other):
+            left, right = float(left), float(right)  # which is not exact, but what upstream does
         return int(left > right) - int(left < right)
     if one is other and one in _ORDERED:
         if one is str:
             left, right = left.encode(), right.encode()
         return int(left > right) - int(left < right)
     raise CelError("no such overload")
+
+
+def holds(entries: dict[Any, Any], key: Any) -> bool:
+    """Whether a map has a key. To Python, true is 1."""
+    if key not in entries:
+        return False
+    if key.__class__ is str or (key not in (0, 1)):
+        return True
+    is_bool = key.__class__ is bool
+    return any(each == key and (each.__class__ is bool) is is_bool for each in entries)
 
 
 _ORDERED = frozenset((str, bytes, bool, Timestamp, Duration))
@@ -210,10 +228,10 @@ def checked_duration(nanos: int) -> Duration:
     return Duration(nanos)
 
 
-def checked_timestamp(nanos: int) -> Timestamp:
+def checked_timestamp(nanos: int, offset: int = 0) -> Timestamp:
     if not _FIRST <= nanos // SECOND <= _LAST:
         raise CelError("timestamp overflow")
-    return Timestamp(nanos)
+    return Timestamp(nanos, offset)
 
 
 # --- times as texts ---------------------------------------------------------------------------------------------------
@@ -248,8 +266,9 @@ def parse_timestamp(text: str) -> Timestamp:
         raise ValueError(text)
     date, clock, fraction, zone = match.groups()
     moment = datetime.datetime.fromisoformat(f"{date}T{clock}{'+00:00' if zone in 'Zz' else zone}")
-    since = moment - _EPOCH
-    return Timestamp((since.days * 86400 + since.seconds) * SECOND + int((fraction or "0")[:9].ljust(9, "0")))
+    since, ahead = moment - _EPOCH, moment.utcoffset() or datetime.timedelta()
+    nanos = (since.days * 86400 + since.seconds) * SECOND + int((fraction or "0")[:9].ljust(9, "0"))
+    return Timestamp(nanos, int(ahead.total_seconds()) // 60)
 
 
 def size(value: Any) -> int:

@@ -201,7 +201,7 @@ def _variable(at: str, variable: Object, environments: PolicyEnvironments) -> li
         environments.add(name, expression)
     except cel.CompileError as error:
         environments.declare(name, cel.DYN)  # told once
-        causes.append(invalid(f"{at}.expression", expression, f"compilation failed: {error}"))
+        causes.append(invalid(f"{at}.expression", expression, error.told))
     return causes
 
 

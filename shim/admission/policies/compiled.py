@@ -162,7 +162,7 @@ def compile(obj: Object) -> Policy:
             annotations.append((each["key"], program))
         mutations += [_mutation(each, environments) for each in spec.get("mutations") or ()]
     except cel.CompileError as error:
-        problem = f"compilation failed: {error}"
+        problem = error.told
     return Policy(
         obj["metadata"]["name"],
         Constraints.of(spec.get("matchConstraints")),

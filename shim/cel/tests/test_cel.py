@@ -32,7 +32,7 @@ def worth(text: str, **variables: object) -> object:
         "names.transformList(k, v, k) == ['x'] && names.transformMapEntry(k, v, {v: k}) == {1: 'x'}",
         "self['odd-key'] == 1 && self.spec.tags[1] == 'b' && size(self.spec.tags) == 2 && 'héllo'.size() == 5",
         "self.?nothing.orValue(5) == 5 && self.?size == optional.of(3) && !self.?a.?b.hasValue()",
-        "self.?size.optMap(s, s + 1).orValue(0) == 4 && [?self.?nothing, 1] == [1] && {?'a': self.?x} == {}",
+        "self.?size.optMap(s, s + 1).orValue(0) == 4 && [?self.?nothing, dyn(1)] == [1] && {?'a': self.?x} == {}",
         "'abc'.matches('^a.c$') && 'abc'.contains('b') && r'\\d' == '\\\\d' && b'a' == bytes('a')",
         "'a,b'.split(',') == ['a', 'b'] && ['a', 'b'].join('-') == 'a-b' && 'aB'.lowerAscii() == 'ab'",
         "'hello'.substring(1, 3) == 'el' && 'hello'.indexOf('l') == 2 && 'hello'.replace('l', 'L', 1) == 'heLlo'",
@@ -58,6 +58,22 @@ def worth(text: str, **variables: object) -> object:
         "string(duration('1.5s')) == '1.5s' && int('42') == 42 && double('1.5') == 1.5 && string(true) == 'true'",
         "type(1) == int && type('a') == string && type(self) == map && type([]) == list",
         "self.spec.tags.map(t, t + '!').join() == 'a!b!'",
+        "{true: 5}[true] == 5 && true in {true: 1} && !(dyn(1) in {true: 1}) && {'a': 1, 'a': 2} == {'a': 2}",
+        "dyn(9223372036854775807) >= 9223372036854775808.0 && !(dyn(9223372036854775807) < 9223372036854775808.0)",
+        "!self.?size.?a.hasValue() && !self.?spec.?tags[?9].hasValue()",
+        "string(timestamp('2020-01-01T00:00:00+05:00')) == '2020-01-01T00:00:00+05:00'",
+        "timestamp('2020-01-01T05:00:00+05:00') == timestamp('2020-01-01T00:00:00Z')",
+        "string(1000000.0) == '1e+06' && string(123456789.0) == '1.23456789e+08' && string(-0.00001) == '-1e-05'",
+        "string(100000.0) == '100000' && string(0.0001) == '0.0001' && string(1.5) == '1.5'",
+        "'abc'.indexOf('a', 30) == -1 && 'abc'.indexOf('', 5) == 5 && 'abc'.lastIndexOf('c', 9) == -1",
+        "'%.2f %e %s'.format([1234567.891, -0.00012, 'x']) == '1,234,567.89 -1.200000×10⁻⁰⁴ x'",
+        "'%s'.format([['a', b'b', 1.5, true, null, duration('1h'), type(1)]])"
+        ' == \'["a", b"b", 1.500000, true, null, duration("3600s"), int]\'',
+        "'%s'.format([{10: 'c', 2: 'b', 1: 'a'}]) == '{1:\"a\", 10:\"c\", 2:\"b\"}'",
+        "'%f %e %b %x %X %o'.format([double('Infinity'), 'NaN', true, -255, b'\\xff', 8]) == '∞ NaN 1 -ff FF 10'",
+        "google.protobuf.Int64Value{value: 1} + 1 == 2 && google.protobuf.StringValue{} == '' &&"
+        " google.protobuf.Duration{seconds: 1} == duration('1s') && google.protobuf.Value{number_value: 1.0} == 1.0",
+        "google.protobuf.Struct{fields: {'a': google.protobuf.Value{string_value: 'b'}}}.a == 'b'",
     ],
 )
 def test_true(text: str) -> None:
@@ -106,11 +122,32 @@ WIDGET = cel.struct(
         ("other", "ERROR: <input>:1:1: undeclared reference to 'other' (in container '')\n | other\n | ^"),
         (
             "self.parts.all(p, p.size)",
-            "ERROR: <input>:1:15: found no matching overload for '_&&_' applied to '(bool, int)'\n"
-            " | self.parts.all(p, p.size)\n | ..............^",
+            "ERROR: <input>:1:20: expected type 'bool' but found 'int'\n"
+            " | self.parts.all(p, p.size)\n | ...................^",
         ),
         ("[1, 'a']", "ERROR: <input>:1:5: expected type 'int' but found 'string'\n | [1, 'a']\n | ....^"),
         ("self.`a-b` == 1", "ERROR: <input>:1:6: unsupported syntax: '`'\n | self.`a-b` == 1\n | .....^"),
+        ("[1, dyn(2)]", "ERROR: <input>:1:8: expected type 'int' but found 'dyn'\n | [1, dyn(2)]\n | .......^"),
+        (
+            "{1: null, 'b': 2}",
+            "ERROR: <input>:1:11: expected type 'int' but found 'string'\n | {1: null, 'b': 2}\n | ..........^\n"
+            "ERROR: <input>:1:16: expected type 'null' but found 'int'\n | {1: null, 'b': 2}\n | ...............^",
+        ),
+        ("'é'.x(1)", "ERROR: <input>:1:6: undeclared reference to 'x' (in container '')\n | 'é'.x(1)\n | .．...^"),
+        (
+            "'%d'.format(['a'])",
+            "ERROR: <input>:1:14: error during formatting: decimal clause can only be used on integers, was given "
+            "string\n | '%d'.format(['a'])\n | .............^",
+        ),
+        (
+            "'%s'.format([1, 2])",
+            "ERROR: <input>:1:12: too many arguments supplied to string.format (expected 1, got 2)\n"
+            " | '%s'.format([1, 2])\n | ...........^",
+        ),
+        ("'%s'.format([])", "ERROR: <input>:1:12: index 0 out of range\n | '%s'.format([])\n | ...........^"),
+        ("f(1 2)", "ERROR: <input>:1:5: Syntax error: extraneous input '2' expecting ')'\n | f(1 2)\n | ....^"),
+        ("int('x') == 1", "type conversion error from 'string' to 'int'"),
+        ("self.__namespace__.find('[') == ''", "error parsing regexp: missing closing ]: `[`"),
         ("1e400 == 1.0", "ERROR: <input>:1:1: invalid double literal\n | 1e400 == 1.0\n | ^"),
         ("'a'.matches('(')", "ERROR: <input>:1:13: invalid matches argument\n | 'a'.matches('(')\n | ............^"),
         (

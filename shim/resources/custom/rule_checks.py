@@ -66,7 +66,7 @@ class RuleChecks:
         except cel.WrongType:
             return [invalid(f"{at}.rule", _shown(raw), "cel expression must evaluate to a bool")]
         except cel.CompileError as error:
-            return [invalid(f"{at}.rule", _shown(raw), f"compilation failed: {error}")]
+            return [invalid(f"{at}.rule", _shown(raw), error.told)]
         found = self._cost(program, f"{at}.rule", "estimated rule cost", declared, cardinality)
         if expression := (raw.get("messageExpression") or ""):
             message = f"{at}.messageExpression"
@@ -75,7 +75,7 @@ class RuleChecks:
             except cel.WrongType:
                 found.append(invalid(message, _shown(raw), "messageExpression must evaluate to a string"))
             except cel.CompileError as error:
-                found.append(invalid(message, _shown(raw), f"messageExpression compilation failed: {error}"))
+                found.append(invalid(message, _shown(raw), f"messageExpression {error.told}"))
             else:
                 found += self._cost(told, message, "estimated messageExpression cost", declared, 1.0)
         if rules.mentions_old(program):

@@ -64,7 +64,7 @@ def _checked(text: str) -> tuple[str, float]:
     try:
         checked = _ENVIRONMENT.check(text)
     except cel.CompileError as error:
-        return f"compilation failed: {error}", 0
+        return error.told, 0
     if checked.type.name not in ("bool", "dyn"):
         return f"must evaluate to bool or the unknown type, not {checked.type}", 0
     return "", cel.estimate(checked).high

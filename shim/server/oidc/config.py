@@ -256,7 +256,7 @@ class _Reader:
         except cel.WrongType as error:
             self._invalid(at, json.dumps(text), str(error))
         except cel.CompileError as error:
-            self._invalid(at, json.dumps(text), f"compilation failed: {error}")
+            self._invalid(at, json.dumps(text), error.told)
         return None
 
     def _only(self, said: Any, at: str, *fields: str) -> None:
