@@ -13,6 +13,7 @@ from nodeagent.engine import init, wire
 from nodeagent.linux import capabilities, libc, mounts, namespaces, procfs, userns
 from nodeagent.linux.steps import Steps, quote
 
+_PR_SET_DUMPABLE = 4
 DOTS_AND_SLASHES = str.maketrans("./", "/.")  # of the name eth0/1 in a kernel parameter a folder's name is made
 
 
@@ -99,6 +100,7 @@ def _share_pids(request: wire.SandboxRequest) -> dict[str, int]:
 def _first_process(request: wire.SandboxRequest, told: int, ready: int) -> NoReturn:
     """Cut off from the node and in the pod's user namespace, if it has one, fork what is meant and end."""
     try:
+        title = procfs.argument_area()  # the zygote's command line tells of the node's folders
         users = os.open(os.path.join(request["directory"], "user"), os.O_RDONLY) if request["users"] else -1
         init.join(request["join"])
         # Containers of the pod see this process: it must hold nothing of the node's, neither files nor powers.
@@ -121,6 +123,8 @@ def _first_process(request: wire.SandboxRequest, told: int, ready: int) -> NoRet
         capabilities.limit(0)
         capabilities.apply(0)
         libc.prctl_name("pause")
+        libc.overwrite(*title, b"/pause")
+        libc.prctl(_PR_SET_DUMPABLE, 0)  # nobody traces it, which no filter keeps from any system call
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGTERM, signal.SIGINT])
         os.write(ready, b"1")
         os.closerange(0, 256)

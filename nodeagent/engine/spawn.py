@@ -71,8 +71,9 @@ def _run(command: list[str], log_path: Path) -> tuple[int, str]:
                 command,
                 executable=f"/proc/self/fd/{program}",
                 pass_fds=(program,),
-                # in that mount it stands in no folder, beside which a Python of its own prefix would find its library
-                env={**os.environ, "LD_LIBRARY_PATH": os.path.join(sys.base_prefix, "lib")},
+                # In that mount it stands in no folder, beside which a Python of its own prefix would find its library.
+                # Nothing else: what is forked from it comes near to containers.
+                env={"LD_LIBRARY_PATH": os.path.join(sys.base_prefix, "lib")},
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,

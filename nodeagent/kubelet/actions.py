@@ -284,12 +284,18 @@ async def refresh(state: PodState) -> None:
                 node.inventory.put_container(container)
 
 
-async def remove_run(state: PodState, run: str, name: str, attempt: int) -> None:
-    """Forget an old life of a container, with its log."""
+async def forget_run(state: PodState, run: str) -> None:
+    """Forget an old life of a container; its log stays."""
     node = state.node
     await whole(node.engine.remove_container(run))
     node.inventory.drop_container(state.uid, run)
     node.prober.forget(run)
+
+
+async def remove_run(state: PodState, run: str, name: str, attempt: int) -> None:
+    """Forget an old life of a container, with its log."""
+    node = state.node
+    await forget_run(state, run)
     path = node.paths.log(state.pod, name, attempt)
     for file in path.parent.glob(f"{path.name}*"):
         file.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from nodeagent.engine.contract import Engine
 from shim.api.meta import Object
 from shim.api.version import MAJOR, MINOR
 
+MOST_REDIRECTS = 10
 OUTPUT_LIMIT = 10 * 1024  # of a command's output or an answer's body, as upstream's probes keep
 
 
@@ -22,6 +23,10 @@ OUTPUT_LIMIT = 10 * 1024  # of a command's output or an answer's body, as upstre
 class Answer:
     status: int
     body: str
+
+
+class TooManyRedirects(aiohttp.ClientError):
+    """A server sent us from one address of its own to the next for too long."""
 
 
 class CommandTimeout(Exception):
@@ -78,18 +83,27 @@ def url_of(action: Object, container: Object, ip: str) -> str:
 async def http_get(
     session: aiohttp.ClientSession, url: str, action: Object, timeout: float | None, *, who: str = "kube-probe"
 ) -> Answer:
-    """Ask once; certificates are not checked. Raises aiohttp.ClientError, TimeoutError."""
+    """Ask once; certificates are not checked. Raises aiohttp.ClientError, TimeoutError.
+
+    A redirect is followed on the same host only: a pod must not send us, who are on the node, to whom it likes.
+    """
     headers: CIMultiDict[str] = CIMultiDict({"User-Agent": f"{who}/{MAJOR}.{MINOR}", "Accept": "*/*"})
     told = action.get("httpHeaders") or ()
     for header in told:
         headers.popall(header["name"], None)
     for header in told:
         headers.add(header["name"], header["value"])
-    async with (
-        asyncio.timeout(timeout),
-        session.get(URL(url, encoded=True), headers=headers, ssl=False, allow_redirects=True) as answer,
-    ):
-        return Answer(answer.status, (await answer.content.read(OUTPUT_LIMIT)).decode(errors="replace"))
+    asked = URL(url, encoded=True)
+    async with asyncio.timeout(timeout):
+        for _ in range(MOST_REDIRECTS):
+            async with session.get(asked, headers=headers, ssl=False, allow_redirects=False) as answer:
+                location = answer.headers.get("Location") if answer.status in (301, 302, 303, 307, 308) else None
+                following = asked.join(URL(location)) if location else None
+                if following is None or following.host != asked.host or following.scheme not in ("http", "https"):
+                    body = (await answer.content.read(OUTPUT_LIMIT)).decode(errors="replace")
+                    return Answer(answer.status, body)
+            asked = following
+    raise TooManyRedirects(f"stopped after {MOST_REDIRECTS} redirects")
 
 
 def get_failed(url: str, error: Exception) -> str:

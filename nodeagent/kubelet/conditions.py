@@ -7,12 +7,17 @@ from collections.abc import Mapping, Sequence
 from nodeagent.kubelet import resize
 from nodeagent.kubelet.names import is_sidecar
 from nodeagent.kubelet.phase import Phase
+from nodeagent.kubelet.policy import may_restart_all
 from nodeagent.kubelet.resize import Resizing
 from shim.api.meta import Object
 
 NOTHING_RESIZED = Resizing()
 
-OWNED = (*resize.CONDITIONS, "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+RESTARTING = "AllContainersRestarting"
+OWNED = (
+    *resize.CONDITIONS,
+    *("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", RESTARTING),
+)
 """The types only the kubelet writes, in the order it writes them."""
 DISRUPTION = "DisruptionTarget"
 """Written by whoever sends a pod away: the kubelet, when its node runs short."""
@@ -28,6 +33,7 @@ def pod_conditions(
     previous: Sequence[Object],
     now: str,
     resizing: Resizing = NOTHING_RESIZED,
+    restarting: bool = False,
 ) -> list[Object]:
     """``others``: conditions that someone else owns, kept as they are; ``previous``: to keep times of transition."""
     ready = _containers_ready(pod, statuses, phase)
@@ -38,6 +44,8 @@ def pod_conditions(
         "ContainersReady": ready,
         "PodScheduled": (True, "", ""),
     }
+    if may_restart_all(pod):
+        found[RESTARTING] = _restarting(phase, going_on=restarting)
     before = {condition["type"]: condition for condition in previous}
     generation = pod["metadata"].get("generation")
     owned = []
@@ -58,6 +66,17 @@ def pod_conditions(
             condition["message"] = message
         owned.append(condition)
     return [*others, *_resize_conditions(resizing, before, now), *owned]
+
+
+def was_restarting(conditions: Sequence[Object]) -> bool:
+    """Whether these tell of containers that begin anew."""
+    return any(each["type"] == RESTARTING and each["status"] == "True" for each in conditions)
+
+
+def _restarting(phase: Phase, *, going_on: bool) -> Verdict:
+    if phase in _OVER:
+        return False, _OVER[phase], ""
+    return (going_on, "RestartAllContainersStarted" * going_on, "container exited with restart policy rule" * going_on)
 
 
 def _resize_conditions(resizing: Resizing, before: Mapping[str, Object], now: str) -> list[Object]:
@@ -87,6 +106,7 @@ def _resize_condition(type_: str, reason: str, message: str, generation: int) ->
 
 
 Verdict = tuple[bool, str, str]  # status, reason, message
+_OVER: Mapping[Phase, str] = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -98,10 +118,8 @@ def _containers_ready(pod: Object, statuses: Mapping[str, Object], phase: Phase)
     watched += [c["name"] for c in pod["spec"]["containers"]]
     unknown = [name for name in watched if name not in statuses]
     unready = [name for name in watched if name in statuses and not statuses[name]["ready"]]
-    if phase == "Succeeded" and not unknown:
-        return False, "PodCompleted", ""
-    if phase == "Failed":
-        return False, "PodFailed", ""
+    if phase in _OVER and (phase == "Failed" or not unknown):
+        return False, _OVER[phase], ""
     messages = []
     if unknown:
         messages.append(f"containers with unknown status: {_listed(unknown)}")

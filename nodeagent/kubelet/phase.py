@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from nodeagent.kubelet.names import is_sidecar
-from nodeagent.kubelet.policy import restarts_after
+from nodeagent.kubelet.policy import RESTARTING_ALL, restarts_after
 from shim.api.meta import Object
 
 Phase = Literal["Pending", "Running", "Succeeded", "Failed"]
@@ -36,7 +36,7 @@ def phase_of(pod: Object, statuses: Mapping[str, Object], *, for_good: bool, ini
         ended = state.get("terminated") or ("waiting" in state and last) or None
         if not ended:
             pending_init += 1
-        elif ended["exitCode"] != 0 and not restarts_after(pod, container, ended["exitCode"]):
+        elif ended["exitCode"] != 0 and not _returns(pod, container, ended):
             failed_init += 1
 
     for container in pod["spec"]["containers"]:
@@ -49,13 +49,12 @@ def phase_of(pod: Object, statuses: Mapping[str, Object], *, for_good: bool, ini
         if "running" in state:
             running += 1
         elif "terminated" in state:
-            code = state["terminated"]["exitCode"]
             stopped += 1
-            succeeded += code == 0
-            final += not restarts_after(pod, container, code)
+            succeeded += state["terminated"]["exitCode"] == 0
+            final += not _returns(pod, container, state["terminated"])
         elif last:
             stopped += 1
-            final += not restarts_after(pod, container, last["exitCode"])
+            final += not _returns(pod, container, last)
         else:
             waiting += 1
 
@@ -70,3 +69,8 @@ def phase_of(pod: Object, statuses: Mapping[str, Object], *, for_good: bool, ini
             return "Running"  # between two runs
         return "Succeeded" if stopped == succeeded else "Failed"
     return "Pending"
+
+
+def _returns(pod: Object, container: Object, ended: Object) -> bool:
+    """Whether another run follows the one that ended."""
+    return ended.get("reason") == RESTARTING_ALL or restarts_after(pod, container, ended["exitCode"])

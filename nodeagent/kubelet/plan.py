@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nodeagent.kubelet import resize
-from nodeagent.kubelet.names import ContainerKind, grace_of, is_sidecar, statuses_of
+from nodeagent.kubelet.names import ContainerKind, containers_of, grace_of, is_sidecar, statuses_of
 from nodeagent.kubelet.observed import Observed, Run, last_exited
 from nodeagent.kubelet.phase import TERMINAL
-from nodeagent.kubelet.policy import restarts_after, should_start
+from nodeagent.kubelet.policy import restarts_after, restarts_all, should_start
 from nodeagent.kubelet.restarts import LONG_LOOK, waits_until
 from nodeagent.kubelet.status import Verdict
 from shim.api.meta import Object
@@ -71,6 +71,13 @@ class RemoveRun:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetRuns:
+    """Every life of these containers goes, but not their logs: the pod begins anew in the sandbox that it has."""
+
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing before this time, unless something happens."""
 
@@ -89,7 +96,18 @@ class ResizePod:
     """Change the limits of what runs, as far as that needs no restart."""
 
 
-Step = MountVolumes | CreateSandbox | StartContainer | KillContainer | BackOff | RemoveRun | ResizePod | Wait | EndPod
+Step = (
+    MountVolumes
+    | CreateSandbox
+    | StartContainer
+    | KillContainer
+    | BackOff
+    | RemoveRun
+    | ForgetRuns
+    | ResizePod
+    | Wait
+    | EndPod
+)
 
 DEADLINE = Verdict("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
@@ -135,6 +153,9 @@ def plan(
         # a new agent takes up a running pod: it refreshes what is there
         steps += _paused(observed, "", now, MountVolumes())
 
+    if anew := _all_anew(pod, observed):
+        return [*steps, *anew]
+
     if resize.work_left(pod, observed):
         steps += _paused(observed, resize.IN_PROGRESS, now, ResizePod())
 
@@ -155,6 +176,25 @@ def plan(
     if not kept:
         return [end]  # sidecars alone keep no pod alive
     return [*steps, *init_steps, *main_steps]
+
+
+def _all_anew(pod: Object, observed: Observed) -> list[Step]:
+    """A container ended in a way after which all of the pod's begin anew: kill what runs, then forget them all.
+
+    Those that ended so are forgotten last, so that whoever goes on after an agent that died knows what to do.
+    """
+    sources: list[Run] = []
+    others: list[Run] = []
+    for kind, container in reversed(list(containers_of(pod))):
+        if kind != "ephemeralContainers":
+            runs = observed.runs.get(container["name"], ())
+            (sources if restarts_all(container, runs[0] if runs else None) else others).extend(runs)
+    if not sources:
+        return []
+    running = [run for run in others if run.phase == "running"]
+    if running:
+        return [KillContainer(run.id, run.name, 0.0, "killing") for run in running]
+    return [ForgetRuns(tuple(run.id for run in (*others, *sources)))]
 
 
 def _restart_counts(status: Object) -> dict[str, int]:

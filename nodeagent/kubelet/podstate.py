@@ -237,8 +237,8 @@ class PodState:
         if kind == "initContainers" and not names.is_sidecar(kind, container):
             return
 
-        def tell(message: str) -> None:
-            self.tell("Warning", "Unhealthy", message, run.name)
+        def tell(reason: str, message: str) -> None:
+            self.tell("Warning", reason, message, run.name)
 
         self.node.prober.start(
             run, container, self.address, known=self._known_health(run), changed=self.changed, tell=tell

@@ -22,6 +22,7 @@ from nodeagent.kubelet.plan import (
     BackOff,
     CreateSandbox,
     EndPod,
+    ForgetRuns,
     KillContainer,
     MountVolumes,
     RemoveRun,
@@ -201,6 +202,10 @@ class PodWorker:
                 self.node.prober.forget(run)
             case RemoveRun(run, name, attempt):
                 await actions.remove_run(state, run, name, attempt)
+            case ForgetRuns(runs):
+                await state.flush(LONGEST_FLUSH)  # how they ended is told before nobody knows it any more
+                for run in runs:
+                    await actions.forget_run(state, run)
             case ResizePod():
                 await actions.resize_pod(state)
             case EndPod(grace):

@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nodeagent.kubelet import resources
-from nodeagent.kubelet.conditions import DISRUPTION, NOTHING_RESIZED, OWNED, pod_conditions
+from nodeagent.kubelet.conditions import DISRUPTION, NOTHING_RESIZED, OWNED, pod_conditions, was_restarting
 from nodeagent.kubelet.containerspec import readonly_below
 from nodeagent.kubelet.names import RUNTIME, STATUSES, ContainerKind, containers_of, is_sidecar, statuses_of
 from nodeagent.kubelet.observed import Observed, Run
 from nodeagent.kubelet.phase import TERMINAL, phase_of
-from nodeagent.kubelet.policy import should_start
+from nodeagent.kubelet.policy import RESTARTING_ALL, restarts_all, should_start
 from nodeagent.kubelet.resize import Resizing, given
 from shim.api.meta import Object
 
 GONE = "ContainerStatusUnknown"
+_REMOVED = "The container is removed because RestartAllContainers in place"
 START_FAILED_CODE = 128  # what runtimes report for a process that never ran
 
 
@@ -57,7 +58,10 @@ def pod_status(
     """
     generation = pod["metadata"].get("generation")
     api_phase = (pod.get("status") or {}).get("phase")
-    lists = {kind: _container_statuses(pod, kind, observed, previous) for kind in STATUSES}
+    restarting = all_restarting(pod, observed)
+    lists = {
+        kind: _container_statuses(pod, kind, observed, previous, restarting=restarting) for kind in STATUSES
+    }
     statuses = {status["name"]: status for kind in ("initContainers", "containers") for status in lists[kind]}
     main = [observed.latest(c["name"]) for c in pod["spec"]["containers"]]
     phase = phase_of(pod, statuses, for_good=for_good, initialized=any(run and run.phase != "exited" for run in main))
@@ -80,6 +84,7 @@ def pod_status(
         previous=previous.get("conditions") or (),
         now=timestamp(now),
         resizing=resizing if phase not in TERMINAL else NOTHING_RESIZED,
+        restarting=restarting,
     )
     if ended:
         _account_for_all(pod, lists, previous)
@@ -194,13 +199,48 @@ def _told_ip(observed: Observed) -> str:
     return observed.ip if tried else ""
 
 
-def _container_statuses(pod: Object, kind: ContainerKind, observed: Observed, previous: Object) -> list[Object]:
+def all_restarting(pod: Object, observed: Observed) -> bool:
+    """Whether a container has ended after which all of the pod's begin anew."""
+    return any(
+        restarts_all(container, observed.latest(container["name"]))
+        for kind, container in containers_of(pod)
+        if kind != "ephemeralContainers"
+    )
+
+
+def _container_statuses(
+    pod: Object, kind: ContainerKind, observed: Observed, previous: Object, *, restarting: bool
+) -> list[Object]:
     before = {status["name"]: status for status in previous.get(STATUSES[kind]) or ()}
-    return [
-        _container_status(pod, kind, container, observed, before.get(container["name"]))
-        for of, container in containers_of(pod)
-        if of == kind
-    ]
+    restarted = not restarting and was_restarting(previous.get("conditions") or ())
+    found = []
+    for of, container in containers_of(pod):
+        if of != kind:
+            continue
+        status = _container_status(pod, kind, container, observed, before.get(container["name"]))
+        if of != "ephemeralContainers":
+            if restarting:
+                _tell_taken_along(container, observed.latest(container["name"]), status, before.get(status["name"]))
+            elif restarted and container["name"] not in observed.runs:
+                _tell_to_begin_anew(status)
+        found.append(status)
+    return found
+
+
+def _tell_taken_along(container: Object, run: Run | None, status: Object, before: Object | None) -> None:
+    """What ran until another container's end took it along."""
+    was = before["state"] if before else {}
+    killed = "running" in was or (was.get("terminated") or {}).get("reason") == RESTARTING_ALL
+    if killed and "terminated" in status["state"] and not restarts_all(container, run):
+        status["state"]["terminated"] |= {"reason": RESTARTING_ALL, "message": _REMOVED}
+
+
+def _tell_to_begin_anew(status: Object) -> None:
+    if "terminated" in status["state"]:
+        status["lastState"] = status["state"]
+        status["state"] = {"waiting": {"reason": RESTARTING_ALL, "message": _REMOVED}}
+        status["restartCount"] += 1
+        status["ready"] = False
 
 
 def _container_status(

@@ -239,6 +239,12 @@ def new_session_keyring() -> None:
     _syscall(_number("keyctl"), "keyctl", None, ctypes.c_int(join_session_keyring), none)
 
 
+def overwrite(start: int, end: int, text: bytes) -> None:
+    """Fill a part of this process's own memory with ``text`` and then zeros."""
+    size = end - start
+    ctypes.memmove(start, text[: size - 1].ljust(size, b"\0"), size)
+
+
 def prctl_name(name: str) -> None:
     """What ps shows for this process (15 bytes)."""
     set_name = 15

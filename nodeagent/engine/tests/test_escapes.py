@@ -106,8 +106,10 @@ async def test_who_sees_the_node_s_processes_does_not_reach_into_them(node):
 async def test_in_a_shared_pid_namespace_the_node_stays_out_of_reach(node):
     """The pause process is in sight of all: through its /proc nothing of the node may be reached."""
     await node.sandbox(share_pid=True)
-    await node.run("for d in root cwd fd; do ls -A /proc/1/$d/; done; echo end")
+    await node.run("for d in root cwd fd; do ls -A /proc/1/$d/; done; cat /proc/1/environ /proc/1/maps; echo end")
     assert node.log() == "end\n"
+    await node.run("tr '\\0' ' ' < /proc/1/cmdline", "name")
+    assert node.log("name").split() == ["/pause"]
 
 
 async def test_a_volume_s_links_lead_nowhere_but_the_container(node, tmp_path):

@@ -24,6 +24,7 @@ class Outcome:
     result: Literal["success", "failure", "error"]
     output: str = ""
     refused: bool = False  # nobody listens on the port (yet): the container has noticed nothing
+    doubt: str = ""  # why a success is one that its author may not have meant
 
 
 SUCCESS = Outcome("success")
@@ -68,7 +69,9 @@ async def _http(http: aiohttp.ClientSession, told: Object, container: Object, ip
     except (aiohttp.ClientError, OSError) as error:
         refused = isinstance(error, aiohttp.ClientConnectorError) and _refused(error.os_error)
         return Outcome("failure", commands.get_failed(url, error), refused=refused)
-    if 200 <= answer.status < 400:
+    if 300 <= answer.status < 400:
+        return Outcome("success", doubt=f"Probe terminated redirects, Response body: {answer.body}")
+    if 200 <= answer.status < 300:
         return SUCCESS
     return Outcome("failure", f"HTTP probe failed with statuscode: {answer.status}")
 

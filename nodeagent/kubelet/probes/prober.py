@@ -33,7 +33,7 @@ class Probed:
     ip: str
     health: Health
     changed: Callable[[], None]
-    tell: Callable[[str], None]
+    tell: Callable[[str, str], None]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def now(self, health: Health) -> None:
@@ -59,11 +59,11 @@ class Prober:
         *,
         known: Health | None,
         changed: Callable[[], None],
-        tell: Callable[[str], None],
+        tell: Callable[[str, str], None],
     ) -> None:
         """Begin to probe a run. ``known``: what an earlier agent found, so that its end goes unnoticed.
 
-        ``changed`` is called when the health changes, ``tell`` with the message of each Unhealthy event.
+        ``changed`` is called when the health changes, ``tell`` with reason and message of each event.
         """
         if run.id in self._probed or not any(container.get(f"{kind}Probe") for kind in KINDS):
             return
@@ -151,9 +151,12 @@ class Prober:
                 continue
             self.counts[probed.run.id, kind.capitalize(), _COUNTED[outcome.result]] += 1
             if outcome.result == "failure":
-                probed.tell(f"{kind.capitalize()} probe failed: {outcome.output}")
+                probed.tell("Unhealthy", f"{kind.capitalize()} probe failed: {outcome.output}")
             elif outcome.result == "error":
-                probed.tell(f"{kind.capitalize()} probe errored and resulted in unknown state: {outcome.output}")
+                why = f"{kind.capitalize()} probe errored and resulted in unknown state: {outcome.output}"
+                probed.tell("Unhealthy", why)
+            elif outcome.doubt:
+                probed.tell("ProbeWarning", f"{kind.capitalize()} probe warning: {outcome.doubt}")
             if outcome.result != "error":
                 yield outcome
             due = max(due + period, loop.time())

@@ -61,6 +61,14 @@ def test_files_change_all_at_once(tmp_path):
     assert len([entry for entry in target.iterdir() if entry.name.startswith("..2")]) == 1
 
 
+def test_all_folders_of_a_volume_are_the_group_s(tmp_path):
+    atomic.write(tmp_path / "v", {"d/e/f": atomic.File(b"1", 0o400)}, gid=1234)
+    found = [tmp_path / "v", *(path for path in (tmp_path / "v").rglob("*") if not path.is_symlink())]
+    assert {(path.name, path.stat().st_gid) for path in found if not path.name.startswith("..")} == {
+        (name, 1234) for name in ("v", "d", "e", "f")
+    }
+
+
 def test_a_host_path_must_be_what_it_is_said_to_be(tmp_path):
     (tmp_path / "dir").mkdir()
     (tmp_path / "file").touch()
@@ -81,6 +89,10 @@ def test_a_host_path_must_be_what_it_is_said_to_be(tmp_path):
         path = host_path({"path": str(tmp_path / new), "type": kind})
         assert path.is_file() if kind == "FileOrCreate" else path.is_dir()
         assert stat.S_IMODE(path.stat().st_mode) == (0o644 if kind == "FileOrCreate" else 0o755)
+    for kind, why in (("FileOrCreate", "open {}: not a directory"), ("DirectoryOrCreate", "mkdir {}: not a directory")):
+        path = tmp_path / "file/below"
+        with pytest.raises(ValueError, match=f"^{why.format(path)}$"):
+            host_path({"path": str(path), "type": kind})
 
 
 def test_who_a_pod_is():

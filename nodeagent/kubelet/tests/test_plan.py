@@ -9,6 +9,7 @@ from nodeagent.kubelet.plan import (
     BackOff,
     CreateSandbox,
     EndPod,
+    ForgetRuns,
     KillContainer,
     MountVolumes,
     RemoveRun,
@@ -58,6 +59,21 @@ def test_restart_policies():
     assert steps(pod(restartPolicy="OnFailure"), seen(ended(code=2))) == [StartContainer("containers", "c", 1)]
     two = pod(container("a"), container("b"), restartPolicy="Never")
     assert steps(two, seen(ended("a", 1), run("b"))) == []
+
+
+ALL = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+
+
+def test_an_end_may_mean_that_all_containers_begin_anew():
+    source = container("a", restartPolicy="Never", restartPolicyRules=[ALL])
+    three = pod(source, container("b"), init=[container("i")], restartPolicy="Never")
+    others = ended("i"), run("b")
+    assert steps(three, seen(ended("a", 1), *others)) == []
+    assert steps(three, seen(ended("a", 42), *others)) == [KillContainer("b-0", "b", 0.0, "killing")]
+    killed = seen(ended("a", 42), ended("b", 137), ended("i"))
+    assert steps(three, killed) == [ForgetRuns(("b-0", "i-0", "a-0"))]  # the one that says so is the last to go
+    counts = {"initContainerStatuses": [{"name": "i", "restartCount": 1}]}
+    assert steps(three, seen(), previous=counts) == [StartContainer("initContainers", "i", 1)]
 
 
 def test_a_restart_rule_on_an_exit_code_wins():

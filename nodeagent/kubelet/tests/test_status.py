@@ -255,3 +255,29 @@ def test_a_pod_shows_what_it_had_until_a_resize_is_over():
     goes_on = Resizing(in_progress=True, generation=2)
     assert status(asked, seen(run()), previous={"resources": had}, resizing=goes_on)["resources"] == had
     assert status(asked, seen(run()), previous={"resources": had})["resources"] == gets
+
+
+def test_containers_that_begin_anew_because_of_another():
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    source = container("a", restartPolicy="Never", restartPolicyRules=[rule])
+    two = pod(source, container("b"), init=[container("i")], restartPolicy="Never")
+    ready = status(two, seen(ended("i"), run("a"), run("b")))
+    assert conditions(ready)["AllContainersRestarting"] == ("False", None, None)
+
+    over = status(two, seen(ended("i"), ended("a", 42), ended("b", 143)), previous=ready)
+    why = ("True", "RestartAllContainersStarted", "container exited with restart policy rule")
+    assert (over["phase"], conditions(over)["AllContainersRestarting"]) == ("Running", why)
+    assert [c["state"]["terminated"]["reason"] for c in over["containerStatuses"]] == ["Error", "RestartingAllContainers"]
+
+    forgotten = status(two, seen(), previous=over)
+    assert (forgotten["phase"], conditions(forgotten)["AllContainersRestarting"][0]) == ("Running", "False")
+    assert conditions(forgotten)["Initialized"][0] == "True"  # nothing takes that back
+    told = [*forgotten["initContainerStatuses"], *forgotten["containerStatuses"]]
+    assert [(c["restartCount"], c["state"]["waiting"]["reason"]) for c in told] == [(1, "RestartingAllContainers")] * 3
+    assert [c["lastState"]["terminated"]["exitCode"] for c in told] == [0, 42, 143]
+
+    again = status(two, seen(ended("i", attempt=1), run("a", attempt=1), run("b", attempt=1)), previous=forgotten)
+    assert [(c["restartCount"], c["lastState"]["terminated"]["exitCode"]) for c in again["containerStatuses"]] == [
+        (1, 42),
+        (1, 143),
+    ]

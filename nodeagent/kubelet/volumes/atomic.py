@@ -35,7 +35,9 @@ def write(target: Path, payload: Payload, *, gid: int | None = None) -> bool:
     current = _current(target)
     if current is not None and _holds(current, payload):
         return False
-    os.chmod(target, 0o777 if gid is None else 0o2777)
+    if gid is not None:
+        os.chown(target, -1, gid)
+    os.chmod(target, 0o777 if gid is None else 0o2777)  # what is made below is the group's, too
     fresh = target / time.strftime(f"..%Y_%m_%d_%H_%M_%S.{time.monotonic_ns()}", time.gmtime())
     fresh.mkdir(mode=0o755)
     for name, file in payload.items():
@@ -45,9 +47,6 @@ def write(target: Path, payload: Payload, *, gid: int | None = None) -> bool:
         os.chmod(path, file.mode if gid is None else file.mode | ((file.mode & 0o700) >> 3 & 0o040))
         if file.uid >= 0 or gid is not None:
             os.chown(path, file.uid, -1 if gid is None else gid)
-    if gid is not None:
-        os.chown(target, -1, gid)
-        os.chown(fresh, -1, gid)
     link = target / "..data_tmp"
     link.unlink(missing_ok=True)
     link.symlink_to(fresh.name)

@@ -40,20 +40,28 @@ def empty_dir(told: Object, path: Path) -> None:
 def host_path(told: Object) -> Path:
     """The node's own path, made or checked as its type demands. Raises ValueError."""
     path, kind = Path(told["path"]), told.get("type") or ""
-    if not kind:
-        if not path.exists():  # as container engines do with a folder that is to be mounted
-            path.mkdir(mode=0o755, parents=True)
-        return path
-    if kind not in _CHECKS:
+    if kind and kind not in _CHECKS:
         raise ValueError(f"hostPath type {kind} is not known")
-    if kind == "DirectoryOrCreate" and not path.exists():
-        path.mkdir(mode=0o755, parents=True)
-    if kind == "FileOrCreate" and not path.exists():
-        path.touch(mode=0o644)
+    if not path.exists():
+        _make(path, kind)
+    if not kind:
+        return path
     check, name = _CHECKS[kind]
     if not path.exists() or not check(path.stat().st_mode):
         raise ValueError(f"hostPath type check failed: {path} is not {name}")
     return path
+
+
+def _make(path: Path, kind: str) -> None:
+    """Raises ValueError."""
+    doing = "open" if kind == "FileOrCreate" else "mkdir"
+    try:
+        if kind == "FileOrCreate":
+            path.touch(mode=0o644)
+        elif kind in ("", "DirectoryOrCreate"):  # none: as container engines do with a folder that is to be mounted
+            path.mkdir(mode=0o755, parents=True)
+    except OSError as error:
+        raise ValueError(f"{doing} {path}: {os.strerror(error.errno or 0).lower()}") from error
 
 
 def give_to_group(path: Path, gid: int) -> None:
