@@ -22,6 +22,9 @@ _OWN = {  # the first part of a path -> the subresources of the node, any of whi
     "stats": ("stats",),
     "metrics": ("metrics",),
     "logs": ("log",),
+    "checkpoint": ("checkpoint",),
+    "statusz": ("statusz",),
+    "flagz": ("configz",),
 }
 
 

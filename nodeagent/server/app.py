@@ -14,12 +14,13 @@ from aiohttp.typedefs import Handler
 from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 
-from nodeagent.engine.contract import Engine
+from nodeagent.engine.contract import Engine, EngineError
+from nodeagent.kubelet import commands, names
 from nodeagent.kubelet.source import NotFound, NotReady, PodSource
 from nodeagent.server import cadvisor, metrics, portchannels, portforward, resource_metrics
 from nodeagent.server.access import Access
 from nodeagent.server.counting import counting
-from nodeagent.server.logs import LogOptions, read_log
+from nodeagent.server.logs import Invalid, LogOptions, Unreadable, read_log
 from nodeagent.server.nodelogs import NodeLogs
 from nodeagent.server.remotecommand import attached_status, serve_process
 from nodeagent.settings import NodeAgentSettings
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 READ_ONLY = frozenset(
     {
         *("/healthz", "/healthz/{check}", "/pods", "/pods/", "/stats/summary"),
-        *("/metrics", "/metrics/resource", "/metrics/cadvisor", "/metrics/probes"),
+        *("/metrics", "/metrics/resource", "/metrics/cadvisor", "/metrics/probes", "/metrics/slis"),
     }
 )
 """What the port shows that asks nobody who they are: nothing that could change or enter a pod."""
@@ -47,26 +48,27 @@ class KubeletApi:
 
     def routes(self) -> list[web.RouteDef]:
         """The table of paths, as a real kubelet's."""
-        target = "/{namespace}/{pod}/{container}"
+        targets = ("/{namespace}/{pod}/{container}", "/{namespace}/{pod}/{uid}/{container}")
+        pods = ("/{namespace}/{pod}", "/{namespace}/{pod}/{uid}")
         return [
             web.get("/healthz", self._healthz),
             web.get("/healthz/{check}", self._healthz),
             *(web.get(path, self._pods) for path in ("/pods", "/pods/")),
             *(web.get(path, self._running_pods) for path in ("/runningpods", "/runningpods/")),
             web.get("/metrics", self._metrics),
+            web.get("/metrics/slis", self._slis),
             web.get("/metrics/resource", self._resource_metrics),
             web.get("/metrics/cadvisor", self._cadvisor),
             web.get("/metrics/probes", self._probes),
             web.get("/stats/summary", self._summary),
             web.get("/configz", self._configz),
             web.get("/logs/{path:.*}", self._node_logs.serve),
-            web.get("/containerLogs" + target, self._logs),
-            web.get("/exec" + target, self._exec),
-            web.post("/exec" + target, self._exec),
-            web.get("/attach" + target, self._attach),
-            web.post("/attach" + target, self._attach),
-            web.get("/portForward/{namespace}/{pod}", self._port_forward),
-            web.post("/portForward/{namespace}/{pod}", self._port_forward),
+            web.get("/containerLogs" + targets[0], self._logs),
+            web.post("/checkpoint" + targets[0], self._checkpoint),
+            *(web.post("/run" + target, self._run) for target in targets),
+            *_both("/exec", targets, self._exec),
+            *_both("/attach", targets, self._attach),
+            *_both("/portForward", pods, self._port_forward),
         ]
 
     async def _healthz(self, request: web.Request) -> web.StreamResponse:
@@ -83,6 +85,9 @@ class KubeletApi:
 
     async def _running_pods(self, request: web.Request) -> web.StreamResponse:
         return _json(_list(self._source.running_pods()))
+
+    async def _slis(self, request: web.Request) -> web.StreamResponse:
+        return _measured(metrics.health(CHECKS))
 
     async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
         readings = await resource_metrics.read(self._engine, self._source.pods())
@@ -113,9 +118,11 @@ class KubeletApi:
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         namespace, pod, container = _target(request)
         try:
-            options = LogOptions.of(dict(request.query))
-        except ValueError as error:
-            return web.Response(status=400, text=str(error))
+            options = LogOptions.of(request.query)
+        except Unreadable:
+            return web.Response(status=400, text='{"message": "Unable to decode query."}')
+        except Invalid:
+            return web.Response(status=422, text='{"message": "Invalid request."}')
         previous = request.query.get("previous", "").lower() in ("1", "true")
         path = self._source.log(namespace, pod, container, previous=previous)
 
@@ -145,6 +152,25 @@ class KubeletApi:
             request, lambda size: self._engine.exec(target.container, command, tty=tty, stdin=stdin, size=size)
         )
 
+    async def _run(self, request: web.Request) -> web.StreamResponse:
+        """A command without streams: its output is the answer."""
+        target, argv = self._source.container(*_target(request)), request.query.get("cmd", "").split(" ")
+        try:
+            code, output = await commands.run(self._engine, target.container, argv, None)
+        except EngineError as error:
+            return web.Response(status=500, text=str(error))
+        if code:
+            return web.Response(status=500, text=f"command '{' '.join(argv)}' exited with {code}: {output}")
+        return web.Response(text=output, content_type="application/json")
+
+    async def _checkpoint(self, request: web.Request) -> web.StreamResponse:
+        """Refused by name, once it is clear what would be: there is nothing here that could save a process."""
+        namespace, pod, container = _target(request)
+        if names.find_container(self._source.pod(namespace, pod), container) is None:
+            raise NotFound(f"container {container} does not exist")
+        why = "rpc error: code = Unimplemented desc = containers cannot be saved to files"
+        return web.Response(status=500, text=f"checkpointing of {namespace}/{pod}/{container} failed ({why})")
+
     async def _attach(self, request: web.Request) -> web.StreamResponse:
         target = self._source.container(*_target(request))
         if not target.running:
@@ -162,6 +188,11 @@ class KubeletApi:
         except ValueError as error:
             return web.Response(status=400, text=str(error))
         return await portchannels.serve(request, netns, ports)
+
+
+def _both(path: str, ends: Iterable[str], handler: Handler) -> list[web.RouteDef]:
+    """Streams begin with either method, by the client's protocol."""
+    return [route(path + end, handler) for end in ends for route in (web.get, web.post)]
 
 
 def _list(pods: list[Object]) -> Object:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +16,15 @@ from shim.api.meta import parse_time
 
 POLL = 0.05  # seconds between looks at a followed file: a look is one read, and a person waits
 BLOCK = 1 << 16
+STREAMS = ("All", "Stdout", "Stderr")
+
+
+class Unreadable(ValueError):
+    """The options cannot be read at all."""
+
+
+class Invalid(ValueError):
+    """They can, and make no sense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,36 +39,35 @@ class LogOptions:
     stream: str = "All"
 
     @classmethod
-    def of(cls, query: dict[str, str]) -> LogOptions:
-        """From a query. Raises ValueError with upstream's words."""
+    def of(cls, query: Mapping[str, str]) -> LogOptions:
+        """From a query; ``tail`` is an older name. Raises Unreadable, Invalid; the API server has told why before."""
 
-        def number(name: str) -> int | None:
-            text = query.get(name)
-            if text in (None, ""):
-                return None
+        def number(*names: str) -> int | None:
+            text = next((query[name] for name in names if query.get(name)), None)
             try:
-                return int(str(text))
-            except ValueError:
-                raise ValueError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
-
-        since_seconds, since_time = number("sinceSeconds"), query.get("sinceTime")
-        since = None
-        if since_seconds is not None:
-            if since_seconds < 1:
-                raise ValueError("sinceSeconds: Invalid value: must be greater than 0")
-            since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=since_seconds)
-        elif since_time:
-            since = parse_time(since_time)
-        tail, limit = number("tailLines"), number("limitBytes")
-        if tail is not None and tail < 0:
-            raise ValueError("tailLines: Invalid value: must be greater than or equal to 0")
-        if limit is not None and limit < 1:
-            raise ValueError("limitBytes: Invalid value: must be greater than 0")
+                return int(text) if text is not None else None
+            except ValueError as error:
+                raise Unreadable(str(error)) from None
 
         def true(name: str) -> bool:
-            return query.get(name, "").lower() in ("1", "true")
+            return name in query and query[name].lower() not in ("0", "false")
 
-        return cls(true("follow"), tail, since, true("timestamps"), limit, query.get("stream") or "All")
+        seconds, time = number("sinceSeconds"), query.get("sinceTime")
+        tail = None if query.get("tail") == "all" else number("tail", "tailLines")
+        limit, stream = number("limitBytes"), query.get("stream") or "All"
+        try:
+            since = parse_time(time) if time else None
+        except ValueError as error:
+            raise Unreadable(str(error)) from None
+        if seconds is not None:
+            if since is not None or seconds < 1:
+                raise Invalid("sinceSeconds")
+            since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
+        if (tail is not None and tail < 0) or (limit is not None and limit < 1):
+            raise Invalid("tailLines or limitBytes")
+        if stream not in STREAMS or (stream != "All" and tail is not None):
+            raise Invalid("stream")
+        return cls(true("follow"), tail, since, true("timestamps"), limit, stream)
 
 
 async def read_log(path: Path, options: LogOptions, running: Callable[[], bool]) -> AsyncIterator[bytes]:

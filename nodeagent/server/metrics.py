@@ -6,7 +6,7 @@ Everything is read when asked for: the same pods and the same summary that ``/po
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client.core import Metric
 
@@ -16,6 +16,13 @@ from nodeagent.linux import cgroups
 from shim.api.meta import Object
 from shim.api.version import GIT_VERSION, MAJOR, MINOR
 from shim.codec.exposition import Labels, counters, gauges
+
+
+def health(checks: Iterable[str]) -> Iterator[Metric]:
+    """``/metrics/slis``: who is asked answers, so all is well."""
+    told: dict[Labels, float] = {(check, "healthz"): 1 for check in checks}
+    help_ = "This metric records the result of a single healthcheck."
+    yield gauges("kubernetes_healthcheck", help_, ("name", "type"), told)
 
 
 def kubelet(source: PodSource, summary: Object) -> Iterator[Metric]:

@@ -88,6 +88,8 @@ def test_a_certificate_names_a_user_and_groups():
         ("/metrics/resource", ("metrics",)),
         ("/configz", ("configz", "proxy")),
         ("/containerLogs/ns/p/c", ("proxy",)),
+        ("/checkpoint/ns/p/c", ("checkpoint",)),
+        ("/run/ns/p/c", ("proxy",)),
         ("/", ("proxy",)),
     ],
 )

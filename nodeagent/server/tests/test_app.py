@@ -35,6 +35,11 @@ class Source:
     def container(self, namespace: str, pod: str, container: str) -> Any:
         raise NotFound(f'pod "{pod}" does not exist')
 
+    def pod(self, namespace: str, name: str) -> Any:
+        if name != "p":
+            raise NotFound(f'pod "{name}" does not exist')
+        return {**RUNNING, "spec": {"containers": [{"name": "c"}]}}
+
 
 class Nobody:
     """An API server that knows no token."""
@@ -74,11 +79,12 @@ async def ports(tmp_path: Path) -> Any:
     serving = asyncio.create_task(serve(settings, cast(Any, Source()), cast(Any, None), cast(Any, Nobody())))
     async with aiohttp.ClientSession() as session:
 
-        async def ask(path: str, tls: ssl.SSLContext | None = None) -> tuple[int, str]:
+        async def ask(path: str, tls: ssl.SSLContext | None = None, method: str = "GET") -> tuple[int, str]:
             scheme, port = ("https", settings.port) if tls else ("http", settings.read_only_port)
             while True:
                 try:
-                    async with session.get(f"{scheme}://127.0.0.1:{port}{path}", ssl=tls or False) as answer:
+                    url = f"{scheme}://127.0.0.1:{port}{path}"
+                    async with session.request(method, url, ssl=tls or False) as answer:
                         return answer.status, await answer.text()
                 except aiohttp.ClientConnectorError:
                     assert not serving.done()
@@ -100,6 +106,14 @@ async def test_the_secure_port_knows_its_owner_and_nobody_else(ports: Any) -> No
     assert '"containers":[]' in (await ask("/runningpods/", owner))[1]
     assert await ask("/exec/ns/gone/c?command=ls", owner) == (404, 'pod "gone" does not exist')
     assert await ask("/no-such-thing", owner) == (404, "404 page not found\n")
+    for path in ("/exec/ns/gone/uid/c?command=ls", "/attach/ns/gone/uid/c", "/run/ns/gone/c?cmd=ls"):
+        assert await ask(path, owner, "POST") == (404, 'pod "gone" does not exist')
+    for query, expected in (("tailLines=x", (400, "Unable to decode query.")), ("tail=-1", (422, "Invalid request."))):
+        assert await ask(f"/containerLogs/ns/p/c?{query}", owner) == (expected[0], f'{{"message": "{expected[1]}"}}')
+    why = "rpc error: code = Unimplemented desc = containers cannot be saved to files"
+    assert await ask("/checkpoint/ns/p/c", owner, "POST") == (500, f"checkpointing of ns/p/c failed ({why})")
+    assert await ask("/checkpoint/ns/p/d", owner, "POST") == (404, "container d does not exist")
+    assert 'kubernetes_healthcheck{name="ping",type="healthz"} 1.0' in (await ask("/metrics/slis", owner))[1]
     for path in ("/healthz", "/pods", "/exec/ns/p/c", "/no-such-thing"):
         assert await ask(path, stranger) == (401, "Unauthorized")
 

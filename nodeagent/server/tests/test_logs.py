@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeagent.server.logs import LogOptions, read_log
+from nodeagent.server.logs import Invalid, LogOptions, Unreadable, read_log
 
 TIME = "2026-01-01T00:00:{:02d}.123456789Z"
 
@@ -82,13 +82,24 @@ def test_a_tail_is_the_end_of_the_whole(
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "error"),
     [
-        ({"tailLines": "-1"}, "greater than or equal to 0"),
-        ({"limitBytes": "x"}, "invalid syntax"),
-        ({"sinceSeconds": "0"}, "greater than 0"),
+        ({"tailLines": "-1"}, Invalid),
+        ({"tail": "-1"}, Invalid),
+        ({"limitBytes": "x"}, Unreadable),
+        ({"limitBytes": "0"}, Invalid),
+        ({"sinceSeconds": "0"}, Invalid),
+        ({"sinceSeconds": "1", "sinceTime": "2026-01-01T00:00:00Z"}, Invalid),
+        ({"sinceTime": "yesterday"}, Unreadable),
+        ({"stream": "Stdin"}, Invalid),
+        ({"stream": "Stdout", "tailLines": "1"}, Invalid),
     ],
 )
-def test_wrong_options_say_why(query: dict[str, str], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_wrong_options(query: dict[str, str], error: type[ValueError]) -> None:
+    with pytest.raises(error):
         LogOptions.of(query)
+
+
+def test_options_are_read_as_by_go() -> None:
+    assert LogOptions.of({"follow": "", "timestamps": "False", "tail": "all"}) == LogOptions(follow=True)
+    assert LogOptions.of({"tail": "3", "tailLines": "4"}) == LogOptions(tail=3)
