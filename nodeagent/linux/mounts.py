@@ -104,19 +104,30 @@ def detach(target: str) -> None:
             raise
 
 
-def propagates(path: str) -> tuple[str, str]:
-    """The mount that ``path`` lies in, and how it takes part in what is mounted elsewhere: shared, slave or private."""
-    path, found = os.path.realpath(path), ("/", "private")
+def _around(path: str) -> tuple[str, list[str], str]:
+    """The mount that ``path`` lies in: its point, its optional fields and its type; see proc_pid_mountinfo(5)."""
+    path = os.path.realpath(path)
+    found: tuple[str, list[str], str] = ("/", [], "")
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
         for line in table:
             fields = line.split(" ")
-            point, optional = unescape(fields[4]), fields[6 : fields.index("-")]
+            point, dash = unescape(fields[4]), fields.index("-")
             inside = path == point or path.startswith(point.rstrip("/") + "/")
             if inside and len(point) >= len(found[0]):  # the last of a point lies on top
-                kinds = [word.partition(":")[0] for word in optional]
-                how = "shared" if "shared" in kinds else "slave" if "master" in kinds else "private"
-                found = (point, how)
+                found = (point, fields[6:dash], fields[dash + 1])
     return found
+
+
+def propagates(path: str) -> tuple[str, str]:
+    """The mount that ``path`` lies in, and how it takes part in what is mounted elsewhere: shared, slave or private."""
+    point, optional, _ = _around(path)
+    kinds = [word.partition(":")[0] for word in optional]
+    return point, "shared" if "shared" in kinds else "slave" if "master" in kinds else "private"
+
+
+def in_memory(path: str) -> bool:
+    """Whether what is written to ``path`` stays away from disks (but for swap)."""
+    return _around(path)[2] in ("tmpfs", "ramfs")
 
 
 def below(path: str) -> list[str]:

@@ -205,14 +205,22 @@ async def test_a_folder_is_no_device_and_a_device_no_folder(node, tmp_path):
     one = container(volumeDevices=[{"name": "d", "devicePath": "/x"}])
     await node.create("none", one, volumes=claimed("device"))
     await told(node, "none", "is not a block device")
+    await claim(node, "absent", "Filesystem", str(tmp_path / "absent"))
+    await node.create("early", container(), volumes=claimed("absent"))
+    await told(node, "early", f'path "{tmp_path}/absent" does not exist')
 
 
 def test_other_users_of_the_machine_do_not_come_by(tmp_path):
     """A container's root may leave a program in a volume that runs as the machine's root; and tokens are files."""
     paths = Paths(tmp_path / "data")
     Volumes(None, paths, tmp_path / "run")  # type: ignore[arg-type]  # it asks for nothing yet
-    for folder in (tmp_path / "run/volumes", paths.pods):
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    secrets = tmp_path / "run/volumes"
+    try:
+        for folder in (secrets, paths.pods):
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert mounts.in_memory(str(secrets))
+    finally:
+        folders.unmount_below(secrets)
 
 
 async def test_a_local_volume_is_its_pod_s_group_s_and_stays_when_the_pod_goes(node, tmp_path):

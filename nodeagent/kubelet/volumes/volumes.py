@@ -1,12 +1,13 @@
 """Every volume of a pod, by name: where it is on the node, making it, refreshing it, taking it away.
 
-What must not reach a disk (secrets, tokens) lives below the run folder, which is memory; the rest in the pod's
-folder. Making a volume that is there already refreshes it, so a new agent needs no memory of what was made.
+What must not reach a disk (secrets, tokens) lives in memory, below the run folder; the rest in the pod's folder.
+Making a volume that is there already refreshes it, so a new agent needs no memory of what was made.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from nodeagent.kubelet.errors import ConfigError, MountError
 from nodeagent.kubelet.names import Paths, containers_of, uid_of
 from nodeagent.kubelet.volumes import atomic, folders
 from nodeagent.kubelet.volumes.payloads import Source, payload_of
+from nodeagent.linux import libc, mounts
 from shim.api.meta import Object
 from shim.api.status import ApiError
 from shim.client import Client
@@ -32,6 +34,8 @@ class Volumes:
         for folder in (self._memory, paths.pods):  # secrets, and programs that run as whom a pod says: for nobody else
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
+        if not mounts.in_memory(str(self._memory)):  # /run is on a disk here, as inside of containers
+            libc.mount("tmpfs", str(self._memory), "tmpfs", mounts.NOSUID | mounts.NODEV, "mode=700")
         self._given: set[tuple[str, str]] = set()  # volumes by pod that were given to its fsGroup
 
     async def mount(self, pod: Object, source: Source) -> tuple[dict[str, Path], float]:
@@ -89,17 +93,25 @@ class Volumes:
         if not bound or (claim.get("status") or {}).get("phase") != "Bound":
             raise ValueError(f'persistentvolumeclaim "{claim_name}" is not bound')
         spec = (await self._client.get(r.PERSISTENTVOLUMES, bound))["spec"]
+        try:
+            return await self._persistent(pod, name, spec, readonly=readonly)
+        except (ValueError, OSError) as error:
+            raise MountError(bound, str(error)) from error  # messages name the persistent volume
+
+    async def _persistent(self, pod: Object, name: str, spec: Object, *, readonly: bool) -> Path:
         mode = spec.get("volumeMode") or "Filesystem"
         _check_use(pod, name, mode)
         if (told := spec.get("hostPath")) and mode == "Filesystem":
             return folders.host_path(told)
         if told := spec.get("local"):
+            if not os.path.exists(told["path"]):
+                raise ValueError(f'path "{told["path"]}" does not exist')
             kind = "Directory" if mode == "Filesystem" else "BlockDevice"
             path = folders.host_path({"path": told["path"], "type": kind})
             if mode == "Filesystem" and not readonly:
                 await self._give(pod, name, path)
             return path
-        raise ValueError(f'persistentvolume "{bound}" is neither hostPath nor local, others are not built yet')
+        raise ValueError("it is neither hostPath nor local, others are not built yet")
 
     async def _give(self, pod: Object, name: str, path: Path) -> None:
         """What was there before the pod is its group's, once."""
