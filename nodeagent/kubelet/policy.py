@@ -10,7 +10,6 @@ from nodeagent.kubelet.names import ContainerKind, containers_of, is_sidecar
 from nodeagent.kubelet.observed import Run
 from shim.api.meta import Object
 
-
 RESTARTS_ALL = "RestartAllContainers"
 RESTARTING_ALL = "RestartingAllContainers"
 """The reason why a container ended that another one took with it."""

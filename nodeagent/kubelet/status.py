@@ -59,9 +59,7 @@ def pod_status(
     generation = pod["metadata"].get("generation")
     api_phase = (pod.get("status") or {}).get("phase")
     restarting = all_restarting(pod, observed)
-    lists = {
-        kind: _container_statuses(pod, kind, observed, previous, restarting=restarting) for kind in STATUSES
-    }
+    lists = {kind: _container_statuses(pod, kind, observed, previous, restarting=restarting) for kind in STATUSES}
     statuses = {status["name"]: status for kind in ("initContainers", "containers") for status in lists[kind]}
     main = [observed.latest(c["name"]) for c in pod["spec"]["containers"]]
     phase = phase_of(pod, statuses, for_good=for_good, initialized=any(run and run.phase != "exited" for run in main))

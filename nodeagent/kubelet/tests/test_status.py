@@ -267,7 +267,8 @@ def test_containers_that_begin_anew_because_of_another():
     over = status(two, seen(ended("i"), ended("a", 42), ended("b", 143)), previous=ready)
     why = ("True", "RestartAllContainersStarted", "container exited with restart policy rule")
     assert (over["phase"], conditions(over)["AllContainersRestarting"]) == ("Running", why)
-    assert [c["state"]["terminated"]["reason"] for c in over["containerStatuses"]] == ["Error", "RestartingAllContainers"]
+    reasons = [c["state"]["terminated"]["reason"] for c in over["containerStatuses"]]
+    assert reasons == ["Error", "RestartingAllContainers"]
 
     forgotten = status(two, seen(), previous=over)
     assert (forgotten["phase"], conditions(forgotten)["AllContainersRestarting"][0]) == ("Running", "False")
