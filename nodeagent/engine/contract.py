@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from nodeagent.linux.diskuse import DiskUse
+from nodeagent.linux.pressure import Pressure
 
 
 class EngineError(Exception):
@@ -263,6 +264,12 @@ class Engine(Protocol):
         and what the kernel tells besides: ``cpu_user_ns``, ``cpu_system_ns``, ``periods``, ``throttled_periods``,
         ``throttled_ns``, ``memory_cache``, ``memory_mapped_file``, ``memory_active_file``, ``memory_inactive_file``,
         ``memory_most``.
+        """
+
+    async def pressure(self, cgroup: str) -> Pressure:
+        """How long work stood still in a cgroup (``kubepods/pod<uid>``); nothing where it is not counted.
+
+        Raises EngineError.
         """
 
     async def disk_usage(self, container: str) -> DiskUse:

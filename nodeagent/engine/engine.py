@@ -35,6 +35,7 @@ from nodeagent.engine.contract import (
 )
 from nodeagent.engine.teardown import teardown_node
 from nodeagent.linux import cgroups, diskuse, namespaces, procfs
+from nodeagent.linux.pressure import Pressure
 from nodeagent.linux.steps import Steps
 
 __all__ = ["Engine", "teardown_node"]
@@ -358,6 +359,12 @@ class Engine:
             return self._cgroups.usage(self._container(container).cgroup)
         except OSError as error:
             raise EngineError(f"usage of container {container}: {error}") from None
+
+    async def pressure(self, cgroup: str) -> Pressure:
+        try:
+            return self._cgroups.pressure(self._preparation.cgroup(cgroup))
+        except OSError as error:
+            raise EngineError(f"pressure in {cgroup}: {error}") from None
 
     async def disk_usage(self, container: str) -> diskuse.DiskUse:
         return await asyncio.to_thread(diskuse.of, str(self._container(container).directory / "upper"))

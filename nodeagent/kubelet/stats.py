@@ -16,8 +16,9 @@ from nodeagent.engine.contract import EngineError
 from nodeagent.kubelet import names, resources
 from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.observed import Run
-from nodeagent.linux import diskuse
+from nodeagent.linux import diskuse, pressure
 from nodeagent.linux.diskuse import DiskUse
+from nodeagent.linux.pressure import Pressure
 from shim.api.meta import Object, now
 
 Usage = Mapping[str, int]
@@ -59,7 +60,7 @@ class Summary:
             own = _used(_fs(node.settings.image_dir), images)
             told["runtime"] = {"imageFs": own, "containerFs": own}
             told["rlimit"] = _processes()
-            _tell_pressure(told)
+            _tell_pressure(told, pressure.of_machine())
         answer = {"node": told, "pods": [await self._pod(pod, fs, whole) for pod in pods]}
         recent = time.monotonic() - REMEMBERED
         self._before = {key: sample for key, sample in self._before.items() if sample.at > recent}
@@ -90,6 +91,10 @@ class Summary:
             **self._cpu_memory(uid, total),
         }
         if whole:
+            try:
+                _tell_pressure(told, await node.engine.pressure(resources.cgroup_of(pod)))
+            except EngineError:
+                pass  # it has just gone
             if traffic := self._traffic(uid):
                 told["network"] = traffic
             volumes, kept = await self._volumes(pod, fs)
@@ -112,6 +117,7 @@ class Summary:
         }
         if not whole:
             return told, DiskUse()
+        _tell_pressure(told, await node.engine.pressure(f"{resources.cgroup_of(pod)}/{run.id}"))
         root = await node.engine.disk_usage(run.id)
         logs = await asyncio.to_thread(diskuse.of, str(node.paths.pod_logs(pod) / name))
         told["rootfs"], told["logs"] = _used(fs, root), _used(fs, logs)
@@ -186,22 +192,14 @@ def _machine() -> dict[str, int]:
     }
 
 
-def _tell_pressure(node: Object) -> None:
-    """How long work has stood still for want of something, where this kernel counts it (PSI)."""
-    for resource in ("cpu", "memory", "io"):
-        try:
-            lines = Path(f"/proc/pressure/{resource}").read_text().splitlines()
-        except OSError:
-            continue
-        node.setdefault(resource, {"time": now()})["psi"] = {
-            line.split()[0]: _stalls(dict(part.split("=") for part in line.split()[1:])) for line in lines
-        }
+def _tell_pressure(of: Object, found: Pressure) -> None:
+    """Beside what else is told of each resource."""
+    for resource, stalls in found.items():
+        of.setdefault(resource, {"time": now()})["psi"] = {which: _stall(stall) for which, stall in stalls.items()}
 
 
-def _stalls(told: Mapping[str, str]) -> Object:
-    """``total`` in nanoseconds; the kernel's is in microseconds."""
-    averages = {name: float(told[name]) for name in ("avg10", "avg60", "avg300")}
-    return {"total": int(told["total"]) * 1000, **averages}
+def _stall(told: pressure.Stall) -> Object:
+    return {"total": told.total_ns, "avg10": told.avg10, "avg60": told.avg60, "avg300": told.avg300}
 
 
 def _network(path: Path) -> Object:

@@ -10,6 +10,7 @@ from cgroupspy.interfaces import BaseFileInterface, IntegerFile
 from cgroupspy.nodes import Node
 
 from nodeagent.linux.cgroups import ALLOWED_DEVICES, UNLIMITED, CgroupMount, remove_if_empty, remove_tree, tree
+from nodeagent.linux.pressure import Pressure
 
 CONTROLLERS = ("cpu", "cpuacct", "memory", "pids", "freezer", "devices")
 
@@ -126,6 +127,9 @@ class Version1:
         if (node := self._node("pids", path)) is not None:
             usage["pids"] = int(PidsController(node).current)
         return usage
+
+    def pressure(self, path: str) -> Pressure:
+        return {}
 
     def mounts(self) -> list[CgroupMount]:
         names: dict[str, list[str]] = {}

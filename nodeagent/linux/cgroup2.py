@@ -6,8 +6,9 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 
-from nodeagent.linux import device_filter
+from nodeagent.linux import device_filter, pressure
 from nodeagent.linux.cgroups import ALLOWED_DEVICES, UNLIMITED, CgroupMount, remove_if_empty, remove_tree, tree
+from nodeagent.linux.pressure import Pressure
 
 CONTROLLERS = ("cpu", "memory", "pids")
 
@@ -112,18 +113,22 @@ class Version2:
             "memory_active_file": int(stat.get("active_file", 0)),
             "memory_inactive_file": int(stat.get("inactive_file", 0)),
             "memory_bytes": max(0, memory - int(stat.get("inactive_file", 0))),
-            "memory_swap": self._swap(path),
+            "memory_swap": self._number(path, "memory.swap.current"),
+            "memory_most": self._number(path, "memory.peak"),
             "memory_rss": int(stat.get("anon", 0)),
             "page_faults": int(stat.get("pgfault", 0)),
             "major_page_faults": int(stat.get("pgmajfault", 0)),
             "pids": int(self._read(path, "pids.current")),
         }
 
-    def _swap(self, path: str) -> int:
+    def _number(self, path: str, name: str) -> int:
         try:
-            return int(self._read(path, "memory.swap.current"))
-        except FileNotFoundError:  # a kernel without swap
+            return int(self._read(path, name))
+        except FileNotFoundError:  # a kernel without swap, or before 5.19
             return 0
+
+    def pressure(self, path: str) -> Pressure:
+        return pressure.of_cgroup(self._file(path, "").rstrip("/"))
 
     def mounts(self) -> list[CgroupMount]:
         return [CgroupMount("", "cgroup2", "")]

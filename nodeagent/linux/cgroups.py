@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from nodeagent.linux.pressure import Pressure
+
 # What a container may open whatever its user: "type major:minor access", as cgroup v1 writes it.
 # mknod alone (m) is harmless: only opening what was made needs r or w.
 ALLOWED_DEVICES = (
@@ -79,6 +81,9 @@ class Cgroups(Protocol):
         """The file whose ``oom_kill`` line counts processes killed for memory."""
 
     def usage(self, path: str) -> Mapping[str, int]: ...
+
+    def pressure(self, path: str) -> Pressure:
+        """Version 1 does not count it."""
 
     def mounts(self) -> list[CgroupMount]: ...
 

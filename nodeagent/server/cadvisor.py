@@ -58,6 +58,10 @@ _OF_A_CGROUP = (
     ),
     _Kept("container_threads", "Number of threads running inside the container", "pids", grows=False),
 )
+_PRESSURES = (
+    ("stalled", "full", "no tasks in the container could make progress"),
+    ("waiting", "some", "tasks in the container have waited"),
+)
 _OF_AN_INTERFACE = (
     ("container_network_receive_bytes", "bytes received", "rxBytes"),
     ("container_network_receive_errors", "errors encountered while receiving", "rxErrors"),
@@ -84,6 +88,7 @@ def cadvisor(pods: list[Object], summary: Object, readings: Sequence[Reading]) -
     seen = dict.fromkeys(rows, time.time())
     yield gauges("container_last_seen", "Last time a container was seen by the exporter", LABELS, seen)
     yield from _of_cgroups(rows, readings)
+    yield from _pressures(rows)
     yield from _limits(pods, rows)
     yield from _disks(rows)
     yield from _interfaces(rows)
@@ -128,6 +133,15 @@ def _of_cgroups(rows: Rows, readings: Sequence[Reading]) -> Iterator[Metric]:
     }
     labels = (LABELS[0], "failure_type", *LABELS[1:], "scope")
     yield counters("container_memory_failures", "Cumulative count of memory allocation failures.", labels, failures)
+
+
+def _pressures(rows: Rows) -> Iterator[Metric]:
+    for resource, word in (("cpu", "CPU"), ("memory", "memory"), ("io", "IO")):
+        told = {row: each[resource]["psi"] for row, each in rows.items() if "psi" in each.get(resource, {})}
+        for name, which, what in _PRESSURES:
+            samples = {row: psi[which]["total"] / 1e9 for row, psi in told.items() if which in psi}
+            help_ = f"Total time duration {what} due to {word} congestion."
+            yield counters(f"container_pressure_{resource}_{name}_seconds", help_, LABELS, samples)
 
 
 def _limits(pods: list[Object], rows: Rows) -> Iterator[Metric]:

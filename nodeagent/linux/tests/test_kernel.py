@@ -13,7 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from nodeagent.linux import capabilities, cgroup2, cgroups, device_filter, libc, mounts, namespaces, procfs, seccomp
+from nodeagent.linux import (
+    capabilities,
+    cgroup2,
+    cgroups,
+    device_filter,
+    libc,
+    mounts,
+    namespaces,
+    pressure,
+    procfs,
+    seccomp,
+)
 
 pytestmark = pytest.mark.needs_root
 
@@ -246,6 +257,29 @@ def test_version_2_makes_enters_and_removes():
     finally:
         tree.remove(top)
     assert not os.path.exists(os.path.join(points[0], top))
+
+
+def test_pressure_is_read_as_the_kernel_writes_it(tmp_path):
+    (tmp_path / "io.pressure").write_text(
+        "some avg10=1.50 avg60=0.25 avg300=0.00 total=2000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"
+    )
+    assert pressure.of_cgroup(str(tmp_path)) == {
+        "io": {"some": pressure.Stall(2_000_000, 1.5, 0.25, 0.0), "full": pressure.Stall(7000, 0.0, 0.0, 0.0)}
+    }
+
+
+def test_version_2_tells_where_work_stood_still():
+    points = [h.point for h in cgroups.hierarchies() if h.version == 2]
+    if not points or not os.path.exists("/proc/pressure"):
+        pytest.skip("this kernel does not count it")
+    tree = cgroup2.Version2(points[0])
+    top = f"test-{uuid.uuid4().hex[:8]}"
+    tree.create(top)
+    try:
+        assert set(tree.pressure(top)) == set(pressure.RESOURCES)
+    finally:
+        tree.remove(top)
+    assert tree.pressure(top) == {}
 
 
 def test_device_filter_loads_in_the_kernel_and_decides():

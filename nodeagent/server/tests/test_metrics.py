@@ -47,6 +47,16 @@ def test_a_container_is_told_with_what_its_cgroup_says_and_allows() -> None:
     assert 'scope="container"' in told
 
 
+def test_what_stood_still_is_told_where_it_is_known() -> None:
+    stall = {"total": 3 * 10**9, "avg10": 0.5, "avg60": 0.0, "avg300": 0.0}
+    container = {"name": "c", **USED, "io": {"psi": {"some": stall, "full": {**stall, "total": 0}}}}
+    summary = {**SUMMARY, "pods": [{**SUMMARY["pods"][0], "containers": [container]}]}
+    told = text_of_families(cadvisor.cadvisor([POD], summary, [])).decode()
+    assert f"container_pressure_io_waiting_seconds_total{{{C}}} 3.0" in told
+    assert f"container_pressure_io_stalled_seconds_total{{{C}}} 0.0" in told
+    assert "container_pressure_cpu_waiting_seconds_total{" not in told
+
+
 def test_what_the_kubelet_does_is_counted_and_timed() -> None:
     meters = Meters()
     meters.pod_started()
