@@ -42,6 +42,7 @@ class Resources:
     memory_limit: int | None = None  # bytes
     swap_limit: int | None = None  # bytes beside those of memory
     pids_limit: int | None = None
+    huge_pages: tuple[tuple[int, int], ...] | None = None  # bytes by the size of pages, of others none; version 2 only
     die_together: bool = False  # when the kernel kills one process for memory, all others go too; version 2 only
 
 

@@ -70,10 +70,13 @@ class Preparation:
 
     def _make(self, path: str, resources: Resources, step: Steps) -> None:
         limits = asdict(resources)
+        pages = limits.pop("huge_pages")
         try:
             with step("a cgroup with limits", *self._cgroups.commands(path, **limits)):
                 self._cgroups.create(path)
                 self._cgroups.limit(path, **limits)
+                if pages is not None:
+                    self._cgroups.limit_huge_pages(path, dict(pages))
         except OSError as error:
             raise EngineError(f"limits of cgroup {path}: {error}") from None
 
@@ -90,6 +93,7 @@ class Preparation:
         limits = {
             name: cgroups.UNLIMITED if limit is None and name in ("cpu_quota_us", "memory_limit") else limit
             for name, limit in asdict(resources).items()
+            if name != "huge_pages"  # which nobody changes
         }
         try:
             self._cgroups.limit(path, **limits)

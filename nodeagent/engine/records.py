@@ -50,16 +50,21 @@ def spec_json(spec: SandboxSpec | ContainerSpec) -> dict[str, Any]:
     return body
 
 
+def _resources(body: Mapping[str, Any]) -> Resources:
+    pages = body.get("huge_pages")
+    return Resources(**{**body, "huge_pages": None if pages is None else tuple((size, most) for size, most in pages)})
+
+
 def sandbox_spec(body: Mapping[str, Any]) -> SandboxSpec:
     fields = dict(body)
-    fields["resources"] = Resources(**fields["resources"])
+    fields["resources"] = _resources(fields["resources"])
     fields["sysctls"] = tuple((name, value) for name, value in fields["sysctls"])
     return SandboxSpec(**fields)
 
 
 def container_spec(body: Mapping[str, Any]) -> ContainerSpec:
     fields = dict(body)
-    fields["resources"] = Resources(**fields["resources"])
+    fields["resources"] = _resources(fields["resources"])
     fields["env"] = tuple((name, value) for name, value in fields["env"])
     fields["mounts"] = tuple(Mount(**mount) for mount in fields["mounts"])
     fields["devices"] = tuple(Device(**device) for device in fields.get("devices", ()))

@@ -11,8 +11,8 @@ from pathlib import Path
 from nodeagent.engine.contract import Image
 from nodeagent.kubelet.eviction import thresholds
 from nodeagent.kubelet.names import RUNTIME
-from nodeagent.kubelet.resources import Amounts, Swap
-from nodeagent.linux import cgroups
+from nodeagent.kubelet.resources import HUGE_PAGES, Amounts, Swap
+from nodeagent.linux import cgroups, hugepages
 from nodeagent.settings import NodeAgentSettings
 from shim.api import quantity
 from shim.api.meta import Object
@@ -42,12 +42,9 @@ def capacity(settings: NodeAgentSettings) -> dict[str, str]:
         "memory": f"{memory_ki()}Ki",
         "pods": str(settings.max_pods),
     }
-    for pages in sorted(Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB")):
-        size = int(pages.name.removeprefix("hugepages-").removesuffix("kB"))
-        name = f"{size >> 20}Gi" if size >= 1 << 20 else f"{size >> 10}Mi"
-        found[f"hugepages-{name}"] = str(int((pages / "nr_hugepages").read_text()) * size) + "Ki"
-        if found[f"hugepages-{name}"] == "0Ki":
-            found[f"hugepages-{name}"] = "0"
+    for size in hugepages.sizes():
+        name = f"{HUGE_PAGES}{quantity.canonical(f'{size >> 10}Ki')}"
+        found[name] = quantity.canonical(f"{hugepages.reserved(size) >> 10}Ki")
     return dict(sorted(found.items()))
 
 
@@ -60,6 +57,8 @@ def allocatable(of: dict[str, str], settings: NodeAgentSettings) -> dict[str, st
     for name, signal in kept.items():
         capacity = quantity.parse(of[name]).value
         away = thresholds.reserved(known, signal, capacity) + (taken[name].value if name in taken else 0)
+        if name == "memory":  # of which huge pages were taken for good
+            away += sum(quantity.parse(each).value for other, each in of.items() if other.startswith(HUGE_PAGES))
         if away:
             found[name] = f"{max(0, capacity - away) // 1024}Ki" if away % 1024 == 0 else str(max(0, capacity - away))
     if "cpu" in taken:

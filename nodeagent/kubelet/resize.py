@@ -137,7 +137,8 @@ def due(pod: Object, container: Object) -> Object:
     """The resources a run of the container is to have: its own, and the pod's limits where it has none itself."""
     own = container.get("resources") or {}
     limits = ((pod["spec"].get("resources") or {}).get("limits") or {}).items()
-    around = {name: limit for name, limit in limits if name in NAMES and name not in (own.get("limits") or {})}
+    shared = {name: limit for name, limit in limits if name in NAMES or name.startswith(resources.HUGE_PAGES)}
+    around = {name: limit for name, limit in shared.items() if name not in (own.get("limits") or {})}
     return {**own, AROUND: around} if around else own
 
 
@@ -210,6 +211,7 @@ def wider(one: Resources, other: Resources) -> Resources:
         cpu_quota_us=most(one.cpu_quota_us, other.cpu_quota_us),
         memory_limit=most(one.memory_limit, other.memory_limit),
         pids_limit=other.pids_limit,
+        huge_pages=other.huge_pages,
     )
 
 

@@ -77,6 +77,15 @@ def quota(milli_cpu: int) -> int:
     return max(MIN_QUOTA_US, milli_cpu * PERIOD_US // 1000)
 
 
+HUGE_PAGES = "hugepages-"
+
+
+def huge_pages(amounts: Amounts) -> tuple[tuple[int, int], ...]:
+    """Bytes by the size of the pages, of ``hugepages-2Mi: 16Mi``."""
+    sizes = ((name.removeprefix(HUGE_PAGES), amount) for name, amount in amounts.items() if name.startswith(HUGE_PAGES))
+    return tuple(sorted((quantity.parse(size).value, amount.value) for size, amount in sizes))
+
+
 @dataclass(frozen=True, slots=True)
 class Swap:
     """``usable``: by pods at all; ``total``: bytes of the machine, for so many bytes of ``memory``."""
@@ -113,6 +122,7 @@ def container_limits(container: Object, swap: int = 0) -> Resources:
         cpu_quota_us=quota(cpu_limit.milli) if cpu_limit else None,
         memory_limit=memory.value if memory else None,
         swap_limit=swap,
+        huge_pages=huge_pages(limits),
         die_together=True,  # half a container is of no use
     )
 
@@ -135,6 +145,7 @@ def pod_limits(pod: Object, pids: int | None = None) -> Resources:
         cpu_quota_us=quota(limits["cpu"].milli) if limited("cpu") and limits.get("cpu") else None,
         memory_limit=limits["memory"].value if limited("memory") and limits.get("memory") else None,
         pids_limit=pids,
+        huge_pages=huge_pages(limits),
     )
 
 

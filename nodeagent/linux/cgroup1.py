@@ -60,6 +60,9 @@ class Version1:
             now, wanted = int(file.read()), with_swap[0][2]
         return [*with_swap, *others] if wanted == UNLIMITED or wanted > now else [*others, *with_swap]
 
+    def limit_huge_pages(self, path: str, most: Mapping[int, int]) -> None:
+        return None  # theirs is not among the trees made here
+
     def commands(self, path: str, **limits: int | None) -> list[str]:
         writes = [(self._points[name], file, value) for name, file, value in _writes(**limits) if name in self._points]
         writes = [write for write in writes if write[1] != _WITH_SWAP or os.path.exists(f"{write[0]}/{_WITH_SWAP}")]

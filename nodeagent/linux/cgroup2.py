@@ -6,11 +6,11 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 
-from nodeagent.linux import device_filter, pressure
+from nodeagent.linux import device_filter, hugepages, pressure
 from nodeagent.linux.cgroups import ALLOWED_DEVICES, UNLIMITED, CgroupMount, remove_if_empty, remove_tree, tree
 from nodeagent.linux.pressure import Pressure
 
-CONTROLLERS = ("cpu", "memory", "pids")
+CONTROLLERS = ("cpu", "memory", "pids", "hugetlb")
 
 
 _SWAP = "memory.swap.max"
@@ -69,6 +69,13 @@ class Version2:
         for file, value in _writes(**limits):
             if file != _SWAP or os.path.exists(self._file(path, file)):
                 self._write(path, file, value)
+
+    def limit_huge_pages(self, path: str, most: Mapping[int, int]) -> None:
+        for size in hugepages.sizes():
+            file = f"hugetlb.{hugepages.name(size)}"
+            if os.path.exists(self._file(path, f"{file}.max")):
+                self._write(path, f"{file}.max", str(most.get(size, 0)))
+                self._write(path, f"{file}.rsvd.max", str(most.get(size, 0)))  # what is mapped, used or not
 
     def commands(self, path: str, **limits: int | None) -> list[str]:
         folder = self._file(path, "").rstrip("/")

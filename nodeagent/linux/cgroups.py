@@ -56,6 +56,9 @@ class Cgroups(Protocol):
         Swap is limited beside memory where this kernel counts it; version 1 does so only below a limit of memory.
         """
 
+    def limit_huge_pages(self, path: str, most: Mapping[int, int]) -> None:
+        """Bytes by the size of the pages; none of other sizes. Only version 2 limits them, if the kernel can."""
+
     def commands(self, path: str, **limits: int | None) -> list[str]:
         """What one would type to create and limit ``path``."""
 

@@ -60,7 +60,7 @@ async def pod_use(node: Node, pod: Object) -> PodUse:
     volumes = {}
     for volume in pod["spec"].get("volumes") or ():
         told = volume.get("emptyDir")
-        if told is not None and told.get("medium") != "Memory":
+        if told is not None and not told.get("medium"):
             used = await asyncio.to_thread(diskuse.of, str(node.paths.volume(uid, volume["name"])))
             volumes[volume["name"]] = used.size
             inodes += used.inodes

@@ -30,6 +30,8 @@ def test_what_is_reserved_and_what_evictions_keep_free_is_not_allocatable(tmp_pa
     assert quantity.parse(found["memory"]).value == (4096 - 200 - 96) << 20
     assert quantity.parse(found["ephemeral-storage"]).value == (1 << 30) - (1 << 30) // 10 - (1 << 20)
     assert found["pods"] == "110"
+    pages = {**has, "hugepages-2Mi": "64Mi", "hugepages-1Gi": "0"}  # and so are huge pages no memory any more
+    assert quantity.parse(nodeinfo.allocatable(pages, some)["memory"]).value == (4096 - 200 - 96 - 64) << 20
     room = nodeinfo.room(has, some)  # for what evictions keep free somebody has to be there who is sent away
     assert (room["cpu"].milli, room["memory"].value) == (3500, (4096 - 200) << 20)
     assert room["pid"].value == nodeinfo.most_processes() - 100

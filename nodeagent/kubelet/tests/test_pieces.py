@@ -15,11 +15,12 @@ from nodeagent.kubelet.containerspec import shown_image
 from nodeagent.kubelet.errors import ConfigError
 from nodeagent.kubelet.images import ImageMissing, PodImages
 from nodeagent.kubelet.inventory import termination_message
+from nodeagent.kubelet.resize import due, limits_of
 from nodeagent.kubelet.restarts import go_duration, next_delay, waits_until
 from nodeagent.kubelet.security import DEFAULT_CAPABILITIES, security_of
 from nodeagent.kubelet.statuswriter import status_patch
 from nodeagent.kubelet.volumes import atomic
-from nodeagent.kubelet.volumes.folders import host_path
+from nodeagent.kubelet.volumes.folders import empty_dir, host_path, unmount_below
 
 
 def test_delays_double_to_five_minutes_and_are_forgotten():
@@ -154,6 +155,40 @@ def test_resources_become_limits():
     assert resources.pod_limits(a_pod).memory_limit is None
     assert resources.cgroup_of(a_pod) == "kubepods/burstable/podu"
     assert resources.oom_score(a_pod, burstable, 1 << 30) == 938
+
+
+def test_huge_pages_are_limited_to_what_was_asked_for_and_the_pod_s_are_for_all():
+    asks = {"cpu": "1", "hugepages-2Mi": "16Mi", "hugepages-1Gi": "1Gi"}
+    known = ((2 << 20, 16 << 20), (1 << 30, 1 << 30))
+    greedy = container("greedy", resources={"requests": asks, "limits": asks})
+    assert resources.container_limits(greedy).huge_pages == known
+    assert resources.container_limits(container()).huge_pages == ()
+    assert resources.pod_limits(pod(greedy, container("free"))).huge_pages == known
+    shared = pod(container(), resources={"requests": asks, "limits": asks})
+    assert limits_of(due(shared, shared["spec"]["containers"][0])).huge_pages == known
+
+
+@pytest.mark.parametrize(
+    ("medium", "asked", "said"),
+    [
+        ("HugePages", (), "medium HugePages: hugePages storage requested, but there is no resource request"),
+        ("HugePages-1Gi", (2 << 20,), "no resource request"),
+        ("HugePages", (2 << 20, 1 << 30), "multiple huge page sizes"),
+        ("Paper", (2 << 20,), 'unknown storage medium "Paper"'),
+    ],
+)
+def test_a_volume_in_pages_that_nobody_asks_for(tmp_path, medium, asked, said):
+    with pytest.raises(ValueError, match=said):
+        empty_dir({"medium": medium}, tmp_path, asked)
+
+
+@pytest.mark.needs_root
+def test_a_volume_of_huge_pages(tmp_path):
+    empty_dir({"medium": "HugePages-2Mi"}, tmp_path / "v", [2 << 20, 1 << 30])
+    try:
+        assert os.statvfs(tmp_path / "v").f_bsize == 2 << 20
+    finally:
+        unmount_below(tmp_path)
 
 
 def test_whom_the_kernel_kills_first_asked_for_least():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 from nodeagent.linux import libc, mounts
 from shim.api import quantity
 from shim.api.meta import Object
 
+HUGE_PAGES = "HugePages"
 _CHECKS = {
     "Directory": (stat.S_ISDIR, "a directory"),
     "DirectoryOrCreate": (stat.S_ISDIR, "a directory"),
@@ -22,8 +24,11 @@ _CHECKS = {
 }
 
 
-def empty_dir(told: Object, path: Path) -> None:
-    """A folder anyone may write to, in memory if so asked. What is there already stays."""
+def empty_dir(told: Object, path: Path, page_sizes: Collection[int] = ()) -> None:
+    """A folder anyone may write to, in memory if so asked. What is there already stays.
+
+    ``page_sizes``: of the huge pages that its pod asks for. Raises ValueError, OSError.
+    """
     if not path.exists():
         path.mkdir(parents=True)
         path.chmod(0o777)
@@ -33,8 +38,24 @@ def empty_dir(told: Object, path: Path) -> None:
             limit = told.get("sizeLimit")
             size = f"size={quantity.parse(str(limit)).value}," if limit else ""
             libc.mount("tmpfs", str(path), "tmpfs", 0, f"{size}mode=0777")
+    elif medium == HUGE_PAGES or medium.startswith(f"{HUGE_PAGES}-"):
+        pages = _page_size(medium, page_sizes)
+        if not os.path.ismount(path):
+            libc.mount("nodev", str(path), "hugetlbfs", 0, f"pagesize={pages},mode=0777")
     elif medium:
-        raise ValueError(f'storage medium "{medium}" is not built')
+        raise ValueError(f'unknown storage medium "{medium}"')
+
+
+def _page_size(medium: str, asked: Collection[int]) -> int:
+    """The medium may leave open which size is meant, if the pod asks for one only. Raises ValueError."""
+    _, _, text = medium.partition("-")
+    meant = {size for size in asked if not text or size == quantity.parse(text).value}
+    if not meant:
+        why = "hugePages storage requested, but there is no resource request for huge pages"
+        raise ValueError(f"medium {medium}: {why}")
+    if len(meant) > 1:
+        raise ValueError(f"medium: {medium} can't be used if container requests multiple huge page sizes")
+    return meant.pop()
 
 
 def host_path(told: Object) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nodeagent.kubelet.errors import ConfigError, MountError
 from nodeagent.kubelet.names import Paths, containers_of, uid_of
+from nodeagent.kubelet.resources import huge_pages, pod_totals
 from nodeagent.kubelet.volumes import atomic, folders
 from nodeagent.kubelet.volumes.payloads import Source, payload_of
 from nodeagent.linux import libc, mounts
@@ -73,7 +74,7 @@ class Volumes:
         if (told := volume.get("emptyDir")) is not None:
             path = self._paths.volume(uid, name)
             fresh = not path.exists()
-            folders.empty_dir(told, path)
+            folders.empty_dir(told, path, [size for size, _ in huge_pages(pod_totals(pod, "requests"))])
             if group is not None and fresh:
                 folders.give_to_group(path, group)
             return path, 0.0

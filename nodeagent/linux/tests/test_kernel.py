@@ -18,6 +18,7 @@ from nodeagent.linux import (
     cgroup2,
     cgroups,
     device_filter,
+    hugepages,
     libc,
     mounts,
     namespaces,
@@ -257,6 +258,25 @@ def test_version_2_makes_enters_and_removes():
     finally:
         tree.remove(top)
     assert not os.path.exists(os.path.join(points[0], top))
+
+
+def test_version_2_limits_huge_pages():
+    points = [h.point for h in cgroups.hierarchies() if h.version == 2]
+    if not points or "hugetlb" not in Path(points[0], "cgroup.controllers").read_text().split():
+        pytest.skip("version 2 does not limit them here")
+    tree = cgroup2.Version2(points[0])
+    top = f"test-{uuid.uuid4().hex[:8]}"
+    tree.create(f"{top}/a")
+    try:
+        tree.limit_huge_pages(f"{top}/a", {2 << 20: 6 << 20})
+        for kind in ("max", "rsvd.max"):
+            limits = {
+                size: int(Path(points[0], top, "a", f"hugetlb.{hugepages.name(size)}.{kind}").read_text())
+                for size in hugepages.sizes()
+            }
+            assert limits == {**dict.fromkeys(hugepages.sizes(), 0), 2 << 20: 6 << 20}
+    finally:
+        tree.remove(top)
 
 
 def test_pressure_is_read_as_the_kernel_writes_it(tmp_path):
