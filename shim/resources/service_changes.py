@@ -72,17 +72,6 @@ def _single_stack(spec: Object, released: str) -> list[FieldError]:
     return [invalid("spec.ipFamilyPolicy", policy, text)]
 
 
-def follow_cluster_ip(spec: Object, before: Object) -> None:
-    """A client that changed one of ``clusterIP`` and ``clusterIPs`` meant both."""
-    if spec.get("clusterIPs") == before.get("clusterIPs") and spec.get("clusterIP") != before.get("clusterIP"):
-        if spec.get("clusterIP"):
-            spec["clusterIPs"] = [spec["clusterIP"]]
-        else:
-            spec.pop("clusterIPs", None)
-    elif not spec.get("clusterIPs") and spec.get("clusterIP") == before.get("clusterIP"):
-        spec.pop("clusterIP", None)
-
-
 def drop_what_the_type_had(spec: Object, before: Object) -> None:
     """A change of type leaves behind what only the old type had, where the client did not change that too."""
 

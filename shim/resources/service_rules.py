@@ -1,6 +1,6 @@
 """What must hold of a Service by itself; what may follow what is in :mod:`shim.resources.service_changes`.
 
-Addresses and ports are given out after these rules were asked, so what allocation fills in may still be missing.
+Addresses and ports are given out before these rules are asked: what is refused was not written, nor were they.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def service(obj: Object, old: Object | None = None) -> list[FieldError]:
     causes += labels("spec.selector", spec.get("selector"))
     causes += _affinity(spec)
     if kind != "ExternalName":
-        causes += _cluster_ips(spec, before.get("clusterIPs") or ())
+        causes += cluster_ips(spec, before.get("clusterIPs") or ())
     for index, address in enumerate(spec.get("externalIPs") or ()):
         at = f"spec.externalIPs[{index}]"
         causes += ip_address(at, address, before.get("externalIPs") or ()) or endpoint_ip(at, address)
@@ -142,7 +142,7 @@ def _affinity(spec: Object) -> list[FieldError]:
     return causes
 
 
-def _cluster_ips(spec: Object, known: Collection[str]) -> list[FieldError]:
+def cluster_ips(spec: Object, known: Collection[str]) -> list[FieldError]:
     """Up to one address of each family; ``clusterIP`` is the first once more."""
     at, address, addresses = "spec.clusterIPs", spec.get("clusterIP") or "", spec.get("clusterIPs") or []
     causes: list[FieldError] = []

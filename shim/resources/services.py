@@ -54,13 +54,10 @@ class ServiceStrategy(Strategy):
 
     def prepare_for_create(self, obj: Object) -> None:
         super().prepare_for_create(obj)
-        _name_addresses(obj["spec"])
         _forget_policy(obj["spec"])
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
         super().prepare_for_update(new, old)
-        _name_addresses(new["spec"])
-        service_changes.follow_cluster_ip(new["spec"], old["spec"])
         service_changes.drop_what_the_type_had(new["spec"], old["spec"])
         _forget_policy(new["spec"])
         if new["spec"].get("type") != "LoadBalancer":
@@ -93,9 +90,3 @@ def _forget_policy(spec: Object) -> None:
     """Upstream never shows this field of such a Service; but whoever set it is recorded to own it."""
     if spec.get("type") == "ExternalName" and spec.get("internalTrafficPolicy") in POLICIES:
         del spec["internalTrafficPolicy"]
-
-
-def _name_addresses(spec: Object) -> None:
-    """One address has two names: who knows only the older field need not know of the other, nor own it."""
-    if spec.get("clusterIP") and not spec.get("clusterIPs"):
-        spec["clusterIPs"] = [spec["clusterIP"]]

@@ -49,11 +49,11 @@ class Allocation:
 class Allocator(Protocol):
     """Hands out what must be unique among all objects of one resource."""
 
-    def adopt(self, new: Object, old: Object) -> None:
-        """Carry over from ``old`` what was allocated and ``new`` leaves out; before validation."""
-
     def allocate(self, new: Object, old: Object | None, *, dry_run: bool = False) -> Allocation:
-        """Fill in what is missing; after validation. Raises ApiError when something is taken, or nothing is left."""
+        """Carry over what ``old`` has, and fill in what is missing; before the object is prepared and validated.
+
+        Raises ApiError when something is taken, or nothing is left.
+        """
 
     def release(self, old: Object) -> list[Also]:
         """What is to be given back together with the deletion of the object."""

@@ -58,20 +58,20 @@ class PortClaims:
         return found
 
     def take(self, port: int) -> None:
-        """Raises Unavailable."""
-        if port not in self._ports.span:
+        """Raises Unavailable; a dry run, as upstream's, does not ask for the range."""
+        if not self._dry_run and port not in self._ports.span:
             why = f"provided port is not in the valid range. The range of valid ports is {self._ports.text}"
             raise self._refuse(STATIC, why)
         if self.owner(port) is not None:
             raise self._refuse(STATIC, "provided port is already allocated")
         self._give(STATIC, port)
-        self._highest = max(self._highest, port)
 
     def pick(self) -> int:
         """Raises Unavailable."""
         if self._dry_run:
-            self._highest = (self._highest or _BEFORE_STAND_INS) + 1
-            return self._highest
+            port = (self._highest or _BEFORE_STAND_INS) + 1
+            self._give(DYNAMIC, port)
+            return port
         port = self._ports.span.pick(lambda number: self.owner(number) is not None)
         if port is None:
             raise self._refuse(DYNAMIC, "range is full")
@@ -80,6 +80,7 @@ class PortClaims:
 
     def _give(self, scope: str, port: int) -> None:
         self.set(port, self._owner)
+        self._highest = max(self._highest, port)
         self._ports.given[(scope,)] += not self._dry_run
 
     def _refuse(self, scope: str, why: str) -> Unavailable:

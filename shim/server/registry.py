@@ -147,6 +147,7 @@ class Registry:
             if prefix:
                 metadata["name"] = prefix[: NAME_LIMIT - _SUFFIX_LENGTH] + _suffix()
                 write.name = metadata["name"]
+            allocation = self._allocate(write, obj, None)
             if not attempt:
                 strategy.prepare_for_create(obj)
                 if strategy.records_creator:
@@ -157,14 +158,14 @@ class Registry:
                 self._accept(write, [*self._from_namespace(write, obj, None), *causes])
                 write.warnings += strategy.warnings(obj)
             write.name = request.name = metadata["name"]
-            if self.cache.get(write.key) is None:
-                allocation = self._allocate(write, obj, None)
-                await self.chain.validate(request)
-                if (stored := await self._insert(write, obj, request, allocation)) is not None:
-                    return stored
+            await self.chain.validate(request)
+            vacant = self.cache.get(write.key) is None
+            if vacant and (stored := await self._insert(write, obj, request, allocation)) is not None:
+                return stored
             if not prefix:
                 break
-        raise self._taken(write)
+            allocation.undo()
+        raise self._taken(write, generated=bool(metadata.get("generateName")))
 
     def _from_namespace(self, write: Write, new: Object, old: Object | None) -> list[FieldError]:
         """What the namespace has against it."""
@@ -173,12 +174,16 @@ class Registry:
         entry = self.cache.get(NAMESPACES + write.namespace)
         return write.resource.strategy.validate_in(entry.decode(), new, old) if entry else []
 
-    def _taken(self, write: Write) -> ApiError:
+    def _taken(self, write: Write, *, generated: bool) -> ApiError:
         error = already_exists(write.resource.group, write.resource.name, write.name)
+        text, details = str(error), error.details
+        if generated:
+            text += ", the server was not able to generate a unique name for the object"
+            details = {**(details or {}), "retryAfterSeconds": 1}
         entry = self.cache.get(write.key)
         if entry is not None and entry.decode()["metadata"].get("deletionTimestamp"):
-            return ApiError(409, "AlreadyExists", f"object is being deleted: {error}", error.details)
-        return error
+            text = f"object is being deleted: {text}"
+        return ApiError(409, "AlreadyExists", text, details, 1 if generated else None)
 
     async def _insert(self, write: Write, obj: Object, request: Request, allocation: Allocation) -> bytes | None:
         """The stored bytes; None when the name was taken in the meantime."""
@@ -270,8 +275,7 @@ class Registry:
         drop_second_owners(metadata, write.warnings, admitted=True)
         carry_metadata(metadata, old["metadata"])
         allocator = None if write.subresource else self._allocators.get((resource.group, resource.name))
-        if allocator:
-            allocator.adopt(new, old)
+        allocation = allocator.allocate(new, old, dry_run=write.dry_run) if allocator else Allocation()
         (prepare or strategy.prepare_for_update)(new, old)
         metadata = new["metadata"]
         generation = old["metadata"].get("generation")
@@ -289,7 +293,6 @@ class Registry:
             write.warnings += strategy.update_warnings(new, old)
         elif write.subresource == "status":
             write.warnings += strategy.status_warnings(new)
-        allocation = allocator.allocate(new, old, dry_run=write.dry_run) if allocator else Allocation()
         if not write.admitted:
             if write.side is not None:
                 request.obj = write.side.show(new)

@@ -10,6 +10,8 @@ from typing import Any
 from shim.api.meta import Object
 from shim.api.schema import Schema
 from shim.api.status import ApiError, FieldError, internal, invalid
+from shim.resources import service_families
+from shim.resources.service_rules import needs_health_check
 from shim.server.allocators import Allocation, Unavailable
 from shim.server.node_ports import NodePorts, PortClaims
 from shim.server.service_addresses import ServiceAddresses
@@ -25,44 +27,28 @@ class ServiceAllocator:
         self.addresses = ServiceAddresses(cache, schema)
         self.ports = NodePorts(cache, port_range)
 
-    def adopt(self, new: Object, old: Object) -> None:
-        now, before = new.get("spec") or {}, old.get("spec") or {}
-        if _has_address(now) and _has_address(before):
-            if not now.get("clusterIP"):
-                now["clusterIP"] = before.get("clusterIP", "")
-            if not now.get("clusterIPs") and now["clusterIP"] == before.get("clusterIP"):
-                now["clusterIPs"] = list(before.get("clusterIPs") or ())
-            if "ipFamilyPolicy" not in now and "ipFamilyPolicy" in before:
-                now["ipFamilyPolicy"] = before["ipFamilyPolicy"]
-            if not now.get("ipFamilies") and before.get("ipFamilies"):
-                now["ipFamilies"] = list(before["ipFamilies"])
-        if _has_ports(now) and _has_ports(before):
-            known = {_port_key(port): port.get("nodePort") for port in before.get("ports") or ()}
-            named = {port["nodePort"] for port in now.get("ports") or () if port.get("nodePort")}
-            for port in now.get("ports") or ():
-                kept = known.get(_port_key(port))
-                if not port.get("nodePort") and kept and kept not in named:
-                    port["nodePort"] = kept
-        checked = before.get("healthCheckNodePort")
-        if checked and _has_health_port(now) and _has_health_port(before):
-            now["healthCheckNodePort"] = now.get("healthCheckNodePort") or checked
-
     def allocate(self, new: Object, old: Object | None, *, dry_run: bool = False) -> Allocation:
+        spec, before = new["spec"], old["spec"] if old is not None else None
         allocation = Allocation()
+        claims = self.ports.claims(owner_of(new), dry_run=dry_run)
         try:
-            _families(new)
-            self._allocate_address(allocation, new, old, dry_run)
-            claims = self.ports.claims(owner_of(new), dry_run=dry_run)
-            _allocate_ports(allocation, claims, new, old)
+            if before is not None:
+                _keep_given(spec, before)
+            service_families.sync(spec, before)
+            if causes := service_families.settle(spec, before):
+                raise _refuse(new, causes)
+            if _wants_address(spec, before):
+                self._allocate_address(allocation, new, dry_run)
+            if before is None:
+                _allocate_ports(allocation, claims, new)
+            else:
+                _exchange_ports(allocation, claims, new, before)
         except BaseException:
             allocation.undo()
             raise
-        if old is not None:
-            for address in set(cluster_ips(old)) - set(cluster_ips(new)):
-                if back := self.addresses.give_back(address, old):
-                    allocation.also.append(back)
-            for port in set(ports_of(old)) - set(ports_of(new)):
-                claims.free(port)
+        if old is not None and spec.get("type") == "ExternalName":
+            given_back = (self.addresses.give_back(address, old) for address in cluster_ips(old))
+            allocation.also += filter(None, given_back)
         allocation.also += claims.also()
         return allocation
 
@@ -73,13 +59,9 @@ class ServiceAllocator:
         addresses = (self.addresses.give_back(address, old) for address in cluster_ips(old))
         return [*filter(None, addresses), *claims.also()]
 
-    def _allocate_address(self, allocation: Allocation, new: Object, old: Object | None, dry_run: bool) -> None:
+    def _allocate_address(self, allocation: Allocation, new: Object, dry_run: bool) -> None:
         spec = new["spec"]
-        if not _has_address(spec) or spec.get("clusterIP") == NONE or NONE in (spec.get("clusterIPs") or ()):
-            return
-        asked = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
-        if old is not None and asked and asked in cluster_ips(old):
-            return
+        asked = next(iter(spec.get("clusterIPs") or ()), "")
         try:
             if dry_run:
                 address = self.addresses.try_take(asked)
@@ -93,76 +75,112 @@ class ServiceAllocator:
             if not asked:
                 raise internal(f'failed to allocate a serviceIP for Service "{_name(new)}": {why}') from None
             text = f"failed to allocate IP {asked}: {why}"
-            raise _refuse(new, [_invalid("spec.clusterIPs", spec.get("clusterIPs") or [asked], text)]) from None
-        if asked:
-            spec["clusterIP"], spec["clusterIPs"] = address, [address]
-        else:
+            raise _refuse(new, [_invalid("spec.clusterIPs", spec["clusterIPs"], text)]) from None
+        if not asked:
             allocation.fill(spec, "clusterIP", address)
             allocation.fill(spec, "clusterIPs", [address])
 
 
-def _families(service: Object) -> None:
-    """Settle ipFamilyPolicy and ipFamilies for a cluster that has IPv4 alone."""
-    spec = service["spec"]
-    if not _has_address(spec):
-        return
-    dual_headless = spec.get("clusterIP") == NONE and not spec.get("selector")
-    policy = spec.setdefault("ipFamilyPolicy", "RequireDualStack" if dual_headless else "SingleStack")
-    families = spec.setdefault("ipFamilies", [])
-    if dual_headless:
-        if not families:
-            families.append("IPv4")
-        if len(families) < 2 and policy != "SingleStack":
-            families.append("IPv6" if families[0] == "IPv4" else "IPv4")
-        return
-    causes = []
-    if policy == "RequireDualStack":
-        text = "this cluster is not configured for dual-stack services"
-        causes.append(_invalid("spec.ipFamilyPolicy", policy, text))
-    for index, family in enumerate(families):
-        if family != "IPv4":
-            causes.append(_invalid(f"spec.ipFamilies[{index}]", family, "not configured on this cluster"))
-    if causes:
-        raise _refuse(service, causes)
-    if not families:
-        families.append("IPv4")
+def _keep_given(spec: Object, before: Object) -> None:
+    """What a Service has been given stays its own where an update leaves it out."""
+    if _has_address(spec) and _has_address(before):
+        if not spec.get("clusterIP"):
+            spec["clusterIP"] = before.get("clusterIP", "")
+        if not spec.get("clusterIPs") and before.get("clusterIPs"):
+            spec["clusterIPs"] = list(before["clusterIPs"])
+    if _has_ports(spec) and _has_ports(before):
+        ports, had = spec.get("ports") or [], before.get("ports") or []
+        used = {port.get("nodePort") or 0 for port in had} & {port.get("nodePort") or 0 for port in ports}
+        known = {port.get("name") or "": port.get("nodePort") for port in had}
+        for port in ports:
+            kept = known.get(port.get("name") or "")
+            if not port.get("nodePort") and kept and kept not in used:
+                port["nodePort"] = kept
+    checked = before.get("healthCheckNodePort")
+    if checked and needs_health_check(spec) and needs_health_check(before):
+        spec["healthCheckNodePort"] = spec.get("healthCheckNodePort") or checked
 
 
-def _allocate_ports(allocation: Allocation, claims: PortClaims, new: Object, old: Object | None) -> None:
-    """Take what is named, then pick what is missing. Raises ApiError."""
-    spec, held = new["spec"], set(ports_of(old)) if old is not None else set()
+def _wants_address(spec: Object, before: Object | None) -> bool:
+    """Whether there is one to be taken: a Service keeps its first for as long as it has one."""
+    if not _has_address(spec) or (before is not None and _has_address(before)):
+        return False
+    return NONE not in (spec.get("clusterIPs") or ())
+
+
+def _allocate_ports(allocation: Allocation, claims: PortClaims, new: Object) -> None:
+    """A new Service's ports of one number share a node port. Raises ApiError."""
+    spec = new["spec"]
     ports: list[Object] = spec.get("ports") or [] if _has_ports(spec) else []
-    taken: dict[int, set[str]] = {}  # by node port: one may serve several protocols of one Service
-    shared: dict[int, int] = {}  # a new Service's ports of one number get one node port
+    shared: dict[int, int] = {}
+    for index, port in enumerate(ports):
+        asked, number = port.get("nodePort") or 0, port.get("port") or 0
+        if not asked and not _picks_ports(spec):
+            continue
+        if number not in shared:
+            asked = next((p["nodePort"] for p in ports if p.get("nodePort") and (p.get("port") or 0) == number), 0)
+            if asked:
+                _take(claims, new, index, asked)
+                if not port.get("nodePort"):
+                    allocation.fill(port, "nodePort", asked)
+                port["nodePort"] = asked
+            else:
+                asked = _pick(claims, "failed to allocate a nodePort")
+                allocation.fill(port, "nodePort", asked)
+            shared[number] = asked
+        elif not asked:
+            allocation.fill(port, "nodePort", shared[number])
+        elif asked != shared[number]:
+            _take(claims, new, index, asked)
+    if needs_health_check(spec):
+        _allocate_health_port(allocation, claims, spec)
+
+
+def _exchange_ports(allocation: Allocation, claims: PortClaims, new: Object, before: Object) -> None:
+    """Take what an update needs beside what the Service has, and give back what it no longer has. Raises ApiError."""
+    spec = new["spec"]
+    held = {port["nodePort"] for port in before.get("ports") or () if port.get("nodePort")}
+    ports: list[Object] = spec.get("ports") or [] if _has_ports(spec) else []
+    taken: set[int] = set()
+    seen: set[tuple[str, int]] = set()
     for index, port in enumerate(ports):
         asked = port.get("nodePort")
-        if not asked:
+        if not asked and not _picks_ports(spec):
             continue
-        protocol = port.get("protocol", "TCP")
-        protocols = taken.setdefault(asked, set())
-        if asked not in held and (not protocols or protocol in protocols):
-            try:
-                claims.take(asked)
-            except Unavailable as why:
-                raise _refuse(new, [_invalid(f"spec.ports[{index}].nodePort", asked, str(why))]) from None
-        protocols.add(protocol)
-        shared.setdefault(port["port"], asked)
-    if not (spec["type"] == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is False):
-        for port in ports:
-            if not port.get("nodePort"):
-                picked = shared.get(port["port"]) if old is None else None
-                picked = picked or _pick(claims, "failed to allocate a nodePort")
-                allocation.fill(port, "nodePort", picked)
-                shared[port["port"]] = picked
-    if _has_health_port(spec):
-        asked = spec.get("healthCheckNodePort")
         if not asked:
-            allocation.fill(spec, "healthCheckNodePort", _pick(claims, "failed to allocate a HealthCheck NodePort 0"))
-        elif asked not in held:
-            try:
-                claims.take(asked)
-            except Unavailable as why:
-                raise internal(f"failed to allocate requested HealthCheck NodePort {asked}: {why}") from None
+            allocation.fill(port, "nodePort", _pick(claims, "failed to allocate a nodePort"))
+        elif asked not in held and asked not in taken:
+            _take(claims, new, index, asked)
+            taken.add(asked)
+        use = (port.get("protocol") or "", port["nodePort"])
+        if use in seen:
+            raise ApiError(500, "", f"duplicate nodePort: {{{use[0]} {use[1]}}}")
+        seen.add(use)
+    for port in held - {port.get("nodePort") for port in ports}:
+        claims.free(port)
+    if needs_health_check(spec) and not needs_health_check(before):
+        _allocate_health_port(allocation, claims, spec)
+    elif needs_health_check(before) and not needs_health_check(spec) and before.get("healthCheckNodePort"):
+        claims.free(before["healthCheckNodePort"])
+
+
+def _allocate_health_port(allocation: Allocation, claims: PortClaims, spec: Object) -> None:
+    asked = spec.get("healthCheckNodePort")
+    if not asked:
+        picked = _pick(claims, "failed to allocate a HealthCheck NodePort 0")
+        allocation.fill(spec, "healthCheckNodePort", picked)
+        return
+    try:
+        claims.take(asked)
+    except Unavailable as why:
+        raise internal(f"failed to allocate requested HealthCheck NodePort {asked}: {why}") from None
+
+
+def _take(claims: PortClaims, new: Object, index: int, asked: int) -> None:
+    try:
+        claims.take(asked)
+    except Unavailable as why:
+        raise _refuse(new, [_invalid(f"spec.ports[{index}].nodePort", asked, str(why))]) from None
 
 
 def _pick(claims: PortClaims, failed: str) -> int:
@@ -180,12 +198,9 @@ def _has_ports(spec: Object) -> bool:
     return str(spec.get("type")) in ("NodePort", "LoadBalancer")
 
 
-def _has_health_port(spec: Object) -> bool:
-    return str(spec.get("type")) == "LoadBalancer" and str(spec.get("externalTrafficPolicy")) == "Local"
-
-
-def _port_key(port: Object) -> tuple[Any, Any]:
-    return port.get("protocol", "TCP"), port.get("port")
+def _picks_ports(spec: Object) -> bool:
+    """Whether ports that name no node port are given one."""
+    return not (spec["type"] == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is False)
 
 
 def _name(service: Object) -> str:

@@ -157,7 +157,7 @@ REFUSED: list[tuple[str, Object, list[str]]] = [
     ),
     (
         "services",
-        service(ipFamilies=["IPv6"], clusterIP="10.96.0.1"),
+        service(ipFamilies=["IPv6"], clusterIP="10.96.0.1", clusterIPs=["10.96.0.1"]),
         ['spec.clusterIPs[0]: Invalid value: "10.96.0.1": expected an IPv6 value as indicated by `ipFamilies[0]`'],
     ),
     (
@@ -199,13 +199,13 @@ CHANGES: list[tuple[str, Object, Object, list[str]]] = [
     ),
     (
         "services",
-        service(clusterIP="10.96.0.1"),
-        {"clusterIP": "10.96.0.2"},
+        service(clusterIP="10.96.0.1", clusterIPs=["10.96.0.1"]),
+        {"clusterIP": "10.96.0.2", "clusterIPs": ["10.96.0.2"]},
         ['spec.clusterIPs[0]: Invalid value: ["10.96.0.2"]: may not change once set'],
     ),
     (
         "services",
-        service(clusterIP="10.96.0.1"),
+        service(clusterIP="10.96.0.1", clusterIPs=["10.96.0.1"]),
         {"clusterIP": "", "clusterIPs": []},
         ["spec.clusterIPs[0]: Invalid value: null: primary clusterIP can not be unset"],
     ),

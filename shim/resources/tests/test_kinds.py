@@ -111,7 +111,7 @@ REFUSED: list[tuple[str, Object, list[str]]] = [
     ),
     (
         "services",
-        service(clusterIP="None", type="NodePort"),
+        service(clusterIP="None", clusterIPs=["None"], type="NodePort"),
         ["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"],
     ),
     ("services", {"spec": {"type": "ExternalName"}}, ["spec.externalName: Required value"]),
