@@ -333,6 +333,8 @@ def _encode(owners: _Owners) -> list[Object] | None:
 
     entries = []
     for who, owned in sorted(owners.items(), key=order):
+        if not owned:
+            continue
         entry: Object = {"manager": who.name, "operation": who.operation, "apiVersion": owned.api_version}
         if owned.time:
             entry["time"] = owned.time

@@ -10,15 +10,17 @@ from __future__ import annotations
 import binascii
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from shim.api import quantity
 from shim.api.meta import Object
+from shim.api.oddities import Oddity
 from shim.api.schema import Decoded, Definition, Field, Inlined, Type
 
 __all__ = ["Decoded", "check", "decode", "prune"]
 
+_ALL = frozenset(Oddity)
 _Trail = tuple[Any, ...] | None  # (parent trail, step): a str is a field, an int an index, a _Key a map's key
 
 
@@ -32,11 +34,18 @@ class _Abort(Exception):
     """A value that ends decoding at once, as an error of a type's own decoder does in Go."""
 
 
-def decode(definition: Definition, obj: Any) -> Decoded:
-    """Decode a whole object. The result shares no containers with ``obj``, except below free-form fields."""
+def decode(definition: Definition, obj: Any, odd: set[Oddity] | None = None) -> Decoded:
+    """Decode a whole object. The result shares no containers with ``obj``, except below free-form fields.
+
+    With ``odd``, what is seen on the way but never stored is kept, and what there was of it added to ``odd``: the
+    caller must :func:`prune` the object then.
+    """
+    return _decoded(definition, obj, _Decoder() if odd is None else _Decoder(_ALL, odd))
+
+
+def _decoded(definition: Definition, obj: Any, decoder: _Decoder) -> Decoded:
     if definition.decoder is not None:
         return definition.decoder(obj)
-    decoder = _Decoder()
     try:
         decoded = decoder.value(definition.type, obj, None, "")
     except _Abort as abort:
@@ -50,13 +59,14 @@ def check(definition: Definition, obj: Any) -> tuple[list[str], list[str]]:
     return unknown, [error] if error else []
 
 
-def prune(definition: Definition, obj: Object) -> Object:
-    """A copy as Go would print it; what is of a wrong type is left out."""
-    return decode(definition, obj).obj
+def prune(definition: Definition, obj: Object, keep: Collection[Oddity] = ()) -> Object:
+    """A copy as Go would print it, but for what is kept; what is of a wrong type is left out."""
+    return _decoded(definition, obj, _Decoder(keep)).obj
 
 
 class _Decoder:
-    def __init__(self) -> None:
+    def __init__(self, keep: Collection[Oddity] = (), odd: set[Oddity] | None = None) -> None:
+        self.keep, self.odd = keep, set() if odd is None else odd
         self.unknown: list[str] = []
         self.error: str | None = None
 
@@ -95,7 +105,7 @@ class _Decoder:
             return value
         return self.mismatch(type.go, value, trail, struct)
 
-    def struct(self, definition: Definition, value: Object, trail: _Trail) -> Object:
+    def struct(self, definition: Definition, value: Object, trail: _Trail) -> Object | None:
         fields, decoded, struct = definition.fields, {}, definition.struct
         for name, item in value.items():
             field = fields.get(name)
@@ -108,13 +118,30 @@ class _Decoder:
             if item is None:
                 continue
             new = self.value(field.type, item, (trail, field.step or name), struct)
-            if new is None or (field.omit_empty and not new):
+            if new is None or (field.omit_empty and not new and not self.is_kept(field.odd)):
                 continue
             decoded[name] = new
+        if definition.alpha and self.without_alpha(definition, decoded):
+            return None
         for field in definition.always:
             if field.name not in decoded:
                 decoded[field.name] = self.empty(field)
         return decoded
+
+    def is_kept(self, odd: Oddity | None) -> bool:
+        if odd is None or odd not in self.keep:
+            return False
+        self.odd.add(odd)
+        return True
+
+    def without_alpha(self, definition: Definition, decoded: Object) -> bool:
+        """Take out fields of features that are off, unless they are kept; whether nothing else was there."""
+        found = [name for name in definition.alpha if name in decoded]
+        if not found or self.is_kept(Oddity.ALPHA):
+            return False
+        for name in found:
+            del decoded[name]
+        return not decoded
 
     def list(self, element: Type, value: list[Any], trail: _Trail, struct: str) -> list[Any]:
         if element.kind == "string" and all(item.__class__ is str for item in value):

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from shim.api.oddities import ALPHA, TOLD, Oddity
+
 RawSchema = Mapping[str, Any]
 
 
@@ -107,6 +109,8 @@ class Field:
     """A plain Go value without ``omitempty``: never missing, but zero."""
     patch_strategies: tuple[str, ...] = ()  # of strategic merges: merge, replace, retainKeys
     merge_key: str = ""
+    odd: Oddity | None = None
+    """What an empty value of this field is, if anyone is to see it before it is dropped."""
     step: str = ""
     """What complaints call it, if not by its name: see :class:`Inlined`."""
 
@@ -133,6 +137,11 @@ class Definition:
     def always(self) -> tuple[Field, ...]:
         """The fields that are printed even when they were not given."""
         return tuple(field for field in self.fields.values() if field.always)
+
+    @cached_property
+    def alpha(self) -> tuple[str, ...]:
+        """The fields that belong to features which are off."""
+        return ALPHA.get(self.struct, ())
 
     @cached_property
     def open(self) -> bool:
@@ -210,8 +219,9 @@ class Schema:
         properties: Mapping[str, RawSchema] = definition.raw.get("properties") or {}
         fields = {name: self._field(name, raw) for name, raw in properties.items() if name in ("apiVersion", "kind")}
         if definition.name in self.facts:
+            told = TOLD.get(definition.struct, ())
             for facts in self.flat(definition.name):
-                fields[str(facts.name)] = self._known_field(facts, properties.get(facts.name, {}))
+                fields[str(facts.name)] = self._known_field(facts, properties.get(facts.name, {}), facts.name in told)
         for name, raw in properties.items():
             if name not in fields:
                 fields[name] = self._field(name, raw)
@@ -228,9 +238,10 @@ class Schema:
                 found.append(facts)
         return found
 
-    def _known_field(self, facts: FieldFacts, raw: RawSchema) -> Field:
+    def _known_field(self, facts: FieldFacts, raw: RawSchema, told: bool) -> Field:
         pointer = facts.type.startswith("*")
         type = self._with_merge(self.parse_type(facts.type.lstrip("*")), raw)
+        printed = type.kind in ("list", "map") and "o" not in facts.flags
         like_struct = type.kind == "struct" or type.kind in WRAPPED or type.kind in ("Raw", "FieldsV1")
         return Field(
             str(facts.name),
@@ -241,6 +252,7 @@ class Schema:
             zero=not pointer and "o" not in facts.flags and type.kind in SCALARS,
             patch_strategies=_strategies(raw),
             merge_key=raw.get("x-kubernetes-patch-merge-key", ""),
+            odd=Oddity.TOLD if told else Oddity.PRINTED if printed else None,
             step=facts.name if isinstance(facts.name, Inlined) else "",
         )
 

@@ -190,7 +190,6 @@ class DriverStrategy(Strategy):
                 spec[field] = value
         if not spec.get("volumeLifecycleModes"):
             spec["volumeLifecycleModes"] = ["Persistent"]
-        spec.pop("preventPodSchedulingIfMissing", None)  # alpha in v1.36, and not built
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         return storage_rules.csi_driver_object(obj)

@@ -62,7 +62,7 @@ class Body:
         obj: Object = given
         unknown: list[str] = []
         if definition is not None:
-            obj, unknown, problem = decoding.decode(definition, given)
+            obj, unknown, problem = decoding.decode(definition, given, call.odd)
             if problem:
                 raise bad_request(f"{what}: {problem}")
         if options.validation != "Ignore":

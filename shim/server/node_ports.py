@@ -69,9 +69,9 @@ class PortClaims:
     def pick(self) -> int:
         """Raises Unavailable."""
         if self._dry_run:
-            port = (self._highest or _BEFORE_STAND_INS) + 1
-            self._give(DYNAMIC, port)
-            return port
+            shown = (self._highest or _BEFORE_STAND_INS) + 1
+            self._give(DYNAMIC, shown)
+            return shown
         port = self._ports.span.pick(lambda number: self.owner(number) is not None)
         if port is None:
             raise self._refuse(DYNAMIC, "range is full")

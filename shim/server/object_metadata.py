@@ -80,10 +80,9 @@ def check_identity(resource: Resource, namespace: str, name: str, new: Object, o
         raise conflict(resource.group, resource.name, name, MODIFIED)
 
 
-def check_uid(resource: Resource, namespace: str, name: str, wanted: str, found: str) -> None:
+def check_uid(resource: Resource, key: str, name: str, wanted: str, found: str) -> None:
     """A precondition of the write. Raises 409."""
     if found != wanted:
-        key = resource.key(namespace, name)
         why = (
             f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
             f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
@@ -96,13 +95,11 @@ def carry_metadata(new: Object, old: Object) -> None:
     if not new.get("uid"):
         new["uid"] = old["uid"]
     new["creationTimestamp"] = old.get("creationTimestamp")
-    for name in ("deletionTimestamp", "deletionGracePeriodSeconds"):
-        if old.get(name) is not None:
-            new[name] = old[name]
-        else:
-            new.pop(name, None)
+    if old.get("deletionTimestamp") is not None:
+        new["deletionTimestamp"] = old["deletionTimestamp"]
+    if new.get("deletionGracePeriodSeconds") is None and old.get("deletionGracePeriodSeconds") is not None:
+        new["deletionGracePeriodSeconds"] = old["deletionGracePeriodSeconds"]
     new.pop("generation", None)
-    new.pop("selfLink", None)
 
 
 def is_finished(resource: Resource, new: Object, old: Object) -> bool:

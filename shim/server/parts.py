@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from shim.api.meta import Object
+from shim.api.oddities import Oddity
 from shim.api.schema import Schema
 from shim.resources.strategy import Resource
 from shim.resources.subresources import Subresource
@@ -56,6 +57,8 @@ class Call:
     resource: Resource
     subresource: Subresource | None = None
     warnings: list[str] = field(default_factory=list)
+    odd: set[Oddity] = field(default_factory=set)
+    """What of the decoded object is seen on the way, but never stored."""
     record: Record | None = None
     """What the audit log tells of it, if anything."""
 

@@ -52,7 +52,7 @@ def decode(call: Call, patch: Patch, old: Object, kind: str, api_version: str, o
     unknown: list[str] = []
     obj: Object = {}
     if problem is None:
-        obj, unknown, problem = decoding.decode(definition, patched)
+        obj, unknown, problem = decoding.decode(definition, patched, call.odd)
     complaints = [*patch.complaints, *(f'unknown field "{path}"' for path in sorted(unknown))]
     if complaints and options.validation == "Strict" and problem is None:
         problem = f"strict decoding error: {', '.join(complaints)}"

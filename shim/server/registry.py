@@ -19,8 +19,10 @@ import orjson
 
 from shim.admission.chain import CREATE, UPDATE, Chain, Request
 from shim.api.apply import update_managed_fields
-from shim.api.keys import prefix_of
-from shim.api.meta import Object, new_uid, now
+from shim.api.decoding import prune
+from shim.api.keys import ROOT, prefix_of
+from shim.api.meta import Object, new_uid, now, split_api_version
+from shim.api.oddities import EMPTIES, OWNED, Oddity
 from shim.api.schema import Schema
 from shim.api.status import MODIFIED, ApiError, FieldError, already_exists, conflict, invalid, not_found
 from shim.resources.metadata import before_update
@@ -39,7 +41,6 @@ from shim.server.object_metadata import (
 from shim.server.users import User
 from shim.store.cache import Also, Cache, Entry
 from shim.store.contract import Conflict, TooLarge
-from shim.store.entry import encode
 
 RETRIES = 100  # every lost race means that another writer has won: this many in a row is a hot loop somewhere
 CATCH_UP = 0.05  # seconds; commits take a few milliseconds
@@ -49,6 +50,8 @@ NAME_LIMIT = 63
 _SUFFIX_CHARS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
 _SUFFIX_LENGTH = 5
 
+_WIPED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
+"""What of a new object's metadata is the server's to say."""
 _UNCOUNTED = ("status", "binding")  # subresources whose writes are no new generation
 
 Change = Callable[[Object], Object]
@@ -88,6 +91,8 @@ class Write:
     """Whether the client named a collection: admission is shown each object, but no name, as upstream's is."""
     manager: str = ""
     """Who is recorded in ``metadata.managedFields`` as having set what this write changes; "": nobody."""
+    odd: set[Oddity] = field(default_factory=set)
+    """What the object has that is seen on the way, but never stored."""
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
     """What admission tells the audit log."""
@@ -132,16 +137,19 @@ class Registry:
         if metadata.get("resourceVersion") and not write.dry_run:  # asked by the store, which has no part in that
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         write.name = metadata.get("name") or ""
+        for system in _WIPED:
+            metadata.pop(system, None)
         self._track(write, obj, None)
         request = write.admission(CREATE, obj, None)
         await self.chain.mutate(request)
+        obj = request.obj = self._tidy(write, obj, EMPTIES)
         metadata = obj.setdefault("metadata", {})  # a webhook may have made another one
         drop_second_owners(metadata, write.warnings, admitted=True)
         place(write.resource, metadata, write.namespace)
+        for system in _WIPED:
+            metadata.pop(system, None)
         metadata["uid"] = new_uid()
         metadata["creationTimestamp"] = now()
-        for leftover in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
-            metadata.pop(leftover, None)
         prefix = "" if metadata.get("name") else metadata.get("generateName") or ""
         for attempt in range(GENERATED_RETRIES):
             if prefix:
@@ -157,6 +165,8 @@ class Registry:
                 causes = await _judged(partial(strategy.validate, obj))
                 self._accept(write, [*self._from_namespace(write, obj, None), *causes])
                 write.warnings += strategy.warnings(obj)
+                obj = request.obj = self._tidy(write, obj)
+                metadata = obj["metadata"]
             write.name = request.name = metadata["name"]
             await self.chain.validate(request)
             vacant = self.cache.get(write.key) is None
@@ -191,7 +201,7 @@ class Registry:
             try:
                 await self.chain.charge(request)
                 if write.dry_run:
-                    return encode(versioned(write.resource, obj))
+                    return orjson.dumps(versioned(write.resource, obj))  # a version that was sent is shown again
                 also = [*_charged(request), *allocation.also]
                 stored = await kept(write.resource, obj)
                 entry = await _fitting(partial(self.cache.create, write.key, also=also), stored)
@@ -232,7 +242,9 @@ class Registry:
                     raise not_found(resource.group, resource.name, write.name)
                 return await self._create_instead(write, create()), True
             if write.uid:
-                check_uid(resource, write.namespace, write.name, write.uid, entry.decode()["metadata"]["uid"])
+                # a dry run never comes to the store, which puts its root in front
+                key = write.key.removeprefix(ROOT[:-1]) if write.dry_run else write.key
+                check_uid(resource, key, write.name, write.uid, entry.decode()["metadata"]["uid"])
             try:
                 return await self._replace(write, entry, change, prepare, validate), False
             except Conflict as lost:
@@ -271,31 +283,35 @@ class Registry:
         request = self._asked(write, new, old)
         if not write.admitted:
             await self._mutate(write, request, new)
+        new = self._tidy(write, new, EMPTIES)
         metadata = new["metadata"]
         drop_second_owners(metadata, write.warnings, admitted=True)
         carry_metadata(metadata, old["metadata"])
+        if not write.dry_run:
+            metadata.pop("selfLink", None)
         allocator = None if write.subresource else self._allocators.get((resource.group, resource.name))
         allocation = allocator.allocate(new, old, dry_run=write.dry_run) if allocator else Allocation()
         (prepare or strategy.prepare_for_update)(new, old)
         metadata = new["metadata"]
-        generation = old["metadata"].get("generation")
-        if strategy.counts_generation and write.subresource not in _UNCOUNTED and strategy.desired_changed(new, old):
+        generation, settled = old["metadata"].get("generation"), self._tidy(write, new)
+        counts = strategy.counts_generation and write.subresource not in _UNCOUNTED
+        if counts and strategy.desired_changed(settled, old):
             generation = (generation or 0) + 1
         if generation is not None:
-            metadata["generation"] = generation
+            metadata["generation"] = settled["metadata"]["generation"] = generation
         causes = await _judged(partial(validate or strategy.validate_update, new, old))
         if write.subresource == "status":
             causes = [*self._from_namespace(write, new, old), *causes]
         if causes or metadata.get("finalizers") or strategy.trusts_metadata:
             causes = [*before_update(new, old), *causes]
         self._accept(write, causes)
+        new = settled
         if write.subresource in ("", "scale"):
             write.warnings += strategy.update_warnings(new, old)
         elif write.subresource == "status":
             write.warnings += strategy.status_warnings(new)
         if not write.admitted:
-            if write.side is not None:
-                request.obj = write.side.show(new)
+            request.obj = new if write.side is None else write.side.show(new)
             await self.chain.validate(request)
         if is_same(new, old) and write.key not in self.cache.stale:
             return self.shown(resource, entry)
@@ -331,6 +347,16 @@ class Registry:
         if request.obj is not None and request.obj != before:
             write.side.take(write.resource, request.obj, new)
 
+    def _tidy(self, write: Write, obj: Object, keep: frozenset[Oddity] = frozenset()) -> Object:
+        """The object without what nobody is to see any more; itself where there is nothing of the kind."""
+        if write.odd <= keep:
+            return obj
+        group, version = split_api_version(obj["apiVersion"])
+        definition = self._schema.for_kind(group, version, obj["kind"])
+        if definition is None or definition.decoder is not None:
+            return obj
+        return {**prune(definition, obj, keep), "kind": obj["kind"], "apiVersion": obj["apiVersion"]}
+
     def _track(self, write: Write, new: Object, old: Object | None) -> None:
         """Record in managedFields what this write sets."""
         row, metadata = write.resource, new["metadata"]
@@ -338,7 +364,7 @@ class Registry:
             return
         managed = update_managed_fields(
             old and versioned(row, old),
-            versioned(row, new),
+            versioned(row, self._tidy(write, new, OWNED)),
             definition=self._schema.for_kind(row.group, row.version, row.kind),
             manager=write.manager,
             subresource=write.subresource,

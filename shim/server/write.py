@@ -33,7 +33,9 @@ def write_of(call: Call, options: WriteOptions | None = None, kind: str = "") ->
     """The write a request asks for."""
     info = call.info
     namespace = info.namespace if call.resource.namespaced else ""
-    write = Write(call.resource, namespace, info.name, call.user, info.subresource, warnings=call.warnings)
+    write = Write(
+        call.resource, namespace, info.name, call.user, info.subresource, warnings=call.warnings, odd=call.odd
+    )
     if options is not None:
         write.dry_run = options.dry_run
         write.options = options.wire(kind)

@@ -22,7 +22,7 @@ def test_what_is_written_reads_back_the_same(group: str, version: str, kind: str
     assert definition
     api_version = f"{group}/{version}" if group else version
     given = filled(definition, kind, api_version)
-    obj = decode(definition, given)
+    obj = decode(definition, given, set())
     assert (obj.unknown, obj.error) == ([], None)
     assert obj.obj == given
     for form in (media.JSON, media.YAML, media.PROTOBUF):

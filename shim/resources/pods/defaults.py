@@ -81,7 +81,6 @@ def pod_spec(spec: Object) -> None:
         spec["securityContext"] = {}
     if spec.get("terminationGracePeriodSeconds") is None:
         spec["terminationGracePeriodSeconds"] = GRACE_PERIOD
-    spec.pop("schedulingGroup", None)  # alpha in v1.36, and not built
     if not spec.get("schedulerName"):
         spec["schedulerName"] = "default-scheduler"
     # one field under two names: what was written under either is kept, the new name wins
@@ -122,9 +121,7 @@ def container(obj: Object) -> None:
         if obj.get(field) is not None:
             _probe(obj[field])
     lifecycle = obj.get("lifecycle")
-    if lifecycle and lifecycle.pop("stopSignal", None) is not None and not lifecycle:  # alpha in v1.36, and not built
-        del obj["lifecycle"]
-    elif lifecycle:
+    if lifecycle:
         for field in ("postStart", "preStop"):
             handler = lifecycle.get(field)
             if handler and handler.get("httpGet") is not None:
