@@ -314,13 +314,12 @@ class Schema:
 
     def _with_merge(self, type: Type, raw: RawSchema) -> Type:
         list_type = raw.get("x-kubernetes-list-type", "")
-        atomic = raw.get("x-kubernetes-map-type") == "atomic" or (
-            type.definition is not None and type.definition.raw.get("x-kubernetes-map-type") == "atomic"
-        )
-        if not list_type and not atomic:
+        # what a field says of itself counts more than what its type says
+        map_type = raw.get("x-kubernetes-map-type") or ("atomic" if type.atomic else "")
+        if not list_type and (map_type == "atomic") == type.atomic:
             return type
         keys = tuple(raw.get("x-kubernetes-list-map-keys") or ())
-        return Type(type.kind, type.go, type.element, type.definition, list_type, keys, atomic)
+        return Type(type.kind, type.go, type.element, type.definition, list_type, keys, map_type == "atomic")
 
 
 def _within(struct: str, name: str) -> Inlined:

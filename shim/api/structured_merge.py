@@ -95,9 +95,13 @@ def _compare_items(type: Type, old: Any, new: Any, path: Path, comparison: Compa
         elif len(left) > 1 and len(right) > 1:
             if not _equal(left, right):
                 comparison.modified.insert(below)
-        elif len(left) > 1:
+        elif len(left) > 1:  # no longer duplicates: what is left is owned field by field again
+            if right:
+                _compare(items_type(type), ABSENT, right[0], below, comparison)
             comparison.removed.insert(below)
-        else:
+        else:  # duplicates from now on, which are owned as one
+            if left:
+                _compare(items_type(type), left[0], ABSENT, below, comparison)
             comparison.added.insert(below)
 
 

@@ -355,7 +355,10 @@ class Registry:
         definition = self._schema.for_kind(group, version, obj["kind"])
         if definition is None or definition.decoder is not None:
             return obj
-        return {**prune(definition, obj, keep), "kind": obj["kind"], "apiVersion": obj["apiVersion"]}
+        tidied = prune(definition, obj, keep)
+        if (owners := obj["metadata"].get("managedFields")) is not None:
+            tidied["metadata"]["managedFields"] = owners  # an empty list is an order: forget them
+        return {**tidied, "kind": obj["kind"], "apiVersion": obj["apiVersion"]}
 
     def _track(self, write: Write, new: Object, old: Object | None) -> None:
         """Record in managedFields what this write sets."""
