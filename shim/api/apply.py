@@ -146,7 +146,10 @@ def update_managed_fields(
     if not owners and (live.get("metadata") or {}).get("uid"):
         return None  # it was not tracked from its creation on
     who = Manager(manager or "unknown", "Update", new.get("apiVersion", ""), subresource)
-    changes = structured_merge.compare(type, _untracked(live), _untracked(new)).without(ignored)
+    try:
+        changes = structured_merge.compare(type, _untracked(live), _untracked(new), strict=True).without(ignored)
+    except InvalidValue:
+        return _encode(owners)  # of what cannot be named nobody can be the owner
     if changes:
         owners = _give(owners, who, changes)
     return _encode(_cap(owners))

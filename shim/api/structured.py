@@ -126,14 +126,18 @@ def _collect(type: Type, value: Any, path: Path, found: FieldSet) -> None:
         found.insert(path)
 
 
-def by_element(type: Type, items: Sequence[Any] | None) -> dict[str, list[Any]]:
-    """Items by what names them; more than one under a name are duplicates."""
+def by_element(type: Type, items: Sequence[Any] | None, *, strict: bool = False) -> dict[str, list[Any]]:
+    """Items by what names them; more than one under a name are duplicates.
+
+    Items that nothing names are left out: they were stored before their schema said so. If ``strict``, InvalidValue.
+    """
     found: dict[str, list[Any]] = {}
     for item in items or ():
         try:
             found.setdefault(item_element(type, item), []).append(item)
         except InvalidValue:
-            continue  # stored before its schema said so
+            if strict:
+                raise
     return found
 
 

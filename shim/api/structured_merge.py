@@ -19,6 +19,8 @@ class Comparison:
     removed: FieldSet = field(default_factory=FieldSet)
     modified: FieldSet = field(default_factory=FieldSet)
     added: FieldSet = field(default_factory=FieldSet)
+    strict: bool = False
+    """Whether items that nothing names are refused, and not left out."""
 
     def __bool__(self) -> bool:
         return bool(self.removed or self.modified or self.added)
@@ -33,16 +35,19 @@ class Comparison:
         return comparison
 
 
-def compare(type: Type, old: Any, new: Any) -> Comparison:
-    """What ``new`` removed, modified and added. What is equal costs no more than Python's ``==``."""
-    comparison = Comparison()
+def compare(type: Type, old: Any, new: Any, *, strict: bool = False) -> Comparison:
+    """What ``new`` removed, modified and added. What is equal costs no more than Python's ``==``.
+
+    If ``strict``, raises InvalidValue where an item of ``new`` has nothing that names it.
+    """
+    comparison = Comparison(strict=strict)
     _compare(type, old, new, (), comparison)
     return comparison
 
 
 def _compare(type: Type, old: Any, new: Any, path: Path, comparison: Comparison) -> None:
     if old is ABSENT:
-        comparison.added.insert(path, _everything(type, new))
+        comparison.added.insert(path, _everything(type, new, comparison.strict))
     elif new is ABSENT:
         comparison.removed.insert(path, _everything(type, old))
     elif _equal(old, new):
@@ -67,25 +72,25 @@ def _compare(type: Type, old: Any, new: Any, path: Path, comparison: Comparison)
         comparison.modified.insert(path)
 
 
-def _everything(type: Type, value: Any) -> FieldSet:
+def _everything(type: Type, value: Any, strict: bool = False) -> FieldSet:
     """Every field and item below a value that came or went as a whole."""
     found = FieldSet()
     if is_map(type, value):
         for name, item in (value or {}).items():
             element = fieldset.field(name)
             found.members.add(element)
-            if isinstance(item, dict | list) and (below := _everything(child(type, name), item)):
+            if isinstance(item, dict | list) and (below := _everything(child(type, name), item, strict)):
                 found.children[element] = below
     elif is_list(type, value):
-        for element, items in by_element(type, value).items():
+        for element, items in by_element(type, value, strict=strict).items():
             found.members.add(element)
-            if len(items) == 1 and (below := _everything(items_type(type), items[0])):
+            if len(items) == 1 and (below := _everything(items_type(type), items[0], strict)):
                 found.children[element] = below
     return found
 
 
 def _compare_items(type: Type, old: Any, new: Any, path: Path, comparison: Comparison) -> None:
-    before, after = by_element(type, old), by_element(type, new)
+    before, after = by_element(type, old), by_element(type, new, strict=comparison.strict)
     for element in {**before, **after}:
         left, right = before.get(element, []), after.get(element, [])
         below = (*path, element)
