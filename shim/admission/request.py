@@ -12,6 +12,7 @@ from shim.api.meta import GVR, Object
 from shim.api.schema import Type
 from shim.api.status import ApiError, forbidden
 from shim.api.timing import Histograms
+from shim.resources.metadata import path_segment
 from shim.resources.strategy import Resource
 
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
@@ -165,6 +166,14 @@ def refuse(request: Request, why: str) -> ApiError:
         metadata = request.obj.get("metadata") or {}
         name = metadata.get("name") or metadata.get("generateName") or ""
     return forbidden(request.resource.group, request.resource.name, name or "Unknown", why)
+
+
+def unusable(name: str) -> str:
+    """Why nothing can be asked for by a name that an object has, in the words of a client; "" where it can."""
+    if not name:
+        return "resource name may not be empty"
+    complaints = path_segment(name)
+    return f'invalid resource name "{name}": [{" ".join(complaints)}]' if complaints else ""
 
 
 def together(complaints: Sequence[str]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from shim.admission.request import CREATE, Plugin, Reader, Request, refuse
+from shim.admission.request import CREATE, Plugin, Reader, Request, refuse, unusable
 from shim.admission.tolerations import merge
 from shim.api.meta import GVR, Object
 from shim.api.pod_amounts import parsed
+from shim.api.status import ApiError
 
 RUNTIME_CLASSES = GVR("node.k8s.io", "v1", "runtimeclasses", namespaced=False)
 
@@ -58,6 +59,8 @@ def _find(request: Request, reader: Reader, spec: Object) -> Object | None:
     name = spec.get("runtimeClassName")
     if name is None:
         return None
+    if why := unusable(name):
+        raise ApiError(500, "", why)
     found = reader.get(RUNTIME_CLASSES, None, name)
     if found is None:
         raise refuse(request, f'pod rejected: RuntimeClass "{name}" not found')

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from shim.admission.request import CREATE, MIRROR, UPDATE, Plugin, Reader, Request, refuse
+from shim.admission.request import CREATE, MIRROR, UPDATE, Plugin, Reader, Request, refuse, unusable
 from shim.api.meta import GVR, Object
 from shim.api.pod_secrets import of_containers, of_pod
 
@@ -111,6 +111,8 @@ async def _find(request: Request, reader: Reader, name: str) -> Object:
         if account is not None:
             return account
     where = f"{request.namespace}/{name}"
+    if why := unusable(name):
+        raise refuse(request, f"error looking up service account {where}: {why}")
     raise refuse(request, f'error looking up service account {where}: serviceaccount "{name}" not found')
 
 

@@ -31,7 +31,8 @@ class Comparison:
         for name in ignored:
             path = fieldset.dotted(name)
             sets = (each.without(path) for each in (comparison.removed, comparison.modified, comparison.added))
-            comparison = Comparison(*sets)
+            removed, modified, added = sets
+            comparison = Comparison(removed, modified, added)
         return comparison
 
 

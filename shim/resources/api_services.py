@@ -39,10 +39,10 @@ class ApiServiceStrategy(Strategy):
             text = f'must be `spec.version+"."+spec.group`: {shown(wanted)}'
             return path_segment(name) or ([] if name == wanted else [text])
 
-        return [*metadata.validate(obj, rule), *_spec(spec)]
+        return [*metadata.validate(obj, rule, any_finalizer=True), *_spec(spec)]
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
-        return [*metadata.validate_update(new, old), *self.validate(new)]
+        return [*metadata.validate_update(new, old, any_finalizer=True), *self.validate(new)]
 
     def validate_status(self, new: Object, old: Object) -> list[FieldError]:
         causes: list[FieldError] = []

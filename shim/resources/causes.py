@@ -34,7 +34,7 @@ def as_go(value: Mapping[str, Any] | None, *fields: str) -> Object | None:
 
 def as_map(value: Mapping[str, str] | None) -> Object | None:
     """A map as Go prints it: sorted."""
-    return dict(sorted(value.items())) if value else None
+    return None if value is None else dict(sorted(value.items()))
 
 
 def as_selector(selector: Mapping[str, Any] | None) -> Object | None:

@@ -11,6 +11,7 @@ from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources import metadata
 from shim.resources.causes import IMMUTABLE, invalid, named, required
+from shim.resources.printed import go_struct
 
 _TEXT_LIMIT = 128
 _NOTE_LIMIT = 1024
@@ -31,6 +32,13 @@ _FIXED = (
     "reportingComponent",
     "reportingInstance",
 )
+
+
+_STRUCTS = {
+    "involvedObject": "core.v1.ObjectReference",
+    "related": "core.v1.ObjectReference",
+    "source": "core.v1.EventSource",
+}
 
 
 def create(event: Object, strict: bool) -> list[FieldError]:
@@ -66,8 +74,11 @@ def update(new: Object, old: Object, strict: bool) -> list[FieldError]:
 
 def _as_go(field: str, value: object) -> object:
     """A changed value as messages show it."""
+    if field in _STRUCTS:
+        found = value if isinstance(value, dict) else None if field == "related" else {}
+        return go_struct(_STRUCTS[field], found)
     if value is None:
-        return None if field.endswith(("Time", "Timestamp")) or field == "related" else ""
+        return None if field.endswith(("Time", "Timestamp")) else ""
     return value
 
 

@@ -17,6 +17,8 @@ def _fill(obj: Object, **values: Any) -> None:
 
 
 class WebhookStrategy(Strategy):
+    any_finalizer = True
+
     def __init__(self, mutating: bool) -> None:
         self.mutating = mutating
 
@@ -43,4 +45,4 @@ class WebhookStrategy(Strategy):
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
         rules = webhook_rules.webhooks(new, old, mutating=self.mutating)
-        return [*metadata.validate_update(new, old), *rules]
+        return [*metadata.validate_update(new, old, any_finalizer=True), *rules]

@@ -56,6 +56,7 @@ class PolicyStrategy(Strategy):
     """ValidatingAdmissionPolicies, whose status tells of type checking, and MutatingAdmissionPolicies."""
 
     status_resets = ("metadata", "spec")
+    any_finalizer = True
 
     def __init__(self, *, mutating: bool) -> None:
         self.mutating = mutating
@@ -94,6 +95,8 @@ def _field_path(at: str, path: str) -> list[FieldError]:
 
 class BindingStrategy(Strategy):
     """Where, and with which parameters, a policy holds."""
+
+    any_finalizer = True
 
     def __init__(self, *, mutating: bool) -> None:
         self.mutating = mutating

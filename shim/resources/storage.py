@@ -246,6 +246,7 @@ class AttachmentStrategy(Strategy):
 
     counts_generation = False
     has_status = True
+    status_resets = ("spec", "metadata")
     allow_unconditional_update = False
     status_resets = ("metadata", "spec")
     update_checks = _WHOLE
@@ -258,6 +259,9 @@ class AttachmentStrategy(Strategy):
 
     def initial_status(self, obj: Object) -> Object:
         return {"attached": False}
+
+    def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
+        return self.validate_update(new, old)
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         return storage_rules.attachment(obj)

@@ -156,7 +156,7 @@ def _spec(at: str, spec: Object, name: str) -> list[FieldError]:
     if not capacity:
         causes.append(required(f"{at}.capacity"))
     if list(capacity) != ["storage"]:
-        causes.append(unsupported(f"{at}.capacity", capacity or None, ("storage",)))
+        causes.append(unsupported(f"{at}.capacity", spec.get("capacity"), ("storage",)))
     for resource, text in capacity.items():
         causes += sources.not_negative_whole(f"{at}.capacity[{resource}]", text)
         causes += positive(f"{at}.capacity[{resource}]", text)

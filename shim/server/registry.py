@@ -414,7 +414,8 @@ class Registry:
 
     def _accept(self, write: Write, causes: list[FieldError]) -> None:
         if causes:
-            raise invalid(write.resource.group, write.resource.kind, write.name, causes)
+            group = (write.resource.storage or write.resource.gvr).group  # where the kind is at home
+            raise invalid(group, write.resource.kind, write.name, causes)
 
 
 async def _judged(judge: Callable[[], list[FieldError]]) -> list[FieldError]:

@@ -19,6 +19,7 @@ _MOST_COUNTER_SETS, _MOST_COUNTERS, _MOST_CONSUMED = 8, 32, 2
 _MOST_OF_A_DEVICE, _MOST_VALUES = 32, 48
 _MOST_CONDITIONS = 4
 _MOST_TAINTS = 16
+_TERMS = "nodeSelectorTerms"
 _PLACES = ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection")
 
 
@@ -83,9 +84,9 @@ def _place(spec: Object) -> list[FieldError]:
         causes += named("spec.nodeName", node, names.dns1123_subdomain)
     if selector is not None:
         causes += node_selector("spec.nodeSelector", selector)
-        terms = selector.get("nodeSelectorTerms") or []
+        terms = selector.get(_TERMS) or []
         if len(terms) != 1:
-            shown = [go_struct("core.v1.NodeSelectorTerm", term) for term in terms]
+            shown = [go_struct("core.v1.NodeSelectorTerm", term) for term in terms] if terms else selector.get(_TERMS)
             text = "must have exactly one node selector term"
             causes.append(invalid("spec.nodeSelector.nodeSelectorTerms", shown, text))
     for field in ("allNodes", "perDeviceNodeSelection"):

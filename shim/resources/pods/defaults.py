@@ -18,15 +18,24 @@ _REFERENCE = re.compile(
     rf"(?:{_HOST}(?:\.{_HOST})*(?::[0-9]+)?/)?{_COMPONENT}(?:/{_COMPONENT})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
 )
 """A reference to an image without a digest; of what is none, nothing is known of its tag."""
+_LONGEST_PATH, _SURELY_SHORT = 255, 240
 _FILE_MODE = 0o644
 
 
 def pull_policy(image: str) -> str:
     """``Always`` for a moving tag (``latest``, or none at all), else ``IfNotPresent``."""
-    if "@" in image or not _REFERENCE.fullmatch(image):
+    if "@" in image or not _REFERENCE.fullmatch(image) or (len(image) > _SURELY_SHORT and _is_too_long(image)):
         return "IfNotPresent"
     tag = image.rpartition("/")[2].partition(":")[2]  # a colon before the last slash belongs to the registry's port
     return "Always" if tag in ("", "latest") else "IfNotPresent"
+
+
+def _is_too_long(image: str) -> bool:
+    """Whether the repository's path, which has no registry and no tag, is longer than one may be."""
+    first, slash, rest = image.partition("/")
+    has_registry = slash and (first == "localhost" or first != first.lower() or not {".", ":"}.isdisjoint(first))
+    path = (rest if has_registry else image).partition(":")[0]
+    return len(path if slash else f"library/{path}") > _LONGEST_PATH
 
 
 def pod(obj: Object) -> None:

@@ -25,7 +25,8 @@ class PodStrategy(Strategy):
         defaults.pod(obj)
 
     def initial_status(self, obj: Object) -> Object:
-        status: Object = {"phase": "Pending", "qosClass": qos_class(obj["spec"])}
+        said = (obj.get("status") or {}).get("qosClass")
+        status: Object = {"phase": "Pending", "qosClass": said or qos_class(obj["spec"])}
         if obj["spec"].get("schedulingGates"):
             status["conditions"] = [
                 {

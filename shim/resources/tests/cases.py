@@ -6,7 +6,7 @@ import copy
 from functools import cache
 from typing import Any
 
-from shim.api.decoding import prune
+from shim.api.decoding import decode
 from shim.api.meta import Object, split_api_version
 from shim.api.schema import Schema
 from shim.api.status import FieldError
@@ -48,7 +48,7 @@ def decoded(obj: Object) -> Object:
     row = row_of(obj)
     definition = _schema().for_kind(row.group, row.version, row.kind)
     assert definition is not None
-    whole = {**prune(definition, obj), "apiVersion": obj["apiVersion"], "kind": obj["kind"]}
+    whole = {**decode(definition, obj, set()).obj, "apiVersion": obj["apiVersion"], "kind": obj["kind"]}
     if row.to_storage:
         whole = row.to_storage(whole)
     row.strategy.default(whole)

@@ -12,6 +12,9 @@ from shim.resources.workloads import cron_rules, defaults, job_rules, job_status
 from shim.resources.workloads.job_rules import NAME_LABEL, UID_LABEL
 from shim.resources.workloads.strategy import TemplateStrategy, hostname_warning
 
+GENERATED = (UID_LABEL, "controller-uid", NAME_LABEL, "job-name")
+"""Labels by which a job finds its pods."""
+
 
 class JobStrategy(TemplateStrategy):
     default_propagation = "Orphan"  # batch/v1 keeps the oldest rule
@@ -27,6 +30,13 @@ class JobStrategy(TemplateStrategy):
         super().prepare_for_create(obj)
         if not obj["spec"].get("manualSelector"):
             _generate_selector(obj)
+
+    def validate_metadata(self, obj: Object) -> list[FieldError]:
+        labels = obj["metadata"].get("labels")
+        if labels and labels.keys() == set(GENERATED):
+            # those of a template that had none of its own: upstream's job has them only from when it is read
+            obj = {**obj, "metadata": {**obj["metadata"], "labels": {}}}
+        return super().validate_metadata(obj)
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         return job_rules.job(obj)
@@ -59,14 +69,12 @@ def _generate_selector(job: Object) -> None:
     metadata, spec = job["metadata"], job["spec"]
     template = spec["template"]["metadata"]
     # a job without labels takes its template's: by default before this, and here
-    same = not metadata.get("labels") or metadata["labels"] == template.get("labels")
+    same = metadata.get("labels") == template.get("labels")
     template["labels"] = labels = dict(template.get("labels") or {})
     uid = metadata.get("uid", "")
     # a label of the author's is not overwritten: validation refuses the job for it
-    for label in (UID_LABEL, "controller-uid"):
-        labels.setdefault(label, uid)
-    for label in (NAME_LABEL, "job-name"):
-        labels.setdefault(label, metadata.get("name", ""))
+    for label, value in zip(GENERATED, (uid, uid, metadata.get("name", ""), metadata.get("name", "")), strict=True):
+        labels.setdefault(label, value)
     spec["selector"] = selector = dict(spec.get("selector") or {})
     selector["matchLabels"] = {**(selector.get("matchLabels") or {})}
     selector["matchLabels"].setdefault(UID_LABEL, uid)
@@ -86,6 +94,9 @@ class CronJobStrategy(TemplateStrategy):
 
     def warnings(self, obj: Object) -> list[str]:
         return [*hostname_warning(obj), *self._spec_warnings(obj)]
+
+    def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
+        return []  # nor does upstream ask anything, but what it asks of every object
 
     def update_warnings(self, new: Object, old: Object) -> list[str]:
         found = self._spec_warnings(new) if self.desired_changed(new, old) else []

@@ -46,10 +46,10 @@ def job(obj: Object) -> list[FieldError]:
     causes += job_spec("spec", spec) + _selector(spec)
     completions = spec.get("completions") or 0
     if spec.get("completionMode") == "Indexed" and completions > 0:
-        last = f"{metadata.get('name')}-{completions - 1}"
+        last = f"{metadata.get('name') or ''}-{completions - 1}"
         if names.dns1123_label(last):
             text = f"will not able to create pod with invalid DNS label: {last}"
-            causes.append(invalid("metadata.name", metadata.get("name"), text))
+            causes.append(invalid("metadata.name", metadata.get("name") or "", text))
     return causes
 
 

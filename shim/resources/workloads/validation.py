@@ -49,8 +49,8 @@ def _selector(selector: Object | None, kind: str) -> list[FieldError]:
 
 
 def _mismatch(selector: selectors.Selector | None, found: Object) -> list[FieldError]:
-    labels = (found.get("metadata") or {}).get("labels") or {}
-    if selector is None or selector.matches(labels):
+    labels = (found.get("metadata") or {}).get("labels")
+    if selector is None or selector.matches(labels or {}):
         return []
     return [invalid("spec.template.metadata.labels", as_map(labels), _MISMATCH)]
 
@@ -151,8 +151,8 @@ def replication_controller(obj: Object) -> list[FieldError]:
     causes += not_negative("spec.replicas", spec.get("replicas"))
     if found is None:
         return [*causes, required("spec.template")]
-    labels = (found.get("metadata") or {}).get("labels") or {}
-    if any(labels.get(key) != value for key, value in selector.items()):
+    labels = (found.get("metadata") or {}).get("labels")
+    if any((labels or {}).get(key) != value for key, value in selector.items()):
         causes.append(invalid("spec.template.metadata.labels", as_map(labels), _MISMATCH))
     return causes + pods.template("spec.template", found) + forever(found, "ReplicationController")
 
