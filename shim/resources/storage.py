@@ -246,7 +246,6 @@ class AttachmentStrategy(Strategy):
 
     counts_generation = False
     has_status = True
-    status_resets = ("spec", "metadata")
     allow_unconditional_update = False
     status_resets = ("metadata", "spec")
     update_checks = _WHOLE

@@ -212,3 +212,32 @@ async def test_what_a_service_no_longer_shows_stays_its_writers(api):
     made = (await api.post("/api/v1/namespaces/{ns}/services", body)).json
     assert "internalTrafficPolicy" not in made["spec"]
     assert "f:internalTrafficPolicy" in made["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]
+
+
+async def test_who_sends_an_empty_list_that_is_always_printed_owns_it(api):
+    roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/{ns}/roles"
+    made = (await api.post(roles, {"metadata": {"name": "a"}, "rules": []})).json
+    assert made["rules"] is None
+    assert made["metadata"]["managedFields"][0]["fieldsV1"] == {"f:rules": {}}
+    made = (await api.post(roles, {"metadata": {"name": "b", "labels": {}}})).json
+    assert not {"labels", "managedFields"} & made["metadata"].keys()
+
+
+async def test_who_sends_a_field_of_a_feature_that_is_off_owns_it_although_it_is_dropped(api):
+    container = {"name": "c", "image": "i", "lifecycle": {"stopSignal": "SIGUSR1"}}
+    pod = {"metadata": {"name": "a"}, "spec": {"containers": [container], "schedulingGroup": {"podGroupName": "g"}}}
+    made = (await api.post("/api/v1/namespaces/{ns}/pods", pod)).json
+    assert "lifecycle" not in made["spec"]["containers"][0]
+    assert "schedulingGroup" not in made["spec"]
+    owned = made["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]
+    assert owned["f:schedulingGroup"] == {".": {}, "f:podGroupName": {}}
+    assert "f:lifecycle" in owned["f:containers"]['k:{"name":"c"}']
+
+
+async def test_duplicates_are_owned_as_one_and_nameless_items_by_nobody(api):
+    accounts = "/api/v1/namespaces/{ns}/serviceaccounts"
+    nameless = {"metadata": {"name": "a"}, "secrets": [{}], "automountServiceAccountToken": True}
+    assert "managedFields" not in (await api.post(accounts, nameless)).json["metadata"]
+    path = "/apis/apps/v1/namespaces/{ns}/controllerrevisions"
+    made = (await api.post(path, {"metadata": {"name": "a"}, "revision": 1, "data": {"x": {"y": 1}}})).json
+    assert made["metadata"]["managedFields"][0]["fieldsV1"] == {"f:data": {}, "f:revision": {}}

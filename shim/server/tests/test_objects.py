@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from shim.server import registry
+
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
 
 
@@ -32,6 +34,32 @@ async def test_a_name_can_be_generated(api):
     name = made.json["metadata"]["name"]
     assert name.startswith("gen-")
     assert len(name) == len("gen-") + 5
+
+
+async def test_names_that_are_taken_are_generated_anew_eight_times(api, monkeypatch):
+    suffixes = iter(["taken"] * 9 + ["fresh"])
+    monkeypatch.setattr(registry, "_suffix", lambda: next(suffixes))
+    assert (await api.post(CONFIGMAPS, {"metadata": {"generateName": "gen-"}})).json["metadata"]["name"] == "gen-taken"
+    refused = await api.post(CONFIGMAPS, {"metadata": {"generateName": "gen-"}})
+    text = 'configmaps "gen-taken" already exists, the server was not able to generate a unique name for the object'
+    assert (refused.status, refused.message, refused.headers["Retry-After"]) == (409, text, "1")
+    assert refused.json["details"] == {"name": "gen-taken", "kind": "configmaps", "retryAfterSeconds": 1}
+    assert (await api.post(CONFIGMAPS, {"metadata": {"generateName": "gen-"}})).json["metadata"]["name"] == "gen-fresh"
+
+
+async def test_what_of_metadata_is_the_servers_to_say_has_no_owner_in_a_new_object(api):
+    said = {"name": "a", "deletionTimestamp": "2024-01-01T00:00:00Z", "deletionGracePeriodSeconds": 3, "selfLink": "x"}
+    made = (await api.post(CONFIGMAPS, {"metadata": said, "data": {"k": "v"}})).json["metadata"]
+    assert not {"deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"} & made.keys()
+    assert made["managedFields"][0]["fieldsV1"].keys() == {"f:data"}
+
+
+async def test_nobody_but_a_delete_can_end_an_object(api):
+    made = (await api.post(CONFIGMAPS, api.configmap("a"))).json
+    made["metadata"]["deletionTimestamp"] = "2024-01-01T00:00:00Z"
+    refused = await api.put(f"{CONFIGMAPS}/a", made)
+    assert refused.status == 422
+    assert 'metadata.deletionTimestamp: Invalid value: "2024-01-01T00:00:00Z": field is immutable' in refused.message
 
 
 async def test_an_update_from_an_old_version_is_refused(api):

@@ -57,6 +57,32 @@ async def test_a_refused_service_takes_nothing(api):
     assert (await api.post(SERVICES, _service("c", type="NodePort", ports=alone))).status == 201
 
 
+async def test_a_service_is_given_what_it_needs_before_it_is_judged(api):
+    address = (await api.post(SERVICES, _service("a"))).json["spec"]["clusterIP"]
+    nameless = [{"port": 80}, {"port": 81}]
+    refused = await api.post(SERVICES, _service("b", clusterIP=address, ports=nameless))
+    assert refused.message.endswith("provided IP is already allocated")
+    refused = await api.post(SERVICES, _service("b", type="NodePort", ports=[*nameless, {"port": 82, "nodePort": 1}]))
+    assert refused.message.endswith("The range of valid ports is 30000-32767")
+    named = _service("b", clusterIP="10.96.77.7", ports=nameless)
+    refused = await api.post(SERVICES, named)
+    assert [cause["field"] for cause in refused.json["details"]["causes"]] == ["spec.ports[0].name", "spec.ports[1].name"]
+    assert (await api.get(f"{ADDRESSES}/10.96.77.7")).status == 404
+    assert (await api.post(SERVICES, _service("a", clusterIP="10.96.77.7"))).status == 409  # the name is taken
+    assert (await api.get(f"{ADDRESSES}/10.96.77.7")).status == 404
+
+
+async def test_a_refused_update_of_a_service_takes_and_frees_nothing(api):
+    made = (await api.post(SERVICES, _service("a", type="NodePort"))).json
+    port = made["spec"]["ports"][0]["nodePort"]
+    ports = [{"port": 80, "nodePort": 31998}, {"port": 81}]
+    assert (await api.put(f"{SERVICES}/a", _service("a", type="NodePort", ports=ports))).status == 422
+    taken = await api.post(SERVICES, _service("b", type="NodePort", ports=[{"port": 80, "nodePort": port}]))
+    assert taken.message.endswith("provided port is already allocated")
+    free = await api.post(SERVICES, _service("c", type="NodePort", ports=[{"port": 80, "nodePort": 31998}]))
+    assert free.status == 201
+
+
 async def test_headless_services_have_no_address(api):
     assert (await api.post(SERVICES, _service("a", clusterIP="None"))).json["spec"]["clusterIP"] == "None"
 
