@@ -66,7 +66,8 @@ async def test_a_service_is_given_what_it_needs_before_it_is_judged(api):
     assert refused.message.endswith("The range of valid ports is 30000-32767")
     named = _service("b", clusterIP="10.96.77.7", ports=nameless)
     refused = await api.post(SERVICES, named)
-    assert [cause["field"] for cause in refused.json["details"]["causes"]] == ["spec.ports[0].name", "spec.ports[1].name"]
+    found = [cause["field"] for cause in refused.json["details"]["causes"]]
+    assert found == ["spec.ports[0].name", "spec.ports[1].name"]
     assert (await api.get(f"{ADDRESSES}/10.96.77.7")).status == 404
     assert (await api.post(SERVICES, _service("a", clusterIP="10.96.77.7"))).status == 409  # the name is taken
     assert (await api.get(f"{ADDRESSES}/10.96.77.7")).status == 404
