@@ -55,7 +55,7 @@ def _default_match(match: Object | None) -> None:
 class PolicyStrategy(Strategy):
     """ValidatingAdmissionPolicies, whose status tells of type checking, and MutatingAdmissionPolicies."""
 
-    status_resets = ("metadata", "spec")
+    status_resets = ("spec", "metadata")
     any_finalizer = True
 
     def __init__(self, *, mutating: bool) -> None:

@@ -247,7 +247,7 @@ class AttachmentStrategy(Strategy):
     counts_generation = False
     has_status = True
     allow_unconditional_update = False
-    status_resets = ("metadata", "spec")
+    status_resets = ("spec", "metadata")
     update_checks = _WHOLE
 
     def default(self, obj: Object) -> None:
