@@ -15,12 +15,13 @@ from typing import Any
 
 from shim.api import quantity
 from shim.api.meta import Object
-from shim.api.oddities import Oddity
+from shim.api.oddities import EMPTIES, Oddity
 from shim.api.schema import Decoded, Definition, Field, Inlined, Type
 
 __all__ = ["Decoded", "check", "decode", "prune"]
 
 _ALL = frozenset(Oddity)
+_NOT_EMPTY = _ALL - EMPTIES
 _Trail = tuple[Any, ...] | None  # (parent trail, step): a str is a field, an int an index, a _Key a map's key
 
 
@@ -37,10 +38,10 @@ class _Abort(Exception):
 def decode(definition: Definition, obj: Any, odd: set[Oddity] | None = None) -> Decoded:
     """Decode a whole object. The result shares no containers with ``obj``, except below free-form fields.
 
-    With ``odd``, what is seen on the way but never stored is kept, and what there was of it added to ``odd``: the
-    caller must :func:`prune` the object then.
+    With ``odd``, what is empty but seen by some is kept, and what there was that is never stored is added to ``odd``:
+    the caller must :func:`prune` the object then.
     """
-    return _decoded(definition, obj, _Decoder() if odd is None else _Decoder(_ALL, odd))
+    return _decoded(definition, obj, _Decoder(_NOT_EMPTY) if odd is None else _Decoder(_ALL, odd))
 
 
 def _decoded(definition: Definition, obj: Any, decoder: _Decoder) -> Decoded:

@@ -27,6 +27,27 @@ class JSONError(ValueError):
     """Not JSON; the text is that of Go's decoder."""
 
 
+class Written(float):
+    """A number that still knows how it was written."""
+
+    __slots__ = ("text",)
+
+    def __new__(cls, text: str) -> Written:
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def as_written(data: bytes) -> Any:
+    """What :func:`loads` reads, with numbers that print as they stand there."""
+    return json.loads(data, parse_float=Written)
+
+
 def loads(data: bytes | str) -> Any:
     """Raises JSONError."""
     try:

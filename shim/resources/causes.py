@@ -64,6 +64,11 @@ def required(field: str, detail: str = "") -> FieldError:
     return _cause("FieldValueRequired", field, "Required value", detail)
 
 
+def internal(field: str, why: str) -> FieldError:
+    """A rule that came to nothing, which upstream tells as a complaint too."""
+    return FieldError("InternalError", field, f"Internal error: {why}")
+
+
 def invalid(field: str, value: Any, detail: str) -> FieldError:
     return _cause("FieldValueInvalid", field, f"Invalid value: {shown(value)}", detail)
 

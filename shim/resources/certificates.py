@@ -123,7 +123,7 @@ def _request(spec: Object, before: Object) -> list[FieldError]:
         if not parse_request(spec.get("request") or "").is_signature_valid:
             raise InvalidSignature("x509: signature does not match the key")
     except (ValueError, TypeError, InvalidSignature) as error:
-        causes.append(invalid("spec.request", spec.get("request") or None, str(error)))
+        causes.append(invalid("spec.request", spec.get("request"), str(error)))
     usages = spec.get("usages") or []
     if not usages:
         causes.append(required("spec.usages"))

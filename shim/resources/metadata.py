@@ -58,7 +58,9 @@ def validate_template(at: str, metadata: Object) -> list[FieldError]:
         causes += [invalid(f"{at}.annotations", key, text) for text in names.label_key(key.lower())]
     causes += labels(f"{at}.labels", metadata.get("labels"))
     return causes + [
-        forbidden(f"{at}.{told}", "cannot be set") for field, told in _IN_NO_TEMPLATE.items() if metadata.get(field)
+        forbidden(f"{at}.{told}", "cannot be set")
+        for field, told in _IN_NO_TEMPLATE.items()
+        if metadata.get(field) is not None
     ]
 
 

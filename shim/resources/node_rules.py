@@ -10,7 +10,7 @@ from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.addresses import cidr, parse_range
-from shim.resources.causes import duplicate, forbidden, invalid, named, one_of, required, shown
+from shim.resources.causes import duplicate, forbidden, internal, invalid, named, one_of, required, shown
 from shim.resources.pods.amounts import quantity
 from shim.resources.pods.scheduling import EFFECTS
 
@@ -99,8 +99,13 @@ def _ranges(found: list[str]) -> list[FieldError]:
     for index, text in enumerate(found):
         causes += cidr(f"spec.podCIDRs[{index}]", text)
     if len(found) > 1:
-        families = [parsed[1].version for parsed in map(parse_range, found) if parsed]
-        if len(found) > 2 or len(set(families)) != len(found):
+        parsed = [parse_range(text) for text in found]
+        if None in parsed:
+            index = parsed.index(None)
+            why = f"invalid CIDR[{index}]: <nil> (invalid CIDR address: {found[index]})"
+            text = f"invalid PodCIDRs. failed to check with dual stack with error:{why}"
+            causes.append(internal("spec.podCIDRs", text))
+        if len(found) > 2 or {each and each[1].version for each in parsed} != {4, 6}:
             text = "may specify no more than one CIDR for each IP family"
             causes.append(invalid("spec.podCIDRs", found, text))
     return causes

@@ -14,7 +14,7 @@ from shim.api import decoding
 from shim.api.meta import Object, split_api_version
 from shim.api.schema import Definition, Schema
 from shim.api.status import ApiError, FieldError, bad_request, invalid
-from shim.codec import media, yamltext
+from shim.codec import jsontext, media, yamltext
 from shim.server import errors
 from shim.server.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
 from shim.server.options import WriteOptions
@@ -64,6 +64,8 @@ class Body:
         if definition is not None:
             obj, unknown, problem = decoding.decode(definition, given, call.odd)
             if problem:
+                if "number" in problem and self.media == JSON:  # which is quoted as it is written
+                    problem = decoding.decode(definition, jsontext.as_written(self.data)).error or problem
                 raise bad_request(f"{what}: {problem}")
         if options.validation != "Ignore":
             in_order = not call.resource.custom  # of those, unknown fields are noticed later than what the text has

@@ -165,10 +165,10 @@ class Registry:
                 causes = await _judged(partial(strategy.validate, obj))
                 self._accept(write, [*self._from_namespace(write, obj, None), *causes])
                 write.warnings += strategy.warnings(obj)
-                obj = request.obj = self._tidy(write, obj)
-                metadata = obj["metadata"]
             write.name = request.name = metadata["name"]
             await self.chain.validate(request)
+            obj = request.obj = self._tidy(write, obj)
+            metadata = obj["metadata"]
             vacant = self.cache.get(write.key) is None
             if vacant and (stored := await self._insert(write, obj, request, allocation)) is not None:
                 return stored

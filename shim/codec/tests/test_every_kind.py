@@ -22,9 +22,9 @@ def test_what_is_written_reads_back_the_same(group: str, version: str, kind: str
     assert definition
     api_version = f"{group}/{version}" if group else version
     given = filled(definition, kind, api_version)
-    obj = decode(definition, given, set())
+    obj = decode(definition, given)
     assert (obj.unknown, obj.error) == ([], None)
     assert obj.obj == given
     for form in (media.JSON, media.YAML, media.PROTOBUF):
         read = media.decode(form, media.encode(form, given, SCHEMA), SCHEMA)
-        assert {"kind": kind, "apiVersion": api_version, **decode(definition, read, set()).obj} == given, form
+        assert {"kind": kind, "apiVersion": api_version, **decode(definition, read).obj} == given, form

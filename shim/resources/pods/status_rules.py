@@ -6,7 +6,7 @@ from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
 from shim.resources.addresses import ip_address, parse
-from shim.resources.causes import IMMUTABLE, forbidden, invalid, named
+from shim.resources.causes import IMMUTABLE, forbidden, internal, invalid, named
 from shim.resources.pods import annotated, claims
 
 
@@ -86,8 +86,14 @@ def _addresses(at: str, found: list[Object], had: list[Object], first: str | Non
         causes.append(invalid(f"{at}[0].ip", found[0].get("ip") or "", "must be equal to `hostIP`"))
     for index, each in enumerate(found):
         causes += ip_address(f"{at}[{index}]", each.get("ip") or "", known)
-    families = [address.version for each in found if (address := parse(each.get("ip") or ""))]
-    if len(found) > 1 and (len(found) > 2 or len(set(families)) != len(families)):
+    if len(found) < 2:
+        return causes
+    parsed = [parse(each.get("ip") or "") for each in found]
+    if None in parsed:
+        index = parsed.index(None)
+        text = f"failed to check for dual stack with error:invalid IP[{index}]: {found[index].get('ip') or ''}"
+        causes.append(internal(at, text))
+    if len(found) > 2 or {address and address.version for address in parsed} != {4, 6}:
         shown = [{"IP": each.get("ip") or ""} for each in found]
         causes.append(invalid(at, shown, "may specify no more than one IP for each IP family"))
     return causes

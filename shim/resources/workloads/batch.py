@@ -69,7 +69,7 @@ def _generate_selector(job: Object) -> None:
     metadata, spec = job["metadata"], job["spec"]
     template = spec["template"]["metadata"]
     # a job without labels takes its template's: by default before this, and here
-    same = metadata.get("labels") == template.get("labels")
+    same = (metadata.get("labels") or {}) == (template.get("labels") or {})
     template["labels"] = labels = dict(template.get("labels") or {})
     uid = metadata.get("uid", "")
     # a label of the author's is not overwritten: validation refuses the job for it

@@ -67,6 +67,8 @@ def daemon_set(obj: Object) -> None:
         update["type"] = "RollingUpdate"
     if update["type"] == "RollingUpdate":
         _fill(_part(update, "rollingUpdate"), maxUnavailable=1, maxSurge=0)
+    elif update.get("rollingUpdate") is not None:
+        _fill(update["rollingUpdate"], maxUnavailable=0, maxSurge=0)  # upstream's conversion knows no absence
     _fill(spec, revisionHistoryLimit=10)
 
 

@@ -34,7 +34,7 @@ def printed(field: str, value: Any) -> Any:
     rules: list[Object | None] = []
     if field == "successPolicy":
         rules = [as_go(rule, "succeededIndexes", "succeededCount") for rule in value.get("rules") or ()]
-        return {"Rules": rules or None}
+        return {"Rules": rules or value.get("rules")}
     for rule in value.get("rules") or ():
         codes = as_go(rule.get("onExitCodes"), "containerName", "operator", "values")
         patterns = [as_go(pattern, "type", "status") for pattern in rule.get("onPodConditions") or ()] or None

@@ -138,9 +138,9 @@ def _matches(selector: Object | None, labels: dict[str, str]) -> bool | None:
 
 def _selector(spec: Object) -> list[FieldError]:
     selector = spec.get("selector")
-    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
     causes = [required("spec.selector")] if selector is None else label_selector("spec.selector", selector)
-    if _matches(selector, labels) is False:
+    if _matches(selector, labels or {}) is False:
         text = "`selector` does not match template `labels`"
         causes.append(invalid("spec.template.metadata.labels", as_map(labels), text))
     return causes
