@@ -39,7 +39,7 @@ def pod_conditions(
     ready = _containers_ready(pod, statuses, phase)
     found = {
         "PodReadyToStartContainers": (sandbox_ready, "", ""),
-        "Initialized": _initialized(pod, statuses, phase),
+        "Initialized": _initialized(pod, statuses, phase, previous),
         "Ready": ready if not ready[0] else _gates_open(pod, others),
         "ContainersReady": ready,
         "PodScheduled": (True, "", ""),
@@ -58,7 +58,7 @@ def pod_conditions(
             "lastProbeTime": None,
             "lastTransitionTime": old.get("lastTransitionTime") if old.get("status") == status else now,
         }
-        if generation:
+        if generation and type_ != RESTARTING:  # upstream tells this one without
             condition["observedGeneration"] = generation
         if reason:
             condition["reason"] = reason
@@ -145,7 +145,7 @@ def _gates_open(pod: Object, others: Sequence[Object]) -> Verdict:
     return True, "", ""
 
 
-def _initialized(pod: Object, statuses: Mapping[str, Object], phase: Phase) -> Verdict:
+def _initialized(pod: Object, statuses: Mapping[str, Object], phase: Phase, previous: Sequence[Object]) -> Verdict:
     init = pod["spec"].get("initContainers") or ()
     unknown = [c["name"] for c in init if c["name"] not in statuses]
     incomplete = [c["name"] for c in init if c["name"] in statuses and not _done(c, statuses[c["name"]])]
@@ -158,7 +158,8 @@ def _initialized(pod: Object, statuses: Mapping[str, Object], phase: Phase) -> V
         messages.append(f"containers with unknown status: {_listed(unknown)}")
     if incomplete:
         messages.append(f"containers with incomplete status: {_listed(incomplete)}")
-    if messages:
+    was = any(each["type"] == "Initialized" and each["status"] == "True" for each in previous)
+    if messages and not was:  # what begins anew takes nothing back either
         return False, "ContainersNotInitialized", ", ".join(messages)
     return True, "", ""
 

@@ -224,6 +224,6 @@ def status(
         "nodeInfo": node_info(settings),
         "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": True, "userNamespaces": own_users}}],
         "features": {"supplementalGroupsPolicy": True},
-        "declaredFeatures": ["ExtendWebSocketsToKubelet"],
+        "declaredFeatures": ["ExtendWebSocketsToKubelet", "RestartAllContainersOnContainerExits"],
         "images": images(known),
     }

@@ -2,7 +2,7 @@
 
 A plan holds only what can be done now; after its steps are done the worker observes and plans again, until
 nothing is left but waiting. So an agent that died anywhere goes on from the same place. (One step may follow
-another: a kill that fails raises, and the start of the next life behind it is not done.)
+another: a kill that fails raises, and what comes behind it, the start of the next life say, is not done.)
 """
 
 from __future__ import annotations
@@ -191,10 +191,8 @@ def _all_anew(pod: Object, observed: Observed) -> list[Step]:
             (sources if restarts_all(container, runs[0] if runs else None) else others).extend(runs)
     if not sources:
         return []
-    running = [run for run in others if run.phase == "running"]
-    if running:
-        return [KillContainer(run.id, run.name, 0.0, "killing") for run in running]
-    return [ForgetRuns(tuple(run.id for run in (*others, *sources)))]
+    kills = [KillContainer(run.id, run.name, 0.0, "killing") for run in others if run.phase == "running"]
+    return [*kills, ForgetRuns(tuple(run.id for run in (*others, *sources)))]
 
 
 def _restart_counts(status: Object) -> dict[str, int]:

@@ -203,7 +203,7 @@ class PodWorker:
             case RemoveRun(run, name, attempt):
                 await actions.remove_run(state, run, name, attempt)
             case ForgetRuns(runs):
-                await state.flush(LONGEST_FLUSH)  # how they ended is told before nobody knows it any more
+                await state.flush(LONGEST_FLUSH)  # whose end is the cause is told before nobody knows it any more
                 for run in runs:
                     await actions.forget_run(state, run)
             case ResizePod():

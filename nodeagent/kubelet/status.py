@@ -20,7 +20,6 @@ from nodeagent.kubelet.resize import Resizing, given
 from shim.api.meta import Object
 
 GONE = "ContainerStatusUnknown"
-_REMOVED = "The container is removed because RestartAllContainers in place"
 START_FAILED_CODE = 128  # what runtimes report for a process that never ran
 
 
@@ -58,8 +57,7 @@ def pod_status(
     """
     generation = pod["metadata"].get("generation")
     api_phase = (pod.get("status") or {}).get("phase")
-    restarting = all_restarting(pod, observed)
-    lists = {kind: _container_statuses(pod, kind, observed, previous, restarting=restarting) for kind in STATUSES}
+    lists = {kind: _container_statuses(pod, kind, observed, previous) for kind in STATUSES}
     statuses = {status["name"]: status for kind in ("initContainers", "containers") for status in lists[kind]}
     main = [observed.latest(c["name"]) for c in pod["spec"]["containers"]]
     phase = phase_of(pod, statuses, for_good=for_good, initialized=any(run and run.phase != "exited" for run in main))
@@ -82,7 +80,7 @@ def pod_status(
         previous=previous.get("conditions") or (),
         now=timestamp(now),
         resizing=resizing if phase not in TERMINAL else NOTHING_RESIZED,
-        restarting=restarting,
+        restarting=_all_restart(pod, observed),
     )
     if ended:
         _account_for_all(pod, lists, previous)
@@ -197,7 +195,7 @@ def _told_ip(observed: Observed) -> str:
     return observed.ip if tried else ""
 
 
-def all_restarting(pod: Object, observed: Observed) -> bool:
+def _all_restart(pod: Object, observed: Observed) -> bool:
     """Whether a container has ended after which all of the pod's begin anew."""
     return any(
         restarts_all(container, observed.latest(container["name"]))
@@ -206,48 +204,25 @@ def all_restarting(pod: Object, observed: Observed) -> bool:
     )
 
 
-def _container_statuses(
-    pod: Object, kind: ContainerKind, observed: Observed, previous: Object, *, restarting: bool
-) -> list[Object]:
+def _container_statuses(pod: Object, kind: ContainerKind, observed: Observed, previous: Object) -> list[Object]:
     before = {status["name"]: status for status in previous.get(STATUSES[kind]) or ()}
-    restarted = not restarting and was_restarting(previous.get("conditions") or ())
-    found = []
-    for of, container in containers_of(pod):
-        if of != kind:
-            continue
-        status = _container_status(pod, kind, container, observed, before.get(container["name"]))
-        if of != "ephemeralContainers":
-            if restarting:
-                _tell_taken_along(container, observed.latest(container["name"]), status, before.get(status["name"]))
-            elif restarted and container["name"] not in observed.runs:
-                _tell_to_begin_anew(status)
-        found.append(status)
-    return found
-
-
-def _tell_taken_along(container: Object, run: Run | None, status: Object, before: Object | None) -> None:
-    """What ran until another container's end took it along."""
-    was = before["state"] if before else {}
-    killed = "running" in was or (was.get("terminated") or {}).get("reason") == RESTARTING_ALL
-    if killed and "terminated" in status["state"] and not restarts_all(container, run):
-        status["state"]["terminated"] |= {"reason": RESTARTING_ALL, "message": _REMOVED}
-
-
-def _tell_to_begin_anew(status: Object) -> None:
-    if "terminated" in status["state"]:
-        status["lastState"] = status["state"]
-        status["state"] = {"waiting": {"reason": RESTARTING_ALL, "message": _REMOVED}}
-        status["restartCount"] += 1
-        status["ready"] = False
+    forgotten = was_restarting(previous.get("conditions") or ())
+    return [
+        _container_status(pod, kind, container, observed, before.get(container["name"]), forgotten)
+        for of, container in containers_of(pod)
+        if of == kind
+    ]
 
 
 def _container_status(
-    pod: Object, kind: ContainerKind, container: Object, observed: Observed, before: Object | None
+    pod: Object, kind: ContainerKind, container: Object, observed: Observed, before: Object | None, forgotten: bool
 ) -> Object:
     name = container["name"]
     runs = observed.runs.get(name, ())
     if runs:
         status = _status_of_run(container, runs, before)
+    elif before and forgotten and "waiting" not in before["state"]:
+        status = _status_of_forgotten(container, before)
     else:
         status = _status_without_run(pod, container, before)
     if mounts := _volume_mounts(container):
@@ -301,6 +276,19 @@ def _status_of_run(container: Object, runs: tuple[Run, ...], before: Object | No
 
 def _container_resources(told: Object) -> Object:
     return {key: dict(told[key]) for key in ("limits", "requests") if told.get(key)}
+
+
+def _status_of_forgotten(container: Object, before: Object) -> Object:
+    """However its last life ended, it was forgotten, so that all begin anew."""
+    why = {"reason": RESTARTING_ALL, "message": "The container is removed because RestartAllContainers in place"}
+    return {
+        "name": container["name"],
+        "image": container.get("image", ""),
+        "imageID": "",
+        "restartCount": (before.get("restartCount") or 0) + 1,
+        "state": {"waiting": why},
+        "lastState": {"terminated": {**why, "exitCode": 137, "startedAt": None, "finishedAt": None}},
+    }
 
 
 def _status_without_run(pod: Object, container: Object, before: Object | None) -> Object:

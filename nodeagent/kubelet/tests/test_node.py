@@ -127,6 +127,25 @@ async def test_a_container_whose_post_start_fails_never_ran_for_those_who_watch(
     assert {"FailedPostStartHook", "Killing"} <= {reason for reason, _ in await node.events("hooked")}
 
 
+async def test_the_end_of_one_container_has_all_begin_anew(node):
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    mounts = {"volumeMounts": [{"name": "e", "mountPath": "/e"}]}
+    script = "test -e /e/again && exec sleep 1000; touch /e/again; exit 42"
+    source = container("source", ["sh", "-c", script], restartPolicy="Never", restartPolicyRules=[rule], **mounts)
+    init = container("i", ["sh", "-c", "echo $HOSTNAME"])
+    volumes = [{"name": "e", "emptyDir": {}}]
+    await node.create("whole", container(), source, initContainers=[init], volumes=volumes, restartPolicy="Never")
+
+    def anew(pod):
+        listed = [*pod["status"].get("initContainerStatuses", ()), *pod["status"].get("containerStatuses", ())]
+        return ready(pod) and [each["restartCount"] for each in listed] == [1, 1, 1]
+
+    pod = await node.until("whole", anew)
+    lasts = [each["lastState"]["terminated"]["reason"] for each in pod["status"]["containerStatuses"]]
+    assert lasts == ["RestartingAllContainers"] * 2
+    assert node.log("whole") == "whole\nwhole\n"  # what the forgotten lives wrote is kept
+
+
 async def test_what_a_container_finds(node):
     await node.client.create(r.CONFIGMAPS, {"metadata": {"name": "cm"}, "data": {"k": "one", "E": "env"}}, "default")
     script = "; ".join(

@@ -69,9 +69,9 @@ def test_an_end_may_mean_that_all_containers_begin_anew():
     three = pod(source, container("b"), init=[container("i")], restartPolicy="Never")
     others = ended("i"), run("b")
     assert steps(three, seen(ended("a", 1), *others)) == []
-    assert steps(three, seen(ended("a", 42), *others)) == [KillContainer("b-0", "b", 0.0, "killing")]
-    killed = seen(ended("a", 42), ended("b", 137), ended("i"))
-    assert steps(three, killed) == [ForgetRuns(("b-0", "i-0", "a-0"))]  # the one that says so is the last to go
+    forget = ForgetRuns(("b-0", "i-0", "a-0"))  # the one that says so is the last to go
+    assert steps(three, seen(ended("a", 42), *others)) == [KillContainer("b-0", "b", 0.0, "killing"), forget]
+    assert steps(three, seen(ended("a", 42), ended("b", 137), ended("i"))) == [forget]
     counts = {"initContainerStatuses": [{"name": "i", "restartCount": 1}]}
     assert steps(three, seen(), previous=counts) == [StartContainer("initContainers", "i", 1)]
 
