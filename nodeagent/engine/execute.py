@@ -30,12 +30,13 @@ def run(request: wire.ExecRequest, report: socket.socket, fds: list[int]) -> NoR
 
 def _run(request: wire.ExecRequest, report: socket.socket, streams: dict[str, int]) -> None:
     target = _open_process(request["pid"], request["started"])
+    cgroups = cgroups_of(request["pid"], request["join"])
     libc.setns(target, namespaces.PID)  # for our child; we stay outside
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     child = os.fork()
     if child == 0:
         ours.close()
-        init.report_failures(theirs, lambda: _enter(request, target, theirs, streams))
+        init.report_failures(theirs, lambda: _enter(request, cgroups, target, theirs, streams))
     theirs.close()
     for fd in streams.values():
         os.close(fd)
@@ -63,13 +64,29 @@ def _open_process(pid: int, started: int) -> int:
     return pidfd
 
 
-def _enter(request: wire.ExecRequest, target: int, channel: socket.socket, streams: dict[str, int]) -> NoReturn:
+def cgroups_of(pid: int, join: list[str]) -> list[str]:
+    """Where the process is: its container's cgroups, or one that it made below for itself.
+
+    Version 2 then lets nobody into the container's own any more, for only leaves have processes.
+    """
+    folder, name = os.path.split(join[0])
+    if name != procfs.PROCS:  # version 1, which has no such rule
+        return join
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as lines:
+        place = next(line.rstrip("\n") for line in lines if line.startswith("0::"))
+    _, _, below = place.partition(f"/{os.path.basename(folder)}/")
+    return [os.path.join(folder, below, name)]
+
+
+def _enter(
+    request: wire.ExecRequest, cgroups: list[str], target: int, channel: socket.socket, streams: dict[str, int]
+) -> NoReturn:
     init.import_nothing()
     init.leave_keys()
     libc.prctl(_PR_SET_DUMPABLE, 0)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
-    init.join(request["join"])  # first: the paths are the node's
+    init.join(cgroups)  # first: the paths are the node's
     if request["users"]:
         become.hand_over(streams.values(), request["users"])
         libc.setns(target, _ALL | namespaces.USER)

@@ -7,6 +7,10 @@ import select
 import signal
 import time
 
+from nodeagent.linux.cgroups import tree
+
+PROCS = "cgroup.procs"
+
 
 def start_time(pid: int) -> int:
     """When ``pid`` started, in clock ticks since boot: with the pid it names a process once and for all. 0 if gone."""
@@ -64,11 +68,25 @@ def pids_in(files: list[str]) -> set[int]:
     return found
 
 
+def _kill_at_once(cgroup: str) -> None:
+    """Version 2 does, with all below, and nothing that forks is quicker (Linux 5.14 and later)."""
+    try:
+        with open(os.path.join(cgroup, "cgroup.kill"), "w", encoding="ascii") as file:
+            file.write("1")
+    except OSError:
+        pass  # it has gone, is of version 1, or has threads of others
+
+
 def kill_all(files: list[str], timeout: float = 5.0) -> bool:
-    """SIGKILL everything in the cgroups of these cgroup.procs files until they are empty."""
+    """SIGKILL everything in the cgroups of these cgroup.procs files, and in those below, until they are empty.
+
+    A container that may write to its cgroup has made some below, perhaps only now.
+    """
     deadline = time.monotonic() + timeout
     pause = 0.001
-    while pids := pids_in(files):
+    for path in files:
+        _kill_at_once(os.path.dirname(path))
+    while pids := pids_in([os.path.join(cgroup, PROCS) for path in files for cgroup in tree(os.path.dirname(path))]):
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import uuid
+from pathlib import Path
 
 import pytest
 
+from nodeagent.engine import execute
 from nodeagent.engine.contract import EngineError, StartFailed
+from nodeagent.linux import cgroup2, cgroups, procfs
 
 
 async def test_exec_runs_beside_the_container(node):
@@ -28,6 +34,29 @@ async def test_exec_has_the_containers_powers_and_cgroup(node):
     assert "0000000000000020" in out
     assert "memory:/\n" in out
     assert out.split()[-4:-1] == ["0", "1", "2"]  # and the fourth is ls's own
+
+
+def test_exec_goes_where_the_container_s_process_went():
+    """Version 2 lets nobody into a cgroup that passes controllers on: a container's own, once systemd is in it."""
+    points = [h.point for h in cgroups.hierarchies() if h.version == 2]
+    if not points:
+        pytest.skip("no version 2 cgroups here")
+    tree, top = cgroup2.Version2(points[0]), f"test-{uuid.uuid4().hex[:8]}"
+    tree.create(f"{top}/id/init.scope")
+    join = tree.join_files(f"{top}/id")
+    try:
+        pid = os.fork()
+        if pid == 0:
+            Path(*tree.join_files(f"{top}/id/init.scope")).write_text("0")
+            signal.pause()
+        while procfs.pids_in(tree.procs_files(top)) != {pid}:
+            pass
+        assert execute.cgroups_of(pid, join) == tree.join_files(f"{top}/id/init.scope")
+        assert execute.cgroups_of(os.getpid(), join) == join
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    finally:
+        tree.remove(top)
 
 
 async def test_exec_with_stdin(node):

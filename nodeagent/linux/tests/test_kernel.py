@@ -260,6 +260,25 @@ def test_version_2_makes_enters_and_removes():
     assert not os.path.exists(os.path.join(points[0], top))
 
 
+def test_what_hides_in_a_cgroup_of_its_own_is_ended_too(cgroup):
+    tree, path = cgroup
+    files = tree.procs_files(path)
+    tree.create(f"{path}/own")
+    pid = os.fork()
+    if pid == 0:
+        for file in tree.join_files(f"{path}/own"):
+            Path(file).write_text("0")
+        signal.pause()
+    while procfs.pids_in(tree.procs_files(path)) != {pid}:
+        pass
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert procfs.kill_all(files)
+        assert procfs.pids_in(tree.procs_files(path)) == set()
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def test_version_2_limits_huge_pages():
     points = [h.point for h in cgroups.hierarchies() if h.version == 2]
     if not points or "hugetlb" not in Path(points[0], "cgroup.controllers").read_text().split():
