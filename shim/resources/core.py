@@ -190,6 +190,7 @@ class ServiceAccountStrategy(Strategy):
 
 class EndpointsStrategy(Strategy):
     counts_generation = False
+    allow_create_on_update = True
 
     def default(self, obj: Object) -> None:
         for subset in obj.get("subsets") or ():
@@ -255,6 +256,7 @@ class NewEventStrategy(EventStrategy):
 
 class LimitRangeStrategy(Strategy):
     counts_generation = False
+    allow_create_on_update = True
     update_checks = (Check.METADATA, Check.BODY)
     trusts_metadata = True
 

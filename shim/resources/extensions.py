@@ -18,6 +18,7 @@ def _fill(obj: Object, **values: Any) -> None:
 
 class WebhookStrategy(Strategy):
     any_finalizer = True
+    allow_unconditional_update = False
 
     def __init__(self, mutating: bool) -> None:
         self.mutating = mutating

@@ -57,6 +57,7 @@ class PolicyStrategy(Strategy):
 
     status_resets = ("spec", "metadata")
     any_finalizer = True
+    allow_unconditional_update = False
 
     def __init__(self, *, mutating: bool) -> None:
         self.mutating = mutating
@@ -97,6 +98,7 @@ class BindingStrategy(Strategy):
     """Where, and with which parameters, a policy holds."""
 
     any_finalizer = True
+    allow_unconditional_update = False
 
     def __init__(self, *, mutating: bool) -> None:
         self.mutating = mutating

@@ -32,8 +32,10 @@ _NAMES = {
     "endpoints": "EndpointsName",
     "externalID": "DoNotUseExternalID",
     "ips": "IPs",
+    "pdID": "PdID",
     "reportingComponent": "ReportingController",
     "storageos": "StorageOS",
+    "wwids": "WWIDs",
     **{
         f"{struct}.{field}": name
         for struct in ("RBDVolumeSource", "RBDPersistentVolumeSource")
@@ -90,6 +92,7 @@ _ORDER: dict[str, tuple[str, ...]] = {
 }
 _MOVED = {
     # fields that stand behind others there
+    "PodSecurityContext": (("Sysctls", "FSGroupChangePolicy"),),
     "Volume": (("Quobyte", "RBD"),),
     "PersistentVolumeSource": (("Quobyte", "RBD"), ("FlexVolume", "ISCSI")),
     "PersistentVolumeSpec": (("Quobyte", "RBD"), ("FlexVolume", "ISCSI")),

@@ -258,3 +258,23 @@ def test_a_value_without_a_schema_may_become_one_of_another_type() -> None:
     assert owners({"a": 1}, [1]) == {"two": whole}
     assert owners([1], {"a": 1}) == {"two": {"f:spec": {".": {}, "f:a": {}}}}
     assert owners(1, {"a": {"b": 2}}) == {"two": {"f:spec": {".": {}, "f:a": {".": {}, "f:b": {}}}}}
+
+
+def test_items_that_become_two_of_one_name_lose_what_they_had() -> None:
+    port = {"containerPort": 80, "protocol": "TCP"}
+    one = applied(None, deployment({"name": "c", "ports": [port]}), "one", DEPLOYMENT)
+    two = copy.deepcopy(one)
+    two["spec"]["template"]["spec"]["containers"][0]["ports"] = [port, {**port, "name": "p"}]
+
+    def owners(new: Any, old: Any) -> dict[str, Any]:
+        entries = update_managed_fields(old, new, definition=DEPLOYMENT, manager="two") or []
+        found = {}
+        for entry in entries:
+            of_c = entry["fieldsV1"]["f:spec"]["f:template"]["f:spec"]["f:containers"]['k:{"name":"c"}']
+            found[entry["manager"]] = of_c.get("f:ports")
+        return found
+
+    key = 'k:{"containerPort":80,"protocol":"TCP"}'
+    assert owners(two, one) == {"one": None, "two": {key: {}}}
+    two["metadata"]["managedFields"] = update_managed_fields(one, two, definition=DEPLOYMENT, manager="two")
+    assert owners(one, two)["two"] == {key: {".": {}, "f:containerPort": {}, "f:protocol": {}}}

@@ -24,6 +24,7 @@ class DefinitionStrategy(Strategy):
     """Definitions; the server itself follows them and serves what they define (:mod:`shim.server.custom`)."""
 
     has_status = True
+    allow_unconditional_update = False
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -265,6 +266,31 @@ def test_a_job_selects_its_own_pods() -> None:
     spec = made("jobs", job())["spec"]
     assert spec["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}}
     assert spec["template"]["metadata"]["labels"]["job-name"] == "x"
+
+
+def test_a_jobs_template_stays_and_is_shown_as_go_prints_it() -> None:
+    old = made("jobs", job())
+    new = copy.deepcopy(old)
+    new["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 5
+    [cause] = row("jobs").strategy.validate_update(new, old)
+    assert cause.field == "spec.template"
+    assert cause.message.endswith("}: field is immutable")
+    shown = json.loads(cause.message.removeprefix("Invalid value: ").removesuffix(": field is immutable"))
+    assert list(shown) == ["labels", "Spec"]
+    assert list(shown["labels"]) == sorted(shown["labels"])
+    context = list(shown["Spec"]["SecurityContext"])
+    assert context.index("Sysctls") == context.index("FSGroupChangePolicy") + 1
+
+
+def test_which_updates_may_name_no_version_and_which_make_objects() -> None:
+    careful = """apiservices csidrivers csinodes csistoragecapacities customresourcedefinitions leases
+        mutatingadmissionpolicies mutatingadmissionpolicybindings mutatingwebhookconfigurations poddisruptionbudgets
+        runtimeclasses validatingadmissionpolicies validatingadmissionpolicybindings validatingwebhookconfigurations
+        volumeattachments"""
+    assert {each.name for each in RESOURCES if not each.strategy.allow_unconditional_update} == set(careful.split())
+    making = """clusterrolebindings clusterroles endpoints events leases limitranges rolebindings roles runtimeclasses
+        services"""
+    assert {each.name for each in RESOURCES if each.strategy.allow_create_on_update} == set(making.split())
 
 
 def test_events_are_the_same_in_both_forms() -> None:

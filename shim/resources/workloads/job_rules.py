@@ -22,6 +22,7 @@ from shim.resources.causes import (
     unsupported,
 )
 from shim.resources.pods import validation as pods
+from shim.resources.printed import go_struct
 from shim.resources.workloads import job_policies
 
 UID_LABEL = "batch.kubernetes.io/controller-uid"
@@ -38,6 +39,7 @@ _COUNTS = (
 _MANY = 100_000  # completions up to which every index can be told apart in the status
 _AT_ONCE = 10_000  # pods, or failed indexes, where there are more completions than that
 _MAX_MANAGED_BY = 63
+_POD = "core.v1.PodSpec"
 
 
 def job(obj: Object) -> list[FieldError]:
@@ -76,7 +78,7 @@ def _template_change(template: Object, old: Object) -> list[FieldError]:
     """A suspended job without pods may be told where others shall run, and with how much (KEP-2926, KEP-5440)."""
     before = old["spec"]["template"]
     if not _may_change_template(old):
-        return immutable("spec.template", template, before)
+        return [] if template == before else [invalid("spec.template", _printed(template), IMMUTABLE)]
     spec, was = template["spec"], before["spec"]
     affinity, had = spec.get("affinity"), was.get("affinity") or {}
     allowed = {**was, **{name: spec.get(name) for name in ("nodeSelector", "tolerations", "schedulingGates")}}
@@ -91,7 +93,14 @@ def _template_change(template: Object, old: Object) -> list[FieldError]:
                 {**each, "resources": asked.get("resources")} if asked.get("name") == each.get("name") else each
                 for asked, each in zip(wanted, found, strict=True)
             ]
-    return [] if _given(allowed) == _given(spec) else [invalid("spec.template.spec", spec, IMMUTABLE)]
+    return [] if _given(allowed) == _given(spec) else [invalid("spec.template.spec", go_struct(_POD, spec), IMMUTABLE)]
+
+
+def _printed(template: Object) -> Object:
+    """As Go prints a template, whose metadata is one with it there."""
+    metadata = template.get("metadata") or {}
+    shown = {key: dict(sorted(found.items())) if isinstance(found, dict) else found for key, found in metadata.items()}
+    return {**shown, "Spec": go_struct(_POD, template["spec"])}
 
 
 def _given(value: Any) -> Any:
