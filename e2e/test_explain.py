@@ -44,6 +44,17 @@ def test_how_a_pod_came_to_be_is_told_across_all_parts(cluster: Cluster, namespa
         assert f" {part} " in shown
 
 
+def test_a_pod_that_does_not_come_to_be_says_why(cluster: Cluster, namespace: str) -> None:
+    container = {"name": "c", "image": "no-such-registry.invalid/x:1"}
+    metadata = {"name": "bad", "namespace": namespace}
+    cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
+    failed = "jsonpath={.status.containerStatuses[0].state.waiting.message}"
+    cluster.kubectl("wait", f"--for={failed}", "pod/bad", "-n", namespace, "--timeout=60s")
+    shown = cluster.shim("explain", "pod/bad", "-n", namespace).stdout
+    assert re.search(r"container c  no-such-registry.invalid/x:1  not made yet  (ErrImagePull|ImagePullBackOff): ", shown)
+    assert "never been ready" in cluster.shim("explain", "pod/bad", "-n", namespace, "--steps").stdout
+
+
 def test_what_can_not_be_explained_is_refused(cluster: Cluster, namespace: str) -> None:
     missing = cluster.shim("explain", "pod/nothing", "-n", namespace, check=False)
     assert (missing.returncode, missing.stderr) == (1, 'shim explain: pods "nothing" not found\n')

@@ -96,9 +96,26 @@ def _print(cluster: Cluster, pod: Any, node: str, parts: list[tuple[Sandbox, lis
         common = {**shared, **{kind: inode for kind, (_, inode) in sandbox.namespaces.items()}}
         for container in containers:
             add_container(below, container, pod, common)
+    _add_waiting(tree, pod, {name for _, containers in parts for name in map(_name_of, containers)})
     if address := status.get("podIP"):
         _ways(tree, cluster, node, address)
     wide_console().print(tree)
+
+
+def _name_of(container: Container) -> str:
+    return container.spec.labels.get("io.kubernetes.container.name", "")
+
+
+def _add_waiting(tree: Tree, pod: Any, made: set[str]) -> None:
+    """Containers that have never been made, and what they wait for."""
+    status = pod.get("status") or {}
+    for kind, key in (("init container", "initContainerStatuses"), ("container", "containerStatuses")):
+        for each in status.get(key) or ():
+            waiting = each["state"].get("waiting")
+            if waiting is not None and each["name"] not in made:
+                why = ": ".join(filter(None, (waiting.get("reason"), waiting.get("message"))))
+                image = escape(each.get("image", ""))
+                tree.add(f"[cyan]{kind}[/] [bold]{escape(each['name'])}[/]  {image}  not made yet  [red]{escape(why)}[/]")
 
 
 def _inode(path: Path) -> int:
@@ -159,10 +176,10 @@ def _ways(tree: Tree, cluster: Cluster, node: str, address: str) -> None:
     if not ways:
         tree.add("[cyan]Services[/]  none leads here")
         return
-    branch = tree.add(f"[cyan]Services[/] that lead here, by the rules of {node}")
+    branch = tree.add(f"[cyan]Services[/] and ports of the node that lead here, by the rules of {node}")
     for way in ways:
         first, last = way[0].rule, way[-1].rule
         service = first.text.partition('--comment "')[2].partition('"')[0].partition(" cluster IP")[0]
-        where = f"{first.option('-d').removesuffix('/32') or 'node'}:{first.option('--dport')}"
+        where = f"{first.option('-d').removesuffix('/32') or 'node'}:{first.option('--dport') or last.option('--dport')}"
         chain = " → ".join([*(step.chain for step in way), last.option("--to-destination")])
-        branch.add(f"[bold]{escape(service)}[/]  {where}  {chain}")
+        branch.add(f"[bold]{escape(service) or 'port of the node'}[/]  {where}  {chain}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _COLOURS = {"scheduler": "yellow", "kubelet": "cyan", "engine": "magenta", "container": "green"}
 _WIDTH = 30
+_NARROW = 110  # columns: with fewer there is no room for bars beside the commands
 READY = "all is ready"
 
 
@@ -90,11 +91,12 @@ def print_steps(pod: Any, events: list[Any], parts: list[tuple[Sandbox, list[Con
         console.print(f"nobody has kept how {meta['name']} came to be")
         return
     begin = lines[0].at
-    end = next((line.at for line in lines if line.part == "kubelet" and line.what == READY), lines[-1].at)
-    span = max(end - begin, 0.001)
+    ready = next((line for line in lines if line.part == "kubelet" and line.what == READY), None)
+    span = max((ready or lines[-1]).at - begin, 0.001)
+    until = "to ready" if ready else "to its last step: it has never been ready"
     console.print(
         f"[bold]{meta['namespace']}/{meta['name']}[/]  written to the API at {meta['creationTimestamp']} (which keeps"
-        f" whole seconds); {span * 1000:.1f} ms from {lines[0].part} to ready"
+        f" whole seconds); {span * 1000:.1f} ms from {lines[0].part} {until}"
     )
     names = names_for(parts, kept.parent)
     for name, value in names.items():
@@ -102,7 +104,9 @@ def print_steps(pod: Any, events: list[Any], parts: list[tuple[Sandbox, list[Con
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("begun", justify="right")
     table.add_column("took", justify="right")
-    table.add_column("", width=_WIDTH)
+    bars = console.width >= _NARROW
+    if bars:
+        table.add_column("", width=_WIDTH)
     table.add_column("part")
     table.add_column("step, and what one would type", overflow="fold")
     for line in lines:
@@ -111,7 +115,7 @@ def print_steps(pod: Any, events: list[Any], parts: list[tuple[Sandbox, list[Con
         table.add_row(
             f"+{(line.at - begin) * 1000:.1f}",
             f"{line.ms:.1f}" if line.ms else "",
-            f"[{colour}]{_bar(line, begin, span)}[/]",
+            *([f"[{colour}]{_bar(line, begin, span)}[/]"] if bars else []),
             f"[{colour}]{line.part}[/]",
             text,
         )
