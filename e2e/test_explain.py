@@ -47,7 +47,8 @@ def test_how_a_pod_came_to_be_is_told_across_all_parts(cluster: Cluster, namespa
 def test_a_pod_that_does_not_come_to_be_says_why(cluster: Cluster, namespace: str) -> None:
     container = {"name": "c", "image": "no-such-registry.invalid/x:1"}
     metadata = {"name": "bad", "namespace": namespace}
-    cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
+    cluster.apply(pod, namespace=namespace)
     failed = "jsonpath={.status.containerStatuses[0].state.waiting.message}"
     cluster.kubectl("wait", f"--for={failed}", "pod/bad", "-n", namespace, "--timeout=60s")
     shown = cluster.shim("explain", "pod/bad", "-n", namespace).stdout
