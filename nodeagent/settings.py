@@ -57,6 +57,7 @@ class NodeAgentSettings:
     shutdown_grace_period_by_pod_priority: str = flag("instead of both, for each priority: 0=20s,1000=10s", "")
     shutdown_by_systemd: bool = flag("have systemd, where it runs, wait for the pods at a shutdown", True)
     pod_manifest_path: str = flag("folder of manifests of static pods, which need no API server", "")
+    manifest_url: str = flag("where to ask, every 20 s, for manifests of further static pods", "")
     pod_cidr: str = flag("network of the pods as long as no API server has told it", "")
     pod_pids_limit: int = flag("processes a pod may have; -1: as many as all pods together", -1)
     swap_behavior: str = flag(

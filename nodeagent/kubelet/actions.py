@@ -21,7 +21,7 @@ from nodeagent.engine.contract import (
     SandboxSpec,
     SandboxState,
 )
-from nodeagent.kubelet import identity, names, resize, resources, sysctls
+from nodeagent.kubelet import identity, names, nodeinfo, resize, resources, sysctls
 from nodeagent.kubelet.errors import HookError, MountError
 from nodeagent.kubelet.hooks import run_hook
 from nodeagent.kubelet.network import HostPort
@@ -31,6 +31,7 @@ from nodeagent.kubelet.podstate import PodState
 from nodeagent.kubelet.restarts import LONG_LOOK, LOOK, go_duration
 from nodeagent.kubelet.volumes.payloads import Source
 from shim.api.meta import Object
+from shim.client import resource as r
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +101,7 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
             if state.own_users:
                 node.own_users["started"] += 1
             await node.groups.adapt()
+            await _check_handler(state)
             making = state.steps("make the sandbox: namespaces and a cgroup")
             with making, node.meters.operation("run_podsandbox"):
                 made = await whole(_made_known(state, node.engine.run_sandbox(_sandbox_spec(state, attempt))))
@@ -120,6 +122,15 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
             node.inventory.drop_sandbox(state.uid, made.id)
         if not isinstance(error, (EngineError, OSError)):
             log.exception("sandbox of %s", names.pod_text(state.pod))
+
+
+async def _check_handler(state: PodState) -> None:
+    """There is one way to run a pod here, by the name that containerd has for it too. Raises EngineError, ApiError."""
+    if (name := state.pod["spec"].get("runtimeClassName")) and not state.static:
+        handler = (await state.node.client.get(r.RUNTIMECLASSES, name))["handler"]
+        if handler not in nodeinfo.HANDLERS:
+            why = f'no runtime for "{handler}" is configured'
+            raise EngineError(f"rpc error: code = Unknown desc = failed to get sandbox runtime: {why}")
 
 
 async def _made_known(state: PodState, making: Coroutine[object, object, SandboxState]) -> SandboxState:

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import aiohttp
 
@@ -34,7 +33,7 @@ from nodeagent.kubelet.resources import Amounts
 from nodeagent.kubelet.shutdown import Shutdown
 from nodeagent.kubelet.source import PodSource
 from nodeagent.kubelet.statics.mirrors import Mirrors, is_of
-from nodeagent.kubelet.statics.pods import StaticPods
+from nodeagent.kubelet.statics.pods import StaticPods, sources_of
 from nodeagent.kubelet.status import Verdict
 from nodeagent.kubelet.statuswriter import StatusWriter
 from nodeagent.kubelet.volumes import Volumes
@@ -104,8 +103,7 @@ class Kubelet:
         self._door = Door(self.node, self._object, self._workers, self.evictions, self.shutdown)
         self._bound = Informer(client, r.PODS, field_selector=f"spec.nodeName={settings.node_name}")
         self.pods: PodSource = Directory(self.node, self._workers.values())
-        folder = Path(settings.pod_manifest_path) if settings.pod_manifest_path else None
-        self._statics = StaticPods(folder, settings.node_name, self._workers, self._start, self._statics_changed)
+        self._statics = StaticPods(sources_of(settings, http), self._workers, self._start, self._statics_changed)
         self._mirrors = Mirrors(client, lambda: self._object.known, self._statics.here, self._mirror_changed)
 
     async def run(self, ready: Callable[[], None]) -> None:

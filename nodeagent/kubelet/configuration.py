@@ -55,6 +55,7 @@ def configuration(settings: NodeAgentSettings) -> Object:
         "seccompDefault": settings.seccomp_default,
         **_shutdown(settings),
         **({"staticPodPath": settings.pod_manifest_path} if settings.pod_manifest_path else {}),
+        **({"staticPodURL": settings.manifest_url} if settings.manifest_url else {}),
         "systemReserved": _by_signal(settings.system_reserved, "="),
         "tlsCertFile": str(settings.tls_cert),
         "tlsPrivateKeyFile": str(settings.tls_key),

@@ -63,8 +63,8 @@ def is_mirror(pod: Object) -> bool:
 
 
 def is_static(pod: Object) -> bool:
-    """Whether the pod comes from this node's folder."""
-    return annotation(pod, CONFIG_SOURCE) == "file" and not is_mirror(pod)
+    """Whether the pod comes from this node's folder of manifests, or from its page of them."""
+    return annotation(pod, CONFIG_SOURCE) in ("file", "http") and not is_mirror(pod)
 
 
 def pod_text(pod: Object) -> str:

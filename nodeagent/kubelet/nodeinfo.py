@@ -19,6 +19,8 @@ from shim.api.meta import Object
 from shim.api.version import GIT_VERSION, RELEASE
 
 IMAGES_SHOWN = 50
+HANDLERS = ("", "runc")
+"""Of runtime classes: no other way to run pods than the one there is, which has containerd's name for its own."""
 NO_NETWORK = (
     "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
     "message:the node has no pod network yet"
@@ -222,7 +224,10 @@ def status(
         ],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": settings.port}},
         "nodeInfo": node_info(settings),
-        "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": True, "userNamespaces": own_users}}],
+        "runtimeHandlers": [
+            {"name": name, "features": {"recursiveReadOnlyMounts": True, "userNamespaces": own_users}}
+            for name in HANDLERS
+        ],
         "features": {"supplementalGroupsPolicy": True},
         "declaredFeatures": ["ExtendWebSocketsToKubelet", "RestartAllContainersOnContainerExits"],
         "images": images(known),

@@ -39,12 +39,15 @@ def qos_class(pod: Object) -> str:
 
 
 def pod_totals(pod: Object, which: str) -> Amounts:
-    """Requests or limits of the whole pod: the sum of its containers or, if more, its hungriest init container."""
+    """Requests or limits of the whole pod: the sum of its containers or, if more, its hungriest init container.
+
+    What its runtime class adds for itself (KEP-688) raises a limit, but makes none.
+    """
     spec = pod["spec"]
     total = pod_sum.at_once(spec, lambda container: _amounts((container.get("resources") or {}).get(which)))
-    if which == "requests":
-        pod_sum.add(total, _amounts(spec.get("overhead")))
     total.update(_amounts((spec.get("resources") or {}).get(which)))  # what is said of the pod itself wins
+    overhead = _amounts(spec.get("overhead"))
+    pod_sum.add(total, {name: more for name, more in overhead.items() if which == "requests" or name in total})
     return total
 
 

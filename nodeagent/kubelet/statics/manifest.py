@@ -1,4 +1,5 @@
-"""From a file in the node's folder to a static pod: named after the node, identified by its content. Pure.
+"""From a manifest, in the node's folder or on its page, to a static pod: named after the node, identified by its
+content. Pure.
 
 No API server has looked at it, so the kubelet fills in defaults and checks it by the same rules. What it may not do is
 name objects of the API: it has to run without one. See
@@ -26,19 +27,31 @@ _STAYS: Object = {"operator": "Exists", "effect": "NoExecute"}  # whatever happe
 
 
 class InvalidManifest(ValueError):
-    """The file asks for no pod; the text says why."""
+    """It asks for no pod; the text says why."""
 
 
 def static_pod(data: bytes, file: str, node: str) -> Object:
     """The pod that ``file`` asks ``node`` for, in JSON or YAML. Raises InvalidManifest."""
-    pod = _decoded(data)
+    return _static(_parsed(data), file, node, "file")
+
+
+def static_pods(data: bytes, url: str, node: str) -> list[Object]:
+    """The pods that a page asks for, which may be a list of them. Raises InvalidManifest."""
+    given = _parsed(data)
+    listed = isinstance(given, dict) and (given.get("apiVersion"), given.get("kind")) == ("v1", "PodList")
+    items = [{"apiVersion": "v1", "kind": "Pod", **each} for each in given.get("items") or ()] if listed else [given]
+    return [_static(each, url, node, "http") for each in items]
+
+
+def _static(given: Any, place: str, node: str, source: str) -> Object:
+    pod = _decoded(given)
     metadata = pod.setdefault("metadata", {})
     if not metadata.get("name"):
         raise InvalidManifest("invalid pod: name is needed for the pod")
-    metadata["uid"] = metadata.get("uid") or _identity(pod, file, node)
+    metadata["uid"] = metadata.get("uid") or _identity(pod, place, node)
     metadata["name"] = f"{metadata['name']}-{node.lower()}"
     metadata.setdefault("namespace", "default")
-    told = {names.CONFIG_SOURCE: "file", names.CONFIG_HASH: metadata["uid"], names.CONFIG_SEEN: now()}
+    told = {names.CONFIG_SOURCE: source, names.CONFIG_HASH: metadata["uid"], names.CONFIG_SEEN: now()}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), **told}
     spec = pod.setdefault("spec", {})
     spec["nodeName"] = node
@@ -56,11 +69,14 @@ def static_pod(data: bytes, file: str, node: str) -> Object:
     return pod
 
 
-def _decoded(data: bytes) -> Object:
+def _parsed(data: bytes) -> Any:
     try:
-        given: Any = yamltext.loads(data)  # which JSON is, too
+        return yamltext.loads(data)  # which JSON is, too
     except yamltext.YAMLError as error:
         raise InvalidManifest(str(error)) from None
+
+
+def _decoded(given: Any) -> Object:
     if not isinstance(given, dict) or (given.get("apiVersion"), given.get("kind")) != ("v1", "Pod"):
         raise InvalidManifest("it is not a Pod of v1")
     definition = definitions.load_schema().for_kind("", "v1", "Pod")
@@ -71,9 +87,9 @@ def _decoded(data: bytes) -> Object:
     return {**pod, "apiVersion": "v1", "kind": "Pod"}
 
 
-def _identity(pod: Object, file: str, node: str) -> str:
-    """The same for the same content in the same file, so that a restarted agent finds its pod; else another."""
-    text = orjson.dumps([pod, node, file], option=orjson.OPT_SORT_KEYS)
+def _identity(pod: Object, place: str, node: str) -> str:
+    """The same for the same content in the same place, so that a restarted agent finds its pod; else another."""
+    text = orjson.dumps([pod, node, place], option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The static pods of this node: those its folder asks for are started, those it asks for no longer are ended.
+"""The static pods of this node: those its folder or page asks for are started, those no longer asked for are ended.
 
 A pod is what its manifest says, for as long as it runs: when the file changes, the pod ends as any other and the one of
 the new file starts after it. No API server is needed for any of it.
@@ -7,28 +7,33 @@ the new file starts after it. No API server is needed for any of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+
+import aiohttp
 
 from nodeagent.kubelet import names
 from nodeagent.kubelet.podworker import PodWorker
 from nodeagent.kubelet.statics.folder import Folder
+from nodeagent.kubelet.statics.page import Page
+from nodeagent.settings import NodeAgentSettings
 from shim.api.meta import Object
 
 
 class StaticPods:
-    """``known`` once the folder has been read for the first time."""
+    """``known`` once the folder has been read for the first time; a page may not answer for long."""
 
     def __init__(
         self,
-        path: Path | None,
-        node: str,
+        sources: Sequence[Folder | Page],
         workers: Mapping[str, PodWorker],
         start: Callable[[str, Object], None],
         changed: Callable[[], None],
     ) -> None:
         """``start`` gives a pod its worker; ``changed`` is called when pods have come or gone."""
-        self._folder = Folder(path, node) if path is not None else None
+        self._sources = sources
+        self._asked: dict[int, dict[str, Object]] = {}  # by each source
         self._workers, self._start, self._changed = workers, start, changed
         self._wanted: dict[str, Object] = {}
         self._running: dict[str, str] = {}  # uids by namespace and name
@@ -36,14 +41,14 @@ class StaticPods:
         self.known = asyncio.Event()
 
     async def run(self) -> None:
-        """Follow the folder until cancelled."""
-        if self._folder is None:
+        """Follow the sources until cancelled."""
+        if not any(isinstance(source, Folder) for source in self._sources):
             self.known.set()
-        else:
-            await self._folder.follow(self._take)
+        await asyncio.gather(*(source.follow(partial(self._take, source)) for source in self._sources))
 
-    def _take(self, wanted: dict[str, Object]) -> None:
-        self._wanted = wanted
+    def _take(self, source: Folder | Page, wanted: dict[str, Object]) -> None:
+        self._asked[id(source)] = wanted
+        self._wanted = {key: pod for asked in self._asked.values() for key, pod in asked.items()}
         self._settle()
         self.known.set()
 
@@ -75,3 +80,13 @@ class StaticPods:
         for key, uid in self._running.items():
             found[key] = None if uid in self._leaving else self._workers[uid].state.pod
         return found
+
+
+def sources_of(settings: NodeAgentSettings, http: aiohttp.ClientSession) -> list[Folder | Page]:
+    """Where this node is told to look for manifests."""
+    found: list[Folder | Page] = []
+    if settings.pod_manifest_path:
+        found.append(Folder(Path(settings.pod_manifest_path), settings.node_name))
+    if settings.manifest_url:
+        found.append(Page(settings.manifest_url, settings.node_name, http))
+    return found

@@ -309,6 +309,20 @@ async def test_a_shorter_grace_overtakes_a_longer_one(node):
     await node.until_gone("stubborn")
 
 
+async def test_a_runtime_class_is_one_that_the_node_has(node):
+    for name in ("runc", "unheard-of"):
+        await node.client.create(r.RUNTIMECLASSES, {"metadata": {"name": name}, "handler": name})
+        await node.create(name, container(), runtimeClassName=name)
+    await node.until("runc", ready)
+    why = 'failed to get sandbox runtime: no runtime for "unheard-of" is configured'
+    said = f"Failed to create pod sandbox: rpc error: code = Unknown desc = {why}"
+
+    async def told():
+        return ("FailedCreatePodSandBox", said) in await node.events("unheard-of")
+
+    await wait_until(told)
+
+
 async def test_a_pod_can_have_users_of_its_own(node):
     assert (await node.client.get(r.NODES, "n1"))["status"]["runtimeHandlers"][0]["features"]["userNamespaces"] is True
     told = "cat /proc/self/uid_map; stat -c %u:%g /v/* /run/secrets/kubernetes.io/serviceaccount/..data/token"

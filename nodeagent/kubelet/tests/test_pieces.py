@@ -70,6 +70,18 @@ def test_all_folders_of_a_volume_are_the_group_s(tmp_path):
     }
 
 
+def test_a_runtime_class_adds_to_requests_and_to_limits_that_there_are():
+    asked = {"requests": {"cpu": "1"}, "limits": {"cpu": "1", "memory": "1Mi"}}
+    told = pod(container(resources=asked), overhead={"cpu": "500m", "memory": "1Mi", "ephemeral-storage": "1Mi"})
+    assert resources.texts(resources.pod_totals(told, "requests")) == {
+        "cpu": "1500m",
+        "ephemeral-storage": "1Mi",
+        "memory": "1Mi",
+    }
+    assert resources.texts(resources.pod_totals(told, "limits")) == {"cpu": "1500m", "memory": "2Mi"}
+    assert resources.pod_limits(told).cpu_quota_us == 150_000
+
+
 def test_a_host_path_must_be_what_it_is_said_to_be(tmp_path):
     (tmp_path / "dir").mkdir()
     (tmp_path / "file").touch()
