@@ -138,7 +138,7 @@ class Supervisor:
             process.due = time.monotonic() + process.delay
             code = os.waitstatus_to_exitcode(status)
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            print(f"{process.part.name} {how}; starting it again in {process.delay:.1f} s", flush=True)
+            _say(f"{process.part.name} {how}; starting it again in {process.delay:.1f} s")
             progress(process.part.name, None)
             self._write_status()
 
@@ -152,7 +152,7 @@ class Supervisor:
             if time.monotonic() > deadline:
                 for process in self._processes:
                     if process.pid:
-                        print(f"{process.part.name} did not end in {STOP_TIMEOUT:.0f} s; killing it", flush=True)
+                        _say(f"{process.part.name} did not end in {STOP_TIMEOUT:.0f} s; killing it")
                         os.kill(process.pid, signal.SIGKILL)
                 deadline += STOP_TIMEOUT
             time.sleep(0.005)
@@ -194,8 +194,19 @@ class Supervisor:
             for process in self._processes
         ]
         draft = self._run_dir / "status.json.new"
-        draft.write_text(json.dumps({"supervisor": os.getpid(), "parts": parts}, indent=1))
-        draft.replace(self._run_dir / "status.json")
+        with _disk_may_be_full():
+            draft.write_text(json.dumps({"supervisor": os.getpid(), "parts": parts}, indent=1))
+            draft.replace(self._run_dir / "status.json")
+
+
+def _disk_may_be_full() -> contextlib.AbstractContextManager[None]:
+    """What is said of the parts may be lost, the parts must not: without their supervisor all of them end."""
+    return contextlib.suppress(OSError)
+
+
+def _say(text: str) -> None:
+    with _disk_may_be_full():
+        print(text, flush=True)
 
 
 def run_part(part: Part, log: Path | None, ready_fd: int | None) -> None:
@@ -216,8 +227,9 @@ def run_part(part: Part, log: Path | None, ready_fd: int | None) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with _disk_may_be_full():
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)  # the supervisor's own clean-up, on its stack, is not the part's to do
 
 

@@ -28,6 +28,10 @@ async def dies_once(ready: Ready, marker: Path) -> None:
     await serves(ready)
 
 
+async def dies_at_once(ready: Ready) -> None:
+    raise RuntimeError("always fails")
+
+
 @pytest.fixture
 def supervise(tmp_path: Path) -> Iterator[Callable[[list[Part]], tuple[int, int]]]:
     """Run a supervisor in a process of its own; gives its pid and the pipe its progress is written to."""
@@ -80,6 +84,15 @@ def test_every_part_becomes_ready_and_all_end_with_the_supervisor(supervise, tmp
     os.waitpid(pid, 0)
     assert not any(Path(f"/proc/{child}").exists() for child in children)
     assert not (tmp_path / "run" / "supervisor.pid").exists()
+
+
+def test_a_full_disk_keeps_nobody_from_starting_again(supervise, monkeypatch) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)  # where the supervisor tells of deaths
+        pid, progress = supervise([Part("one", dies_at_once)])
+        with open(progress) as lines:
+            assert [next(lines) for _ in range(2)] == ["one False\n", "one False\n"]
+        os.kill(pid, 0)
 
 
 def test_a_killed_part_is_started_again_and_the_other_left_alone(supervise, tmp_path: Path) -> None:
