@@ -52,7 +52,8 @@ def test_a_pod_that_does_not_come_to_be_says_why(cluster: Cluster, namespace: st
     failed = "jsonpath={.status.containerStatuses[0].state.waiting.message}"
     cluster.kubectl("wait", f"--for={failed}", "pod/bad", "-n", namespace, "--timeout=60s")
     shown = cluster.shim("explain", "pod/bad", "-n", namespace).stdout
-    assert re.search(r"container c  no-such-registry.invalid/x:1  not made yet  (ErrImagePull|ImagePullBackOff): ", shown)
+    why = r"container c  no-such-registry.invalid/x:1  not made yet  (ErrImagePull|ImagePullBackOff): "
+    assert re.search(why, shown)
     assert "never been ready" in cluster.shim("explain", "pod/bad", "-n", namespace, "--steps").stdout
 
 

@@ -114,8 +114,8 @@ def _add_waiting(tree: Tree, pod: Any, made: set[str]) -> None:
             waiting = each["state"].get("waiting")
             if waiting is not None and each["name"] not in made:
                 why = ": ".join(filter(None, (waiting.get("reason"), waiting.get("message"))))
-                image = escape(each.get("image", ""))
-                tree.add(f"[cyan]{kind}[/] [bold]{escape(each['name'])}[/]  {image}  not made yet  [red]{escape(why)}[/]")
+                title = f"[cyan]{kind}[/] [bold]{escape(each['name'])}[/]  {escape(each.get('image', ''))}"
+                tree.add(f"{title}  not made yet  [red]{escape(why)}[/]")
 
 
 def _inode(path: Path) -> int:
@@ -180,6 +180,7 @@ def _ways(tree: Tree, cluster: Cluster, node: str, address: str) -> None:
     for way in ways:
         first, last = way[0].rule, way[-1].rule
         service = first.text.partition('--comment "')[2].partition('"')[0].partition(" cluster IP")[0]
-        where = f"{first.option('-d').removesuffix('/32') or 'node'}:{first.option('--dport') or last.option('--dport')}"
+        port = first.option("--dport") or last.option("--dport")
+        where = f"{first.option('-d').removesuffix('/32') or 'node'}:{port}"
         chain = " → ".join([*(step.chain for step in way), last.option("--to-destination")])
         branch.add(f"[bold]{escape(service) or 'port of the node'}[/]  {where}  {chain}")
