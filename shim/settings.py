@@ -33,8 +33,13 @@ class ApiServerSettings:
     encryption_provider_config: Path | None = flag("which resources are encrypted in the store; empty: none", None)
     encryption_provider_config_automatic_reload: bool = flag("take up changes of that file within a minute", False)
     event_ttl: float = flag("seconds an event is kept after it was last written", 3600.0)
-    max_requests_inflight: int = flag("requests that read under way at once; more wait for a while", 400)
+    max_requests_inflight: int = flag(
+        "requests that read under way at once; with the next flag: seats that priority levels share", 400
+    )
     max_mutating_requests_inflight: int = flag("the same of requests that write", 200)
+    enable_priority_and_fairness: bool = flag(
+        "queue requests by FlowSchemas and PriorityLevelConfigurations; false: by the two limits alone", True
+    )
     request_timeout: float = flag("seconds a request may take that is no watch, log or stream", 60.0)
     authorization_mode: str = flag("RBAC, or AlwaysAllow for test suites that want an open server", "RBAC")
     enable_admission_plugins: tuple[str, ...] = flag(

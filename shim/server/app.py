@@ -10,6 +10,7 @@ import gc
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from functools import partial
@@ -40,7 +41,8 @@ from shim.server.default_range import DefaultRange
 from shim.server.discovery import Discovery
 from shim.server.dispatch import Dispatcher
 from shim.server.encryption import ConfiguredEncryption
-from shim.server.flow_references import FlowReferences
+from shim.server.flowcontrol.follow import FlowObjects
+from shim.server.flowcontrol.levels import Levels
 from shim.server.masters import FRESH, Masters
 from shim.server.metric_parts import of_documents, of_identities, of_repair, of_services
 from shim.server.oidc import config as oidc_config
@@ -132,7 +134,8 @@ async def run(
         discovery = Discovery(routes, aggregator.all, lambda: aggregator.places, address)
         openapi = OpenApi(routes, schema, aggregator.all)
         authenticator = Authenticator(bearers, authorizer.require, _proxies(settings), authentication.anonymous)
-        dispatcher = Dispatcher(parts, authenticator, discovery, openapi, aggregator, auditor)
+        levels = _levels(settings)
+        dispatcher = Dispatcher(parts, authenticator, discovery, openapi, aggregator, auditor, levels)
         custom = CustomResources(cache, routes, schema, registry, removal, reader, redefined)
         await bootstrap(cache, routes)
         aggregator.load()
@@ -158,7 +161,10 @@ async def run(
         tasks.append(asyncio.create_task(masters.run(), name="keep the kubernetes Service"))
         tasks.append(asyncio.create_task(default_range.run(), name="keep the default ServiceCIDR"))
         tasks.append(asyncio.create_task(repair.run(), name="repair of allocations"))
-        tasks.append(asyncio.create_task(FlowReferences(cache, schema).run(), name="conditions of FlowSchemas"))
+        if levels is not None:
+            flow_objects = FlowObjects(cache, schema, levels)
+            flow_objects.load()
+            tasks.append(asyncio.create_task(flow_objects.run(), name="priority levels and FlowSchemas"))
         tasks.append(asyncio.create_task(custom.follow(), name="custom resources"))
         tasks.append(asyncio.create_task(aggregator.run(), name="extension servers"))
         tasks.append(asyncio.create_task(Compactor(store, lambda: cache.revision).run(), name="compaction"))
@@ -173,6 +179,13 @@ async def run(
         await cache.close()
         if auditor is not None:
             auditor.close()
+
+
+def _levels(settings: ApiServerSettings) -> Levels | None:
+    """Priority and fairness, with the seats of both limits together."""
+    if not settings.enable_priority_and_fairness:
+        return None
+    return Levels(settings.max_requests_inflight + settings.max_mutating_requests_inflight, time.perf_counter())
 
 
 def _tokens(cache: Cache, settings: ApiServerSettings) -> Tokens:

@@ -71,10 +71,29 @@ class Connection(RequestHandler):
             callback()
 
 
-class AuditedRequest(web.BaseRequest):
+class Classified:
+    """Headers by which an answer says how flow control has classified its request; ``lines``: as they are sent."""
+
+    def __init__(self, **uids: str) -> None:
+        self.headers = {f"X-Kubernetes-Pf-{name.capitalize()}-Uid": uid for name, uid in uids.items()}
+        self.lines = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items()).encode()
+
+
+class ApiRequest(web.BaseRequest):
+    """A request whose answer says how it was classified."""
+
+    classified: Classified | None = None
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        if self.classified is not None:
+            response.headers.update(self.classified.headers)
+
+
+class AuditedRequest(ApiRequest):
     """A request whose answer's first byte is told to the audit log, where that wants to know."""
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        await super()._prepare_hook(response)
         if started := self.get(STARTED):
             started(response)
 
@@ -92,7 +111,7 @@ class HttpServer(web.Server):
             max_field_size=MAX_LINE,
         )
         self._max_body = max_body
-        self._kind: type[web.BaseRequest] = AuditedRequest if audited else web.BaseRequest
+        self._kind: type[ApiRequest] = AuditedRequest if audited else ApiRequest
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -28,6 +29,10 @@ from shim.server.component_statuses import component_statuses
 from shim.server.connection import STARTED
 from shim.server.discovery import Discovery
 from shim.server.facets import FACETS, Facet
+from shim.server.flowcontrol.dumps import dump
+from shim.server.flowcontrol.families import families
+from shim.server.flowcontrol.gate import Gate
+from shim.server.flowcontrol.levels import Levels
 from shim.server.health import Health
 from shim.server.inflight import Inflight, is_long_running
 from shim.server.metric_parts import of_audit, of_token_cache, of_tokens
@@ -78,24 +83,35 @@ class Dispatcher:
         openapi: OpenApi,
         aggregator: Aggregator,
         auditor: Auditor | None = None,
+        levels: Levels | None = None,
     ) -> None:
         settings = parts.settings
         self._auditor = auditor
         self._parts = parts
         self._authenticator, self._aggregator = authenticator, aggregator
-        self._inflight = Inflight(settings.max_requests_inflight, settings.max_mutating_requests_inflight)
+        self._gate: Gate | Inflight
+        if levels is not None:
+            self._gate = Gate(levels, parts.cache, parts.routes)
+        else:
+            self._gate = Inflight(settings.max_requests_inflight, settings.max_mutating_requests_inflight)
         self.health = Health(lambda: parts.cache.reachable)
         database = settings.data_dir / "store.db"
-        self.metrics = Metrics(parts.cache, parts.routes, parts.registry.chain, self._inflight, database)
+        self.metrics = Metrics(parts.cache, parts.routes, parts.registry.chain, self._gate.crowds, database)
         self.metrics.sources += [
             partial(of_tokens, parts.tokens),
             partial(of_token_cache, parts.tokens),
             partial(of_audit, auditor),
         ]
+        if isinstance(self._gate, Gate):
+            self.metrics.sources.append(partial(families, self._gate))
         self.watchers = Watchers(self.metrics.watched)
         zpages = ZPages(settings)
-        self._outside = Outside(discovery, openapi, self.health, self.metrics, parts.tokens, parts.schema, zpages)
+        told = (self.health, self.metrics, parts.tokens, parts.schema, zpages)
+        self._outside = Outside(discovery, openapi, *told, self._dump)
         self.usage = ResourceMetrics(parts, settings.metric_resolution)
+
+    def _dump(self, path: str, query: Query) -> str | None:
+        return dump(self._gate, path, query) if isinstance(self._gate, Gate) else None
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """The handler of the HTTP server. Raises only when a connection breaks halfway through an answer."""
@@ -112,6 +128,8 @@ class Dispatcher:
         except ApiError as error:
             response = refuse(error, http.headers.get("Accept", ""), self._parts.schema)
         except errors.PlainError as error:
+            if error.code == 429:
+                self.metrics.terminated(info, error.code)
             response = plain(error.text, error.code, error.retry_after)
         except ConnectionError:
             if http.transport is not None and not http.transport.is_closing():
@@ -159,25 +177,32 @@ class Dispatcher:
         user = self._authenticator.acting_as(user, http, info)
         if user is not caller:
             latency.add(latency.IMPERSONATION, time.perf_counter() - began)
-        if is_long_running(info):
-            labels = self.metrics.labels(info)
-            self.metrics.long_running[labels] += 1
-            try:
-                return await self._answer(http, user, info, query)
-            finally:
-                self.metrics.long_running[labels] -= 1
         most = self._parts.settings.request_timeout
+        if is_long_running(info):
+            seated = self._gate.watching(http, user, info, query, most) if info.verb == "watch" else nullcontext()
+            async with seated:
+                return await self._at_length(http, user, info, query)
         limit = time_limit(query, most) if query else most
-        seats = self._inflight.of(info)
-        if not seats.take(user):
+        seat = self._gate.take(http, user, info, query)
+        if seat.waits:
             with latency.took(latency.QUEUE):
-                await seats.wait()
+                await seat.wait(http, limit)
         try:
             if info.verb == "get" and info.name:
                 return await self._answer(http, user, info, query)  # from memory: a timer would cost more than it
             return await self._in_time(limit, http, user, info, query)
         finally:
-            seats.leave()
+            seat.leave()
+
+    async def _at_length(
+        self, http: web.BaseRequest, user: User, info: RequestInfo, query: Query
+    ) -> web.StreamResponse:
+        labels = self.metrics.labels(info)
+        self.metrics.long_running[labels] += 1
+        try:
+            return await self._answer(http, user, info, query)
+        finally:
+            self.metrics.long_running[labels] -= 1
 
     def _audited(self, http: web.BaseRequest, info: RequestInfo, response: web.StreamResponse) -> None:
         """Tell the audit log how a request ended."""

@@ -38,9 +38,9 @@ def page_not_found() -> PlainError:
     return PlainError(404, "404 page not found\n")
 
 
-def too_many_requests() -> PlainError:
+def too_many_requests(retry_after: int = 1) -> PlainError:
     """More requests are under way than may be; upstream too answers this before it knows how to write a Status."""
-    return PlainError(429, "Too many requests, please try again later.\n", retry_after=1)
+    return PlainError(429, "Too many requests, please try again later.\n", retry_after=retry_after)
 
 
 def timed_out() -> ApiError:

@@ -1,5 +1,7 @@
 """How many requests may be under way at once? So many that read, so many that write; the rest wait their turn.
 
+This is what there is with ``--enable-priority-and-fairness=false``; see :mod:`shim.server.flowcontrol` for the other.
+
 Watches, logs, exec and the like are not counted: they last for as long as they like. Administrators and probes are
 never held up, so that a flooded server can still be looked at and repaired; upstream's priority and fairness exempts
 the same (https://kubernetes.io/docs/concepts/cluster-administration/flow-control/#exempt).
@@ -9,8 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import AbstractAsyncContextManager, nullcontext
+
+from aiohttp import web
 
 from shim.server.errors import PlainError, too_many_requests
+from shim.server.options import Query
 from shim.server.routes import RequestInfo
 from shim.server.users import MASTERS, User
 
@@ -77,12 +83,43 @@ class Seats:
         return too_many_requests()
 
 
+class Place:
+    """One request's place in its class."""
+
+    __slots__ = ("_seats", "waits")
+
+    def __init__(self, seats: Seats, user: User) -> None:
+        self._seats = seats
+        self.waits = not seats.take(user)
+
+    async def wait(self, http: web.BaseRequest, limit: float) -> None:
+        """Raises 429."""
+        await self._seats.wait()
+
+    def leave(self) -> None:
+        self._seats.leave()
+
+
 class Inflight:
     """Both classes."""
 
     def __init__(self, read_only: int, mutating: int) -> None:
         self.classes = {READ_ONLY: Seats(read_only), MUTATING: Seats(mutating)}
         self._read_only, self._mutating = self.classes[READ_ONLY], self.classes[MUTATING]
+
+    def take(self, http: web.BaseRequest, user: User, info: RequestInfo, query: Query) -> Place:
+        """A place, or one to wait for."""
+        return Place(self.of(info), user)
+
+    def watching(
+        self, http: web.BaseRequest, user: User, info: RequestInfo, query: Query, limit: float
+    ) -> AbstractAsyncContextManager[None]:
+        """Around a watch, which is not counted."""
+        return nullcontext()
+
+    def crowds(self) -> dict[str, tuple[int, int]]:
+        """How many are executing and waiting, by class."""
+        return {name: (seats.used, seats.waiting) for name, seats in self.classes.items()}
 
     def of(self, info: RequestInfo) -> Seats:
         return self._read_only if info.verb in _READING else self._mutating

@@ -7,7 +7,7 @@ resources that are served: a client that makes paths up cannot fill the memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from shim.admission.chain import Chain
 from shim.api.timing import Histogram, Histograms
 from shim.client.measured import REQUESTS
 from shim.codec.exposition import MEDIA, Labels, counters, gauges, histograms, text_of
-from shim.server.inflight import Inflight
 from shim.server.metric_sources import OfStore, of_admission, of_api_services, of_expressions, of_process, of_watches
 from shim.server.routes import RequestInfo, Routes
 from shim.server.watch import Watched
@@ -46,6 +45,9 @@ _METHODS = frozenset("get list watch create update patch delete deletecollection
 _CONNECT = ("attach", "exec", "portforward", "proxy", "log")
 _WHAT = ("group", "version", "resource", "subresource", "scope", "component")
 
+Crowds = Callable[[], Mapping[str, tuple[int, int]]]
+"""How many requests are executing and waiting, by kind."""
+
 
 class Tally:
     """What requests of one kind (of the same labels) have come to."""
@@ -60,8 +62,8 @@ class Tally:
 class Metrics(Collector):
     """Counts requests; reads off the other parts what they count themselves."""
 
-    def __init__(self, cache: Cache, routes: Routes, chain: Chain, inflight: Inflight, database: Path) -> None:
-        self._routes, self._chain, self._inflight = routes, chain, inflight
+    def __init__(self, cache: Cache, routes: Routes, chain: Chain, crowds: Crowds, database: Path) -> None:
+        self._routes, self._chain, self._crowds = routes, chain, crowds
         self._cache, self._store = cache, OfStore(cache, routes, database)
         self._labels: dict[Labels, Labels] = {}
         self._served: set[Labels] = set()
@@ -186,18 +188,18 @@ class Metrics(Collector):
             ("verb", *_WHAT),
             self.long_running,
         )
-        kinds = self._inflight.classes.items()
+        crowds = self._crowds()
         yield gauges(
             "apiserver_current_inflight_requests",
             "Requests that are being answered, by kind.",
             ("request_kind",),
-            {(kind,): seats.used for kind, seats in kinds},
+            {(kind,): executing for kind, (executing, _) in crowds.items()},
         )
         yield gauges(
             "apiserver_current_inqueue_requests",
             "Requests that wait to be answered, by kind.",
             ("request_kind",),
-            {(kind,): seats.waiting for kind, seats in kinds},
+            {(kind,): waiting for kind, (_, waiting) in crowds.items()},
         )
         yield from self._identities()
         yield from self._writes()

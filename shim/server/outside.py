@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import orjson
 from aiohttp import web
 
@@ -17,11 +19,12 @@ from shim.server.metrics import MEDIA, Metrics
 from shim.server.negotiation import JSON, check_accepted, form_of_document
 from shim.server.openapi import OpenApi
 from shim.server.options import Query
-from shim.server.responses import respond, respond_large, respond_tagged
+from shim.server.responses import plain, respond, respond_large, respond_tagged
 from shim.server.routes import BROKEN
 from shim.server.tokens import Tokens
 from shim.server.zpages import ZPages
 
+Dump = Callable[[str, Query], str | None]
 _KEYS = "application/jwk-set+json"
 OPEN = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 """What anyone may read, whatever the roles say: probes must work before there are roles."""
@@ -39,9 +42,12 @@ class Outside:
         tokens: Tokens,
         schema: Schema,
         zpages: ZPages,
+        dump: Dump,
     ) -> None:
+        """``dump``: tables for people, at paths below /debug/."""
         self._discovery, self._openapi, self._schema = discovery, openapi, schema
         self._health, self._metrics, self._tokens, self._zpages = health, metrics, tokens, zpages
+        self._dump = dump
 
     async def answer(self, http: web.BaseRequest, path: str, query: Query) -> web.StreamResponse:
         """Raises 400, 404, 405 and 406."""
@@ -72,6 +78,8 @@ class Outside:
         if path == "/.well-known/openid-configuration":
             _must_read(http, head=False)
             return _kept(http, self._tokens.configuration(), JSON)
+        if path.startswith("/debug/") and (text := self._dump(path, query)) is not None:
+            return plain(text)
         if path in ("/", "/index.html"):
             return respond(orjson.dumps({"paths": self._discovery.paths()}))
         raise errors.page_not_found()

@@ -20,6 +20,7 @@ from shim.api.schema import Schema
 from shim.api.status import ApiError
 from shim.codec.media import encode
 from shim.server import errors
+from shim.server.connection import ApiRequest
 from shim.server.negotiation import JSON, form_of_status
 
 GZIP_FROM = 128 * 1024  # upstream's threshold
@@ -46,10 +47,13 @@ class Whole(web.Response):
     """
 
     _writer: AbstractStreamWriter | None = None
+    _classified = b""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         if request.method == "HEAD" or not request.keep_alive or len(request) or request.version != HttpVersion11:
             return await super().prepare(request)
+        if isinstance(request, ApiRequest) and request.classified is not None:
+            self._classified = request.classified.lines
         self._writer = request.writer
         return self._writer
 
@@ -59,7 +63,8 @@ class Whole(web.Response):
             return
         body = self.body
         assert isinstance(body, bytes)
-        head = b"%b%d\r\n\r\n" % (_head(self.status, self.reason, tuple(self.headers.items()), int(time())), len(body))
+        head = _head(self.status, self.reason, tuple(self.headers.items()), int(time()))
+        head = b"%b%bContent-Length: %d\r\n\r\n" % (head, self._classified, len(body))
         if len(body) < COPIED_UP_TO:
             await self._writer.write(head + body)  # one system call and one record of TLS
         else:
@@ -77,12 +82,12 @@ class Whole(web.Response):
 
 @lru_cache(maxsize=64)
 def _head(status: int, reason: str, headers: tuple[tuple[str, str], ...], seconds: int) -> bytes:
-    """All that stands before the length of a body; the same for most answers of a second. Raises ValueError."""
+    """All but the last of the headers; the same for most answers of a second. Raises ValueError."""
     lines = [f"{name}: {value}\r\n" for name, value in headers]
     if any(_LINE_END.search(line, 0, len(line) - 2) for line in lines):
         raise ValueError("a header may not go on in a further line")
     date = formatdate(seconds, usegmt=True)
-    return f"HTTP/1.1 {status} {reason}\r\n{''.join(lines)}Date: {date}\r\nContent-Length: ".encode()
+    return f"HTTP/1.1 {status} {reason}\r\n{''.join(lines)}Date: {date}\r\n".encode()
 
 
 def respond(body: bytes, status: int = 200, media: str = JSON, warnings: Iterable[str] = ()) -> web.Response:

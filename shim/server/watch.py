@@ -23,6 +23,7 @@ from shim.api.status import ApiError, bad_request, expired
 from shim.api.timing import Histogram, Histograms
 from shim.server import sockets
 from shim.server.connection import Connection
+from shim.server.flowcontrol.gate import SEAT
 from shim.server.negotiation import JSON
 from shim.server.options import ListOptions
 from shim.server.pages import TEST_AT_ONCE, catch_up
@@ -102,6 +103,8 @@ class Watchers:
             telling = _Telling(call, options, test, writer, self._sent, response)
             try:
                 await telling.present(initial, since)
+                if seat := call.http.get(SEAT):
+                    seat.leave()  # from here on it is idle for most of the time
                 marks = _mark(response, writer, watch, timeout) if options.bookmarks else None
                 await telling.changes(watch, since, marks)
             except ApiError as error:  # a webhook that converts custom resources has failed

@@ -1,11 +1,13 @@
-"""FlowSchemas say of themselves whether the priority level they name is there: their condition ``Dangling``.
+"""The objects of flow control: followed, so that what they say is done, and told whether they lead anywhere.
 
-Upstream's API server writes it too, as it reads the configuration of its flow control.
+FlowSchemas say of themselves whether the priority level they name is there: their condition ``Dangling``. Upstream's
+API server writes it too, as it reads the configuration of its flow control.
 """
 
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 
 from shim.api.apply import apply
 from shim.api.conditions import find
@@ -13,6 +15,8 @@ from shim.api.keys import prefix_of
 from shim.api.meta import Object, now
 from shim.api.schema import Schema
 from shim.resources.bootstrap.flow import dangling
+from shim.server.flowcontrol.levels import Levels
+from shim.server.flowcontrol.limits import PERIOD
 from shim.server.following import keep
 from shim.store.cache import Cache, Entry
 from shim.store.contract import Conflict
@@ -23,22 +27,28 @@ _MANAGER = "api-priority-and-fairness-config-consumer-v1"
 _API_VERSION = f"{_GROUP}/v1"
 
 
-class FlowReferences:
-    """Keeps the condition of every FlowSchema true."""
+class FlowObjects:
+    """Keeps the levels as the objects say, and the condition of every FlowSchema true."""
 
-    def __init__(self, cache: Cache, schema: Schema) -> None:
-        self._cache = cache
+    def __init__(self, cache: Cache, schema: Schema, levels: Levels) -> None:
+        self._cache, self._levels = cache, levels
         self._definition = schema.for_kind(_GROUP, "v1", "FlowSchema")
 
     async def run(self) -> None:
         """Until cancelled."""
-        prefixes = (SCHEMAS, LEVELS)
+        what = "priority levels and FlowSchemas"
         await asyncio.gather(
-            *(keep(self._cache, prefix, self.settle, "conditions of FlowSchemas") for prefix in prefixes)
+            *(keep(self._cache, prefix, self.settle, what) for prefix in (SCHEMAS, LEVELS)), self._adjust()
         )
+
+    def load(self) -> None:
+        """Do as the objects say."""
+        levels, schemas = ([entry.decode() for entry in self._cache.range(prefix)] for prefix in (LEVELS, SCHEMAS))
+        self._levels.configure(levels, schemas, perf_counter())
 
     async def settle(self) -> None:
         """Write what is not true yet, of all: there are few, and they hardly ever change. Raises StoreError."""
+        self.load()
         for entry in self._cache.range(SCHEMAS):
             obj = entry.decode()
             level = ((obj.get("spec") or {}).get("priorityLevelConfiguration") or {}).get("name") or ""
@@ -46,6 +56,12 @@ class FlowReferences:
             found = find(obj, "Dangling") or {}
             if any(found.get(field) != value for field, value in wanted.items()):
                 await self._write(entry, obj, wanted)
+
+    async def _adjust(self) -> None:
+        """Let levels borrow seats of each other, as they need them."""
+        while True:
+            await asyncio.sleep(PERIOD)
+            self._levels.adjust(perf_counter())
 
     async def _write(self, entry: Entry, obj: Object, condition: Object) -> None:
         told = {"conditions": [{**condition, "lastTransitionTime": now()}]}
