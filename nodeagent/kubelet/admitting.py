@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from nodeagent.kubelet import admission, preemption, resources, sysctls
+from nodeagent.kubelet import admission, apparmor, preemption, resources, sysctls
 from nodeagent.kubelet.context import Node
 from nodeagent.kubelet.eviction import ranking
 from nodeagent.kubelet.eviction.evictions import Evictions
@@ -47,7 +47,9 @@ class Door:
             return REFUSED
         if (forbidden := sysctls.refusal(pod, self._node.settings.allowed_unsafe_sysctls)) is not None:
             return forbidden
-        return admission.refusal(pod, self._object.known, self._others(uid), self._requested(uid))
+        if (refused := admission.refusal(pod, self._object.known, self._others(uid), self._requested(uid))) is not None:
+            return refused
+        return apparmor.refusal(pod, enabled=apparmor.ENABLED.is_file() and apparmor.ENABLED.read_text()[:1] == "Y")
 
     async def reconsider(self, worker: PodWorker, refused: Verdict) -> Verdict | None:
         """Whether it stays refused: the Node may be another by now, or a critical pod be worth others."""

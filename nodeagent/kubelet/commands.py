@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from nodeagent.engine.contract import Engine
+from shim.api.gotext import go_quoted
 from shim.api.meta import Object
 from shim.api.version import MAJOR, MINOR
 
@@ -62,12 +63,12 @@ async def _read(stream: asyncio.StreamReader | None) -> str:
 
 def port_of(container: Object, port: int | str) -> int:
     """A port by number or by the name the container gives it. Raises ValueError."""
-    if isinstance(port, int) or str(port).isdigit():
-        return int(port)
     for known in container.get("ports") or ():
         if known.get("name") == port:
             return int(known["containerPort"])
-    raise ValueError(f'couldn\'t find port: "{port}" in container "{container["name"]}"')
+    if not str(port).isdigit():
+        raise ValueError(f"strconv.Atoi: parsing {go_quoted(str(port))}: invalid syntax")
+    return int(port)
 
 
 def url_of(action: Object, container: Object, ip: str) -> str:

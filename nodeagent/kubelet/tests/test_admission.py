@@ -5,7 +5,7 @@ from stories import container, pod
 from world import container as real_container
 from world import phase, ready
 
-from nodeagent.kubelet import admission, resources, sysctls
+from nodeagent.kubelet import admission, apparmor, resources, sysctls
 from nodeagent.kubelet.status import Verdict
 from shim.client import resource as r
 
@@ -101,6 +101,26 @@ def test_nobody_can_allow_what_is_the_whole_machines():
     sysctls.check_allowed(["kernel.shm*", "net.*", "fs.mqueue.msg_max"])
     with pytest.raises(ValueError, match="not known to be namespaced"):
         sysctls.check_allowed(["vm.*"])
+
+
+@pytest.mark.parametrize(
+    ("profile", "without", "with_it"),
+    [
+        ("Unconfined", None, None),
+        ("RuntimeDefault", "AppArmor is not enabled on the host", None),
+        ("Localhost", "AppArmor is not enabled on the host", "this node applies no profiles"),
+    ],
+)
+def test_who_depends_on_apparmor(profile, without, with_it):
+    words = {"Unconfined": "unconfined", "RuntimeDefault": "runtime/default", "Localhost": "localhost/x"}
+    context = {"securityContext": {"appArmorProfile": {"type": profile, "localhostProfile": "x"}}}
+    noted = pod()
+    noted["metadata"]["annotations"] = {"container.apparmor.security.beta.kubernetes.io/c": words[profile]}
+    for asked in (pod(**context), pod(container(**context)), pod(init=[container(**context)]), noted):
+        for enabled, why in ((False, without), (True, with_it)):
+            expected = Verdict("AppArmor", f"Cannot enforce AppArmor: {why}") if why else None
+            assert apparmor.refusal(asked, enabled=enabled) == expected
+    assert apparmor.refusal(pod(), enabled=False) is None
 
 
 async def test_a_pod_that_is_not_admitted_has_failed_and_nothing_was_made_for_it(node):
