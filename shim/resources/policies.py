@@ -10,7 +10,6 @@ from shim.api import jsonpath, names
 from shim.api.meta import Object, split_api_version
 from shim.api.status import FieldError
 from shim.cel.policies import JSON_PATCH, OBJECT_TYPE, PolicyEnvironments
-from shim.cel.requests import complaint
 from shim.resources.causes import (
     conditions,
     duplicate,
@@ -22,6 +21,7 @@ from shim.resources.causes import (
     required,
     unsupported,
 )
+from shim.resources.expressions import complaints, uncompiled
 from shim.resources.metadata import path_segment
 from shim.resources.strategy import Strategy
 from shim.resources.webhook_rules import match_conditions, rule_with_operations
@@ -206,14 +206,8 @@ def _variable(at: str, variable: Object, environments: PolicyEnvironments) -> li
         environments.add(name, expression)
     except cel.CompileError as error:
         environments.declare(name, cel.DYN)  # told once
-        causes.append(invalid(f"{at}.expression", expression, error.told))
+        causes.append(uncompiled(f"{at}.expression", expression, error))
     return causes
-
-
-def complaints(at: str, environment: cel.Environment, text: str, *wanted: cel.Type) -> list[FieldError]:
-    """Why an expression yields none of these types."""
-    problem = complaint(environment, text, *wanted)
-    return [invalid(at, text, problem)] if problem else []
 
 
 # --- validating -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from shim import cel
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.cel.requests import CONDITIONS, complaint
+from shim.cel.requests import CONDITIONS
 from shim.resources.causes import (
     duplicate,
     invalid,
@@ -21,6 +21,7 @@ from shim.resources.causes import (
     too_many,
     unsupported,
 )
+from shim.resources.expressions import complaints
 
 REVIEW_VERSIONS = ("v1", "v1beta1")
 OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
@@ -233,8 +234,8 @@ def match_conditions(at: str, conditions: Sequence[Object], environment: cel.Env
         expression = (condition.get("expression") or "").strip()
         if not expression:
             causes.append(required(f"{here}.expression"))
-        elif text := complaint(environment, expression, cel.BOOL):
-            causes.append(invalid(f"{here}.expression", expression, text))
+        else:
+            causes += complaints(f"{here}.expression", environment, expression, cel.BOOL)
         if not name:
             causes.append(required(f"{here}.name"))
         else:

@@ -346,6 +346,12 @@ async def test_policies_that_make_no_sense(policies: Policies) -> None:
         ),
         (
             "ValidatingAdmissionPolicy",
+            {**constraints, "validations": [{"expression": "int('x') == 1"}]},
+            "spec.validations[0].expression: Internal error: program instantiation failed: type conversion error from "
+            "'string' to 'int'",
+        ),
+        (
+            "ValidatingAdmissionPolicy",
             {**constraints, "validations": [{"expression": "'text'"}]},
             "spec.validations[0].expression: Invalid value: \"'text'\": must evaluate to bool but got string",
         ),
