@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from shim.admission.request import Reader
-from shim.admission.webhooks.call import Caller, CallError
+from shim.admission.webhooks.call import KNOWN, Caller, CallError
 from shim.api.meta import Object, new_uid, split_api_version
 from shim.api.status import ApiError
 
@@ -23,7 +24,6 @@ GROUP = "apiextensions.k8s.io"
 TIMEOUT = 30.0  # seconds, upstream's
 REMEMBERED = 10_000
 AT_ONCE = 500  # objects in one question
-_KNOWN_REVIEWS = ("v1", "v1beta1")
 _MAY_CHANGE = ("labels", "annotations")
 
 _Key = tuple[str, int, str]  # uid, hash of the content, version
@@ -35,7 +35,7 @@ class Converter:
     def __init__(self, crd: Object, caller: Caller, reader: Reader) -> None:
         webhook = crd["spec"]["conversion"]["webhook"]
         self._client: Object = webhook["clientConfig"]
-        self._review = next(each for each in webhook["conversionReviewVersions"] if each in _KNOWN_REVIEWS)
+        self._review = next(each for each in webhook["conversionReviewVersions"] if each in KNOWN)
         self._caller, self._reader = caller, reader
         self._converted: OrderedDict[_Key, Object] = OrderedDict()
 
@@ -68,9 +68,9 @@ class Converter:
         except CallError as error:
             raise _failed(objects[0], str(error)) from None
         made = _answered(objects, answer, uid)
-        return [
-            _checked(obj, new, index, api_version) for index, (obj, new) in enumerate(zip(objects, made, strict=True))
-        ]
+        check = _Check(alone=len(objects) == 1)
+        pairs = enumerate(zip(objects, made, strict=True))
+        return [check.checked(obj, new, index, api_version) for index, (obj, new) in pairs]
 
 
 def _key(obj: Object, api_version: str) -> _Key:
@@ -88,33 +88,57 @@ def _answered(objects: Sequence[Object], answer: Any, uid: str) -> list[Any]:
     """The objects of an answer that is one. Raises ApiError."""
     response = answer.get("response") if isinstance(answer, dict) else None
     if not isinstance(response, dict):
-        raise _failed(objects[0], "the response was absent")
+        raise _failed(objects[0], "no response provided")
     if response.get("uid") != uid:
         raise _failed(objects[0], f'expected response.uid="{uid}", got "{response.get("uid") or ""}"')
     result = response.get("result") or {}
-    if result.get("status") != "Success":
-        raise _failed(objects[0], str(result.get("message") or result))
+    if (status := result.get("status") or "") != "Success":
+        raise _failed(objects[0], str(result.get("message") or f"response.result.status was '{status}', not 'Success'"))
     made = response.get("convertedObjects") or []
     if len(made) != len(objects):
         raise _failed(objects[0], "", f"returned {len(made)} objects, expected {len(objects)}")
     return list(made)
 
 
-def _checked(obj: Object, new: Any, index: int, api_version: str) -> Object:
-    """A converted object, if it is still the same one; of its metadata only labels and annotations may differ."""
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """Whether converted objects are still the ones they were. Upstream tells of one in other words than of many."""
 
-    def invalid(why: str) -> ApiError:
-        return _failed(obj, why, f"returned invalid converted object at index {index}")
+    alone: bool
 
-    if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
-        raise invalid("expected metadata to be an object")
-    for field, wanted in (("apiVersion", api_version), ("kind", obj["kind"])):
-        if new.get(field) != wanted:
-            raise invalid(f"invalid {field}, expected={wanted} actual={new.get(field) or ''}")
-    for field in ("name", "namespace", "uid"):
-        if (new["metadata"].get(field) or "") != (obj["metadata"].get(field) or ""):
-            raise invalid(f"metadata.{field} cannot be changed by a conversion")
-    metadata = {name: value for name, value in obj["metadata"].items() if name not in _MAY_CHANGE}
-    metadata |= {name: new["metadata"][name] for name in _MAY_CHANGE if new["metadata"].get(name)}
-    rest = {name: value for name, value in new.items() if name not in ("kind", "apiVersion", "metadata")}
-    return {"kind": obj["kind"], "apiVersion": api_version, "metadata": metadata, **rest}
+    def checked(self, obj: Object, new: Any, index: int, api_version: str) -> Object:
+        """A converted object; of its metadata only labels and annotations may differ. Raises ApiError."""
+        what = "object" if self.alone else "converted object"
+        if not isinstance(new, dict):
+            raise _failed(obj, f"it is no object: {_go_type(new)}", f"returned invalid {what} at index {index}")
+        for field, shown, wanted in (("apiVersion", "groupVersion", api_version), ("kind", "kind", obj["kind"])):
+            if (given := new.get(field) or "") != wanted:
+                why = f"invalid {shown} (expected {wanted}, received {given})"
+                raise _failed(obj, why, f"returned invalid {what} at index {index}")
+        said = new.get("metadata")
+        metadata = said if isinstance(said, dict) else {}
+        for field, shown in (("name", "name"), ("namespace", "namespace"), ("uid", "UID")):
+            old, given = obj["metadata"].get(field) or "", metadata.get(field) or ""
+            if old != given:
+                place = "object" if self.alone else f"converted object at index {index}"
+                raise _failed(obj, f"must have the same {shown}: {old} != {given}", f"returned invalid {place}")
+        kept = {name: value for name, value in obj["metadata"].items() if name not in _MAY_CHANGE}
+        kept |= {name: found for name in _MAY_CHANGE if (found := self._texts(obj, metadata, name, index))}
+        rest = {name: value for name, value in new.items() if name not in ("kind", "apiVersion", "metadata")}
+        return {"kind": obj["kind"], "apiVersion": api_version, "metadata": kept, **rest}
+
+    def _texts(self, obj: Object, metadata: Object, field: str, index: int) -> Object | None:
+        found = metadata.get(field)
+        how = "returned invalid metadata" if self.alone else f"returned invalid metadata in object at index {index}"
+        if found is not None and not isinstance(found, dict):
+            raise _failed(obj, f"invalid metadata.{field} of type {_go_type(found)} in converted object", how)
+        for key, value in (found or {}).items():
+            if not isinstance(value, str):
+                why = f"metadata.{field}[{key}] must be a string, but is {_go_type(value)} in converted object"
+                raise _failed(obj, why, how)
+        return found
+
+
+def _go_type(value: Any) -> str:
+    names = {bool: "bool", int: "int64", float: "float64", str: "string", list: "[]interface {}"}
+    return "<nil>" if value is None else names.get(value.__class__, "map[string]interface {}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from shim.api.keys import resource_of
 from shim.api.meta import Object
-from shim.api.status import ApiError, FieldError, bad_request, expired, internal, invalid
+from shim.api.status import ApiError, FieldError, bad_request, expired, forbidden, internal, invalid
 from shim.resources.strategy import Resource
 from shim.store.contract import Compacted, Conflict, StoreError, TooLarge
 
@@ -58,10 +58,10 @@ def method_not_allowed() -> ApiError:
     return ApiError(405, "MethodNotAllowed", message, {})
 
 
-def definition_goes(resource: Resource, verb: str) -> ApiError:
+def definition_goes(resource: Resource, name: str) -> ApiError:
     """A custom resource whose definition is being deleted."""
-    message = f"{verb} not allowed while custom resource definition is terminating"
-    return ApiError(405, "MethodNotAllowed", message, {"group": resource.group, "kind": resource.name})
+    text = "create not allowed while custom resource definition is terminating"
+    return forbidden(resource.group, resource.name, name, text)
 
 
 def not_acceptable(accepted: str) -> ApiError:

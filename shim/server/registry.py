@@ -29,6 +29,7 @@ from shim.resources.metadata import before_update
 from shim.resources.strategy import Resource, TakesLong
 from shim.resources.table import find
 from shim.server.allocators import Allocation, Allocator
+from shim.server.errors import definition_goes
 from shim.server.object_metadata import (
     carry_metadata,
     check_identity,
@@ -141,6 +142,8 @@ class Registry:
             metadata.pop(system, None)
         self._track(write, obj, None)
         request = write.admission(CREATE, obj, None)
+        if write.resource.closed:
+            raise definition_goes(write.resource, write.name)
         await self.chain.mutate(request)
         obj = request.obj = self._tidy(write, obj, EMPTIES)
         metadata = obj.setdefault("metadata", {})  # a webhook may have made another one
@@ -201,7 +204,7 @@ class Registry:
             try:
                 await self.chain.charge(request)
                 if write.dry_run:
-                    return orjson.dumps(versioned(write.resource, obj))  # a version that was sent is shown again
+                    return await tried(write.resource, obj)  # a version that was sent is shown again
                 also = [*_charged(request), *allocation.also]
                 stored = await kept(write.resource, obj)
                 entry = await _fitting(partial(self.cache.create, write.key, also=also), stored)
@@ -318,7 +321,7 @@ class Registry:
         try:
             await self.chain.charge(request)
             if write.dry_run:
-                return orjson.dumps(versioned(resource, new))
+                return await tried(resource, new)
             stored = await kept(resource, new)
             if is_finished(resource, new, old):
                 also = self.released(resource, old)
@@ -450,6 +453,14 @@ def _charged(request: Request) -> list[Also]:
 def versioned(resource: Resource, obj: Object) -> Object:
     """An object in its stored form, in the version of this resource."""
     return resource.from_storage(obj) if resource.from_storage else obj
+
+
+async def tried(resource: Resource, obj: Object) -> bytes:
+    """What a dry run answers: an object as it would be stored, and read again. Raises ApiError."""
+    if resource.converter is not None and resource.storage is not None:
+        there = await resource.converter.convert([obj], resource.storage.api_version)
+        [obj] = await resource.converter.convert(there, resource.api_version)
+    return orjson.dumps(versioned(resource, obj))
 
 
 async def kept(resource: Resource, obj: Object) -> Object:

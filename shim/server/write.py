@@ -47,8 +47,6 @@ def write_of(call: Call, options: WriteOptions | None = None, kind: str = "") ->
 
 async def create(call: Call) -> web.Response:
     """POST to a collection."""
-    if call.resource.closed:
-        raise errors.definition_goes(call.resource, "create")
     options = WriteOptions.of(call.query, "CreateOptions")
     body = await read_body(call)
     obj = body.decode(call, call.resource.kind, call.resource.api_version, options)

@@ -17,12 +17,14 @@ import aiohttp
 import orjson
 
 from shim.admission.request import Reader
-from shim.api.meta import GVR, Object
+from shim.api.meta import GVR, Object, split_api_version
 from shim.api.status import not_found
 from shim.client.measured import REQUESTS
 from shim.client.reach import NowhereToGo, address_of, authority, believing, name_of, why
 
 SERVICES = GVR("", "v1", "services")
+KNOWN = ("v1", "v1beta1")
+"""Versions of the reviews that webhooks are sent."""
 AGENT = "kube-apiserver-admission"
 _STALE = (aiohttp.ServerDisconnectedError, ConnectionResetError)  # a kept connection that its server has closed
 _SAID = {
@@ -77,9 +79,11 @@ class Caller:
         if not body:
             raise CallError(f"0-length response with status code: {status} and content type: {media}")
         try:
-            return orjson.loads(body)
+            answer = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise CallError(f"couldn't get version/kind; json parse error: {error}") from None
+        _check_version(review, answer)
+        return answer
 
     async def close(self) -> None:
         if self._session is not None:
@@ -148,6 +152,17 @@ def _resolve(client: Object, reader: Reader) -> _Target:
 def _context(bundle: str) -> ssl.SSLContext:
     """One for all webhooks that are vouched for by the same bundle. Raises NowhereToGo."""
     return believing(bundle)
+
+
+def _check_version(review: Object, answer: Any) -> None:
+    """An answer in another version than the question's is not read. Raises CallError."""
+    if not isinstance(answer, dict) or answer.get("kind") != review["kind"]:
+        return
+    group, asked = split_api_version(str(review["apiVersion"]))
+    other, given = split_api_version(str(answer.get("apiVersion") or ""))
+    if other == group and given != asked and given in KNOWN:
+        kind = review["kind"]
+        raise CallError(f"converting ({given}.{kind}) to ({asked}.{kind}): unknown conversion")
 
 
 def _refused(code: int, media: str, body: bytes) -> str:

@@ -12,13 +12,13 @@ import orjson
 from shim.admission.conditions import described
 from shim.admission.matching import Match, converted
 from shim.admission.request import Request
+from shim.admission.webhooks.call import KNOWN
 from shim.admission.webhooks.hooks import Hook
 from shim.api import jsonpatch
 from shim.api.meta import Object, new_uid
 from shim.api.status import ApiError
 
 GROUP = "admission.k8s.io"
-KNOWN = ("v1", "v1beta1")
 DENIED_LEAST = 400  # a webhook that refuses with a code of success is read as a bad request
 
 

@@ -44,6 +44,13 @@ class DefinitionStrategy(Strategy):
         stored = [each["name"] for each in obj["spec"].get("versions") or () if each.get("storage")][:1]
         return {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored or None}
 
+    def prepare_for_status_update(self, new: Object, old: Object) -> None:
+        super().prepare_for_status_update(new, old)
+        status = new.get("status") or {}
+        if not status.get("storedVersions"):  # there is always one
+            stored = self.initial_status(new)["storedVersions"]
+            new["status"] = {**status, "storedVersions": stored}
+
     def prepare_for_update(self, new: Object, old: Object) -> None:
         super().prepare_for_update(new, old)
         status = {**(new.get("status") or {})}

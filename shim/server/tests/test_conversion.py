@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,8 @@ class Webhook:
     bundle: str = ""
     sizes: list[int] = field(default_factory=list)
     broken: str = ""
+    twist: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    """What it makes of its answer before it is sent."""
 
     async def handle(self, http: web.Request) -> web.Response:
         review = await http.json()
@@ -32,7 +34,8 @@ class Webhook:
         result = {"status": "Failed", "message": self.broken} if self.broken else {"status": "Success"}
         made = [_convert(obj, asked["desiredAPIVersion"]) for obj in asked["objects"]]
         response = {"uid": asked["uid"], "result": result, "convertedObjects": [] if self.broken else made}
-        return web.json_response({"kind": review["kind"], "apiVersion": review["apiVersion"], "response": response})
+        answer = {"kind": review["kind"], "apiVersion": review["apiVersion"], "response": response}
+        return web.json_response(self.twist(answer))
 
 
 def _convert(obj: dict[str, Any], api_version: str) -> dict[str, Any]:
@@ -145,3 +148,56 @@ async def test_a_webhook_that_fails(api: Api, webhook: Webhook) -> None:
     assert (await api.get(widgets.path("a"))).status == 200  # needs no conversion
     assert (await api.delete(f"{CRDS}/{widgets.name}")).status == 200
     await widgets.until(lambda crd: crd.get("reason") == "NotFound")
+
+
+def _with(**response: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda answer: {**answer, "response": {**answer["response"], **response}}
+
+
+def _first(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def twist(answer: dict[str, Any]) -> dict[str, Any]:
+        [made] = answer["response"]["convertedObjects"]
+        return _with(convertedObjects=[change(made)])(answer)
+
+    return twist
+
+
+def _metadata(**changed: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return _first(lambda made: {**made, "metadata": {**made["metadata"], **changed}})
+
+
+async def test_answers_that_are_none_are_told_of(api: Api, webhook: Webhook) -> None:
+    widgets = await defined(api, webhook)
+    body = widgets.widget("a", hostPort="h:1")
+    assert (await api.post(widgets.path(), body)).status == 201
+    kind = f"conversion webhook for {widgets.group}/v1, Kind=Widget"
+    wanted = f"(expected {widgets.group}/v2, received {widgets.group}/v9)"
+    for number, (twist, message) in enumerate(
+        (
+            (_with(result={"status": "Failure"}), "failed: response.result.status was 'Failure', not 'Success'"),
+            (lambda answer: {**answer, "response": None}, "failed: no response provided"),
+            (
+                lambda answer: {**answer, "apiVersion": "apiextensions.k8s.io/v1beta1"},
+                "failed: converting (v1beta1.ConversionReview) to (v1.ConversionReview): unknown conversion",
+            ),
+            (_with(convertedObjects=[]), "returned 0 objects, expected 1"),
+            (
+                _first(lambda made: {**made, "apiVersion": f"{widgets.group}/v9"}),
+                f"returned invalid object at index 0: invalid groupVersion {wanted}",
+            ),
+            (_metadata(name="b"), "returned invalid object: must have the same name: a != b"),
+            (
+                _metadata(labels={"a": 5}),
+                "returned invalid metadata: metadata.labels[a] must be a string, but is int64 in converted object",
+            ),
+        )
+    ):
+        webhook.twist = dict
+        changed = {"metadata": {"annotations": {"n": str(number)}}}  # so that nothing is remembered
+        assert (await api.patch(widgets.path("a"), changed)).status == 200
+        webhook.twist = twist
+        refused = await api.get(widgets.path("a", "v2"))
+        assert (refused.status, refused.message) == (500, f"{kind} {message}")
+    tried = await api.post(f"{widgets.path(version='v2')}?dryRun=All", {**body, "apiVersion": f"{widgets.group}/v2",
+        "metadata": {"name": "c"}, "spec": {"host": "h", "port": 1}})  # fmt: skip
+    assert tried.message.startswith(kind.replace("/v1", "/v2"))  # it would not be stored

@@ -364,8 +364,10 @@ async def test_instances_go_with_their_definition(api: Api) -> None:
     gone = (await api.delete(f"{CRDS}/{widgets.name}")).json
     assert gone["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
     await eventually(lambda: api.get(widgets.path("plain")), 404)
-    refused = await eventually(lambda: widgets.create("late", size=3), 405)
-    assert refused.message == "create not allowed while custom resource definition is terminating"
+    refused = await eventually(lambda: widgets.create("late", size=3), 403)
+    assert refused.message.endswith(
+        '"late" is forbidden: create not allowed while custom resource definition is terminating'
+    )
     assert (await api.patch(widgets.path("held"), {"metadata": {"finalizers": None}})).status == 200
     await eventually(lambda: api.get(f"{CRDS}/{widgets.name}"), 404)
     await eventually(lambda: api.get(f"/apis/{widgets.group}/v1"), 404)
