@@ -78,7 +78,7 @@ def _pods(node: str, request: Request, reader: Reader) -> str:
         case "status", "UPDATE":
             return _pod_status(node, request)
         case "eviction", "CREATE":
-            if _pod(request, reader, request.name)["spec"].get("nodeName") != node:
+            if _pod(request, reader, request.name, "pod")["spec"].get("nodeName") != node:
                 return f"node {node} can only evict pods with spec.nodeName set to itself"
         case (("status" | "eviction"), operation):
             return f'unexpected operation "{operation}"'
@@ -87,10 +87,11 @@ def _pods(node: str, request: Request, reader: Reader) -> str:
     return ""
 
 
-def _pod(request: Request, reader: Reader, name: str) -> Object:
+def _pod(request: Request, reader: Reader, name: str, what: str = "pods") -> Object:
+    """``what``: as what it is not found; upstream is not of one mind. Raises 404."""
     pod = reader.get(PODS, request.namespace, name)
     if pod is None:
-        raise not_found("", "pods", name)
+        raise not_found("", what, name)
     return pod
 
 
@@ -290,7 +291,10 @@ def _signing_requests(node: str, request: Request, reader: Reader) -> str:
     if request.operation != CREATE or request.obj is None or request.obj["spec"].get("signerName") not in _SIGNERS:
         return ""
     try:
-        parsed = x509.load_pem_x509_csr(base64.b64decode(request.obj["spec"].get("request") or "", validate=True))
+        text = base64.b64decode(request.obj["spec"].get("request") or "", validate=True)
+        if b"-----BEGIN CERTIFICATE REQUEST-----" not in text:
+            return "unable to parse csr: PEM block type must be CERTIFICATE REQUEST"
+        parsed = x509.load_pem_x509_csr(text)
         names = [each.value for each in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     except (ValueError, binascii.Error) as error:
         return f"unable to parse csr: {error}"

@@ -78,10 +78,6 @@ def invalid_without_value(field: str, detail: str) -> FieldError:
     return FieldError("FieldValueInvalid", field, f"Invalid value: {detail}")
 
 
-def internal(field: str, detail: str) -> FieldError:
-    return _cause("InternalError", field, "Internal error", detail)
-
-
 def forbidden(field: str, detail: str) -> FieldError:
     return _cause("FieldValueForbidden", field, "Forbidden", detail)
 

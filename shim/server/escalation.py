@@ -96,13 +96,13 @@ def _confirm(call: Call, name: str, rules: Iterable[Object]) -> None:
         user = call.user
         groups = " ".join(map(json.dumps, user.groups))
         who = f"user {json.dumps(user.name)} (groups=[{groups}])"
-        shown = "\n".join(map(_shown, missing))
+        shown = "\n".join(sorted(map(_shown, missing)))
         why = f"{who} is attempting to grant RBAC permissions not currently held:\n{shown}"
         raise forbidden(GROUP, call.resource.name, name, why)
 
 
 def _missing(call: Call, rules: Iterable[Object]) -> list[Object]:
-    """What of these rules the user does not hold, put together by resource, in upstream's order."""
+    """What of these rules the user does not hold, put together by resource."""
     held = [rule for grant in call.parts.authorizer.grants_of(call.user, call.info.namespace) for rule in grant.raw]
     together: dict[tuple[str, ...], Object] = {}
     for part in _parts(rules):
@@ -113,7 +113,7 @@ def _missing(call: Call, rules: Iterable[Object]) -> list[Object]:
         )
         present = together.setdefault((*key, "" if "resources" in part else part["verbs"][0]), {**part, "verbs": []})
         present["verbs"] += [verb for verb in part["verbs"] if verb not in present["verbs"]]
-    return sorted(together.values(), key=_order)
+    return list(together.values())
 
 
 def _parts(rules: Iterable[Object]) -> Iterator[Object]:
@@ -162,11 +162,6 @@ def _shown(rule: Object) -> str:
     """As upstream prints it."""
     texts = (f"{shown}:[{' '.join(map(json.dumps, rule[field]))}]" for field, shown in _FIELDS.items() if field in rule)
     return "{" + ", ".join(texts) + "}"
-
-
-def _order(rule: Object) -> str:
-    fields = ("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs")
-    return ",".join(f"[{' '.join(rule.get(field, ()))}]" for field in fields)
 
 
 def _only_for_the_collector(new: Object, old: Object) -> bool:

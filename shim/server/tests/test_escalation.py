@@ -66,6 +66,11 @@ async def test_a_role_holds_only_what_its_writer_holds(api, me):
         '{APIGroups:["apps"], Resources:["configmaps"], ResourceNames:["a"], Verbs:["get" "delete"]}\n'
         '{APIGroups:["apps"], Resources:["secrets"], ResourceNames:["a"], Verbs:["get" "delete"]}'
     )
+    urls = {"nonResourceURLs": ["/x", "/y/*"], "verbs": ["get", "post"]}
+    refused = await _ask(api, "POST", f"{RBAC}/clusterroles", {"metadata": {"name": "r"}, "rules": [urls]})
+    assert [line.partition("[")[2] for line in refused.message.splitlines()[1:]] == [
+        '"/x"], Verbs:["get"]}', '"/x"], Verbs:["post"]}', '"/y/*"], Verbs:["get"]}', '"/y/*"], Verbs:["post"]}',
+    ]  # fmt: skip
     everything = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
     merge, apply = "application/merge-patch+json", "application/apply-patch+yaml"
     applied = {"apiVersion": f"{GROUP}/v1", "kind": "Role", "metadata": {"name": "fine"}, "rules": [everything]}

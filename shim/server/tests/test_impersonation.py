@@ -93,6 +93,17 @@ async def test_the_narrow_way_needs_a_right_to_the_user_and_one_to_the_request(a
     assert 'users.authentication.k8s.io "carol" is forbidden' in (await _as(api, {"Impersonate-User": "carol"})).message
     masters = await _as(api, {**bob, "Impersonate-Group": "system:masters"})
     assert masters.message.endswith("impersonating the system:masters group is not allowed")
+    extra = await _as(api, {**bob, "Impersonate-Extra-Scopes": "view"})
+    assert extra.message.endswith(
+        'impersonating an invalid key in extra is not allowed: extra.key: Invalid value: "scopes": must be a '
+        'domain-prefixed path (such as "acme.io/foo")'
+    )
+    every = {"apiGroups": [GROUP], "resources": ["userextras/*"], "resourceNames": ["*"], "verbs": whom["verbs"]}
+    await _grant(api, f"every-{api.namespace}", every)
+    values = {**bob, "Impersonate-Extra-a.b%2fc": "v"}
+    assert 'userextras.authentication.k8s.io "v" is forbidden' in (await _as(api, values)).message
+    many = {**bob, **{f"Impersonate-Extra-a.b%2f{number}": "v" for number in range(4)}}  # all are asked for at once
+    assert (await _as(api, many)).message.startswith('namespaces is forbidden: User "bob" cannot list')
     pods = await _as(api, bob, "/api/v1/pods")  # not the request that was granted
     assert "cannot impersonate-on:user-info:list" in pods.message
 
