@@ -7,8 +7,9 @@ list is its head, its items and its tail, so that none of it has to be there at 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 import orjson
 
@@ -24,6 +25,7 @@ from shim.store.cache import Entry
 TURN = 0.008  # seconds of work after which others have their turn; a slice more or less may be on top
 SLICES = {JSON: 64, YAML: 4, PROTOBUF: 16}  # objects that are converted together: about a millisecond
 STORED_SLICE = 256  # objects whose bytes are copied together
+SLICE_BYTES = 128 * 1024  # of larger objects fewer are converted together
 
 
 class Pace:
@@ -37,6 +39,22 @@ class Pace:
         if time.perf_counter() > self._until:
             await asyncio.sleep(0)
             self._until = time.perf_counter() + TURN
+
+
+def slices(entries: Sequence[Entry], size: int, most: float) -> Iterator[Sequence[Entry]]:
+    """So many entries at a time, and no more once they come to so many bytes."""
+    start = 0
+    while start < len(entries):
+        end = min(start + size, len(entries))
+        if most != math.inf:
+            left = most
+            for index in range(start, end):
+                left -= len(entries[index].data)
+                if left <= 0:
+                    end = index + 1
+                    break
+        yield entries[start:end]
+        start = end
 
 
 class ListWriter:
@@ -72,7 +90,7 @@ class ListWriter:
         shown = self._call.parts.registry.shown if resource.from_storage or resource.revive else None
         yield self._head(meta)
         opening, between = brace, b"," + brace
-        async for batch in self._batches(entries, STORED_SLICE):
+        async for batch in self._batches(entries, STORED_SLICE, SLICE_BYTES if shown else math.inf):
             yield opening
             # views, not slices: a copy of every item would cost more than the join
             yield between.join([memoryview(shown(resource, entry) if shown else entry.data)[front:] for entry in batch])
@@ -115,11 +133,13 @@ class ListWriter:
             yield piece
         yield back
 
-    async def _batches(self, entries: Sequence[Entry], size: int) -> AsyncIterator[Sequence[Entry]]:
+    async def _batches(
+        self, entries: Sequence[Entry], size: int, most: float = SLICE_BYTES
+    ) -> AsyncIterator[Sequence[Entry]]:
         pace = Pace()
-        for start in range(0, len(entries), size):
+        for batch in slices(entries, size, most):
             await pace.step()
-            yield entries[start : start + size]
+            yield batch
 
     def _kind(self) -> tuple[str, str]:
         """What the list is, and in which version."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -15,12 +16,13 @@ import pytest_asyncio
 
 from shim.api.status import ApiError
 from shim.resources.table import RESOURCES
+from shim.server.listing import slices
 from shim.server.options import ListOptions, parse_query
 from shim.server.pages import select
 from shim.server.parts import Call, Parts, index
 from shim.server.routes import RequestInfo, Routes
 from shim.server.users import User
-from shim.store.cache import Cache
+from shim.store.cache import Cache, Entry
 from shim.store.sqlite import open_sqlite
 
 ROUTES = Routes(RESOURCES)
@@ -121,3 +123,16 @@ async def test_tokens_that_are_refused(cache: Cache, bad: str, code: int, why: s
         await ask(cache, f"continue={bad}")
     assert refused.value.code == code
     assert why in refused.value.message
+
+
+def test_of_large_objects_fewer_are_converted_together():
+    def entry(size):
+        return Entry("k", 1, b"x" * size, {}, {})
+
+    def sizes(entries, size, most):
+        return [[len(each.data) for each in batch] for batch in slices(entries, size, most)]
+
+    entries = [entry(size) for size in (1, 2, 9, 1, 9, 9, 1)]
+    assert sizes(entries, 3, math.inf) == [[1, 2, 9], [1, 9, 9], [1]]
+    assert sizes(entries, 3, 9) == [[1, 2, 9], [1, 9], [9], [1]]
+    assert sizes([], 3, 9) == []
