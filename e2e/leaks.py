@@ -23,7 +23,7 @@ def snapshot(name: str) -> dict[str, set[str]]:
         "iptables": _with(f"-{name.upper()}", (line.split("[")[0] for line in _lines("iptables-save"))),
         "forwarding": set() if others else {Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()},
         "mounts": _with(f"/shim-{name}/", Path("/proc/self/mountinfo").read_text().splitlines()),
-        "cgroups": {str(path) for path in Path("/sys/fs/cgroup").glob(f"*/shim-{name}")},
+        "cgroups": {str(path) for place in ("*/", "") for path in Path("/sys/fs/cgroup").glob(f"{place}shim-{name}")},
         "run": {str(path) for folder in ("/run", "/run/kubeshim") for path in Path(folder).glob(f"*{name}*")},
         "processes": processes(name),
     }
