@@ -34,6 +34,10 @@ class Machine:
         flags["eviction-hard"] = "memory.available<100Mi"  # how full this machine's disk is must not matter
         return [*self._inside, *SHIM, "agent", *(f"--{key}={value}" for key, value in flags.items()), *args]
 
+    def shim(self, *args: str) -> str:
+        """What a command that looks at this machine prints."""
+        return run([*self._inside, *SHIM, *args, "--data-dir", str(self.data_dir)]).stdout
+
     def refused(self, *args: str) -> str:
         done = run(self.command(*args), check=False)
         assert done.returncode == 1
@@ -78,6 +82,11 @@ def test_a_machine_joins_with_a_token_and_needs_none_the_next_time(own_cluster: 
         # Services and names work on it, and its kubelet is confined to what is its own
         address = own_cluster.get("service", "web")["spec"]["clusterIP"]
         eventually(lambda: "web-" in kubectl("exec", "late", "--", "wget", "-qO-", f"http://{address}"))
+        # so do the commands that look at what a machine has
+        assert "localhost/host" in machine.shim("image", "ls")
+        assert {"nodeagent", "netproxy"} <= set(machine.shim("logs").split())
+        assert "default/late  Running on node-9" in (told := machine.shim("explain", "pod/late"))
+        assert "sleep 1000" in told
         mine = ["--kubeconfig", str(machine.data_dir / "kubelet.kubeconfig")]
         assert "Forbidden" in own_cluster.refused(*mine, "get", "secrets", "-A")
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import yaml
 
+from shim.cli import place
 from shim.cli.common import absolute, cluster_flags, find_cluster
-from shim.cluster import Cluster, ClusterError
+from shim.cluster import ClusterError
 
 
 def kubeconfig_flags(parser: argparse.ArgumentParser) -> None:
@@ -52,14 +53,13 @@ def logs_flags(parser: argparse.ArgumentParser) -> None:
 
 def logs(args: argparse.Namespace) -> int:
     """Print a part's log file."""
-    cluster = find_cluster(args)
-    parts = _parts(cluster)
+    parts = place.log_files(args)
     if args.part is None:
-        print("\n".join(parts))
+        print("\n".join(sorted(parts)))
         return 0
     if args.part not in parts:
-        raise ClusterError(f"no part is called {args.part!r}; there are: {', '.join(parts)}")
-    path = cluster.log_dir / f"{args.part}.log"
+        raise ClusterError(f"no part is called {args.part!r}; there are: {', '.join(sorted(parts))}")
+    path = parts[args.part]
     with open(path, errors="replace") as file:
         lines = file.readlines()
         sys.stdout.writelines(lines[-args.tail :] if args.tail > 0 else [] if args.tail == 0 else lines)
@@ -68,10 +68,6 @@ def logs(args: argparse.Namespace) -> int:
                 sys.stdout.write(text)
                 sys.stdout.flush()
     return 0
-
-
-def _parts(cluster: Cluster) -> list[str]:
-    return sorted(path.stem for path in cluster.log_dir.glob("*.log"))
 
 
 def _added(path: Path, position: int) -> Iterator[str]:

@@ -46,13 +46,13 @@ def find_cluster(args: argparse.Namespace) -> Cluster:
     return found
 
 
-def ask(cluster: Cluster, question: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+def ask(kubeconfig: Path, question: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
     """What the API server says. Raises ClusterError when it has no such object."""
     from shim.api.status import ApiError
     from shim.client import Client
 
     async def answer() -> T:
-        async with Client.from_kubeconfig(cluster.admin_kubeconfig, user_agent="shim") as client:
+        async with Client.from_kubeconfig(kubeconfig, user_agent="shim") as client:
             return await question(client)
 
     try:

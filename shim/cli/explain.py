@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from shim.cli.common import cluster_flags, find_cluster, need_root
+from shim.cli import place
+from shim.cli.common import cluster_flags, need_root
 from shim.cluster import ClusterError
 
 _SERVICE, _POD = ("service", "services", "svc"), ("pod", "pods", "po")
@@ -24,16 +25,13 @@ def explain(args: argparse.Namespace) -> int:
     if kind not in (*_SERVICE, *_POD) or not name:
         raise ClusterError(f"{args.object!r} can not be explained: say pod/NAME or service/NAME")
     need_root("it reads the rules, namespaces and cgroups of a node")
-    cluster = find_cluster(args)
+    here = place.find_nodes(args)
     if kind in _POD:
         from shim.cli.explain_pod import explain_pod
 
-        explain_pod(cluster, args.namespace, name, steps=args.steps)
+        explain_pod(here, args.namespace, name, steps=args.steps)
         return 0
     from shim.cli.explain_service import explain_service
 
-    node = args.node or cluster.node_names[0]
-    if node not in cluster.node_names:
-        raise ClusterError(f"there is no node {node!r}; there are {', '.join(cluster.node_names)}")
-    explain_service(cluster, args.namespace, name, node)
+    explain_service(here.kubeconfig, args.namespace, name, here.node(args.node) if args.node else here.nodes[0])
     return 0

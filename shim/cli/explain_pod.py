@@ -14,45 +14,52 @@ from rich.tree import Tree
 from shim.cli.common import ask, wide_console
 from shim.cli.explain_container import add_container
 from shim.cli.explain_numbers import add_cgroup, in_words
-from shim.cluster import Cluster, ClusterError
+from shim.cli.place import Here, Node
+from shim.cluster import ClusterError
 
 if TYPE_CHECKING:
     from nodeagent.engine.anatomy import Container, Sandbox
     from shim.client import Client
 
 
-def explain_pod(cluster: Cluster, namespace: str, name: str, *, steps: bool) -> None:
+def explain_pod(here: Here, namespace: str, name: str, *, steps: bool) -> None:
     """Raises ClusterError."""
     from nodeagent.engine import anatomy
+    from shim.api.status import ApiError
     from shim.client import resource as r
 
     async def question(client: Client) -> tuple[Any, list[Any]]:
         pod = await client.get(r.PODS, name, namespace)
         selector = f"involvedObject.uid={uid_on_node(pod)}"
-        return pod, (await client.list(r.EVENTS, namespace, field_selector=selector))["items"]
+        try:
+            return pod, (await client.list(r.EVENTS, namespace, field_selector=selector))["items"]
+        except ApiError as error:
+            if error.code != 403:
+                raise
+            return pod, []  # a node may not read them
 
-    pod, events = ask(cluster, question)
-    node = pod["spec"].get("nodeName")
-    if not node:
+    pod, events = ask(here.kubeconfig, question)
+    told = pod["spec"].get("nodeName")
+    if not told:
         _print_unbound(pod)
         return
-    if node not in cluster.node_names:
-        raise ClusterError(f"pod {name} is on {node}, which is another machine: ask there")
-    data, run = cluster.node_dir(node), cluster.run_dir / node
+    node = next((each for each in here.nodes if each.name == told), None)
+    if node is None:
+        raise ClusterError(f"pod {name} is on {told}, which is another machine: ask there")
     uid = uid_on_node(pod)
     found = [
         sandbox
-        for sandbox in anatomy.sandboxes(data, run, f"shim-{cluster.name}/{node}")
+        for sandbox in anatomy.sandboxes(node.data_dir, node.run_dir, node.cgroup_root)
         if sandbox.spec.labels.get("io.kubernetes.pod.uid") == uid
     ]
     found.sort(key=lambda sandbox: not any(inode for _, inode in sandbox.namespaces.values()))  # who lives comes first
-    parts = [(sandbox, list(anatomy.containers(data, sandbox.spec.id))) for sandbox in found]
+    parts = [(sandbox, list(anatomy.containers(node.data_dir, sandbox.spec.id))) for sandbox in found]
     if steps:
         from shim.cli.explain_steps import print_steps
 
-        print_steps(pod, events, parts, data / "pods" / uid / "steps.json")
+        print_steps(pod, events, parts, node.data_dir / "pods" / uid / "steps.json")
         return
-    _print(cluster, pod, node, parts)
+    _print(pod, node, parts)
 
 
 def uid_on_node(pod: Any) -> str:
@@ -80,16 +87,14 @@ def _print_unbound(pod: Any) -> None:
     wide_console().print(tree)
 
 
-def _print(cluster: Cluster, pod: Any, node: str, parts: list[tuple[Sandbox, list[Container]]]) -> None:
-    from netproxy.links import virtual
-
+def _print(pod: Any, node: Node, parts: list[tuple[Sandbox, list[Container]]]) -> None:
     status = pod.get("status") or {}
-    tree = Tree(_title(pod, f"on [bold]{node}[/]"))
+    tree = Tree(_title(pod, f"on [bold]{node.name}[/]"))
     if status.get("reason") or status.get("message"):
         tree.add(f"[red]{escape(': '.join(filter(None, (status.get('reason'), status.get('message')))))}[/]")
     if not parts:
         tree.add("nothing of it is on the node")
-    shared = {"net": _inode(virtual.netns_path(cluster.name, node))}  # with everything on the node
+    shared = {"net": _inode(node.netns)}  # with everything on the node
     for sandbox, containers in parts:
         below = tree if len(parts) == 1 else tree.add(f"sandbox {sandbox.spec.id[:12]}")
         _sandbox(below, sandbox, containers, status.get("podIP", ""))
@@ -98,7 +103,7 @@ def _print(cluster: Cluster, pod: Any, node: str, parts: list[tuple[Sandbox, lis
             add_container(below, container, pod, common)
     _add_waiting(tree, pod, {name for _, containers in parts for name in map(_name_of, containers)})
     if address := status.get("podIP"):
-        _ways(tree, cluster, node, address)
+        _ways(tree, node, address)
     wide_console().print(tree)
 
 
@@ -167,16 +172,16 @@ def _traffic(containers: list[Container]) -> tuple[str, str] | None:
     return None
 
 
-def _ways(tree: Tree, cluster: Cluster, node: str, address: str) -> None:
+def _ways(tree: Tree, node: Node, address: str) -> None:
     from netproxy.services import walk
     from shim.cli.explain_service import node_rules
 
-    nat = node_rules(cluster, node, "nat")
+    nat = node_rules(node, "nat")
     ways = list(walk.leading_to(address, nat))
     if not ways:
         tree.add("[cyan]Services[/]  none leads here")
         return
-    branch = tree.add(f"[cyan]Services[/] and ports of the node that lead here, by the rules of {node}")
+    branch = tree.add(f"[cyan]Services[/] and ports of the node that lead here, by the rules of {node.name}")
     for way in ways:
         first, last = way[0].rule, way[-1].rule
         service = first.text.partition('--comment "')[2].partition('"')[0].partition(" cluster IP")[0]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich.tree import Tree
 
 from shim.cli.common import ask, wide_console
-from shim.cluster import Cluster, ClusterError
+from shim.cli.place import Node
+from shim.cluster import ClusterError
 
 
-def explain_service(cluster: Cluster, namespace: str, name: str, node: str) -> None:
+def explain_service(kubeconfig: Path, namespace: str, name: str, node: Node) -> None:
     """Print the chains of one node, with what each rule has counted. Raises ClusterError."""
     from shim.client import Client
     from shim.client import resource as r
@@ -20,20 +22,19 @@ def explain_service(cluster: Cluster, namespace: str, name: str, node: str) -> N
         service = await client.get(r.SERVICES, name, namespace)
         return service, (await client.list(r.ENDPOINTSLICES, namespace, label_selector=selector))["items"]
 
-    service, slices = ask(cluster, question)
-    nat, filters = (node_rules(cluster, node, table) for table in ("nat", "filter"))
-    _print(service, slices, node, nat, filters)
+    service, slices = ask(kubeconfig, question)
+    nat, filters = (node_rules(node, table) for table in ("nat", "filter"))
+    _print(service, slices, node.name, nat, filters)
 
 
-def node_rules(cluster: Cluster, node: str, table: str) -> dict[str, list[Any]]:
+def node_rules(node: Node, table: str) -> dict[str, list[Any]]:
     from netproxy import firewall
-    from netproxy.links import namespaces, virtual
+    from netproxy.links import namespaces
     from netproxy.services import walk
 
-    netns = virtual.netns_path(cluster.name, node)
-    if not netns.exists():
+    if not node.netns.exists():
         raise ClusterError("the cluster is not running")
-    with namespaces.inside(netns):
+    with namespaces.inside(node.netns):
         return walk.parse(firewall.save(table, counters=True))
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from nodeagent.engine.contract import EngineError, Image
 from nodeagent.images import Images
 from nodeagent.images.credentials import Credential
-from shim.cli.common import cluster_flags, find_cluster, need_root
+from shim.cli import place
+from shim.cli.common import cluster_flags, need_root
 from shim.cluster import ClusterError
 
 
@@ -59,7 +60,7 @@ def _arguments(name: str, action: argparse.ArgumentParser) -> None:
 def image(args: argparse.Namespace) -> int:
     """Do what ``args.action`` names."""
     need_root("images belong to root")
-    images = Images(find_cluster(args).image_dir)
+    images = Images(place.image_dir(args))
     try:
         _ACTIONS[args.action][0](images, args)
     except EngineError as error:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from shim.api.flags import add_flags, read_flags
+from shim.cli import place
 from shim.cli.common import need_root, supervisor_pid
+from shim.cli.place import AGENT_DATA, AGENT_RUN, SERVER_DATA
 from shim.cluster import ClusterError, dns_address
 from shim.settings import ApiServerSettings, ControllerSettings, SchedulerSettings
 from shim.supervisor import Part, Supervisor
@@ -24,7 +26,6 @@ from shim.supervisor import Part, Supervisor
 if TYPE_CHECKING:
     from netproxy.settings import NetProxySettings
 
-SERVER_DATA, AGENT_DATA, AGENT_RUN = Path("/var/lib/shim"), Path("/var/lib/shim-agent"), Path("/run/shim-agent")
 METRICS = 15.0  # seconds, as `shim up` has it
 JOINING = ("join", "token", "ca_hash", "certificate_key")
 """What is needed only until a machine has joined."""
@@ -240,6 +241,7 @@ def prepare_agent(args: argparse.Namespace) -> tuple[list[Part], Path]:
         masquerade_outside=True,
     )
     settings = read_flags(NodeAgentSettings, args)
+    place.remember(name, data_dir, run_dir, settings.cgroup_root)
     args.kubeconfig = files.netproxy
     boot.make_images(settings.image_dir)
     return boot.joined_node_parts(files, settings, read_flags(NetProxySettings, args)), data_dir
