@@ -45,7 +45,7 @@ def test_a_kubelet_tells_what_its_pods_use(cluster: Cluster, namespace: str) -> 
         "get", "--raw", f"{proxy}/metrics"
     )
     cadvisor = cluster.kubectl("get", "--raw", f"{proxy}/metrics/cadvisor")
-    assert f'container="main",id="/kubepods/pod{found["metadata"]["uid"]}/' in cadvisor
+    assert f'container="main",id="/kubepods/burstable/pod{found["metadata"]["uid"]}/' in cadvisor
     configuration = json.loads(cluster.kubectl("get", "--raw", f"{proxy}/configz"))["kubeletconfig"]
     assert configuration["evictionHard"] == {"memory.available": "100Mi"}
 

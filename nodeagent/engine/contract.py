@@ -264,7 +264,7 @@ class Engine(Protocol):
         Also ``memory_usage`` (with cache), ``memory_rss``, ``memory_swap``, ``page_faults`` and ``major_page_faults``,
         and what the kernel tells besides: ``cpu_user_ns``, ``cpu_system_ns``, ``periods``, ``throttled_periods``,
         ``throttled_ns``, ``memory_cache``, ``memory_mapped_file``, ``memory_active_file``, ``memory_inactive_file``,
-        ``memory_most``.
+        ``memory_most`` and ``swap_free`` (of a limit).
         """
 
     async def pressure(self, cgroup: str) -> Pressure:

@@ -157,7 +157,7 @@ class Summary:
         }
         if capacity:
             memory["availableBytes"] = max(0, capacity - working)
-        free = usage.get("swap_free", 0)  # pods have none of their own
+        free = usage.get("swap_free", 0)
         swap = {"time": now(), "swapAvailableBytes": free, "swapUsageBytes": usage.get("memory_swap", 0)}
         cpu = {"time": now(), "usageNanoCores": rate, "usageCoreNanoSeconds": cpu_ns}
         return {"cpu": cpu, "memory": memory, "swap": swap}

@@ -107,7 +107,9 @@ class Version2:
         cpu = dict(line.split() for line in self._read(path, "cpu.stat").splitlines())
         stat = dict(line.split() for line in self._read(path, "memory.stat").splitlines())
         memory = int(self._read(path, "memory.current"))
+        swap = self._number(path, "memory.swap.current")
         return {
+            **self._swap_free(path, swap),
             "cpu_ns": int(cpu.get("usage_usec", 0)) * 1000,
             "cpu_user_ns": int(cpu.get("user_usec", 0)) * 1000,
             "cpu_system_ns": int(cpu.get("system_usec", 0)) * 1000,
@@ -120,13 +122,20 @@ class Version2:
             "memory_active_file": int(stat.get("active_file", 0)),
             "memory_inactive_file": int(stat.get("inactive_file", 0)),
             "memory_bytes": max(0, memory - int(stat.get("inactive_file", 0))),
-            "memory_swap": self._number(path, "memory.swap.current"),
+            "memory_swap": swap,
             "memory_most": self._number(path, "memory.peak"),
             "memory_rss": int(stat.get("anon", 0)),
             "page_faults": int(stat.get("pgfault", 0)),
             "major_page_faults": int(stat.get("pgmajfault", 0)),
             "pids": int(self._read(path, "pids.current")),
         }
+
+    def _swap_free(self, path: str, used: int) -> dict[str, int]:
+        try:
+            limit = self._read(path, _SWAP).strip()
+        except FileNotFoundError:
+            return {}
+        return {} if limit == "max" else {"swap_free": max(0, int(limit) - used)}
 
     def _number(self, path: str, name: str) -> int:
         try:

@@ -105,15 +105,17 @@ def _rows(pods: list[Object], summary: Object) -> Rows:
         for pod in pods
         for status in statuses_of(pod.get("status") or {})
     }
+    groups = {pod["metadata"]["uid"]: f"/{resources.cgroup_of(pod)}" for pod in pods}
     rows: dict[tuple[str, ...], Object] = {}
     for pod in summary["pods"]:
         reference = pod["podRef"]
-        rows["", f"/kubepods/pod{reference['uid']}", "", "", reference["namespace"], reference["name"]] = pod
+        if (group := groups.get(reference["uid"])) is None:
+            continue  # it came just now
+        rows["", group, "", "", reference["namespace"], reference["name"]] = pod
         for each in pod["containers"]:
             image, name = images.get((reference["uid"], each["name"]), ("", ""))
             name = name.rpartition("/")[2]
-            place = f"/kubepods/pod{reference['uid']}/{name}"
-            rows[each["name"], place, image, name, reference["namespace"], reference["name"]] = each
+            rows[each["name"], f"{group}/{name}", image, name, reference["namespace"], reference["name"]] = each
     rows["", "/", "", "", "", ""] = summary["node"]
     return rows
 

@@ -298,6 +298,28 @@ def test_version_2_limits_huge_pages():
         tree.remove(top)
 
 
+def test_version_2_tells_of_memory_and_swap_as_far_as_the_kernel_counts_them(tmp_path):
+    files = {
+        "cpu.stat": "usage_usec 7\nnr_throttled 2\n",
+        "memory.stat": "anon 4096\ninactive_file 1024\n",
+        "memory.current": "9216\n",
+        "pids.current": "3\n",
+    }
+    swap = {"memory.peak": "10240\n", "memory.swap.current": "100\n", "memory.swap.max": "300\n"}
+    tree = cgroup2.Version2(str(tmp_path))
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    usage = tree.usage("")
+    assert (usage["cpu_ns"], usage["throttled_periods"], usage["memory_bytes"], usage["pids"]) == (7000, 2, 8192, 3)
+    assert (usage["memory_most"], usage["memory_swap"], usage.get("swap_free")) == (0, 0, None)
+    for name, text in swap.items():
+        (tmp_path / name).write_text(text)
+    usage = tree.usage("")
+    assert (usage["memory_most"], usage["memory_swap"], usage.get("swap_free")) == (10240, 100, 200)
+    (tmp_path / "memory.swap.max").write_text("max\n")
+    assert "swap_free" not in tree.usage("")
+
+
 def test_pressure_is_read_as_the_kernel_writes_it(tmp_path):
     (tmp_path / "io.pressure").write_text(
         "some avg10=1.50 avg60=0.25 avg300=0.00 total=2000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"

@@ -57,6 +57,13 @@ def test_what_stood_still_is_told_where_it_is_known() -> None:
     assert "container_pressure_cpu_waiting_seconds_total{" not in told
 
 
+def test_a_container_is_found_in_the_cgroup_of_its_class() -> None:
+    lower = {**POD, "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1m"}}}]}}
+    told = text_of_families(cadvisor.cadvisor([lower], SUMMARY, [])).decode()
+    assert 'id="/kubepods/burstable/podu/id"' in told
+    assert 'id="/kubepods/burstable/podu"' in told
+
+
 def test_what_the_kubelet_does_is_counted_and_timed() -> None:
     meters = Meters()
     meters.pod_started()
