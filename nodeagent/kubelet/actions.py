@@ -189,7 +189,7 @@ async def attach(state: PodState, sandbox: str, netns: str) -> None:
         ),
     }
     for name, text in texts.items():
-        (folder / name).write_text(text)
+        (folder / name).write_bytes(text.encode())
 
 
 def back_off(state: PodState, step: BackOff) -> bool:

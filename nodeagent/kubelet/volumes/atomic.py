@@ -40,29 +40,33 @@ def write(target: Path, payload: Payload, *, gid: int | None = None) -> bool:
     os.chmod(target, 0o777 if gid is None else 0o2777)  # what is made below is the group's, too
     fresh = target / time.strftime(f"..%Y_%m_%d_%H_%M_%S.{time.monotonic_ns()}", time.gmtime())
     fresh.mkdir(mode=0o755)
+    for folder in {name.rpartition("/")[0] for name in payload} - {""}:
+        os.makedirs(f"{fresh}/{folder}", exist_ok=True)
     for name, file in payload.items():
-        path = fresh / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(file.content)
-        os.chmod(path, file.mode if gid is None else file.mode | ((file.mode & 0o700) >> 3 & 0o040))
-        if file.uid >= 0 or gid is not None:
-            os.chown(path, file.uid, -1 if gid is None else gid)
+        _put(f"{fresh}/{name}", file, gid)
     link = target / "..data_tmp"
     link.unlink(missing_ok=True)
     link.symlink_to(fresh.name)
     link.rename(target / DATA)
 
     tops = {name.partition("/")[0] for name in payload}
-    for top in tops:
-        visible = target / top
-        if not visible.is_symlink():
-            visible.symlink_to(f"{DATA}/{top}")
-    for entry in target.iterdir():
-        if entry.is_symlink() and not entry.name.startswith("..") and entry.name not in tops:
-            entry.unlink()
+    with os.scandir(target) as entries:
+        there = {entry.name for entry in entries if entry.is_symlink() and not entry.name.startswith("..")}
+    for top in tops - there:
+        os.symlink(f"{DATA}/{top}", target / top)
+    for top in there - tops:
+        os.unlink(target / top)
     if current is not None:
         shutil.rmtree(current, ignore_errors=True)
     return True
+
+
+def _put(path: str, file: File, gid: int | None) -> None:
+    with open(path, "wb") as there:
+        there.write(file.content)
+        os.fchmod(there.fileno(), file.mode if gid is None else file.mode | ((file.mode & 0o700) >> 3 & 0o040))
+        if file.uid >= 0 or gid is not None:
+            os.fchown(there.fileno(), file.uid, -1 if gid is None else gid)
 
 
 def _current(target: Path) -> Path | None:
