@@ -66,6 +66,10 @@ class PodLinks:
         lease = self._leases.held[sandbox]
         return veth.commands(sandbox, netns, bridge.NAME, lease.address, str(self._leases.gateway), self._mtu)
 
+    def holds_back(self, sandbox: str) -> bool:
+        """Whether nothing is forwarded for the pod as long as network policies do not know its address."""
+        return sandbox in self._waiting
+
     async def filtered(self, sandbox: str) -> None:
         """Return once network policies are in force for a pod; at once where there are none.
 

@@ -32,6 +32,9 @@ class PodNetwork(Protocol):
     def commands(self, sandbox: str, netns: str) -> list[str]:
         """What one would type to do what ``attach`` did."""
 
+    def holds_back(self, sandbox: str) -> bool:
+        """Whether nothing is forwarded for the pod as long as network policies do not know its address."""
+
     async def filtered(self, sandbox: str) -> None:
         """Return once network policies are in force for the pod, whose status with its address is on its way."""
 

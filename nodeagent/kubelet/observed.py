@@ -71,6 +71,7 @@ class Observed:
     sandboxes: int = 0  # how many there ever were: a sandbox's attempt number
     began: float | None = None  # when the pod did, by the clock that never jumps; None: that was not told yet
     ip: str = ""
+    held_back: bool = False  # until those who enforce network policies have read the address in the status
     volumes_ready: bool = False
     runs: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
     waiting: Mapping[str, Waiting] = field(default_factory=dict)

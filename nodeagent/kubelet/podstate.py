@@ -222,6 +222,7 @@ class PodState:
             sandboxes=len(sandboxes),
             began=self.began,
             ip=self.ip,
+            held_back=bool(sandboxes) and self.node.network.holds_back(sandboxes[0].id),
             volumes_ready=self.volumes is not None,
             runs=runs,
             waiting=dict(self.waiting),

@@ -191,7 +191,7 @@ def rejected_status(pod: Object, why: Verdict, now: float) -> Object:
 
 def _told_ip(observed: Observed) -> str:
     """The address, from the first try to start a container on: earlier nobody could answer there."""
-    tried = any(observed.runs.values()) or any(observed.waiting)
+    tried = any(observed.runs.values()) or any(observed.waiting) or observed.held_back
     return observed.ip if tried else ""
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from world import QUICK, container, first, phase, ready, waits
 
+from netproxy.links import newcomers
 from nodeagent.kubelet import logrotate, names, podworker
 from shim.client import resource as r
 
@@ -368,6 +369,18 @@ async def test_many_pods_at_once(node):
     assert len({pod["status"]["podIP"] for pod in pods}) == 30
     await node.client.delete_collection(r.PODS, "default")
     await asyncio.gather(*(node.until_gone(f"p{i}") for i in range(30)))
+
+
+async def test_a_pod_that_is_held_back_tells_its_address_to_those_who_let_it_through(node):
+    await asyncio.to_thread(newcomers.begin)
+    try:
+        await node.create("new")
+        told = await node.until("new", lambda pod: pod["status"].get("podIP"))
+        assert first(told)["state"] == {"waiting": {"reason": "ContainerCreating"}}
+        await asyncio.to_thread(newcomers.admit, [told["status"]["podIP"]])
+        await node.until("new", ready)
+    finally:
+        await asyncio.to_thread(newcomers.end)
 
 
 async def test_of_a_pod_that_ends_at_once_only_its_end_is_told(node, monkeypatch):

@@ -64,6 +64,7 @@ def test_the_address_is_told_with_the_first_container():
     assert "podIP" not in made
     assert status(pod(), seen(waiting={"c": Waiting("ErrImagePull")}))["podIP"] == "10.1.0.2"
     assert status(pod(), seen(run()))["podIP"] == "10.1.0.2"
+    assert status(pod(), seen(held_back=True))["podIP"] == "10.1.0.2"
     assert status(pod(), seen(), previous={"podIP": "10.1.0.2"})["podIP"] == "10.1.0.2"
 
 
