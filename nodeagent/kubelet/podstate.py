@@ -90,6 +90,15 @@ class PodState:
         if self.uid not in self.node.requested and not self.ended:
             self.node.requested[self.uid] = resources.pod_totals(self.pod, "requests")
 
+    def shows_only_what_was_told(self, pod: Object) -> bool:
+        """Whether nothing is new in the API but the status from here."""
+        before = self.wanted
+        return (
+            pod.get("status") == self.status
+            and pod["spec"] == before["spec"]
+            and _without_writers(pod["metadata"]) == _without_writers(before["metadata"])
+        )
+
     def reject(self, why: Verdict) -> None:
         """The pod may not run here: it has failed before anything was made for it."""
         self.tell("Warning", why.reason, why.message)
@@ -352,6 +361,10 @@ class PodState:
         for name, waiting in self.waiting.items():
             if waiting.reason in ("", "CreateContainerConfigError"):
                 self.waiting[name] = replace(waiting, retry_at=0.0)
+
+
+def _without_writers(metadata: Object) -> Object:
+    return {name: value for name, value in metadata.items() if name not in ("resourceVersion", "managedFields")}
 
 
 def _is_ready(status: Object) -> bool:

@@ -74,6 +74,7 @@ class PodWorker:
         state = self.state
         labels_changed = pod["metadata"].get("labels") != state.pod["metadata"].get("labels")
         notes_changed = pod["metadata"].get("annotations") != state.pod["metadata"].get("annotations")
+        echo = not gone and state.shows_only_what_was_told(pod)
         state.take(pod, gone=gone)
         self._refresh_volumes |= labels_changed or notes_changed
         urgency = (2 if gone else 1, -names.grace_of(pod)) if gone or state.deleted else (0, 0)
@@ -81,7 +82,8 @@ class PodWorker:
             self._urgency = urgency
             if self._turn is not None and not state.ended:
                 self._turn.cancel()
-        self.wake()
+        if not echo:
+            self.wake()
 
     def evict(self, verdict: Verdict) -> None:
         """The pod has to go, whatever it is doing."""
@@ -138,6 +140,7 @@ class PodWorker:
         state = self.state
         await self._take_up()
         while not self.finished:
+            self._wake.clear()  # whatever woke us so far is seen now
             observed = state.observe()
             if state.ended or state.gone:
                 if not state.ended:
