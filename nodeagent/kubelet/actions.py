@@ -100,7 +100,7 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
             state.ip = ""
             if state.own_users:
                 node.own_users["started"] += 1
-            await node.groups.adapt()
+            await node.groups.make_room(resources.qos_class(state.pod))
             await _check_handler(state)
             making = state.steps("make the sandbox: namespaces and a cgroup")
             with making, node.meters.operation("run_podsandbox"):

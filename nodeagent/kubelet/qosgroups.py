@@ -40,6 +40,11 @@ class QosGroups:
         self._engine, self.room, self._burstable = engine, room, burstable
         self._in_force: dict[str, Resources] = {}
 
+    async def make_room(self, quality: str) -> None:
+        """A pod of this quality is about to start. Raises EngineError."""
+        if quality == "Burstable" or not self._in_force:  # others weigh nothing among all that do
+            await self.adapt()
+
     async def adapt(self) -> None:
         """Change what is different by now. Raises EngineError."""
         for path, wanted in limits(self.room, self._burstable()).items():

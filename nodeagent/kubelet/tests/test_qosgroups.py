@@ -61,6 +61,22 @@ def test_how_swap_is_limited_by_either_version():
     assert together[-1] == ("memory", "memory.memsw.limit_in_bytes", cgroups.UNLIMITED)
 
 
+async def test_all_pods_are_summed_up_only_for_one_that_adds_to_the_sum():
+    made = []
+
+    class Engine:
+        async def limit_group(self, path, limits):
+            made.append(path)
+
+    sums = iter(([], [amounts(cpu="1")]))
+    groups = qosgroups.QosGroups(Engine(), amounts(cpu="2", memory="1Gi", pid="100"), lambda: next(sums))
+    await groups.make_room("BestEffort")
+    assert made == ["kubepods", "kubepods/burstable", "kubepods/besteffort"]
+    for quality in ("BestEffort", "Guaranteed", "Burstable"):
+        await groups.make_room(quality)
+    assert made[3:] == ["kubepods/burstable"]
+
+
 def test_only_a_container_dies_as_a_whole():
     assert ("memory.oom.group", "1") in cgroup2._writes(memory_limit=1, die_together=True)
     assert resources.container_limits(container()).die_together
