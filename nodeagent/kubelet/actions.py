@@ -31,6 +31,7 @@ from nodeagent.kubelet.podstate import PodState
 from nodeagent.kubelet.restarts import LONG_LOOK, LOOK, go_duration
 from nodeagent.kubelet.volumes.payloads import Source
 from shim.api.meta import Object
+from shim.api.status import ApiError
 from shim.client import resource as r
 
 log = logging.getLogger(__name__)
@@ -125,9 +126,12 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
 
 
 async def _check_handler(state: PodState) -> None:
-    """There is one way to run a pod here, by the name that containerd has for it too. Raises EngineError, ApiError."""
+    """There is one way to run a pod here, by the name that containerd has for it too. Raises EngineError."""
     if (name := state.pod["spec"].get("runtimeClassName")) and not state.static:
-        handler = (await state.node.client.get(r.RUNTIMECLASSES, name))["handler"]
+        try:
+            handler = (await state.node.client.get(r.RUNTIMECLASSES, name))["handler"]
+        except ApiError as error:
+            raise EngineError(f'failed to get runtime handler of class "{name}": {error.message}') from error
         if handler not in nodeinfo.HANDLERS:
             why = f'no runtime for "{handler}" is configured'
             raise EngineError(f"rpc error: code = Unknown desc = failed to get sandbox runtime: {why}")
