@@ -22,7 +22,8 @@ MEDIA = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 
 _BARE = re.compile(
     rb"\b(authentication_attempts|authenticated_user_requests"
-    rb"|apiserver_admission_webhook_(?:rejection|fail_open)_count|apiextensions_openapi_v[23]_regeneration_count)_total\b"
+    rb"|apiserver_admission_webhook_(?:rejection|fail_open)_count|apiextensions_openapi_v[23]_regeneration_count"
+    rb"|kubelet_evictions)_total\b"
 )
 """Counters whose names upstream has without the ending that the library gives to all."""
 

@@ -13,7 +13,7 @@ from nodeagent.kubelet.meters import Meters
 from nodeagent.server import cadvisor
 from nodeagent.server.counting import counting
 from nodeagent.server.resource_metrics import Reading
-from shim.codec.exposition import text_of_families
+from shim.codec.exposition import counters, text_of_families
 
 MEMORY = {"usageBytes": 9, "workingSetBytes": 8, "rssBytes": 7}
 USED: dict[str, Any] = {"cpu": {"usageCoreNanoSeconds": 2 * 10**9}, "memory": MEMORY}
@@ -105,3 +105,8 @@ async def test_requests_are_counted_by_what_they_ask_for() -> None:
         labels = f'long_running="{long_running}",method="GET",path="{path}",server_type="readwrite"'
         assert f"kubelet_http_requests_total{{{labels}}} 1.0" in told
         assert f"kubelet_http_inflight_requests{{{labels}}} 0.0" in told
+
+
+def test_evictions_have_upstream_s_name() -> None:
+    family = counters("kubelet_evictions", "Evictions", ("eviction_signal",), {("memory.available",): 2.0})
+    assert 'kubelet_evictions{eviction_signal="memory.available"} 2.0' in text_of_families([family]).decode()
