@@ -1,4 +1,4 @@
-"""Flow control of a fresh cluster: who shares which part of the server's attention. Kept as data; not enforced yet."""
+"""Flow control of a fresh cluster: who shares which part of the server's attention."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shim.api.meta import GVR, Object
 _GROUP = "flowcontrol.apiserver.k8s.io"
 FLOW_SCHEMAS = GVR(_GROUP, "v1", "flowschemas", namespaced=False)
 PRIORITY_LEVELS = GVR(_GROUP, "v1", "prioritylevelconfigurations", namespaced=False)
-_ANNOTATIONS = {"apf.kubernetes.io/autoupdate-spec": "true"}
+AUTO_UPDATE = "apf.kubernetes.io/autoupdate-spec"
 
 
 LEVELS = (
@@ -104,7 +104,7 @@ def dangling(level: str, exists: bool) -> Object:
 
 
 def _metadata(name: str) -> Object:
-    return {"name": name, "annotations": dict(_ANNOTATIONS)}
+    return {"name": name, "annotations": {AUTO_UPDATE: "true"}}
 
 
 def _resource_rule(text: str) -> Object:

@@ -17,6 +17,7 @@ from shim.api.schema import Schema
 from shim.resources.bootstrap.flow import dangling
 from shim.server.flowcontrol.levels import Levels
 from shim.server.flowcontrol.limits import PERIOD
+from shim.server.flowcontrol.upkeep import Upkeep
 from shim.server.following import keep
 from shim.store.cache import Cache, Entry
 from shim.store.contract import Conflict
@@ -33,13 +34,13 @@ class FlowObjects:
     def __init__(self, cache: Cache, schema: Schema, levels: Levels) -> None:
         self._cache, self._levels = cache, levels
         self._definition = schema.for_kind(_GROUP, "v1", "FlowSchema")
+        self._upkeep = Upkeep(cache, schema)
 
     async def run(self) -> None:
         """Until cancelled."""
         what = "priority levels and FlowSchemas"
-        await asyncio.gather(
-            *(keep(self._cache, prefix, self.settle, what) for prefix in (SCHEMAS, LEVELS)), self._adjust()
-        )
+        following = (keep(self._cache, prefix, self.settle, what) for prefix in (SCHEMAS, LEVELS))
+        await asyncio.gather(*following, self._adjust(), self._upkeep.run())
 
     def load(self) -> None:
         """Do as the objects say."""
@@ -61,7 +62,9 @@ class FlowObjects:
         """Let levels borrow seats of each other, as they need them."""
         while True:
             await asyncio.sleep(PERIOD)
-            self._levels.adjust(perf_counter())
+            now = perf_counter()
+            self._levels.reap(now)
+            self._levels.adjust(now)
 
     async def _write(self, entry: Entry, obj: Object, condition: Object) -> None:
         told = {"conditions": [{**condition, "lastTransitionTime": now()}]}

@@ -40,7 +40,7 @@ class Seat(Ticket):
     _turn: asyncio.Future[None] | None = None
 
     def __init__(self, gate: Gate, flow: Flow, user: User, info: RequestInfo, work: Work, arrived: float) -> None:
-        self.work, self.arrived = work, arrived
+        self.work, self.arrived = work, arrived  # without the call that super() would be: every request has one
         self.gate, self.flow, self.user, self.info = gate, flow, user, info
 
     @property
@@ -59,8 +59,11 @@ class Seat(Ticket):
     def passed_over(self) -> None:
         self.flow.tally.passed_over += 1
 
-    async def wait(self, http: web.BaseRequest, limit: float) -> None:
-        """Wait for it, of a request that may take ``limit`` seconds. Raises 429, and ConnectionError of who left."""
+    async def wait(self, http: web.BaseRequest, limit: float) -> float:
+        """Wait for it; ``limit`` is how many seconds the request may take, and so many are left then.
+
+        Raises 429, and ConnectionError when the client leaves.
+        """
         flow, gone = self.flow, self._gone
         self._turn = asyncio.get_running_loop().create_future()
         connection = http.protocol
@@ -89,6 +92,7 @@ class Seat(Ticket):
                 flow.level.queues.withdraw(self, now)
             flow.tally.waited["true",].add(now - self.arrived)
         self._sit()
+        return limit - (self.began - self.arrived)
 
     def leave(self) -> None:
         """Give it back. Who has left already may leave again: a watch does so when it has begun."""
@@ -198,6 +202,7 @@ class Gate:
 
     def crowds(self) -> dict[str, tuple[int, int]]:
         """How many are executing and waiting, by kind."""
+        self.levels.settle()
         return {name: (crowd.executing, crowd.waiting) for name, crowd in self.by_kind().items()}
 
     def _work(self, flow: Flow, info: RequestInfo, query: Query) -> Work:
@@ -207,7 +212,7 @@ class Gate:
             return width.of_write(watchers, flow.level.most_seats)
         if info.verb == "list" or (info.verb == "watch" and _begins_with_list(query)):
             row = self._routes.get(info.group, info.version, info.resource)
-            if row is not None and row.storage is None:
+            if row is not None and "list" in row.verbs:
                 count, limit = self._cache.count(row.prefix), first(query, "limit")
                 return width.of_list(
                     count,

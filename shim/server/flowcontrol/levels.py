@@ -19,7 +19,7 @@ from shim.server.flowcontrol.classify import FlowSchema, hash_of, in_order, sche
 from shim.server.flowcontrol.drops import Drops
 from shim.server.flowcontrol.dwell import Dwell, Moments, sample
 from shim.server.flowcontrol.queues import Queues, deal
-from shim.server.routes import RequestInfo
+from shim.server.routes import KEPT_UP_TO, RequestInfo
 from shim.server.users import User
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class PriorityLevel:
 
 @dataclass(slots=True)
 class Flow:
-    """All that matters of requests of one user that are alike."""
+    """All that matters of the requests of one flow that read, or that write."""
 
     schema: FlowSchema
     level: PriorityLevel
@@ -185,6 +185,8 @@ class Levels:
         """By level and schema."""
         self._schemas: list[FlowSchema] = []
         self._flows: dict[tuple[object, ...], Flow] = {}
+        """What was found: by user and what is asked; many of these are of one flow, by schema and distinguisher."""
+        self._distinct: dict[tuple[str, str, bool], Flow] = {}
         self._given: object = None
         self.configure((), (), now)
 
@@ -212,7 +214,7 @@ class Levels:
         for name in self.levels.keys() - named.keys():
             self.levels[name].going = True
         self._schemas = [each for each in in_order(map(FlowSchema.of, schemas)) if each.level in named]
-        self._flows.clear()
+        self._forget()
         self._divide(now)
 
     def reap(self, now: float) -> None:
@@ -253,14 +255,27 @@ class Levels:
         level = self.levels[schema.level]
         number = len(level.queues.queues)
         distinguisher = schema.distinguish(user, info) if number > 1 else ""
+        if len(self._flows) >= REMEMBERED:
+            self._forget()
+        reads = info.verb in _READING
+        found = self._distinct.get((schema.name, distinguisher, reads))
+        if found is None:
+            found = self._distinct[schema.name, distinguisher, reads] = self._make(schema, level, distinguisher, reads)
+        if len(info.path) <= KEPT_UP_TO:  # so that nobody fills the memory
+            self._flows[key] = found
+        return found
+
+    def _make(self, schema: FlowSchema, level: PriorityLevel, distinguisher: str, reads: bool) -> Flow:
+        number = len(level.queues.queues)
         hand = level.deal(hash_of(schema.name, distinguisher)) if number > 1 else (0,)
         classified = Classified(flowschema=schema.uid, prioritylevel=level.uid)
         tally = self.tallies.setdefault((level.name, schema.name), Tally(queued=number > 0))
-        crowd = self.reading if info.verb in _READING else self.writing
-        if len(self._flows) >= REMEMBERED:
-            self._flows.clear()
-        found = self._flows[key] = Flow(schema, level, distinguisher, hand, classified, tally, crowd)
-        return found
+        crowd = self.reading if reads else self.writing
+        return Flow(schema, level, distinguisher, hand, classified, tally, crowd)
+
+    def _forget(self) -> None:
+        self._flows.clear()
+        self._distinct.clear()
 
     def _divide(self, now: float) -> None:
         self.levels = {n: level for n, level in self.levels.items() if not (level.going and level.queues.idle)}

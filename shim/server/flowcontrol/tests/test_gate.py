@@ -97,3 +97,27 @@ def test_what_is_mandatory_needs_no_object() -> None:
     assert set(levels.levels) == {"exempt", "catch-all"}
     assert levels.levels["catch-all"].share.current == 600
     assert levels.flow_of(ALICE, POD).classified.lines.endswith(b"X-Kubernetes-Pf-Prioritylevel-Uid: \r\n")
+
+
+def test_requests_of_one_flow_share_what_is_known_of_it(gate: Gate) -> None:
+    one, other = _take(gate), _take(gate, path="/api/v1/namespaces/b/services/c")
+    assert one.flow is other.flow
+    assert _take(gate, User("bob", ALICE.groups)).flow is not one.flow
+    long = f"/{'x' * 1000}"
+    assert _take(gate, path=long).flow is one.flow
+    known = len(gate.levels._flows)
+    _take(gate, path=f"{long}y")
+    assert len(gate.levels._flows) == known  # what is long is not kept
+
+
+def test_a_level_without_an_object_goes_when_nobody_waits_any_more(gate: Gate) -> None:
+    levels, schemas = _objects()
+    seat = _take(gate)
+    _take(gate)
+    gate.levels.configure(_without_default(levels), _without_default(schemas), perf_counter())
+    assert gate.levels.levels["global-default"].going
+    gate.levels.reap(perf_counter())
+    assert "global-default" in gate.levels.levels
+    for ticket in list(seat.flow.level.queues.executing):
+        ticket.leave()
+    assert "global-default" not in gate.levels.levels
