@@ -16,6 +16,7 @@ from shim.server.aggregation.extension import Extension
 from shim.server.aggregation.identity import headers_of
 from shim.server.backends import tunnel
 from shim.server.errors import PlainError
+from shim.server.flowcontrol.gate import SEAT
 from shim.server.links import Links
 from shim.server.proxying import SAFE, exchange, sent_on, wants_upgrade
 from shim.server.users import User
@@ -23,6 +24,8 @@ from shim.server.users import User
 
 async def relay(http: web.BaseRequest, path: str, user: User, extension: Extension) -> web.StreamResponse:
     """Raises PlainError (503) when the server cannot be asked, ApiError when it refuses an upgrade with a Status."""
+    if seat := http.get(SEAT):
+        seat.leave()  # a watch is the other server's work from here on, and nothing here tells when it has begun
     if not extension.available:
         raise PlainError(503, "service unavailable\n")
     try:
