@@ -186,7 +186,7 @@ class Dispatcher:
         seat = self._gate.take(http, user, info, query)
         if seat.waits:
             with latency.took(latency.QUEUE):
-                await seat.wait(http, limit)
+                limit = await seat.wait(http, limit)
         try:
             if info.verb == "get" and info.name:
                 return await self._answer(http, user, info, query)  # from memory: a timer would cost more than it

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import AbstractAsyncContextManager, nullcontext
+from time import perf_counter
 
 from aiohttp import web
 
@@ -92,9 +93,11 @@ class Place:
         self._seats = seats
         self.waits = not seats.take(user)
 
-    async def wait(self, http: web.BaseRequest, limit: float) -> None:
-        """Raises 429."""
+    async def wait(self, http: web.BaseRequest, limit: float) -> float:
+        """Returns how much of its time the request has left. Raises 429."""
+        began = perf_counter()
         await self._seats.wait()
+        return limit - (perf_counter() - began)
 
     def leave(self) -> None:
         self._seats.leave()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -79,6 +80,18 @@ def test_a_cancelled_wait_leaves_no_trace() -> None:
         assert (seats.used, seats.waiting) == (0, 0)
 
     asyncio.run(story())
+
+
+async def test_what_a_request_has_waited_is_of_its_time() -> None:
+    both, info = Inflight(1, 1), parse("GET", "/api")
+    http = SimpleNamespace()
+    first, second = (both.take(http, ALICE, info, {}) for _ in range(2))  # type: ignore[arg-type]
+    assert (first.waits, second.waits) == (False, True)
+    waiting = asyncio.create_task(second.wait(http, 5.0))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    first.leave()
+    assert 0 < await waiting < 5.0
+    second.leave()
 
 
 @pytest.mark.parametrize(
