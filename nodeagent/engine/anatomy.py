@@ -127,13 +127,14 @@ def _inode(path: str) -> int:
 
 
 def _contents(files: list[str]) -> list[tuple[str, str]]:
-    """Of each file its first line; one that cannot be read now is left out."""
+    """Of each file its first line, or that which counts ends for want of memory; unreadable ones are left out."""
     found = []
     for file in files:
         try:
-            found.append((file, Path(file).read_text().partition("\n")[0]))
+            lines = Path(file).read_text().splitlines() or [""]
         except OSError:
             continue
+        found.append((file, next((line for line in lines if line.startswith("oom_kill ")), lines[0])))
     return found
 
 

@@ -34,6 +34,13 @@ async def test_a_running_container_is_told_as_it_is(node, tmp_path):
     assert str(64 << 20) in (limit.get("memory.limit_in_bytes"), limit.get("memory.max"))
 
 
+def test_of_what_happened_to_memory_the_ends_are_told(tmp_path):
+    (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\noom_group_kill 1\n")
+    (tmp_path / "cpu.stat").write_text("usage_usec 7\nuser_usec 3\n")
+    told = anatomy._contents([str(tmp_path / name) for name in ("memory.events", "gone", "cpu.stat")])
+    assert [line for _, line in told] == ["oom_kill 1", "usage_usec 7"]
+
+
 async def test_users_of_its_own_are_told(node):
     await node.sandbox(own_users=True)
     state = await node.start("sleep 100")
