@@ -291,6 +291,9 @@ class ImageStore(Protocol):
     def use(self, image: str, container_dir: str) -> None:
         """The image is in use as long as ``container_dir`` exists; until then ``remove`` refuses."""
 
+    def release(self, container_dir: str) -> None:
+        """Forget that ``container_dir``, which is gone, used an image. Nothing happens where that is not known."""
+
     def find(self, reference: str) -> Image | None:
         """By id, tag (``busybox`` means ``docker.io/library/busybox:latest``) or digest."""
 

@@ -285,6 +285,7 @@ class Engine:
         procfs.kill_all(self._cgroups.procs_files(container.cgroup))
         self._cgroups.remove(container.cgroup)
         shutil.rmtree(container.directory, ignore_errors=True)
+        self._preparation.undone(container.spec, container.directory)
 
     async def containers(self) -> list[ContainerState]:
         return [container.state for container in self._containers.values()]

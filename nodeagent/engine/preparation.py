@@ -59,7 +59,13 @@ class Preparation:
         except BaseException:
             self._cgroups.remove(record["cgroup"])
             shutil.rmtree(directory, ignore_errors=True)
+            self.undone(spec, directory)
             raise
+
+    def undone(self, spec: ContainerSpec, directory: Path) -> None:
+        """The container's folder is gone: it holds no image any more."""
+        for folder in (directory, *(requests.scratch_of(mount, directory) for mount in images_in(spec))):
+            self._images.release(str(folder))
 
     def cgroup(self, *parts: str) -> str:
         return "/".join([self._root, *(part.strip("/") for part in parts)])

@@ -269,18 +269,23 @@ class Images:
         return [*going, image_id]
 
     def use(self, image: str, container_dir: str) -> None:
-        name = hashlib.sha256(container_dir.encode()).hexdigest()[:32]
         with self._locked(fcntl.LOCK_SH):
             if image not in self._read()["images"]:
                 raise ImageMissing(f"no such image: {image}")
-            (self._dir / "uses" / name).write_text(f"{image}\n{container_dir}\n")
+            self._use_of(container_dir).write_text(f"{image}\n{container_dir}\n")
             os.utime(self._dir / "configs" / image.removeprefix("sha256:"))  # see used_at
+
+    def release(self, container_dir: str) -> None:
+        self._use_of(container_dir).unlink(missing_ok=True)
+
+    def _use_of(self, container_dir: str) -> Path:
+        return self._dir / "uses" / hashlib.sha256(container_dir.encode()).hexdigest()[:32]
 
     def _refuse_used(self, image_id: str) -> None:
         for path in (self._dir / "uses").iterdir():
             used, container_dir = path.read_text().splitlines()
             if not os.path.exists(container_dir):
-                path.unlink()  # the container has gone
+                path.unlink(missing_ok=True)  # the container has gone, and its engine went before it released the image
             elif used == image_id:
                 raise ImageInUse(f"image is in use by container {os.path.basename(container_dir)}")
 

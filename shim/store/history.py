@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from shim.store.entry import Entry, Event
 
 EVENTS = 8192  # what is older is read from the store: only clients that were away for long ask for it
-BYTES = 16 << 20
+BYTES = 16 << 20  # once and for all: why a server seems to need twice as much for its first few thousand pods
 HOT = 64  # events whose encoded line is kept: the watchers that are on time share it
 
 

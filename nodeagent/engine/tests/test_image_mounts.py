@@ -58,6 +58,8 @@ async def test_an_image_stays_as_long_as_a_container_mounts_it(node, images, mod
     with pytest.raises(EngineError, match="in use"):
         images.remove("model:1")
     await node.engine.remove_container("main")
+    uses = [use.read_text() for use in Path(images.folder, "uses").iterdir()]
+    assert not [use for use in uses if str(node.data_dir) in use]
     assert model in images.remove("model:1")
 
 

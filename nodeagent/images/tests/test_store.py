@@ -154,6 +154,15 @@ def test_an_image_in_use_stays(images, tmp_path):
     assert images.remove("app")
 
 
+def test_of_containers_that_came_and_went_nothing_is_kept(images, tmp_path):
+    (image,) = images.import_archive(docker_archive(tmp_path / "a.tar", "app"))
+    for number in range(3):
+        images.use(image.id, str(tmp_path / f"c{number}"))
+        images.release(str(tmp_path / f"c{number}"))
+    images.release("never heard of")
+    assert list((tmp_path / "images" / "uses").iterdir()) == []
+
+
 def test_another_process_sees_what_was_imported(images, tmp_path):
     other = Images(tmp_path / "images")
     assert other.images() == []
