@@ -60,14 +60,19 @@ def check(definition: Definition, obj: Any) -> tuple[list[str], list[str]]:
     return unknown, [error] if error else []
 
 
-def prune(definition: Definition, obj: Object, keep: Collection[Oddity] = ()) -> Object:
-    """A copy as Go would print it, but for what is kept; what is of a wrong type is left out."""
-    return _decoded(definition, obj, _Decoder(keep)).obj
+def prune(definition: Definition, obj: Object, keep: Collection[Oddity] = (), old: Object | None = None) -> Object:
+    """A copy as Go would print it, but for what is kept; what is of a wrong type is left out.
+
+    Of what an update has that is empty, only what was not so in ``old``: where there was nothing, it is no change.
+    """
+    return _decoded(definition, obj, _Decoder(keep, old=old)).obj
 
 
 class _Decoder:
-    def __init__(self, keep: Collection[Oddity] = (), odd: set[Oddity] | None = None) -> None:
-        self.keep, self.odd = keep, set() if odd is None else odd
+    def __init__(
+        self, keep: Collection[Oddity] = (), odd: set[Oddity] | None = None, old: Object | None = None
+    ) -> None:
+        self.keep, self.odd, self.old = keep, set() if odd is None else odd, old
         self.unknown: list[str] = []
         self.error: str | None = None
 
@@ -119,7 +124,7 @@ class _Decoder:
             if item is None:
                 continue
             new = self.value(field.type, item, (trail, field.step or name), struct)
-            if new is None or (field.omit_empty and not new and not self.is_kept(field.odd)):
+            if new is None or (field.omit_empty and not new and not self.is_kept(field.odd, (trail, name))):
                 continue
             decoded[name] = new
         if definition.alpha and self.without_alpha(definition, decoded):
@@ -129,8 +134,10 @@ class _Decoder:
                 decoded[field.name] = self.empty(field)
         return decoded
 
-    def is_kept(self, odd: Oddity | None) -> bool:
+    def is_kept(self, odd: Oddity | None, trail: _Trail) -> bool:
         if odd is None or odd not in self.keep:
+            return False
+        if odd is Oddity.TOLD and self.old is not None and not _value_at(self.old, trail):
             return False
         self.odd.add(odd)
         return True
@@ -138,7 +145,7 @@ class _Decoder:
     def without_alpha(self, definition: Definition, decoded: Object) -> bool:
         """Take out fields of features that are off, unless they are kept; whether nothing else was there."""
         found = [name for name in definition.alpha if name in decoded]
-        if not found or self.is_kept(Oddity.ALPHA):
+        if not found or self.is_kept(Oddity.ALPHA, None):
             return False
         for name in found:
             del decoded[name]
@@ -258,6 +265,15 @@ def _steps(trail: _Trail) -> list[Any]:
         steps.append(step)
     steps.reverse()
     return steps
+
+
+def _value_at(obj: Any, trail: _Trail) -> Any:
+    for step in _steps(trail):
+        if isinstance(obj, list):
+            obj = obj[step] if isinstance(step, int) and step < len(obj) else None
+        else:
+            obj = obj.get(step) if isinstance(obj, dict) else None
+    return obj
 
 
 def _path(trail: _Trail) -> str:

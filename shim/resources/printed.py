@@ -51,7 +51,7 @@ _NAMES = {
 }
 _ORDER: dict[str, tuple[str, ...]] = {
     # where the internal type has other fields, or has them in another order, than the one clients write
-    "core.v1.PodSpec": (
+    "PodSpec": (
         "Volumes",
         "InitContainers",
         "Containers",
@@ -105,14 +105,7 @@ def go_struct(name: str, value: Mapping[str, Any] | None) -> Object | None:
     """A struct by its name in the schema (``core.v1.PodSpec``), as Go prints the internal one."""
     if value is None:
         return None
-    printed = _struct(load_schema().named(f"io.k8s.api.{name}"), value)
-    if name == "core.v1.PodSpec":  # what of the host a pod shares stands in its security context there
-        host = {_go_name(field): printed.pop(_go_name(field), None) for field in _OF_THE_HOST}
-        context = printed.get("SecurityContext")
-        if context is not None:
-            printed["SecurityContext"] = host | context
-    order = _ORDER.get(name)
-    return {field: printed.get(field) for field in order} if order else printed
+    return _struct(load_schema().named(f"io.k8s.api.{name}"), value)
 
 
 def difference(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -144,7 +137,7 @@ def _struct(definition: Definition, value: Mapping[str, Any]) -> Object:
         field = definition.fields[facts.name]
         found = value.get(facts.name)
         if facts.name == "metadata":  # embedded there, and so one with the struct
-            printed |= found or {}
+            printed |= _as_json(field.type, found or {})
             continue
         printed[_go_name(facts.name, definition.struct)] = (
             None if field.pointer and found is None else _value(field.type, found)
@@ -154,7 +147,25 @@ def _struct(definition: Definition, value: Mapping[str, Any]) -> Object:
         items = list(printed.items())
         place = list(printed).index(before) + 1
         printed = dict([*items[:place], (moved, value_of_moved), *items[place:]])
-    return printed
+    if definition.struct == "PodSpec":  # what of the host a pod shares stands in its security context there
+        host = {_go_name(field): printed.pop(_go_name(field), None) for field in _OF_THE_HOST}
+        context = printed.get("SecurityContext")
+        if context is not None:
+            printed["SecurityContext"] = host | context
+    order = _ORDER.get(definition.struct)
+    return {field: printed.get(field) for field in order} if order else printed
+
+
+def _as_json(type: Type, value: Any) -> Any:
+    """A struct of those that have JSON names, in the order of its fields."""
+    if isinstance(value, list) and type.element is not None:
+        return [_as_json(type.element, each) for each in value]
+    if isinstance(value, dict) and type.kind == "map":
+        return dict(sorted(value.items()))
+    if isinstance(value, dict) and type.definition is not None:
+        fields = type.definition.fields
+        return {name: _as_json(field.type, value[name]) for name, field in fields.items() if name in value}
+    return value
 
 
 def _value(type: Type, value: Any) -> Any:
@@ -167,7 +178,7 @@ def _value(type: Type, value: Any) -> Any:
     if type.kind == "struct":
         assert type.definition is not None
         if ".meta.v1." in type.definition.name:  # those have JSON names
-            return value or {}
+            return _as_json(type, value or {})
         return _struct(type.definition, value or {})
     if type.kind == "Quantity":
         return str(amount(value))

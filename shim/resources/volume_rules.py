@@ -8,7 +8,7 @@ from collections.abc import Callable
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources.causes import IMMUTABLE, forbidden, invalid, named, one_of, required, unsupported
+from shim.resources.causes import IMMUTABLE, as_map, forbidden, invalid, named, one_of, required, unsupported
 from shim.resources.claim_rules import OLD_CLASS, VOLUME_MODES, access_modes, positive
 from shim.resources.node_labels import term_warnings
 from shim.resources.pods import sources
@@ -156,7 +156,7 @@ def _spec(at: str, spec: Object, name: str) -> list[FieldError]:
     if not capacity:
         causes.append(required(f"{at}.capacity"))
     if list(capacity) != ["storage"]:
-        causes.append(unsupported(f"{at}.capacity", spec.get("capacity"), ("storage",)))
+        causes.append(unsupported(f"{at}.capacity", as_map(spec.get("capacity")), ("storage",)))
     for resource, text in capacity.items():
         causes += sources.not_negative_whole(f"{at}.capacity[{resource}]", text)
         causes += positive(f"{at}.capacity[{resource}]", text)

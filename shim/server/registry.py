@@ -168,10 +168,10 @@ class Registry:
                 causes = await _judged(partial(strategy.validate, obj))
                 self._accept(write, [*self._from_namespace(write, obj, None), *causes])
                 write.warnings += strategy.warnings(obj)
-            write.name = request.name = metadata["name"]
-            await self.chain.validate(request)
             obj = request.obj = self._tidy(write, obj)
             metadata = obj["metadata"]
+            write.name = request.name = metadata["name"]
+            await self.chain.validate(request)
             vacant = self.cache.get(write.key) is None
             if vacant and (stored := await self._insert(write, obj, request, allocation)) is not None:
                 return stored
@@ -286,7 +286,7 @@ class Registry:
         request = self._asked(write, new, old)
         if not write.admitted:
             await self._mutate(write, request, new)
-        new = self._tidy(write, new, EMPTIES)
+        new = self._tidy(write, new, EMPTIES, old)
         metadata = new["metadata"]
         drop_second_owners(metadata, write.warnings, admitted=True)
         carry_metadata(metadata, old["metadata"])
@@ -350,15 +350,17 @@ class Registry:
         if request.obj is not None and request.obj != before:
             write.side.take(write.resource, request.obj, new)
 
-    def _tidy(self, write: Write, obj: Object, keep: frozenset[Oddity] = frozenset()) -> Object:
+    def _tidy(
+        self, write: Write, obj: Object, keep: frozenset[Oddity] = frozenset(), old: Object | None = None
+    ) -> Object:
         """The object without what nobody is to see any more; itself where there is nothing of the kind."""
-        if write.odd <= keep:
+        if not write.odd or (write.odd <= keep and old is None):
             return obj
         group, version = split_api_version(obj["apiVersion"])
         definition = self._schema.for_kind(group, version, obj["kind"])
         if definition is None or definition.decoder is not None:
             return obj
-        tidied = prune(definition, obj, keep)
+        tidied = prune(definition, obj, keep, old)
         if (owners := obj["metadata"].get("managedFields")) is not None:
             tidied["metadata"]["managedFields"] = owners  # an empty list is an order: forget them
         return {**tidied, "kind": obj["kind"], "apiVersion": obj["apiVersion"]}

@@ -78,7 +78,8 @@ def _template_change(template: Object, old: Object) -> list[FieldError]:
     """A suspended job without pods may be told where others shall run, and with how much (KEP-2926, KEP-5440)."""
     before = old["spec"]["template"]
     if not _may_change_template(old):
-        return [] if template == before else [invalid("spec.template", _printed(template), IMMUTABLE)]
+        shown = go_struct("core.v1.PodTemplateSpec", template)
+        return [] if template == before else [invalid("spec.template", shown, IMMUTABLE)]
     spec, was = template["spec"], before["spec"]
     affinity, had = spec.get("affinity"), was.get("affinity") or {}
     allowed = {**was, **{name: spec.get(name) for name in ("nodeSelector", "tolerations", "schedulingGates")}}
@@ -94,13 +95,6 @@ def _template_change(template: Object, old: Object) -> list[FieldError]:
                 for asked, each in zip(wanted, found, strict=True)
             ]
     return [] if _given(allowed) == _given(spec) else [invalid("spec.template.spec", go_struct(_POD, spec), IMMUTABLE)]
-
-
-def _printed(template: Object) -> Object:
-    """As Go prints a template, whose metadata is one with it there."""
-    metadata = template.get("metadata") or {}
-    shown = {key: dict(sorted(found.items())) if isinstance(found, dict) else found for key, found in metadata.items()}
-    return {**shown, "Spec": go_struct(_POD, template["spec"])}
 
 
 def _given(value: Any) -> Any:
