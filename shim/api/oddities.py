@@ -33,6 +33,7 @@ ALPHA = {
 
 TOLD = {
     "EphemeralContainer": ("ports", "resizePolicy", "restartPolicyRules"),
+    "JSONSchemaProps": ("allOf", "anyOf", "definitions", "dependencies", "enum", "oneOf", "patternProperties"),
     "HPAScalingRules": ("policies",),
     "ObjectMeta": ("finalizers", "labels", "managedFields", "ownerReferences"),
     "PersistentVolumeSpec": ("capacity",),

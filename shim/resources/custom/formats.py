@@ -105,11 +105,11 @@ def unrecognized(raw: Any) -> set[str]:
     if not isinstance(raw, Mapping):
         return found
     format, type = raw.get("format"), raw.get("type") or ""
-    known = {"integer": ("int32", "int64"), "number": ("float", "double")}.get(type)
+    known: tuple[str, ...] = {"integer": ("int32", "int64"), "number": ("float", "double")}.get(type, ())
     if isinstance(format, str) and format:
         if type in ("", "string"):
             known = (*FORMATS, "password", *((format,) if format.replace("-", "") in FORMATS else ()))
-        if known is not None and format not in known:
+        if format not in known:
             found.add(format)
     for name in ("items", "additionalProperties", "not"):
         found |= unrecognized(raw.get(name))

@@ -16,6 +16,7 @@ from shim.resources.causes import forbidden, invalid, unsupported
 from shim.resources.custom.default_rules import check_defaults
 from shim.resources.custom.list_rules import check_merging
 from shim.resources.custom.rule_checks import Cardinality, RuleChecks, below, check_form
+from shim.resources.custom.schema_text import go_name, go_schema, is_set
 from shim.resources.custom.structural_rules import check_structure
 from shim.resources.custom.structure import META_FIELDS, Node, Raw
 
@@ -58,10 +59,10 @@ class SchemaCheck:
         if raw.get("type") and raw["type"] != "object":
             text = 'only "object" is allowed as the type at the root of the schema if the status subresource is enabled'
             found.append(invalid(f"{path}.type", raw["type"], text))
-        elif any(name not in _AT_ROOT_WITH_STATUS for name, value in raw.items() if value):
-            allowed = " ".join(_go_name(name) for name in _AT_ROOT_WITH_STATUS)
+        elif any(name not in _AT_ROOT_WITH_STATUS for name, value in raw.items() if is_set(name, value)):
+            allowed = " ".join(go_name(name) for name in _AT_ROOT_WITH_STATUS)
             text = f"only [{allowed}] fields are allowed at the root of the schema if the status subresource is enabled"
-            found.append(invalid(path, raw, text))
+            found.append(invalid(path, go_schema(raw), text))
         return found
 
     def _schema(self, node: Node, at: _Place) -> list[FieldError]:
@@ -182,9 +183,3 @@ def _shape(raw: Any, path: str) -> list[FieldError]:
         for index, each in enumerate(raw.get(name) or ()):
             found += _shape(each, f"{path}.{name}[{index}]")
     return found
-
-
-def _go_name(name: str) -> str:
-    words = name.removeprefix("x-kubernetes-").split("-")
-    prefix = "X" if name.startswith("x-") else ""
-    return prefix + "".join(word[:1].upper() + word[1:] for word in words)
