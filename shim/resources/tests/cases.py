@@ -6,8 +6,9 @@ import copy
 from functools import cache
 from typing import Any
 
-from shim.api.decoding import decode
+from shim.api.decoding import decode, prune
 from shim.api.meta import Object, split_api_version
+from shim.api.oddities import EMPTIES
 from shim.api.schema import Schema
 from shim.api.status import FieldError
 from shim.codec.definitions import load_schema
@@ -80,6 +81,10 @@ def update_refusals(new: Object, old: Object) -> list[str]:
     before, strategy = created(old), row_of(old).strategy
     before["metadata"]["resourceVersion"] = "1"
     after = decoded(new)
+    group, version = split_api_version(after["apiVersion"])
+    definition = _schema().for_kind(group, version, after["kind"])
+    assert definition is not None
+    after = {**prune(definition, after, EMPTIES, before), "apiVersion": after["apiVersion"], "kind": after["kind"]}
     kept = ("uid", "creationTimestamp", "namespace", "resourceVersion")
     after["metadata"] |= {name: before["metadata"][name] for name in kept if name in before["metadata"]}
     strategy.prepare_for_update(after, before)
