@@ -149,7 +149,7 @@ def update_managed_fields(
     try:
         changes = structured_merge.compare(type, _untracked(live), _untracked(new), strict=True).without(ignored)
     except InvalidValue:
-        return _encode(owners)  # of what cannot be named nobody can be the owner
+        return None  # of what cannot be named nobody can be the owner
     if changes:
         owners = _give(owners, who, changes)
     return _encode(_cap(owners))

@@ -42,6 +42,8 @@ TOLD = {
     "PodSpec": ("overhead",),
     "ResourceRequirements": ("claims", "limits", "requests"),
     "ResourceSliceSpec": ("devices", "sharedCounters"),
+    "StorageClass": ("parameters",),
     "SuccessPolicy": ("rules",),
+    "VolumeResourceRequirements": ("limits", "requests"),
 }
 """Fields of which some rule tells an empty value from an absent one, by struct."""

@@ -104,8 +104,8 @@ def change(new: Object, old: Object) -> list[FieldError]:
     if bound:
         free.add("volumeAttributesClassName")
     compared = {**spec, **{field: before.get(field) for field in free}}
-    if bound and _asked(spec) is not None:
-        resources = spec["resources"]
+    resources = spec.get("resources") or {}
+    if bound and resources.get("requests") is not None:
         compared["resources"] = {**resources, "requests": {**resources["requests"], "storage": _asked(before)}}
     if _filled(compared) != _filled(before):
         changed = difference("core.v1.PersistentVolumeClaimSpec", before, compared)

@@ -6,7 +6,7 @@ from typing import Any
 
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources import metadata, webhook_rules
+from shim.resources import webhook_rules
 from shim.resources.strategy import Strategy
 
 
@@ -46,4 +46,4 @@ class WebhookStrategy(Strategy):
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
         rules = webhook_rules.webhooks(new, old, mutating=self.mutating)
-        return [*metadata.validate_update(new, old, any_finalizer=True), *rules]
+        return [*self.validate_metadata(new), *rules]

@@ -21,7 +21,7 @@ class IngressStrategy(Strategy):
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
         changed = metadata.validate_update(new, old)
-        again = metadata.validate(new, self.name_rule) if changed else []
+        again = metadata.validate(new, self.name_rule) if changed or metadata.may_still_be_wrong(new, old) else []
         return [*changed, *again, *network_rules.ingress(new, old)]
 
     def validate_body(self, obj: Object) -> list[FieldError]:

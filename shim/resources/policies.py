@@ -23,7 +23,7 @@ from shim.resources.causes import (
 )
 from shim.resources.expressions import complaints, uncompiled
 from shim.resources.metadata import path_segment
-from shim.resources.strategy import Strategy
+from shim.resources.strategy import Check, Strategy
 from shim.resources.webhook_rules import match_conditions, rule_with_operations
 
 _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
@@ -58,6 +58,7 @@ class PolicyStrategy(Strategy):
     status_resets = ("spec", "metadata")
     any_finalizer = True
     allow_unconditional_update = False
+    update_checks = (Check.BODY,)
 
     def __init__(self, *, mutating: bool) -> None:
         self.mutating = mutating
@@ -99,6 +100,7 @@ class BindingStrategy(Strategy):
 
     any_finalizer = True
     allow_unconditional_update = False
+    update_checks = (Check.BODY,)
 
     def __init__(self, *, mutating: bool) -> None:
         self.mutating = mutating

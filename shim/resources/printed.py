@@ -138,7 +138,7 @@ def _struct(definition: Definition, value: Mapping[str, Any]) -> Object:
         field = definition.fields[facts.name]
         found = value.get(facts.name)
         if facts.name == "metadata":  # embedded there, and so one with the struct
-            printed |= _as_json(field.type, found or {})
+            printed |= {name: each for name, each in _as_json(field.type, found or {}).items() if each not in ([], {})}
             continue
         printed[_go_name(facts.name, definition.struct)] = (
             None if field.pointer and found is None else _value(field.type, found)

@@ -102,6 +102,11 @@ def carry_metadata(new: Object, old: Object) -> None:
     new.pop("generation", None)
 
 
+def is_ended(new: Object, old: Object) -> bool:
+    """Whether an update says that the object is being deleted, as only a delete can."""
+    return any(new.get(field) != old.get(field) for field in ("deletionTimestamp", "deletionGracePeriodSeconds"))
+
+
 def is_finished(resource: Resource, new: Object, old: Object) -> bool:
     """Whether this update removed the last reason to keep an object whose deletion was asked for."""
     metadata = old["metadata"]

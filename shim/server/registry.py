@@ -35,6 +35,7 @@ from shim.server.object_metadata import (
     check_identity,
     check_uid,
     drop_second_owners,
+    is_ended,
     is_finished,
     is_same,
     place,
@@ -305,7 +306,8 @@ class Registry:
         causes = await _judged(partial(validate or strategy.validate_update, new, old))
         if write.subresource == "status":
             causes = [*self._from_namespace(write, new, old), *causes]
-        if causes or metadata.get("finalizers") or strategy.trusts_metadata:
+        doubtful = metadata.get("finalizers") or strategy.trusts_metadata or is_ended(metadata, old["metadata"])
+        if causes or doubtful:
             causes = [*before_update(new, old), *causes]
         self._accept(write, causes)
         new = settled

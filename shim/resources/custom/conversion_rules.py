@@ -25,7 +25,7 @@ def check_conversion(conversion: Object | None) -> list[FieldError]:
     client, reviews = webhook.get("clientConfig"), webhook.get("conversionReviewVersions") or []
     if strategy != "Webhook":
         text = "should not be set when strategy is not set to Webhook"
-        causes += [forbidden(_CLIENT, text)] if client else []
+        causes += [forbidden(_CLIENT, text)] if client is not None else []
         return causes + ([forbidden(f"{_AT}.conversionReviewVersions", text)] if reviews else [])
     if client is None:
         causes.append(required(_CLIENT, "required when strategy is set to Webhook"))

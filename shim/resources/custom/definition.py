@@ -36,7 +36,10 @@ class DefinitionStrategy(Strategy):
             defined["listKind"] = f"{kind}List"
         if spec.get("conversion") is None:
             spec["conversion"] = {"strategy": "None"}
-        client = (spec["conversion"].get("webhook") or {}).get("clientConfig") or {}
+        webhook = spec["conversion"].get("webhook") or {}
+        if webhook.get("clientConfig") is None and not webhook.get("conversionReviewVersions"):
+            spec["conversion"].pop("webhook", None)  # which says nothing
+        client = webhook.get("clientConfig") or {}
         if client.get("service") and client["service"].get("port") is None:
             client["service"]["port"] = 443
 

@@ -22,6 +22,8 @@ from shim.resources.custom.structure import META_FIELDS, Node, Raw
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _UNSUPPORTED = ("id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref")
+_POINTERS = ("additionalItems", "dependencies", "$ref")
+"""Of those: what counts even if it is empty."""
 _AT_ROOT_WITH_STATUS = (
     "description type format title maximum exclusiveMaximum minimum exclusiveMinimum maxLength minLength pattern "
     "maxItems minItems uniqueItems multipleOf required items properties externalDocs example "
@@ -139,7 +141,7 @@ def _fields(node: Node, at: _Place) -> list[FieldError]:
     if node.has_default and at.no_defaults:
         found.append(forbidden(f"{path}.default", f"must not be set {at.no_defaults}"))
     for name in _UNSUPPORTED:
-        if raw.get(name):
+        if raw.get(name) or (name in _POINTERS and raw.get(name) is not None):
             found.append(forbidden(f"{path}.{name}", f"{name} is not supported"))
     if node.type == "null":
         text = "type cannot be set to null, use nullable as an alternative"

@@ -76,7 +76,7 @@ def _with_what_may_change(spec: Object, before: Object) -> Object:
 def _filled(value: Any) -> Any:
     """Without what is as good as absent, so that only real differences count: a zero is none of it (``runAsUser``)."""
     if isinstance(value, dict):
-        return {key: kept for key, each in value.items() if (kept := _filled(each)) not in (None, [], {}, "")}
+        return {key: _filled(each) for key, each in value.items() if each not in (None, [], {}, "")}
     return [_filled(each) for each in value] if isinstance(value, list) else value
 
 
