@@ -43,7 +43,7 @@ class _FlowStrategy(Strategy):
     """Upstream asks an update the same as a creation, and nothing of the change."""
 
     has_status = True
-    status_resets = ("spec", "metadata", "metadata.generateName")
+    status_resets = ("spec", "metadata", "metadata.generateName", "metadata.deletionGracePeriodSeconds")
     update_checks = (Check.METADATA, Check.BODY)
     trusts_metadata = True
 

@@ -24,7 +24,7 @@ from shim.api.meta import GVR, Object
 from shim.api.status import FieldError
 from shim.resources import metadata
 
-_WRITTEN_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
+_WRITTEN_METADATA = ("labels", "annotations", "finalizers", "ownerReferences", "deletionTimestamp", "selfLink")
 _NOT_DESIRED = ("apiVersion", "kind", "metadata", "status")
 
 

@@ -36,6 +36,8 @@ class DefinitionStrategy(Strategy):
             defined["listKind"] = f"{kind}List"
         if spec.get("conversion") is None:
             spec["conversion"] = {"strategy": "None"}
+        if "status" in obj and not (obj["status"] or {}).get("storedVersions"):
+            obj["status"] = {**(obj["status"] or {}), "storedVersions": _stored(spec)}
         webhook = spec["conversion"].get("webhook") or {}
         if webhook.get("clientConfig") is None and not webhook.get("conversionReviewVersions"):
             spec["conversion"].pop("webhook", None)  # which says nothing
@@ -44,8 +46,8 @@ class DefinitionStrategy(Strategy):
             client["service"]["port"] = 443
 
     def initial_status(self, obj: Object) -> Object:
-        stored = [each["name"] for each in obj["spec"].get("versions") or () if each.get("storage")][:1]
-        return {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored or None}
+        stored = _stored(obj["spec"])
+        return {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored}
 
     def prepare_for_status_update(self, new: Object, old: Object) -> None:
         super().prepare_for_status_update(new, old)
@@ -119,6 +121,11 @@ class DefinitionStrategy(Strategy):
         """Of what was there before nobody is warned again."""
         known = _unrecognized(old)
         return [f'unrecognized format "{format}"' for format in _unrecognized(new) if format not in known]
+
+
+def _stored(spec: Object) -> list[str] | None:
+    """The versions that objects are stored in, as far as the definition says: None where it says nothing."""
+    return [each.get("name") or "" for each in spec.get("versions") or () if each.get("storage")][:1] or None
 
 
 def _unrecognized(obj: Object) -> list[str]:

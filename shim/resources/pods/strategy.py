@@ -18,7 +18,7 @@ class PodStrategy(Strategy):
     """Pods live until their processes ended, and once made hardly change."""
 
     has_status = True
-    status_resets = ("spec", "metadata.ownerReferences")
+    status_resets = ("spec", "metadata.deletionTimestamp", "metadata.ownerReferences")
     update_checks = (Check.METADATA_CHANGE, Check.METADATA, Check.CHANGE)
 
     def default(self, obj: Object) -> None:

@@ -83,6 +83,8 @@ def _generate_selector(job: Object) -> None:
 
 
 class CronJobStrategy(TemplateStrategy):
+    trusts_metadata = True
+
     def default(self, obj: Object) -> None:
         defaults.cron_job(obj)
 

@@ -99,7 +99,8 @@ def _indexes(now: _Stage, before: _Stage) -> list[FieldError]:
     spec, causes = now.spec, list[FieldError]()
     done, failed = now.status.get("completedIndexes") or "", now.status.get("failedIndexes")
     completions, per_index = spec.get("completions"), spec.get("backoffLimitPerIndex")
-    done_changed, failed_changed = (_changed(now, before, name) for name in ("completedIndexes", "failedIndexes"))
+    done_changed = _changed(now, before, "completedIndexes")
+    failed_changed = failed != before.status.get("failedIndexes")  # an empty text is one
     checked = [("completedIndexes", done, done_changed)]
     if per_index is not None and failed is not None:
         checked.append(("failedIndexes", failed, failed_changed))
