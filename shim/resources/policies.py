@@ -58,7 +58,7 @@ class PolicyStrategy(Strategy):
     status_resets = ("spec", "metadata")
     any_finalizer = True
     allow_unconditional_update = False
-    update_checks = (Check.BODY,)
+    update_checks = (Check.METADATA, Check.BODY)
 
     def __init__(self, *, mutating: bool) -> None:
         self.mutating = mutating
@@ -100,7 +100,7 @@ class BindingStrategy(Strategy):
 
     any_finalizer = True
     allow_unconditional_update = False
-    update_checks = (Check.BODY,)
+    update_checks = (Check.METADATA, Check.BODY)
 
     def __init__(self, *, mutating: bool) -> None:
         self.mutating = mutating
