@@ -94,7 +94,6 @@ _MOVED = {
     # fields that stand behind others there
     "PodSecurityContext": (("Sysctls", "FSGroupChangePolicy"),),
     "Volume": (("Quobyte", "RBD"),),
-    "PodSecurityContext": (("FSGroupChangePolicy", "FSGroup"),),
     "PersistentVolumeSource": (("Quobyte", "RBD"), ("FlexVolume", "ISCSI")),
     "PersistentVolumeSpec": (("Quobyte", "RBD"), ("FlexVolume", "ISCSI")),
 }
