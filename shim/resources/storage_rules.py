@@ -9,6 +9,7 @@ from shim.resources.amounts import amount
 from shim.resources.causes import (
     IMMUTABLE,
     NOT_NEGATIVE,
+    as_map,
     as_selector,
     duplicate,
     forbidden,
@@ -89,8 +90,9 @@ def storage_class_change(new: Object, old: Object) -> list[FieldError]:
     causes: list[FieldError] = []
     for field in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
         if (new.get(field) or None) != (old.get(field) or None):
-            empty = "" if field == "provisioner" else None
-            causes.append(invalid(field, new.get(field) or empty, IMMUTABLE))
+            now = new.get(field)
+            shown = as_map(now) if field == "parameters" else now or "" if field == "provisioner" else now
+            causes.append(invalid(field, shown, IMMUTABLE))
     return causes
 
 

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from shim.api import decoding
 from shim.api.meta import Object, split_api_version
+from shim.api.oddities import Oddity
 from shim.api.schema import Definition, Schema
 from shim.api.status import ApiError, FieldError, bad_request, invalid
 from shim.codec import jsontext, media, yamltext
@@ -37,10 +38,18 @@ class Body:
     media: str
 
     def decode(
-        self, call: Call, kind: str, api_version: str, options: WriteOptions, older: tuple[str, ...] = ()
+        self,
+        call: Call,
+        kind: str,
+        api_version: str,
+        options: WriteOptions,
+        older: tuple[str, ...] = (),
+        odd: set[Oddity] | None = None,
     ) -> Object:
         """The object this body is, which must be of this kind; it may say one of the ``older`` versions, which had
         the same fields. Raises 400.
+
+        ``odd``: keep what is never stored, and tell there what there was (:func:`shim.api.decoding.decode`).
         """
         schema = call.parts.schema
         try:
@@ -62,7 +71,7 @@ class Body:
         obj: Object = given
         unknown: list[str] = []
         if definition is not None:
-            obj, unknown, problem = decoding.decode(definition, given, call.odd)
+            obj, unknown, problem = decoding.decode(definition, given, odd)
             if problem:
                 if "number" in problem and self.media == JSON:  # which is quoted as it is written
                     problem = decoding.decode(definition, jsontext.as_written(self.data)).error or problem

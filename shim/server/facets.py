@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shim.api import selectors
+from shim.api import names, selectors
 from shim.api.meta import Object
-from shim.api.status import FieldError, conflict, invalid
+from shim.api.status import conflict, invalid
+from shim.resources.causes import not_negative
 from shim.resources.columns.workloads import SCALES
+from shim.resources.metadata import validate
 from shim.resources.strategy import Column, Resource, ScalePaths, Strategy
 from shim.server.object_metadata import check_name
 from shim.server.registry import Prepare, Validate
@@ -94,10 +96,10 @@ def _take_scale(resource: Resource, scale: Object, obj: Object) -> None:
         why = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {metadata['uid']}"
         raise conflict(resource.group, f"{resource.name}/scale", metadata["name"], why)
     replicas = (scale.get("spec") or {}).get("replicas") or 0
-    if replicas < 0:
-        text = f"Invalid value: {replicas}: must be greater than or equal to 0"
-        cause = FieldError("FieldValueInvalid", "spec.replicas", text)
-        raise invalid("autoscaling", "Scale", obj["metadata"]["name"], [cause])
+    named = {"metadata": {**given, "name": metadata["name"]}}
+    causes = validate(named, names.dns1123_subdomain) + not_negative("spec.replicas", replicas)
+    if causes:
+        raise invalid("autoscaling", "Scale", obj["metadata"]["name"], causes)
     *above, name = resource.strategy.scale_paths.replicas if resource.strategy.scale_paths else ("spec", "replicas")
     holder = obj
     for step in above:

@@ -80,14 +80,18 @@ def check_identity(resource: Resource, namespace: str, name: str, new: Object, o
         raise conflict(resource.group, resource.name, name, MODIFIED)
 
 
-def check_uid(resource: Resource, key: str, name: str, wanted: str, found: str) -> None:
-    """A precondition of the write. Raises 409."""
-    if found != wanted:
-        why = (
-            f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
-            f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
-        )
-        raise conflict(resource.group, resource.name, name, why)
+def check_preconditions(resource: Resource, key: str, metadata: Object, *, uid: str, revision: str) -> None:
+    """What a write demands of the stored object, if anything. Raises 409."""
+    for what, wanted, found in (
+        ("UID", uid, metadata["uid"]),
+        ("ResourceVersion", revision, metadata["resourceVersion"]),
+    ):
+        if wanted and wanted != found:
+            why = (
+                f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+                f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+            )
+            raise conflict(resource.group, resource.name, metadata["name"], why)
 
 
 def carry_metadata(new: Object, old: Object) -> None:
@@ -102,9 +106,12 @@ def carry_metadata(new: Object, old: Object) -> None:
     new.pop("generation", None)
 
 
-def is_ended(new: Object, old: Object) -> bool:
-    """Whether an update says that the object is being deleted, as only a delete can."""
-    return any(new.get(field) != old.get(field) for field in ("deletionTimestamp", "deletionGracePeriodSeconds"))
+_SYSTEM = ("uid", "deletionTimestamp", "deletionGracePeriodSeconds")
+
+
+def is_disputed(new: Object, old: Object) -> bool:
+    """Whether an update contradicts what of the metadata only the server says."""
+    return any(new.get(field) != old.get(field) for field in _SYSTEM)
 
 
 def is_finished(resource: Resource, new: Object, old: Object) -> bool:

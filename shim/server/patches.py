@@ -62,7 +62,7 @@ def applier(call: Call, body: Body, options: WriteOptions) -> Callable[[Object |
             subresource=call.info.subresource,
             ignored=ignored,
         )
-        check_named(call.info.name, configuration)
+        check_named(call.info.name, applied)
         return decode(call, Patch(lambda _: applied), {}, kind, api_version, options)
 
     return merge

@@ -33,9 +33,9 @@ from shim.server.errors import definition_goes
 from shim.server.object_metadata import (
     carry_metadata,
     check_identity,
-    check_uid,
+    check_preconditions,
     drop_second_owners,
-    is_ended,
+    is_disputed,
     is_finished,
     is_same,
     place,
@@ -82,7 +82,8 @@ class Write:
     user: User
     subresource: str = ""
     dry_run: bool = False
-    uid: str = ""  # a precondition
+    uid: str = ""  # preconditions
+    revision: str = ""
     options: Object = field(default_factory=dict)
     """What the client asked beside: ``CreateOptions`` and its like, as webhooks are shown it."""
     side: Side | None = None
@@ -245,10 +246,11 @@ class Registry:
                 if create is None:
                     raise not_found(resource.group, resource.name, write.name)
                 return await self._create_instead(write, create()), True
-            if write.uid:
+            if write.uid or write.revision:
                 # a dry run never comes to the store, which puts its root in front
                 key = write.key.removeprefix(ROOT[:-1]) if write.dry_run else write.key
-                check_uid(resource, key, write.name, write.uid, entry.decode()["metadata"]["uid"])
+                found = entry.decode()["metadata"]
+                check_preconditions(resource, key, found, uid=write.uid, revision=write.revision)
             try:
                 return await self._replace(write, entry, change, prepare, validate), False
             except Conflict as lost:
@@ -306,7 +308,7 @@ class Registry:
         causes = await _judged(partial(validate or strategy.validate_update, new, old))
         if write.subresource == "status":
             causes = [*self._from_namespace(write, new, old), *causes]
-        doubtful = metadata.get("finalizers") or strategy.trusts_metadata or is_ended(metadata, old["metadata"])
+        doubtful = metadata.get("finalizers") or strategy.trusts_metadata or is_disputed(metadata, old["metadata"])
         if causes or doubtful:
             causes = [*before_update(new, old), *causes]
         self._accept(write, causes)

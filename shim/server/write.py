@@ -49,7 +49,7 @@ async def create(call: Call) -> web.Response:
     """POST to a collection."""
     options = WriteOptions.of(call.query, "CreateOptions")
     body = await read_body(call)
-    obj = body.decode(call, call.resource.kind, call.resource.api_version, options)
+    obj = body.decode(call, call.resource.kind, call.resource.api_version, options, odd=call.odd)
     obj = _stored(call.resource, obj)
     drop_second_owners(obj["metadata"], call.warnings)
     if call.record is not None:
@@ -65,17 +65,17 @@ async def update(call: Call, facet: Facet | None = None) -> web.Response:
     options = WriteOptions.of(call.query, "UpdateOptions")
     body = await read_body(call)
     kind, api_version = patches.kind_of(call)
-    wanted = body.decode(call, kind, api_version, options)
+    wanted = body.decode(call, kind, api_version, options, odd=call.odd)
     write = write_of(call, options, "UpdateOptions")
     if call.resource.namespaced:
         match_namespace(wanted["metadata"], write.namespace)
     check_named(call.info.name, wanted)
+    write.uid = wanted["metadata"].get("uid") or ""
     if facet is not None and facet.take is not None:
         return await _apply(call, write, facet, lambda _: wanted)
     strategy = call.resource.strategy
     wanted = _stored(call.resource, wanted)
     drop_second_owners(wanted["metadata"], call.warnings)
-    write.uid = (wanted.get("metadata") or {}).get("uid") or ""
     encoded = orjson.dumps(wanted)
     if call.record is not None:
         call.record.asks(wanted)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import orjson
 from aiohttp import web
 
+from shim.admission.request import together
 from shim.api.meta import Object
-from shim.api.status import FieldError, bad_request, conflict, invalid
+from shim.api.status import ApiError, bad_request, conflict
+from shim.resources.metadata import path_segment
 from shim.server import errors
 from shim.server.bodies import read_body
 from shim.server.object_metadata import match_namespace
@@ -37,21 +39,22 @@ async def _bind(call: Call, name: str) -> web.Response:
     match_namespace(metadata, call.info.namespace)
     if name and metadata.get("name") != name:
         raise bad_request("name in URL does not match name in Binding object")
-    name = name or metadata.get("name") or ""
-    causes = []
+    uid = metadata.get("uid") or "" if name else ""  # the older path takes it for the binding's own
+    name = name or _named(metadata.get("name") or "")
+    wrong = []
     if target.get("kind") not in (None, "", "Node"):
-        text = f'Unsupported value: "{target["kind"]}": supported values: "Node", "<empty>"'
-        causes.append(FieldError("FieldValueNotSupported", "target.kind", text))
+        wrong.append(f'target.kind: Unsupported value: "{target["kind"]}": supported values: "Node", "<empty>"')
     if not target.get("name"):
-        causes.append(FieldError("FieldValueRequired", "target.name", "Required value"))
-    if causes:
-        raise invalid("", "Binding", name, causes)
+        wrong.append("target.name: Required value")
+    if wrong:  # upstream lets the complaints pass for an error of its own
+        raise ApiError(500, "", together(wrong))
     pods = call.parts.routes.get("", "v1", "pods")
     assert pods is not None
-    write = Write(pods, call.info.namespace, name, call.user, "binding", options.dry_run, admitted=True)
+    write = Write(pods, call.info.namespace, name, call.user, "binding", options.dry_run, uid, admitted=True)
+    write.revision = metadata.get("resourceVersion") or ""
 
     def assign(pod: Object) -> Object:
-        _check(pod, binding, target["name"])
+        _check(pod)
         pod["spec"]["nodeName"] = target["name"]
         pod["metadata"].setdefault("annotations", {}).update(metadata.get("annotations") or {})
         pod["metadata"].setdefault("labels", {}).update(metadata.get("labels") or {})
@@ -66,13 +69,18 @@ async def _bind(call: Call, name: str) -> web.Response:
     return respond(orjson.dumps(errors.success(code=201)), 201, warnings=call.warnings)
 
 
-def _check(pod: Object, binding: Object, node: str) -> None:
+def _named(name: str) -> str:
+    """The pod's name where the path has none. Raises 400."""
+    if not name:
+        raise bad_request("Name parameter required.")
+    if complaints := path_segment(name):
+        raise bad_request(f'Name parameter invalid: "{name}": {";".join(complaints)}')
+    return name
+
+
+def _check(pod: Object) -> None:
     metadata = pod["metadata"]
     name = metadata["name"]
-    uid = binding["metadata"].get("uid")
-    if uid and uid != metadata["uid"]:
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}"
-        raise conflict("", "pods/binding", name, why)
     if metadata.get("deletionTimestamp"):
         raise conflict("", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
     if assigned := pod["spec"].get("nodeName"):

@@ -36,6 +36,8 @@ async def issue_token(call: Call) -> web.Response:
     entry = call.parts.cache.get(call.key)
     name, namespace = call.info.name, call.info.namespace
     metadata, spec = request["metadata"], request.setdefault("spec", {})
+    if spec.get("expirationSeconds") is None:
+        spec["expirationSeconds"] = DEFAULT
     who = managed(call, {**request, "spec": {k: v for k, v in spec.items() if v is not None}}, "token")
     if (metadata.get("name") or name) != name:
         text = f'Invalid value: "{metadata["name"]}": must match the service account name if specified'
@@ -48,8 +50,6 @@ async def issue_token(call: Call) -> web.Response:
         why = f"the UID in the token request ({metadata['uid']}) does not match the UID of the service account ({uid})"
         raise conflict(GROUP, "TokenRequest", name, why)
     spec["audiences"] = spec.get("audiences") or list(call.parts.tokens.audiences)
-    if spec.get("expirationSeconds") is None:
-        spec["expirationSeconds"] = DEFAULT
     seconds: int = spec["expirationSeconds"]
     _check_seconds(seconds)
     reference = spec.setdefault("boundObjectRef", None)
@@ -71,7 +71,7 @@ async def issue_token(call: Call) -> web.Response:
     answer: Object = {
         "kind": "TokenRequest",
         "apiVersion": f"{GROUP}/v1",
-        "metadata": {"name": name, "namespace": namespace, "uid": uid, "creationTimestamp": now(), **who},
+        "metadata": {**metadata, "name": name, "namespace": namespace, "uid": uid, "creationTimestamp": now(), **who},
         "spec": spec,
         "status": {"token": token, "expirationTimestamp": expires.strftime("%Y-%m-%dT%H:%M:%SZ")},
     }

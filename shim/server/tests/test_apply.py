@@ -241,3 +241,11 @@ async def test_duplicates_are_owned_as_one_and_nameless_items_by_nobody(api):
     path = "/apis/apps/v1/namespaces/{ns}/controllerrevisions"
     made = (await api.post(path, {"metadata": {"name": "a"}, "revision": 1, "data": {"x": {"y": 1}}})).json
     assert made["metadata"]["managedFields"][0]["fieldsV1"] == {"f:data": {}, "f:revision": {}}
+
+
+async def test_who_applies_to_an_object_need_not_name_it_again(api):
+    await api.post(CONFIGMAPS, api.configmap("a"))
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"k": "v"}}
+    told = await api.patch(f"{CONFIGMAPS}/a?fieldManager=m", orjson.dumps(body), "apply-patch+yaml")
+    assert (told.status, told.json["data"]) == (200, {"k": "v"})
+    assert (await api.patch(f"{CONFIGMAPS}/b?fieldManager=m", orjson.dumps(body), "apply-patch+yaml")).status == 400

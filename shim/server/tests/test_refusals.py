@@ -27,6 +27,7 @@ def unrecognized(kind: str, why: str, quoted: str) -> str:
     return f"the object provided is unrecognized (must be of type {kind}): {why} ({quoted})"
 
 
+NAMELESS = b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":""}}'
 STRANGE = b'{"apiVersion":"a/b/c"}'
 BODIES = [
     ("POST", CONFIGMAPS, b"{}", ";", 415, NO_TYPE),
@@ -58,7 +59,7 @@ BODIES = [
         "invalid object type: /, Kind=ConfigMap",
     ),
     ("PATCH", f"{KEPT}?fieldManager=m", STRANGE, APPLY, 400, "invalid object type: /, Kind="),
-    ("PATCH", f"{KEPT}?fieldManager=m", b'{"kind":"ConfigMap","apiVersion":"v1"}', APPLY, 400, NO_NAME),
+    ("PATCH", f"{KEPT}?fieldManager=m", NAMELESS, APPLY, 400, NO_NAME),
     (
         "PATCH",
         f"{KEPT}?fieldManager=m",

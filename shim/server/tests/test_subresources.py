@@ -71,6 +71,49 @@ def _eviction(name, version="policy/v1", **options):
     return {**body, "deleteOptions": options} if options else body
 
 
+async def test_a_scale_is_judged_as_an_object_is(api):
+    path = "/apis/apps/v1/namespaces/{ns}/deployments"
+    spec = {"selector": {"matchLabels": LABELS}, "template": TEMPLATE}
+    uid = (await api.post(path, {"metadata": {"name": "w"}, "spec": spec})).json["metadata"]["uid"]
+    scale = (await api.get(f"{path}/w/scale")).json
+    scale["metadata"] |= {"labels": {"a": "Bad value!"}, "finalizers": ["x"]}
+    scale["spec"] = {"replicas": -1}
+    refused = await api.put(f"{path}/w/scale", scale)
+    fields = [cause["field"] for cause in refused.json["details"]["causes"]]
+    assert fields == ["metadata.labels", "metadata.finalizers[0]", "spec.replicas"]
+    refused = await api.put(f"{path}/w/scale", {"metadata": {"name": "w", "uid": "other"}, "spec": {}})
+    assert f"Precondition failed: UID in precondition: other, UID in object meta: {uid}" in refused.message
+    assert (await api.get(f"{path}/w")).json["spec"]["replicas"] == 1
+
+
+BOUND = [
+    (
+        {"kind": "Pod", "name": "n"},
+        {},
+        500,
+        'target.kind: Unsupported value: "Pod": supported values: "Node", "<empty>"',
+    ),
+    (
+        {"kind": "x"},
+        {},
+        500,
+        '[target.kind: Unsupported value: "x": supported values: "Node", "<empty>", target.name: ',
+    ),
+    ({"name": "n"}, {"resourceVersion": "1"}, 409, "Precondition failed: ResourceVersion in precondition: 1, "),
+    ({"name": "n"}, {"uid": "other"}, 409, "Precondition failed: UID in precondition: other, "),
+]
+
+
+@pytest.mark.parametrize(("target", "metadata", "code", "text"), BOUND)
+async def test_a_binding_that_does_not_hold(api, target, metadata, code, text):
+    await api.post(PODS, {"metadata": {"name": "p"}, "spec": TEMPLATE["spec"]})
+    binding = {"metadata": {"name": "p", **metadata}, "target": target}
+    refused = await api.post(f"{PODS}/p/binding", binding)
+    assert refused.status == code
+    assert text in refused.message
+    assert "nodeName" not in (await api.get(f"{PODS}/p")).json["spec"]
+
+
 async def test_an_eviction_that_is_tried_out_spends_nothing(api):
     await _running(api, "p")
     await _budget(api, "b", 1)
