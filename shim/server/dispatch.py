@@ -227,8 +227,9 @@ class Dispatcher:
         """Raises 403, but not for what is ``open`` to everyone."""
         began, allowed = time.perf_counter(), False
         authorizer = self._parts.authorizer
+        record = http.get(RECORD) if self._auditor is not None else None
         try:
-            if self._auditor is not None and (record := http.get(RECORD)) is not None:
+            if record is not None:
                 record.decided(*authorizer.decide(user, asked))
             if not open:
                 authorizer.require(user, asked)
@@ -236,7 +237,7 @@ class Dispatcher:
         finally:
             seconds = time.perf_counter() - began
             self.metrics.authorized(allowed, seconds)
-            if (record := http.get(RECORD)) is not None:
+            if record is not None:
                 record.spent[latency.AUTHORIZATION] = seconds
 
     async def _in_time(
