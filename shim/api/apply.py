@@ -140,9 +140,9 @@ def update_managed_fields(
     if (sent == [{}] or (sent == [] and not custom)) and not subresource:
         owners: _Owners = {}
     else:
-        owners = _decode(sent if not subresource else None) or _decode(
-            (live.get("metadata") or {}).get("managedFields")
-        )
+        known = (live.get("metadata") or {}).get("managedFields")
+        own = sent if not subresource else None
+        owners = _decode(own, read=own != known) or _decode(known)
     if not owners and (live.get("metadata") or {}).get("uid"):
         return None  # it was not tracked from its creation on
     who = Manager(manager or "unknown", "Update", new.get("apiVersion", ""), subresource)
@@ -309,8 +309,8 @@ def _cap(owners: _Owners) -> _Owners:
     return owners
 
 
-def _decode(entries: Any) -> _Owners:
-    """Owners from managedFields; none where they cannot be read, as upstream."""
+def _decode(entries: Any, *, read: bool = False) -> _Owners:
+    """Owners from managedFields; none where they cannot be read, as upstream. ``read``: their fields are read, too."""
     owners: _Owners = {}
     try:
         for entry in entries or ():
@@ -323,7 +323,9 @@ def _decode(entries: Any) -> _Owners:
                 version if operation == "Update" else "",
                 entry.get("subresource") or "",
             )
-            owners[who] = _Owned(None, version, entry.get("time"), dict(entry.get("fieldsV1") or {}))
+            written = dict(entry.get("fieldsV1") or {})
+            fields = FieldSet.from_fields(written) if read else None
+            owners[who] = _Owned(fields, version, entry.get("time"), written)
     except (KeyError, TypeError, ValueError, AttributeError):
         return {}
     return owners

@@ -13,6 +13,8 @@ from shim.resources.causes import IMMUTABLE, forbidden, invalid, labels, named, 
 NameRule = Callable[[str], list[str]]
 
 ANNOTATIONS_LIMIT = 256 * 1024
+_OF_MANAGERS = {"manager": 128, "subresource": 256}
+"""Bytes of what tells who has set fields."""
 _STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 _IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
@@ -159,6 +161,10 @@ def _common(metadata: Object) -> list[FieldError]:
     owners = metadata.get("ownerReferences")
     if owners:
         causes += _owners(owners)
+    for index, entry in enumerate(metadata.get("managedFields") or ()):
+        for field, limit in _OF_MANAGERS.items():
+            if len((entry.get(field) or "").encode()) > limit:
+                causes.append(too_long(f"metadata.managedFields[{index}].{field}", limit))
     return causes
 
 

@@ -243,9 +243,25 @@ async def test_duplicates_are_owned_as_one_and_nameless_items_by_nobody(api):
     assert made["metadata"]["managedFields"][0]["fieldsV1"] == {"f:data": {}, "f:revision": {}}
 
 
-async def test_who_applies_to_an_object_need_not_name_it_again(api):
-    await api.post(CONFIGMAPS, api.configmap("a"))
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"k": "v"}}
-    told = await api.patch(f"{CONFIGMAPS}/a?fieldManager=m", orjson.dumps(body), "apply-patch+yaml")
-    assert (told.status, told.json["data"]) == (200, {"k": "v"})
-    assert (await api.patch(f"{CONFIGMAPS}/b?fieldManager=m", orjson.dumps(body), "apply-patch+yaml")).status == 400
+async def test_a_configuration_of_what_is_there_need_not_name_it(api):
+    unnamed = orjson.dumps({"apiVersion": "v1", "kind": "ConfigMap", "data": {"b": "2"}})
+    path = f"{CONFIGMAPS}/a?fieldManager=m"
+    assert (await api.patch(path, unnamed, "apply-patch+yaml")).message.endswith("name must be provided")
+    await _apply(api, "one", {"a": "1"})
+    merged = await api.patch(path, unnamed, "apply-patch+yaml")
+    assert (merged.status, merged.json["data"]) == (200, {"a": "1", "b": "2"})
+    other = await api.patch(path, orjson.dumps(api.configmap("b")), "apply-patch+yaml")
+    assert "does not match the name on the URL" in other.message
+
+
+async def test_owners_that_a_client_writes_must_be_readable(api):
+    owners = (await _apply(api, "one", {"a": "1"})).json["metadata"]["managedFields"]
+    for wrong in ({"fieldsV1": {"bad": {}}}, {"operation": "Guess"}, {"fieldsType": "FieldsV2"}):
+        change = {"metadata": {"managedFields": [{**owners[0], "manager": "other", **wrong}]}}
+        kept = await api.patch(f"{CONFIGMAPS}/a", change)
+        assert kept.json["metadata"]["managedFields"] == owners
+    for field, limit in (("manager", 128), ("subresource", 256)):
+        change = {"metadata": {"managedFields": [{**owners[0], field: "x" * (limit + 1)}]}}
+        refused = await api.patch(f"{CONFIGMAPS}/a", change)
+        assert refused.json["details"]["causes"][0]["field"] == f"metadata.managedFields[0].{field}"
+        assert refused.message.endswith(f"Too long: may not be more than {limit} bytes")
