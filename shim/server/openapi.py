@@ -26,6 +26,7 @@ from shim.server import errors, openapi_v2, openapi_v3
 from shim.server.aggregation import Extension
 from shim.server.aggregation.merging import merged, reachable, references
 from shim.server.negotiation import JSON
+from shim.server.openapi_choices import meanings
 from shim.server.openapi_defaults import DECLARED
 from shim.server.openapi_paths import document_path, group_path, groups_path, paths_of, version_path
 from shim.server.options import Query, first
@@ -36,7 +37,7 @@ Document = dict[str, Any]
 PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _OLD_PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"  # kubectl asks so still; @ is no token
 PROTOBUF_V3 = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"
-_SOURCES = [f"openapi{part}.py" for part in ("", "_defaults", "_parameters", "_paths", "_v2", "_v3")]
+_SOURCES = [f"openapi{part}.py" for part in ("", "_choices", "_defaults", "_parameters", "_paths", "_v2", "_v3")]
 _PROGRAM = b"".join((Path(__file__).parent / name).read_bytes() for name in _SOURCES)
 _MAKER = GIT_VERSION + hashlib.sha256(_PROGRAM).hexdigest()
 """Who makes the documents: clients keep them for good, and should not keep those of an older program."""
@@ -272,7 +273,8 @@ def _with_choice(schema: Mapping[str, Any], values: list[str]) -> Document:
     for inner in ("items", "additionalProperties"):
         if inner in schema:
             return {**schema, inner: {**schema[inner], "enum": values}}
-    listed = "\n".join(f' - `"{value}"`' for value in values)
+    told = meanings(values)
+    listed = "\n".join(f' - `"{value}"` {told.get(value, "")}'.rstrip() for value in values)
     description = f"{schema.get('description', '')}\n\nPossible enum values:\n{listed}".lstrip()
     return {**schema, "description": description, "enum": values}
 

@@ -37,6 +37,7 @@ async def test_openapi_v3_tells_what_go_declares(api):
     port = schemas["io.k8s.api.core.v1.ServicePort"]["properties"]
     assert (port["protocol"]["default"], port["protocol"]["enum"]) == ("TCP", ["SCTP", "TCP", "UDP"])
     assert (port["port"]["default"], "default" in port["nodePort"]) == (0, False)
+    assert ' - `"TCP"` streams of bytes.' in port["protocol"]["description"]
     version = (await api.get("/openapi/v3/version")).json["components"]["schemas"]
     assert version["io.k8s.apimachinery.pkg.version.Info"]["properties"]["major"]["default"] == ""
 
