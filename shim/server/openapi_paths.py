@@ -27,6 +27,7 @@ PATCHES = (
     "application/apply-patch+yaml",
 )
 _ONE = (JSON, YAML, PROTOBUF)
+_OF_CUSTOM = (JSON, YAML)  # which have no protobuf form
 _MANY = (*_ONE, f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
 _METHODS = {"get": "get", "list": "get", "watch": "get", "create": "post", "update": "put", "patch": "patch"}
 _METHODS |= {"delete": "delete", "deletecollection": "delete"}
@@ -174,18 +175,19 @@ class _Paths:
         many = "Collection" if verb == "deletecollection" else ""
         name = f"{word}{self._prefix()}{many}{self._scoped()}{row.kind}{_upper(sub.name) if sub else ''}{suffix}"
         log = sub is not None and sub.name == "log"
+        answered = ("text/plain", *_ONE) if log else _OF_CUSTOM if row.custom else _ONE
         operation: Document = {
             "tags": [self._tag()],
             "description": _description(verb, row, sub.name if sub else ""),
             "operationId": name,
-            "responses": self._answers(verb, "" if log else kind, ("text/plain", *_ONE) if log else _ONE),
+            "responses": self._answers(verb, "" if log else kind, answered),
             "x-kubernetes-action": _ACTIONS.get(verb, verb),
             GVK: gvk,
             "parameters": list(OF_STREAM["log"] if log else OF_VERB.get(verb, ())),
         }
         media: tuple[str, ...]
         if verb in ("create", "update"):
-            media = (JSON, YAML) if row.custom else ("*/*",)
+            media = _OF_CUSTOM if row.custom else ("*/*",)
             operation["requestBody"] = {"content": _content(kind, media), "required": True}
         elif verb == "patch":
             # kubectl merges strategically wherever that is on offer
@@ -198,7 +200,9 @@ class _Paths:
     def _answers(self, verb: str, kind: str, media: tuple[str, ...]) -> Document:
         row = self._row
         if verb == "list":
-            return _responses(("200",), self._names(row.group, row.version, row.list_kind), _MANY)
+            return _responses(
+                ("200",), self._names(row.group, row.version, row.list_kind), media if row.custom else _MANY
+            )
         if verb == "watch":
             return _responses(("200",), f"{META}WatchEvent", _MANY)
         if verb == "deletecollection":

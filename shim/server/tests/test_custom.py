@@ -285,6 +285,7 @@ async def test_discovery_and_openapi_follow_the_definition(api: Api) -> None:
     assert {each.partition("/")[2] for each in operations["patch"]["requestBody"]["content"]} == {
         *("apply-patch+yaml", "json-patch+json", "merge-patch+json")
     }
+    assert set(operations["get"]["responses"]["200"]["content"]) == {"application/json", "application/yaml"}
     everywhere = document["paths"][f"/apis/{widgets.group}/v1/widgets"]["get"]["operationId"]
     assert everywhere.startswith("list")
     assert everywhere.endswith("V1WidgetForAllNamespaces")
