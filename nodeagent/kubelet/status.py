@@ -167,7 +167,7 @@ def overtakes(told: Object, status: Object) -> bool:
     """Whether ``status`` is of a later moment in the same life of a container: ``told`` ought to be heard before it."""
     lives = {each.get("containerID"): each for each in statuses_of(told) if each.get("containerID")}
     return any(
-        before is not None and any(before[key] != each[key] for key in ("state", "started", "ready"))
+        before is not None and any(before.get(key) != each.get(key) for key in ("state", "started", "ready"))
         for each in statuses_of(status)
         for before in (lives.get(each.get("containerID")),)
     )
@@ -236,6 +236,9 @@ def _container_status(
         status["state"] = {"waiting": {"reason": waiting.reason}}
         if waiting.message:
             status["state"]["waiting"]["message"] = waiting.message
+
+    if kind == "ephemeralContainers":
+        return {**status, "ready": False}  # as upstream: nobody waits for them, whether they have started is not told
 
     running = run is not None and run.phase == "running"
     health = observed.health_of(run) if run else None

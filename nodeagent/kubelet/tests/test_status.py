@@ -209,6 +209,13 @@ def test_who_is_sent_away_is_as_ready_as_before_until_it_has_ended():
     assert conditions(gone)["Ready"] == ("False", "PodFailed", None)
 
 
+def test_an_ephemeral_container_is_never_ready():
+    looked_into = pod(ephemeralContainers=[container("debug")])
+    for runs in ([], [run("debug")], [ended("debug", 3)]):
+        (found,) = status(looked_into, seen(run(), *runs))["ephemeralContainerStatuses"]
+        assert (found["ready"], "started" in found) == (False, False)
+
+
 def test_whatever_had_its_turn_has_ended_with_its_pod():
     """As upstream: nobody knows how a container ended that never ran, so it has failed."""
 
