@@ -5,16 +5,19 @@ import json
 import os
 import socket
 import stat
+from types import SimpleNamespace
 
 import pytest
 from stories import container, pod
 
 from nodeagent.engine.contract import ContainerState, EngineError, Image, ImageConfig
-from nodeagent.kubelet import identity, names, pullsecrets, resources
+from nodeagent.kubelet import actions, identity, names, pullsecrets, resources
 from nodeagent.kubelet.containerspec import shown_image
 from nodeagent.kubelet.errors import ConfigError
 from nodeagent.kubelet.images import ImageMissing, PodImages
 from nodeagent.kubelet.inventory import termination_message
+from nodeagent.kubelet.plan import BackOff
+from nodeagent.kubelet.podstate import PodState
 from nodeagent.kubelet.resize import due, limits_of
 from nodeagent.kubelet.restarts import go_duration, next_delay, waits_until
 from nodeagent.kubelet.security import DEFAULT_CAPABILITIES, security_of
@@ -33,6 +36,24 @@ def test_delays_double_to_five_minutes_and_are_forgotten():
     assert waits_until(delay, event_at=1000, now=1001) == 0
     assert next_delay(delay, event_at=1000, now=1000).seconds == 10
     assert [go_duration(s) for s in (10, 80, 300)] == ["10s", "1m20s", "5m0s"]
+
+
+def test_a_container_that_has_to_wait_is_told_of_again_and_again():
+    told, clock = [], [0.0]
+    node = SimpleNamespace(
+        clock=SimpleNamespace(now=lambda: clock[0]),
+        inventory=SimpleNamespace(runs=lambda uid: {}),
+        recorder=SimpleNamespace(event=lambda about, type_, reason, *more, **also: told.append((clock[0], reason))),
+        images=None,
+        image_policy=None,
+    )
+    state, news = PodState(node, pod(), lambda: None), []
+    for clock[0] in (0.0, 10.0, 74.0, 75.0, 140.0, 150.0):
+        news.append(actions.back_off(state, BackOff("containers", "c", "c-3", 300.0)))
+    assert told == [(at, "BackOff") for at in (0.0, 75.0, 150.0)]
+    assert news == [True, *[False] * 5]  # its status says so already
+    actions.back_off(state, BackOff("containers", "c", "c-4", 300.0))  # the next life has failed too
+    assert told[3:] == [(150.0, "BackOff")]
 
 
 def test_a_status_patch_names_only_what_changed():
