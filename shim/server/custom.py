@@ -27,7 +27,8 @@ from shim.resources.strategy import Resource
 from shim.server.conversion import Converter
 from shim.server.deletions import DeleteOptions
 from shim.server.following import follow, insist, whenever
-from shim.server.registry import Registry, Write
+from shim.server.intent import Write
+from shim.server.registry import Registry
 from shim.server.removal import Removal
 from shim.server.routes import Routes
 from shim.server.users import SERVER

@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import NamedTuple
 
 import orjson
 
@@ -27,9 +25,9 @@ from shim.api.schema import Schema
 from shim.api.status import MODIFIED, ApiError, FieldError, already_exists, conflict, invalid, not_found
 from shim.resources.metadata import before_update
 from shim.resources.strategy import Resource, TakesLong
-from shim.resources.table import find
 from shim.server.allocators import Allocation, Allocator
 from shim.server.errors import definition_goes
+from shim.server.intent import Write
 from shim.server.object_metadata import (
     carry_metadata,
     check_identity,
@@ -40,7 +38,7 @@ from shim.server.object_metadata import (
     is_same,
     place,
 )
-from shim.server.users import User
+from shim.server.stored_form import charged, fitting, kept, tried, versioned
 from shim.store.cache import Also, Cache, Entry
 from shim.store.contract import Conflict, TooLarge
 
@@ -60,65 +58,6 @@ Change = Callable[[Object], Object]
 """From the stored object (which it may change) to the wanted one, decoded and defaulted, both in the stored form."""
 Prepare = Callable[[Object, Object], None]
 Validate = Callable[[Object, Object], list[FieldError]]
-
-
-class Side(NamedTuple):
-    """How a subresource's object is shown of the whole, and put back into it (third), which is of a resource (first).
-
-    The second is the subresource's object.
-    """
-
-    show: Callable[[Object], Object]
-    take: Callable[[Resource, Object, Object], None]
-
-
-@dataclass(slots=True)
-class Write:
-    """One write: which object, by whom, and how."""
-
-    resource: Resource
-    namespace: str
-    name: str
-    user: User
-    subresource: str = ""
-    dry_run: bool = False
-    uid: str = ""  # preconditions
-    revision: str = ""
-    options: Object = field(default_factory=dict)
-    """What the client asked beside: ``CreateOptions`` and its like, as webhooks are shown it."""
-    side: Side | None = None
-    """Of a subresource with a kind of its own (Scale): that is what admission looks at."""
-    admitted: bool = False
-    """Whether admission has had its say already, on the order (Binding, Eviction) that this write carries out."""
-    of_collection: bool = False
-    """Whether the client named a collection: admission is shown each object, but no name, as upstream's is."""
-    manager: str = ""
-    """Who is recorded in ``metadata.managedFields`` as having set what this write changes; "": nobody."""
-    odd: set[Oddity] = field(default_factory=set)
-    """What the object has that is seen on the way, but never stored."""
-    warnings: list[str] = field(default_factory=list)
-    annotations: dict[str, str] = field(default_factory=dict)
-    """What admission tells the audit log."""
-
-    @property
-    def key(self) -> str:
-        return self.resource.key(self.namespace, self.name)
-
-    def admission(self, operation: str, obj: Object | None, old: Object | None) -> Request:
-        return Request(
-            operation,
-            self.resource,
-            self.namespace or None,
-            "" if self.of_collection else self.name,
-            self.user,
-            obj,
-            old,
-            self.subresource,
-            self.dry_run,
-            self.options,
-            warnings=self.warnings,
-            annotations=self.annotations,
-        )
 
 
 class Registry:
@@ -207,9 +146,9 @@ class Registry:
                 await self.chain.charge(request)
                 if write.dry_run:
                     return await tried(write.resource, obj)  # a version that was sent is shown again
-                also = [*_charged(request), *allocation.also]
+                also = [*charged(request), *allocation.also]
                 stored = await kept(write.resource, obj)
-                entry = await _fitting(partial(self.cache.create, write.key, also=also), stored)
+                entry = await fitting(partial(self.cache.create, write.key, also=also), stored)
             except TooLarge:
                 allocation.undo()
                 raise
@@ -331,9 +270,9 @@ class Registry:
                 also = self.released(resource, old)
                 written = await self.cache.delete(write.key, stored, expected=entry.revision, also=also)
             else:
-                also = [*_charged(request), *allocation.also]
+                also = [*charged(request), *allocation.also]
                 put = partial(self.cache.update, write.key, expected=entry.revision, also=also)
-                written = await _fitting(put, stored)
+                written = await fitting(put, stored)
         finally:
             request.finish()
         return await self.answer(resource, written)
@@ -433,47 +372,6 @@ async def _judged(judge: Callable[[], list[FieldError]]) -> list[FieldError]:
         return judge()
     except TakesLong as slow:
         return await asyncio.to_thread(slow.causes)
-
-
-async def _fitting(put: Callable[[Object], Awaitable[Entry]], obj: Object) -> Entry:
-    """Write an object, where it is too large without saying who owns its fields, as upstream. Raises what that does."""
-    try:
-        return await put(obj)
-    except TooLarge:
-        if not obj["metadata"].pop("managedFields", None):
-            raise
-        return await put(obj)
-
-
-def _charged(request: Request) -> list[Also]:
-    """What admission changes together with the request's object."""
-    found = []
-    for charge in request.charges:
-        row, metadata = find(*charge.gvr[:3]), charge.obj["metadata"]
-        assert row is not None
-        key = row.key(metadata.get("namespace"), metadata["name"])
-        found.append(Also(key, charge.obj, int(metadata["resourceVersion"])))
-    return found
-
-
-def versioned(resource: Resource, obj: Object) -> Object:
-    """An object in its stored form, in the version of this resource."""
-    return resource.from_storage(obj) if resource.from_storage else obj
-
-
-async def tried(resource: Resource, obj: Object) -> bytes:
-    """What a dry run answers: an object as it would be stored, and read again. Raises ApiError."""
-    if resource.converter is not None and resource.storage is not None:
-        there = await resource.converter.convert([obj], resource.storage.api_version)
-        [obj] = await resource.converter.convert(there, resource.api_version)
-    return orjson.dumps(versioned(resource, obj))
-
-
-async def kept(resource: Resource, obj: Object) -> Object:
-    """An object as it is stored, after it was written. Raises ApiError."""
-    if resource.converter is not None and resource.storage is not None:
-        [obj] = await resource.converter.convert([obj], resource.storage.api_version)
-    return resource.preserve(obj) if resource.preserve else obj
 
 
 def _suffix() -> str:

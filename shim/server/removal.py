@@ -18,8 +18,10 @@ from shim.api.meta import Object, now, parse_time
 from shim.api.status import MODIFIED, ApiError, conflict, not_found
 from shim.resources.strategy import Resource, Strategy
 from shim.server.deletions import DeleteOptions
+from shim.server.intent import Write
 from shim.server.object_metadata import is_held
-from shim.server.registry import RETRIES, Registry, Write, kept, versioned
+from shim.server.registry import RETRIES, Registry
+from shim.server.stored_form import kept, versioned
 from shim.store.cache import Entry
 from shim.store.contract import Conflict
 

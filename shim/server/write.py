@@ -17,16 +17,17 @@ from shim.server import deletions, device_access, errors, escalation, patches
 from shim.server.bodies import Body, definition_of, read_body
 from shim.server.deletions import DeleteOptions
 from shim.server.facets import Facet
+from shim.server.intent import Side, Write
 from shim.server.listing import ListWriter
 from shim.server.object_metadata import check_named, drop_second_owners, match_namespace
 from shim.server.options import EXACT, ListOptions, WriteOptions
 from shim.server.pages import select
 from shim.server.parts import Call
 from shim.server.patched import Patch, decode
-from shim.server.registry import Side, Write, versioned
 from shim.server.removal import SHOWS_OBJECT
 from shim.server.render import render_one
 from shim.server.responses import respond, respond_pieces
+from shim.server.stored_form import versioned
 
 
 def write_of(call: Call, options: WriteOptions | None = None, kind: str = "") -> Write:

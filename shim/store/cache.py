@@ -12,18 +12,18 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
 
 import orjson
-from sortedcontainers import SortedList
 
 from shim.api import latency
 from shim.api.keys import bucket_of
 from shim.api.meta import Object
 from shim.api.timing import Histograms
+from shim.store.buckets import LAST, Buckets
 from shim.store.contract import LARGEST, Change, Compacted, Record, Store, StoreError, TooLarge, Write
-from shim.store.entry import Entry, Event, encode, resplice, splice
+from shim.store.entry import Entry, Event, Staged, deletion, encode, splice
 from shim.store.fanout import Fanout, Overflow, Watch
 from shim.store.history import History
 
@@ -34,30 +34,8 @@ Index = Callable[[str, Object], tuple[Mapping[str, str], Mapping[str, str]]]
 _LOAD_PAGE = 1000
 _SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
 _WAITS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3)
-_LAST = "\U0010ffff"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Bucket:
-    """The entries of one resource. ``changed`` is the revision of its last change, ``received`` how many there were,
-    ``size`` the bytes of all entries."""
-
-    entries: dict[str, Entry] = field(default_factory=dict)
-    keys: SortedList[str] = field(default_factory=SortedList)
-    changed: int = 0
-    received: int = 0
-    size: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Staged:
-    """What is known of an own write before the store hands it back, so that its bytes need no decoding."""
-
-    value: bytes
-    labels: Mapping[str, str]
-    fields: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +50,7 @@ class Also:
     expected: int
 
 
-class Cache:
+class Cache(Buckets):
     """Memory serves every read; the Store makes writes durable before they are visible."""
 
     def __init__(
@@ -80,14 +58,14 @@ class Cache:
     ) -> None:
         """``stale`` are keys to be written again even when nothing in their objects changed. ``ttls`` are the seconds
         that objects under some prefixes (buckets) are kept after their last write."""
+        super().__init__()
         self.revision = 0
         self.stale = stale
         self._store = store
         self._index = index
         self._ttls = ttls or {}
-        self._buckets: dict[str, _Bucket] = {}
-        self._staged: dict[int, _Staged] = {}  # by the identity of the bytes given to the store
-        self._staged_deletes: dict[tuple[str, int], _Staged] = {}  # by key and the revision to be deleted
+        self._staged: dict[int, Staged] = {}  # by the identity of the bytes given to the store
+        self._staged_deletes: dict[tuple[str, int], Staged] = {}  # by key and the revision to be deleted
         self._history = History()
         self._fanout = Fanout()
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -113,11 +91,8 @@ class Cache:
             page = await self._store.range("/", after=after, limit=_LOAD_PAGE, revision=revision)
             revision, more = page.revision, page.more
             for record in page.records:
-                entry = self._entry(record.key, record.revision, record.value)
                 bucket = self._bucket(record.key)
-                bucket.entries[record.key] = entry
-                bucket.keys.add(record.key)
-                bucket.size += len(entry.data)
+                bucket.put(self._record_entry(record))
                 bucket.changed = max(bucket.changed, record.revision)
             if page.records:
                 after = page.records[-1].key
@@ -128,40 +103,13 @@ class Cache:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def get(self, key: str) -> Entry | None:
-        bucket = self._buckets.get(bucket_of(key))
-        return bucket.entries.get(key) if bucket else None
-
-    def range(self, prefix: str, *, after: str = "", limit: int = 0) -> list[Entry]:
-        """Entries under a prefix past the key ``after``, sorted by key."""
-        found: list[Entry] = []
-        for bucket in self._under(prefix):
-            entries = bucket.entries
-            if not after and bucket_of(prefix) == prefix and not limit:
-                found += [entries[key] for key in bucket.keys]
-                continue
-            low, inclusive = (after, False) if after >= prefix else (prefix, True)
-            for key in bucket.keys.irange(low, prefix + _LAST, inclusive=(inclusive, False)):
-                found.append(entries[key])
-                if len(found) == limit:
-                    return found
-        return found
-
     def reindex(self, prefix: str) -> None:
         """Ask the index again of everything under a prefix: selectors may ask of other fields now."""
         for bucket in self._under(prefix):
-            for key in bucket.keys.irange(prefix, prefix + _LAST):
+            for key in bucket.keys.irange(prefix, prefix + LAST):
                 entry = bucket.entries[key]
                 labels, fields = self._index(key, entry.decode())
                 bucket.entries[key] = Entry(key, entry.revision, entry.data, labels, fields)
-
-    def count(self, prefix: str, after: str = "") -> int:
-        """How many entries are under a prefix, past the key ``after``."""
-        return sum(
-            bucket.keys.bisect_left(prefix + _LAST)
-            - (bucket.keys.bisect_right(after) if after >= prefix else bucket.keys.bisect_left(prefix))
-            for bucket in self._under(prefix)
-        )
 
     async def range_at(
         self, prefix: str, *, revision: int, after: str = "", limit: int = 0
@@ -173,7 +121,7 @@ class Cache:
         page = await self._store.range(prefix, after=after, limit=limit, revision=revision)
         self.stored_lists["total", bucket_of(prefix)] += 1
         self.stored_lists["fetched", bucket_of(prefix)] += len(page.records)
-        return [self._entry(record.key, record.revision, record.value) for record in page.records], page.more
+        return [self._record_entry(record) for record in page.records], page.more
 
     async def count_at(self, prefix: str, *, revision: int, after: str = "") -> int:
         """How many entries were under a prefix at ``revision``, past the key ``after``. Raises Compacted."""
@@ -189,16 +137,6 @@ class Cache:
         self.lists["fetched", prefix] += fetched
         self.lists["returned", prefix] += returned
 
-    def sizes(self) -> Iterator[tuple[str, int]]:
-        """Of each resource's prefix: the bytes of all its objects."""
-        for prefix, bucket in self._buckets.items():
-            yield prefix, bucket.size
-
-    def received(self) -> Iterator[tuple[str, int, int]]:
-        """Of each resource's prefix: how many changes came since the start, and the revision of the last."""
-        for prefix, bucket in self._buckets.items():
-            yield prefix, bucket.received, bucket.changed
-
     def _remembers(self, prefix: str, revision: int) -> bool:
         """Whether memory knows what was there. What is compacted is gone, even where memory has it still."""
         if revision < self._store.compacted:
@@ -213,7 +151,7 @@ class Cache:
         enough = limit + len(then) if limit else 0  # so many of what is there now may have to go
         entries = {entry.key: entry for entry in self.range(prefix, after=after, limit=enough)}
         whole = not limit or len(entries) < enough
-        last = _LAST if whole else next(reversed(entries))
+        last = LAST if whole else next(reversed(entries))
         for key, entry in then.items():
             if entry is None:
                 entries.pop(key, None)
@@ -221,19 +159,6 @@ class Cache:
                 entries[key] = entry
         found = [entries[key] for key in sorted(entries)]
         return found[:limit] if limit else found
-
-    def _under(self, prefix: str) -> list[_Bucket]:
-        name = bucket_of(prefix)
-        if name:
-            return [self._buckets[name]] if name in self._buckets else []
-        return [self._buckets[found] for found in sorted(self._buckets) if found.startswith(prefix)]
-
-    def _bucket(self, key: str) -> _Bucket:
-        name = bucket_of(key)
-        bucket = self._buckets.get(name)
-        if bucket is None:
-            bucket = self._buckets[name] = _Bucket()
-        return bucket
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -256,7 +181,7 @@ class Cache:
             if mine:
                 del self._staged_deletes[key, expected]
             self._time("delete", key, began)
-        return _staged_entry(key, revision, staged)
+        return staged.entry(key, revision)
 
     async def _put(self, key: str, obj: Object, expected: int, also: Sequence[Also]) -> Entry:
         began = time.perf_counter()
@@ -272,7 +197,7 @@ class Cache:
             self._time("update" if expected else "create", key, began)
         entry = self.get(key)
         if entry is None or entry.revision != revision:  # somebody wrote again, and that is applied already
-            entry = _staged_entry(key, revision, staged)
+            entry = staged.entry(key, revision)
         return entry
 
     async def _write(self, write: Write, also: Sequence[Also]) -> int:
@@ -299,9 +224,9 @@ class Cache:
         self.timings[operation, bucket_of(key)].add(seconds)
         latency.add(latency.STORE, seconds)
 
-    def _stage(self, key: str, obj: Object) -> _Staged:
+    def _stage(self, key: str, obj: Object) -> Staged:
         labels, fields = self._index(key, obj)
-        return _Staged(encode(obj), labels, fields)
+        return Staged(encode(obj), labels, fields)
 
     async def wait(self, revision: int, timeout: float = 3.0) -> None:
         """Until ``revision`` is applied. Raises TimeoutError."""
@@ -391,20 +316,15 @@ class Cache:
         previous = bucket.entries.get(key)
         if change.value is not None:
             entry = self._entry(key, revision, change.value, self._staged.get(id(change.value)), previous)
-            bucket.entries[key] = entry
-            bucket.size += len(entry.data) - (len(previous.data) if previous is not None else 0)
-            if previous is None:
-                bucket.keys.add(key)
+            bucket.put(entry)
             return Event("ADDED" if previous is None else "MODIFIED", entry, previous, revision)
         if previous is None:
             raise StoreError(f"the store deleted {key}, which is not there")
-        del bucket.entries[key]
-        bucket.keys.remove(key)
-        bucket.size -= len(previous.data)
-        return _deletion(previous, revision, self._staged_deletes.get((key, previous.revision)))
+        bucket.remove(previous)
+        return deletion(previous, revision, self._staged_deletes.get((key, previous.revision)))
 
     def _entry(
-        self, key: str, revision: int, value: bytes, staged: _Staged | None = None, previous: Entry | None = None
+        self, key: str, revision: int, value: bytes, staged: Staged | None = None, previous: Entry | None = None
     ) -> Entry:
         if staged is not None and staged.value is value:
             labels, fields = staged.labels, staged.fields
@@ -455,7 +375,7 @@ class Cache:
             return Event("MODIFIED" if before else "ADDED", entry, before, change.revision)
         if before is None:
             raise StoreError(f"the store does not remember what {change.key} was before {change.revision}")
-        return _deletion(before, change.revision, None)
+        return deletion(before, change.revision, None)
 
     def _record_entry(self, record: Record) -> Entry:
         return self._entry(record.key, record.revision, record.value)
@@ -473,17 +393,3 @@ class Cache:
         for _, waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(StoreError("the store is closed"))
-
-
-def _staged_entry(key: str, revision: int, staged: _Staged) -> Entry:
-    return Entry(key, revision, splice(staged.value, revision), staged.labels, staged.fields)
-
-
-def _deletion(previous: Entry, revision: int, staged: _Staged | None) -> Event:
-    """Shows the final state as the deleter gave it, or as it was last stored; at the revision of the deletion."""
-    if staged is not None:
-        final = _staged_entry(previous.key, revision, staged)
-    else:
-        data = resplice(previous.data, revision)
-        final = Entry(previous.key, revision, data, previous.labels, previous.fields)
-    return Event("DELETED", final, previous, revision)

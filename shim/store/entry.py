@@ -38,6 +38,19 @@ class Entry:
         return decoded
 
 
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What is known of an own write before the store hands it back, so that its bytes need no decoding."""
+
+    value: bytes
+    labels: Mapping[str, str]
+    fields: Mapping[str, str]
+
+    def entry(self, key: str, revision: int) -> Entry:
+        """What it became by the store."""
+        return Entry(key, revision, splice(self.value, revision), self.labels, self.fields)
+
+
 def encode(obj: Object) -> bytes:
     """The bytes to store: without ``resourceVersion``, with what :func:`splice` looks for in front."""
     metadata = obj.get("metadata") or {}
@@ -100,3 +113,13 @@ class Event:
 
     def __repr__(self) -> str:
         return f"Event({self.type} {self.entry.key} @{self.revision})"
+
+
+def deletion(previous: Entry, revision: int, staged: Staged | None) -> Event:
+    """Shows the final state as the deleter gave it, or as it was last stored; at the revision of the deletion."""
+    if staged is not None:
+        final = staged.entry(previous.key, revision)
+    else:
+        data = resplice(previous.data, revision)
+        final = Entry(previous.key, revision, data, previous.labels, previous.fields)
+    return Event("DELETED", final, previous, revision)

@@ -18,7 +18,8 @@ from shim.resources.bootstrap import api_services
 from shim.resources.bootstrap.api_services import ALWAYS, API_SERVICES, KEPT, ON_START
 from shim.resources.metrics import GROUP as METRICS_GROUP
 from shim.server.deletions import DeleteOptions
-from shim.server.registry import Registry, Write
+from shim.server.intent import Write
+from shim.server.registry import Registry
 from shim.server.removal import Removal
 from shim.server.routes import Routes
 from shim.server.users import SERVER

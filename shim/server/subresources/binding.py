@@ -11,10 +11,10 @@ from shim.api.status import ApiError, bad_request, conflict
 from shim.resources.metadata import path_segment
 from shim.server import errors
 from shim.server.bodies import read_body
+from shim.server.intent import Write
 from shim.server.object_metadata import match_namespace
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
-from shim.server.registry import Write
 from shim.server.responses import respond
 from shim.server.subresources.admit import admit_order
 from shim.server.subresources.pod_conditions import set_pod_condition

@@ -23,10 +23,10 @@ from shim.resources.strategy import Resource
 from shim.server import errors
 from shim.server.bodies import read_body
 from shim.server.deletions import DeleteOptions
+from shim.server.intent import Write
 from shim.server.object_metadata import match_namespace
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
-from shim.server.registry import Write
 from shim.server.responses import respond
 from shim.server.subresources.admit import admit_order
 from shim.server.subresources.pod_conditions import set_pod_condition

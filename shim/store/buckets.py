@@ -1,0 +1,98 @@
+"""What there is now: every entry, by the resource it is of, in the order of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sortedcontainers import SortedList
+
+from shim.api.keys import bucket_of
+from shim.store.entry import Entry
+
+LAST = "\U0010ffff"
+"""After a prefix: behind all keys that begin with that."""
+
+
+@dataclass(slots=True)
+class Bucket:
+    """The entries of one resource. ``changed`` is the revision of its last change, ``received`` how many there were,
+    ``size`` the bytes of all entries."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    keys: SortedList[str] = field(default_factory=SortedList)
+    changed: int = 0
+    received: int = 0
+    size: int = 0
+
+    def put(self, entry: Entry) -> None:
+        """Keep it, in the place of another one with its key."""
+        previous = self.entries.get(entry.key)
+        self.entries[entry.key] = entry
+        self.size += len(entry.data)
+        if previous is None:
+            self.keys.add(entry.key)
+        else:
+            self.size -= len(previous.data)
+
+    def remove(self, entry: Entry) -> None:
+        del self.entries[entry.key]
+        self.keys.remove(entry.key)
+        self.size -= len(entry.data)
+
+
+class Buckets:
+    """Entries by key and by prefix. What is asked of a resource costs nothing of the others."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, Bucket] = {}
+
+    def get(self, key: str) -> Entry | None:
+        bucket = self._buckets.get(bucket_of(key))
+        return bucket.entries.get(key) if bucket else None
+
+    def range(self, prefix: str, *, after: str = "", limit: int = 0) -> list[Entry]:
+        """Entries under a prefix past the key ``after``, sorted by key."""
+        found: list[Entry] = []
+        for bucket in self._under(prefix):
+            entries = bucket.entries
+            if not after and bucket_of(prefix) == prefix and not limit:
+                found += [entries[key] for key in bucket.keys]
+                continue
+            low, inclusive = (after, False) if after >= prefix else (prefix, True)
+            for key in bucket.keys.irange(low, prefix + LAST, inclusive=(inclusive, False)):
+                found.append(entries[key])
+                if len(found) == limit:
+                    return found
+        return found
+
+    def count(self, prefix: str, after: str = "") -> int:
+        """How many entries are under a prefix, past the key ``after``."""
+        return sum(
+            bucket.keys.bisect_left(prefix + LAST)
+            - (bucket.keys.bisect_right(after) if after >= prefix else bucket.keys.bisect_left(prefix))
+            for bucket in self._under(prefix)
+        )
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """Of each resource's prefix: the bytes of all its objects."""
+        for prefix, bucket in self._buckets.items():
+            yield prefix, bucket.size
+
+    def received(self) -> Iterator[tuple[str, int, int]]:
+        """Of each resource's prefix: how many changes came since the start, and the revision of the last."""
+        for prefix, bucket in self._buckets.items():
+            yield prefix, bucket.received, bucket.changed
+
+    def _under(self, prefix: str) -> list[Bucket]:
+        name = bucket_of(prefix)
+        if name:
+            return [self._buckets[name]] if name in self._buckets else []
+        return [self._buckets[found] for found in sorted(self._buckets) if found.startswith(prefix)]
+
+    def _bucket(self, key: str) -> Bucket:
+        name = bucket_of(key)
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = Bucket()
+        return bucket
