@@ -3,7 +3,8 @@
 The API server charges a quota in the transaction that stores an object, so that only deletions and ends need this
 controller. It never reads its own copies for counting: the quota is read first, then what it limits, both from the
 server, and the result is written over the revision that was read. Whatever was charged by then is in the lists;
-whoever charges later makes the write fail, and it is counted again.
+whoever charges later makes the write fail, and it is counted again. So it is where there seems to be nothing to write:
+what was charged meanwhile may hide what was given back.
 """
 
 from __future__ import annotations
@@ -120,12 +121,9 @@ class ResourceQuotaController(Controller):
     async def reconcile(self, key: str) -> None:
         namespace, name = key.split("/")
         client = self.ctx.client
-        try:
-            quota = await client.get(r.RESOURCEQUOTAS, name, namespace)
-        except ApiError as error:
-            if error.code == 404:
-                return
-            raise
+        quota = await self._read(namespace, name)
+        if quota is None:
+            return
         kinds = kinds_of(quota)
         async with self._following:
             await self._follow(kinds)
@@ -138,6 +136,9 @@ class ResourceQuotaController(Controller):
             used |= total(quota, kind, found["items"])
         used = {name: used[name] for name in hard if name in used}
         if parsed(status.get("hard")) == hard and parsed(status.get("used")) == used and status.get("hard") is not None:
+            now = await self._read(namespace, name)
+            if now is not None and now["metadata"]["resourceVersion"] != quota["metadata"]["resourceVersion"]:
+                self.queue.add(key)
             return
         counted = {
             field: {name: str(value) for name, value in sorted(amounts.items())}
@@ -148,6 +149,14 @@ class ResourceQuotaController(Controller):
         except ApiError as error:
             if error.code != 404:
                 raise
+
+    async def _read(self, namespace: str, name: str) -> Object | None:
+        try:
+            return await self.ctx.client.get(r.RESOURCEQUOTAS, name, namespace)
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
 
     async def _follow(self, kinds: set[str]) -> None:
         """Be told of changes of these kinds. What the server does not serve is not counted."""

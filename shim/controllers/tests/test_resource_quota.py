@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -11,8 +12,10 @@ import pytest
 from shim.api.meta import Object
 from shim.api.status import ApiError
 from shim.client import resource as r
+from shim.controllers.loop import Context
 from shim.controllers.resource_quota import ResourceQuotaController, gave_back, kinds_of, total
-from shim.controllers.tests.live import World, world
+from shim.controllers.tests.live import World, served, world
+from shim.settings import ControllerSettings
 
 
 def quota(**hard: str) -> Object:
@@ -105,3 +108,34 @@ async def test_a_changed_quota_is_counted_again(tmp_path: Path) -> None:
             "hard": {"services": "2", "count/deployments.apps": "3"},
             "used": {"services": "1", "count/deployments.apps": "0"},
         }, "the kubernetes Service is there"
+
+
+async def test_what_is_charged_while_it_counts_does_not_hide_what_was_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(tmp_path) as client:
+        flags = ControllerSettings(kubeconfig=tmp_path / "admin.kubeconfig")
+        controller = ResourceQuotaController(Context(client, flags))
+        controller.followed = {"configmaps": r.CONFIGMAPS}  # no informers: it counts when it is told to
+
+        async def charged() -> Object:
+            return used(await client.get(r.RESOURCEQUOTAS, "q", "default"))
+
+        await client.create(r.RESOURCEQUOTAS, quota(**{"count/configmaps": "5"}), "default")
+        await controller.reconcile("default/q")
+        await client.create(r.CONFIGMAPS, config_map("a"), "default")
+        await client.delete(r.CONFIGMAPS, "a", "default")
+        assert await charged() == {"count/configmaps": "1"}
+        listed = client.list
+
+        async def list_late(*args: Any) -> Object:
+            monkeypatch.undo()
+            await client.create(r.CONFIGMAPS, config_map("b"), "default")
+            return await listed(*args)
+
+        monkeypatch.setattr(client, "list", list_late)
+        await controller.reconcile("default/q")  # counts 1, and 1 was charged before that one
+        assert await charged() == {"count/configmaps": "2"}
+        async with asyncio.timeout(30):
+            await controller.reconcile(await controller.queue.get())
+        assert await charged() == {"count/configmaps": "1"}
