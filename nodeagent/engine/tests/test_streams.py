@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import uuid
-from pathlib import Path
 
 import pytest
 
 from nodeagent.engine import execute
 from nodeagent.engine.contract import EngineError, StartFailed
-from nodeagent.linux import cgroup2, cgroups, procfs
+from nodeagent.linux.tests.trees import sleeps_in, version_2
 
 
 async def test_exec_runs_beside_the_container(node):
@@ -38,25 +36,14 @@ async def test_exec_has_the_containers_powers_and_cgroup(node):
 
 def test_exec_goes_where_the_container_s_process_went():
     """Version 2 lets nobody into a cgroup that passes controllers on: a container's own, once systemd is in it."""
-    points = [h.point for h in cgroups.hierarchies() if h.version == 2]
-    if not points:
-        pytest.skip("no version 2 cgroups here")
-    tree, top = cgroup2.Version2(points[0]), f"test-{uuid.uuid4().hex[:8]}"
-    tree.create(f"{top}/id/init.scope")
-    join = tree.join_files(f"{top}/id")
-    try:
-        pid = os.fork()
-        if pid == 0:
-            Path(*tree.join_files(f"{top}/id/init.scope")).write_text("0")
-            signal.pause()
-        while procfs.pids_in(tree.procs_files(top)) != {pid}:
-            pass
-        assert execute.cgroups_of(pid, join) == tree.join_files(f"{top}/id/init.scope")
+    with version_2() as (tree, folder):
+        inner, join = f"{folder.name}/id/init.scope", tree.join_files(f"{folder.name}/id")
+        tree.create(inner)
+        pid = sleeps_in(tree, inner)
+        assert execute.cgroups_of(pid, join) == tree.join_files(inner)
         assert execute.cgroups_of(os.getpid(), join) == join
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    finally:
-        tree.remove(top)
 
 
 async def test_exec_with_stdin(node):

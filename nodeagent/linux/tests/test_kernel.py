@@ -26,6 +26,7 @@ from nodeagent.linux import (
     procfs,
     seccomp,
 )
+from nodeagent.linux.tests.trees import sleeps_in, version_2
 
 pytestmark = pytest.mark.needs_root
 
@@ -217,13 +218,8 @@ def test_cgroup_counts_limits_and_ends_processes(cgroup):
     tree, path = cgroup
     tree.limit(path, cpu_shares=100, cpu_quota_us=20_000, memory_limit=16 << 20, pids_limit=5)
     tree.restrict_devices(path)
-    pid = os.fork()
-    if pid == 0:
-        for file in tree.join_files(path):
-            Path(file).write_text("0")
-        signal.pause()
-    while procfs.pids_in(tree.procs_files(path)) != {pid}:
-        pass
+    pid = sleeps_in(tree, path)
+    assert procfs.pids_in(tree.procs_files(path)) == {pid}
     usage = tree.usage(path)
     assert usage["pids"] == 1
     assert 0 <= usage["memory_bytes"] <= 16 << 20
@@ -238,39 +234,23 @@ def test_cgroup_counts_limits_and_ends_processes(cgroup):
 
 
 def test_version_2_makes_enters_and_removes():
-    """On a hybrid machine its tree has no controllers; what needs none is the same."""
-    points = [h.point for h in cgroups.hierarchies() if h.version == 2]
-    if not points:
-        pytest.skip("no version 2 cgroups here")
-    tree = cgroup2.Version2(points[0])
-    top = f"test-{uuid.uuid4().hex[:8]}"
-    tree.create(f"{top}/a/b")
-    try:
-        pid = os.fork()
-        if pid == 0:
-            Path(*tree.join_files(f"{top}/a/b")).write_text("0")
-            signal.pause()
-        while procfs.pids_in(tree.procs_files(top)) != {pid}:
-            pass
+    with version_2() as (tree, folder):
+        top = folder.name
+        tree.create(f"{top}/a/b")
+        pid = sleeps_in(tree, f"{top}/a/b")
+        assert procfs.pids_in(tree.procs_files(top)) == {pid}
         tree.remove_empty(top)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    finally:
-        tree.remove(top)
-    assert not os.path.exists(os.path.join(points[0], top))
+    assert not folder.exists()
 
 
 def test_what_hides_in_a_cgroup_of_its_own_is_ended_too(cgroup):
     tree, path = cgroup
     files = tree.procs_files(path)
     tree.create(f"{path}/own")
-    pid = os.fork()
-    if pid == 0:
-        for file in tree.join_files(f"{path}/own"):
-            Path(file).write_text("0")
-        signal.pause()
-    while procfs.pids_in(tree.procs_files(path)) != {pid}:
-        pass
+    pid = sleeps_in(tree, f"{path}/own")
+    assert procfs.pids_in(tree.procs_files(path)) == {pid}
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         assert procfs.kill_all(files)
@@ -279,23 +259,21 @@ def test_what_hides_in_a_cgroup_of_its_own_is_ended_too(cgroup):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-def test_version_2_limits_huge_pages():
-    points = [h.point for h in cgroups.hierarchies() if h.version == 2]
-    if not points or "hugetlb" not in Path(points[0], "cgroup.controllers").read_text().split():
-        pytest.skip("version 2 does not limit them here")
-    tree = cgroup2.Version2(points[0])
-    top = f"test-{uuid.uuid4().hex[:8]}"
-    tree.create(f"{top}/a")
-    try:
-        tree.limit_huge_pages(f"{top}/a", {2 << 20: 6 << 20})
-        for kind in ("max", "rsvd.max"):
-            limits = {
-                size: int(Path(points[0], top, "a", f"hugetlb.{hugepages.name(size)}.{kind}").read_text())
-                for size in hugepages.sizes()
-            }
-            assert limits == {**dict.fromkeys(hugepages.sizes(), 0), 2 << 20: 6 << 20}
-    finally:
-        tree.remove(top)
+def test_version_2_limits_huge_pages(tmp_path):
+    names = [f"hugetlb.{hugepages.name(size)}.{kind}" for size in hugepages.sizes() for kind in ("max", "rsvd.max")]
+    with version_2() as (tree, folder):
+        path = f"{folder.name}/a"
+        if "hugetlb" in (folder.parent / "cgroup.controllers").read_text().split():
+            tree.create(path)
+        else:  # version 1 has the controller: files like its own show what is written
+            tree = cgroup2.Version2(str(tmp_path))
+            (tmp_path / path).mkdir(parents=True)
+            for name in names:
+                (tmp_path / path / name).write_text("max")
+        tree.limit_huge_pages(path, {2 << 20: 6 << 20})
+        limits = {file: int(Path(tree._file(path, file)).read_text()) for file in names}
+    allowed = {"hugetlb.2MB.max": 6 << 20, "hugetlb.2MB.rsvd.max": 6 << 20}
+    assert limits == {**dict.fromkeys(names, 0), **allowed}
 
 
 def test_version_2_tells_of_memory_and_swap_as_far_as_the_kernel_counts_them(tmp_path):
@@ -330,28 +308,18 @@ def test_pressure_is_read_as_the_kernel_writes_it(tmp_path):
 
 
 def test_version_2_tells_where_work_stood_still():
-    points = [h.point for h in cgroups.hierarchies() if h.version == 2]
-    if not points or not os.path.exists("/proc/pressure"):
-        pytest.skip("this kernel does not count it")
-    tree = cgroup2.Version2(points[0])
-    top = f"test-{uuid.uuid4().hex[:8]}"
-    tree.create(top)
-    try:
-        assert set(tree.pressure(top)) == set(pressure.RESOURCES)
-    finally:
-        tree.remove(top)
-    assert tree.pressure(top) == {}
+    with version_2() as (tree, folder):
+        tree.create(folder.name)
+        counted = os.path.exists("/proc/pressure")
+        assert set(tree.pressure(folder.name)) == (set(pressure.RESOURCES) if counted else set())
+    assert tree.pressure(folder.name) == {}
 
 
 def test_device_filter_loads_in_the_kernel_and_decides():
-    """Version 2's way; a hybrid machine has an empty version 2 tree beside version 1, which will do."""
-    points = [h.point for h in cgroups.hierarchies() if h.version == 2]
-    if not points:
-        pytest.skip("no version 2 cgroups here")
-    folder = os.path.join(points[0], f"test-{uuid.uuid4().hex[:8]}")
-    os.mkdir(folder)
-    try:
-        device_filter.attach(folder)
+    """Version 2's way."""
+    with version_2() as (_, folder):
+        folder.mkdir()
+        device_filter.attach(str(folder))
 
         def story() -> None:
             Path(folder, "cgroup.procs").write_text("0")
@@ -361,5 +329,3 @@ def test_device_filter_loads_in_the_kernel_and_decides():
                 Path("/dev/kmsg").open("rb").close()
 
         in_child(story)
-    finally:
-        cgroups.remove_tree(folder)
