@@ -14,6 +14,7 @@ from shim.resources.causes import forbidden, invalid, required, unsupported
 from shim.resources.custom import rules
 from shim.resources.custom.declare import REQUEST, Declared, declare
 from shim.resources.custom.fieldpath import PathProblem, resolve
+from shim.resources.custom.schema_text import go_rule
 from shim.resources.custom.structure import Node, Raw
 
 _RULE_COST, _SCHEMA_COST = 10_000_000, 100_000_000
@@ -64,18 +65,18 @@ class RuleChecks:
         try:
             program = environment.compile(raw["rule"], cel.BOOL)
         except cel.WrongType:
-            return [invalid(f"{at}.rule", _shown(raw), "cel expression must evaluate to a bool")]
+            return [invalid(f"{at}.rule", go_rule(raw), "cel expression must evaluate to a bool")]
         except cel.CompileError as error:
-            return [invalid(f"{at}.rule", _shown(raw), error.told)]
+            return [invalid(f"{at}.rule", go_rule(raw), error.told)]
         found = self._cost(program, f"{at}.rule", "estimated rule cost", declared, cardinality)
         if expression := (raw.get("messageExpression") or ""):
             message = f"{at}.messageExpression"
             try:
                 told = environment.compile(expression, cel.STRING)
             except cel.WrongType:
-                found.append(invalid(message, _shown(raw), "messageExpression must evaluate to a string"))
+                found.append(invalid(message, go_rule(raw), "messageExpression must evaluate to a string"))
             except cel.CompileError as error:
-                found.append(invalid(message, _shown(raw), f"messageExpression {error.told}"))
+                found.append(invalid(message, go_rule(raw), f"messageExpression {error.told}"))
             else:
                 found += self._cost(told, message, "estimated messageExpression cost", declared, 1.0)
         if rules.mentions_old(program):
@@ -150,15 +151,3 @@ def _too_costly(what: str, cost: float, limit: float) -> str:
     hint = "try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings "
     hint += "are declared"
     return f"{what} exceeds budget by factor of {shown} ({hint})"
-
-
-def _shown(raw: Raw) -> Raw:
-    """A rule as upstream's messages quote it: its internal struct."""
-    return {
-        "Rule": raw.get("rule") or "",
-        "Message": raw.get("message") or "",
-        "MessageExpression": raw.get("messageExpression") or "",
-        "Reason": raw.get("reason"),
-        "FieldPath": raw.get("fieldPath") or "",
-        "OptionalOldSelf": raw.get("optionalOldSelf"),
-    }

@@ -15,6 +15,18 @@ def go_schema(raw: Raw | None) -> dict[str, Any] | None:
     return {name: _shown(field, raw.get(field)) for field, name in _NAMES.items()}
 
 
+def go_rule(raw: Raw) -> dict[str, Any]:
+    """``apiextensions.ValidationRule``."""
+    return {
+        "Rule": raw.get("rule") or "",
+        "Message": raw.get("message") or "",
+        "MessageExpression": raw.get("messageExpression") or "",
+        "Reason": raw.get("reason"),
+        "FieldPath": raw.get("fieldPath") or "",
+        "OptionalOldSelf": raw.get("optionalOldSelf"),
+    }
+
+
 def go_name(field: str) -> str:
     """``maxLength`` as Go writes it."""
     return _NAMES[field]
@@ -53,17 +65,7 @@ def _dependencies(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rules(values: list[Raw]) -> list[Any]:
-    return [
-        {
-            "Rule": rule.get("rule") or "",
-            "Message": rule.get("message") or "",
-            "MessageExpression": rule.get("messageExpression") or "",
-            "Reason": rule.get("reason"),
-            "FieldPath": rule.get("fieldPath") or "",
-            "OptionalOldSelf": rule.get("optionalOldSelf"),
-        }
-        for rule in values
-    ]
+    return [go_rule(rule) for rule in values]
 
 
 def _documents(value: Raw) -> dict[str, Any]:

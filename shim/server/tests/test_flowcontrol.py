@@ -107,7 +107,7 @@ async def _until(api, level: str, **wanted: int) -> None:
     raise AssertionError(f"{found}, not {wanted}")
 
 
-async def _fill(api, level: str, user: str, number: int) -> list[Holder]:
+async def _come(api, user: str, number: int) -> list[Holder]:
     """So many requests of one user, of which some wait."""
     return [await Holder(api, user).come() for _ in range(number)]
 
@@ -119,6 +119,18 @@ async def _samples(api, name: str, **labels: str) -> float:
         if re.match(rf"{name}[{{ ]", line) and all(each in line for each in wanted):
             total += float(line.rpartition(" ")[2])
     return total
+
+
+async def _seats(api, level: str) -> int:
+    return int(await _samples(api, "apiserver_flowcontrol_nominal_limit_seats", priority_level=level))
+
+
+async def _full(api, level: str, user: str) -> list[Holder]:
+    """A request of this user in every seat of a level."""
+    seats = await _seats(api, level)
+    holders = await _come(api, user, seats)
+    await _until(api, level, ExecutingRequests=seats, WaitingRequests=0)
+    return holders
 
 
 async def test_every_answer_says_how_its_request_was_classified(api) -> None:
@@ -141,11 +153,10 @@ async def test_every_answer_says_how_its_request_was_classified(api) -> None:
 
 async def test_a_flood_of_one_user_leaves_another_their_turn(api) -> None:
     async with _level(api, ["flood-a", "polite-b"], queues=64, hand=2) as level:
-        seats = int(await _samples(api, "apiserver_flowcontrol_nominal_limit_seats", priority_level=level))
+        flood = await _full(api, level, "flood-a")
+        seats = len(flood)
         assert seats > 0
-        flood = await _fill(api, level, "flood-a", seats)
-        await _until(api, level, ExecutingRequests=seats)
-        flood += await _fill(api, level, "flood-a", 2)
+        flood += await _come(api, "flood-a", 2)
         await _until(api, level, WaitingRequests=2)  # both of its queues are full
         refused = await api.get("/api", headers=_as("flood-a"))
         assert (refused.status, refused.data) == (429, b"Too many requests, please try again later.\n")
@@ -172,13 +183,11 @@ async def test_a_flood_of_one_user_leaves_another_their_turn(api) -> None:
 
 async def test_who_leaves_gives_back_a_seat_and_a_place_in_the_queue(api) -> None:
     async with _level(api, ["leaver"], queues=1) as level:
-        seats = int(await _samples(api, "apiserver_flowcontrol_nominal_limit_seats", priority_level=level))
-        holders = await _fill(api, level, "leaver", seats)
-        await _until(api, level, ExecutingRequests=seats, WaitingRequests=0)
-        [waiting] = await _fill(api, level, "leaver", 1)
+        holders = await _full(api, level, "leaver")
+        [waiting] = await _come(api, "leaver", 1)
         await _until(api, level, WaitingRequests=1)
         waiting.leave()
-        await _until(api, level, ExecutingRequests=seats, WaitingRequests=0, CancelledRequests=1)
+        await _until(api, level, ExecutingRequests=len(holders), WaitingRequests=0, CancelledRequests=1)
         for holder in holders:
             holder.leave()
         await _until(api, level, ExecutingRequests=0)
@@ -187,9 +196,7 @@ async def test_who_leaves_gives_back_a_seat_and_a_place_in_the_queue(api) -> Non
 
 async def test_without_queues_who_finds_no_seat_is_turned_away(api) -> None:
     async with _level(api, ["hasty"], queues=0) as level:
-        seats = int(await _samples(api, "apiserver_flowcontrol_nominal_limit_seats", priority_level=level))
-        holders = await _fill(api, level, "hasty", seats)
-        await _until(api, level, ExecutingRequests=seats)
+        holders = await _full(api, level, "hasty")
         assert (await api.get("/api", headers=_as("hasty"))).status == 429
         assert b" 422 " in await holders[0].end()
         assert (await api.get("/api", headers=_as("hasty"))).status == 200
@@ -200,9 +207,7 @@ async def test_without_queues_who_finds_no_seat_is_turned_away(api) -> None:
 
 async def test_who_waits_too_long_is_turned_away(api) -> None:
     async with _level(api, ["patient"], queues=1) as level:
-        seats = int(await _samples(api, "apiserver_flowcontrol_nominal_limit_seats", priority_level=level))
-        holders = await _fill(api, level, "patient", seats)
-        await _until(api, level, ExecutingRequests=seats)
+        holders = await _full(api, level, "patient")
         late = await api.get("/api?timeout=400ms", headers=_as("patient"))
         assert late.status == 429
         await _until(api, level, WaitingRequests=0, RejectedRequests=1, CancelledRequests=1)
@@ -215,7 +220,7 @@ async def test_a_watch_has_a_seat_only_while_it_begins(api) -> None:
     async with _level(api, ["watcher"], queues=0) as level:
         path = f"{api.url}/api/v1/namespaces/{api.namespace}/configmaps?watch=1"
         headers = _as("watcher")
-        seats = int(await _samples(api, "apiserver_flowcontrol_nominal_limit_seats", priority_level=level))
+        seats = await _seats(api, level)
         watches = [await api.session.get(path, headers=headers) for _ in range(seats + 3)]
         assert {watch.status for watch in watches} == {200}
         await _until(api, level, ExecutingRequests=0)
@@ -227,7 +232,7 @@ async def test_a_watch_has_a_seat_only_while_it_begins(api) -> None:
 
 async def test_a_level_that_is_deleted_goes_when_its_last_request_has(api) -> None:
     async with _level(api, ["last"]) as level:
-        [holder] = await _fill(api, level, "last", 1)
+        [holder] = await _come(api, "last", 1)
         await _until(api, level, ExecutingRequests=1)
     while f"{level}," in (text := (await api.get(f"{DUMPS}/dump_priority_levels")).data.decode()):
         if re.search(rf"{level}, +0, +false, +true,", text):
