@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shim.admission.request import CREATE, MIRROR, UPDATE, Plugin, Reader, Request, refuse, unusable
+from shim.api.gotext import parse_bool
 from shim.api.meta import GVR, Object
 from shim.api.pod_secrets import of_containers, of_pod
 
@@ -16,7 +17,6 @@ MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOKEN_SECONDS = 3607  # an hour and a bit: the odd number marks tokens that pods did not ask for themselves
 _VOLUME = "kube-api-access-"
 _ENFORCE = "kubernetes.io/enforce-mountable-secrets"
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")  # what Go's strconv.ParseBool takes for true
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, nothing that looks like something else
 _ATTEMPTS, _PAUSE = 10, 0.15  # a new namespace's default account is a moment behind it
 
@@ -54,7 +54,7 @@ class ServiceAccount(Plugin):
             where = f"{request.namespace}/{pod['metadata'].get('name') or ''}"
             raise refuse(request, f"no service account specified for pod {where}")
         account = await _find(request, reader, name)
-        if (account["metadata"].get("annotations") or {}).get(_ENFORCE) not in _TRUE:
+        if not parse_bool((account["metadata"].get("annotations") or {}).get(_ENFORCE, "")):
             return
         complaint = next(_not_mountable(spec, account, temporary), None)
         if complaint:

@@ -1,4 +1,4 @@
-"""Values as Go prints them in messages."""
+"""Values as Go prints them in messages, and reads them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ def go_text(value: Any) -> str:
     if value is None:
         return "<nil>"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_TRUTHS = {
+    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
+}
+
+
+def parse_bool(text: str) -> bool | None:
+    """As Go's strconv.ParseBool; None for what that does not take."""
+    return _TRUTHS.get(text)
 
 
 _ESCAPES = {'"': r"\"", "\\": r"\\"} | dict(zip("\a\b\f\n\r\t\v", (rf"\{letter}" for letter in "abfnrtv"), strict=True))

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
+from shim.api.gotext import parse_bool
 from shim.cel.functions import Library, matching, shorter, traversal
 from shim.cel.patterns import PatternError, pattern
 from shim.cel.values import (
@@ -293,15 +294,11 @@ def _to_timestamp(value: str) -> Timestamp:
         raise _unconvertible("google.protobuf.Timestamp") from None
 
 
-_TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
-
-
 def _to_bool(value: str) -> bool:
-    if value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise _unconvertible("bool")
+    found = parse_bool(value)
+    if found is None:
+        raise _unconvertible("bool")
+    return found
 
 
 for _kind in ("int", "uint", "double", "string", "timestamp", "duration"):

@@ -15,6 +15,7 @@ from functools import partial
 from aiohttp import web
 
 from shim.api import latency
+from shim.api.gotext import parse_bool
 from shim.api.status import ApiError
 from shim.resources.metrics import GROUP as METRICS_GROUP
 from shim.resources.strategy import Resource
@@ -23,6 +24,7 @@ from shim.server.aggregation import Aggregator
 from shim.server.aggregation.relay import relay
 from shim.server.audit.record import RECORD, Auditor
 from shim.server.authn import Authenticator
+from shim.server.authz import forbidden
 from shim.server.bearers import settled
 from shim.server.bodies import content_type
 from shim.server.component_statuses import component_statuses
@@ -229,10 +231,12 @@ class Dispatcher:
         authorizer = self._parts.authorizer
         record = http.get(RECORD) if self._auditor is not None else None
         try:
-            if record is not None:
-                record.decided(*authorizer.decide(user, asked))
-            if not open:
-                authorizer.require(user, asked)
+            if record is not None or not open:
+                decision = authorizer.decide(user, asked)
+                if record is not None:
+                    record.decided(*decision)
+                if not (open or decision.allowed):
+                    raise forbidden(user, asked, decision.why)
             allowed = True
         finally:
             seconds = time.perf_counter() - began
@@ -345,5 +349,5 @@ def _cut_off(http: web.BaseRequest) -> None:
 def _wants_pretty(http: web.BaseRequest, query: Query) -> bool:
     """Whether a person reads the answer: asked for by ``pretty``, or seen by the program that asks."""
     if "pretty" in query:
-        return first(query, "pretty") in ("1", "t", "T", "true", "TRUE", "True")
+        return bool(parse_bool(first(query, "pretty")))
     return http.headers.get("User-Agent", "").startswith(_BROWSERS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
 
 from shim import cel
 from shim.admission.request import Who
@@ -67,9 +66,11 @@ class CacheReader:
         """In the loop, which alone may read roles; dear expressions ask from threads of their own."""
         if threading.get_ident() == self._thread:
             return self._judge(user, asked)
-        answer: Future[cel.Decision] = Future()
-        self._loop.call_soon_threadsafe(lambda: answer.set_result(self._judge(user, asked)))
-        return answer.result()
+
+        async def there() -> cel.Decision:
+            return self._judge(user, asked)
+
+        return asyncio.run_coroutine_threadsafe(there(), self._loop).result()
 
     def _judge(self, user: Who, asked: cel.Attributes) -> cel.Decision:
         assert isinstance(user, User)

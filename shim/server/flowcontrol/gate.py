@@ -21,7 +21,7 @@ from shim.server.flowcontrol.levels import Crowd, Flow, Levels
 from shim.server.flowcontrol.queues import NOT_YET, Refused, Ticket
 from shim.server.flowcontrol.width import ONE, Work
 from shim.server.inflight import MUTATING, READ_ONLY
-from shim.server.options import Query, first
+from shim.server.options import Query, boolean, first
 from shim.server.routes import RequestInfo, Routes
 from shim.server.selection import equalities
 from shim.server.users import User
@@ -236,7 +236,7 @@ class Gate:
 
 def _begins_with_list(query: Query) -> bool:
     """Whether a watch first tells what is there."""
-    return first(query, "sendInitialEvents") in ("true", "1") or first(query, "resourceVersion") in ("", "0")
+    return bool(boolean(query, "sendInitialEvents")) or first(query, "resourceVersion") in ("", "0")
 
 
 def _name(info: RequestInfo, query: Query) -> str:

@@ -12,7 +12,8 @@ import asyncio
 import logging
 
 from shim.api.apply import update_managed_fields
-from shim.api.meta import Object
+from shim.api.gotext import parse_bool
+from shim.api.meta import Object, split_api_version
 from shim.api.schema import Schema
 from shim.resources.bootstrap import objects
 from shim.resources.bootstrap.flow import AUTO_UPDATE, FLOW_SCHEMAS, PRIORITY_LEVELS
@@ -24,10 +25,6 @@ from shim.store.contract import Conflict, StoreError
 
 PERIOD = 60.0  # seconds, as upstream
 _MANAGER = "api-priority-and-fairness-config-producer-v1"
-_TRUTHS = {
-    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
-    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
-}
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +41,14 @@ class Upkeep:
             await asyncio.sleep(PERIOD)
             try:
                 await self.ensure()
-            except StoreError as error:
+            except (StoreError, TimeoutError) as error:
                 log.warning("priority levels and FlowSchemas: %s; trying again", error)
 
     async def ensure(self) -> None:
-        """Once. Raises StoreError."""
+        """Once. Raises StoreError and TimeoutError."""
+        every = objects()
         for gvr in (PRIORITY_LEVELS, FLOW_SCHEMAS):
-            wanted = {obj["metadata"]["name"]: obj for found, _, obj in objects() if found == gvr}
+            wanted = {obj["metadata"]["name"]: obj for found, _, obj in every if found == gvr}
             row = find(gvr.group, gvr.version, gvr.resource)
             assert row is not None
             for name, obj in wanted.items():
@@ -80,7 +78,7 @@ class Upkeep:
 
     def _signed(self, old: Object | None, new: Object) -> Object:
         """As a write of this part's own."""
-        group, _, version = new["apiVersion"].partition("/")
+        group, version = split_api_version(new["apiVersion"])
         definition = self._schema.for_kind(group, version, new["kind"])
         managed = update_managed_fields(old, new, definition=definition, manager=_MANAGER, ignored=("status",))
         metadata = {key: value for key, value in new["metadata"].items() if key != "managedFields"}
@@ -106,4 +104,4 @@ def revised(obj: Object, wanted: Object, *, mandatory: bool) -> Object | None:
 
 def _annotated(obj: Object) -> bool | None:
     """What the annotation says; None where it says nothing that Go takes for true or false."""
-    return _TRUTHS.get((obj["metadata"].get("annotations") or {}).get(AUTO_UPDATE, ""))
+    return parse_bool((obj["metadata"].get("annotations") or {}).get(AUTO_UPDATE, ""))

@@ -46,6 +46,13 @@ class _Log:
         return events
 
 
+async def _by_roles(api) -> int:
+    """How many requests roles have allowed."""
+    name = 'apiserver_authorization_decisions_total{decision="allowed",name="rbac",type="RBAC"} '
+    text = (await api.get("/metrics")).data.decode()
+    return sum(int(float(line.rpartition(" ")[2])) for line in text.splitlines() if line.startswith(name))
+
+
 async def test_the_audit_log_follows_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "policy.yaml").write_text(POLICY)
     flags = {"audit_policy_file": tmp_path / "policy.yaml", "audit_log_path": str(tmp_path / "audit.log")}
@@ -101,6 +108,10 @@ async def test_the_audit_log_follows_requests(tmp_path: Path, monkeypatch: pytes
         assert complete["impersonatedUser"] == {"username": "bob", "groups": ["system:authenticated"]}
         assert complete["authenticationMetadata"] == {"impersonationConstraint": "impersonate:user-info"}
         assert complete["annotations"]["authorization.k8s.io/decision"] == "forbid"
+        decided = await _by_roles(api)
+        assert (await api.get("/api", headers={"Impersonate-User": "bob"})).status == 200
+        assert await _by_roles(api) == decided + 1  # who writes of a decision does not make it again
+        log.new()
         await api.get("/api/v1/nodes", anonymous=True, headers={"Authorization": "Bearer bogus"})
         (failed,) = log.new()
         assert (failed["stage"], failed["user"], failed["responseStatus"]["code"]) == ("ResponseStarted", {}, 401)
