@@ -28,8 +28,9 @@ from nodeagent.kubelet.network import HostPort
 from nodeagent.kubelet.observed import Observed, Run, Waiting
 from nodeagent.kubelet.plan import BackOff
 from nodeagent.kubelet.podstate import PodState
-from nodeagent.kubelet.restarts import LONG_LOOK, LOOK, go_duration
+from nodeagent.kubelet.restarts import LONG_LOOK, LOOK
 from nodeagent.kubelet.volumes.payloads import Source
+from shim.api.duration import go_duration
 from shim.api.meta import Object
 from shim.api.status import ApiError
 from shim.client import resource as r

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from nodeagent.kubelet import logrotate, node, shutdown
 from nodeagent.kubelet.eviction import evictions, thresholds
-from nodeagent.kubelet.restarts import go_duration
 from nodeagent.settings import NodeAgentSettings
+from shim.api.duration import go_duration
 from shim.api.meta import Object
 
 

@@ -30,12 +30,3 @@ def waits_until(delay: Delay | None, *, event_at: float, now: float) -> float:
         return 0.0
     until = event_at + delay.seconds
     return until if now < until else 0.0
-
-
-def go_duration(seconds: float) -> str:
-    """As Go prints a duration of whole seconds: ``10s``, ``1m20s``, ``5m0s``."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes}m{rest}s"
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -58,7 +58,7 @@ def hold(
     conditions: Sequence[Condition],
     environment: cel.Environment,
     values: Mapping[str, Any],
-    patience: float = math.inf,
+    patience: float,
 ) -> bool:
     """Whether all are true; one that is false decides, whatever the others. Raises ConditionError and Impatient."""
     problems: list[str] = []

@@ -19,7 +19,7 @@ class Comparison:
     removed: FieldSet = field(default_factory=FieldSet)
     modified: FieldSet = field(default_factory=FieldSet)
     added: FieldSet = field(default_factory=FieldSet)
-    strict: bool = False
+    strict: bool = field(default=False, kw_only=True)
     """Whether items that nothing names are refused, and not left out."""
 
     def __bool__(self) -> bool:
@@ -30,9 +30,8 @@ class Comparison:
         comparison = self
         for name in ignored:
             path = fieldset.dotted(name)
-            sets = (each.without(path) for each in (comparison.removed, comparison.modified, comparison.added))
-            removed, modified, added = sets
-            comparison = Comparison(removed, modified, added)
+            sets = (comparison.removed, comparison.modified, comparison.added)
+            comparison = Comparison(*(each.without(path) for each in sets))
         return comparison
 
 

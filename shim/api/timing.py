@@ -6,6 +6,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
 
+USUAL = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""Bounds in seconds that Prometheus' libraries take where none are given."""
+
 
 class Histogram:
     """Counts of values by bucket; each bucket holds what is up to its bound, the last what is above all."""
@@ -20,6 +23,11 @@ class Histogram:
     def add(self, value: float) -> None:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def repeat(self, value: float, times: int) -> None:
+        """Add the same value so many times."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
 
     @property
     def count(self) -> int:

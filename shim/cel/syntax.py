@@ -51,10 +51,10 @@ class Parser:
             return token
         return None
 
-    def _need(self, text: str) -> Token:
+    def _need(self, text: str, expected: str = "") -> Token:
         token = self._take(text)
         if token is None:
-            self._unexpected(self._peek(), f"'{text}'")
+            self._unexpected(self._peek(), expected or f"'{text}'")
         assert token is not None
         return token
 
@@ -63,7 +63,7 @@ class Parser:
             message = f"Syntax error: extraneous input '{token.text}' expecting <EOF>"
             if token.kind in ("string", "ident", "int", "uint", "double", "bytes"):
                 message = f"Syntax error: mismatched input '{token.text}' expecting <EOF>"
-        elif expected == "')'" and self._tokens[self._next + 1 :][:1] and self._tokens[self._next + 1].text == ")":
+        elif expected == "')'" and any(after.text == ")" for after in self._tokens[self._next + 1 : self._next + 2]):
             message = f"Syntax error: extraneous input '{token.text}' expecting ')'"
         else:
             message = f"Syntax error: mismatched input '{token.text}' expecting {expected}"
@@ -150,7 +150,7 @@ class Parser:
                     self._unexpected(name, "IDENTIFIER")
                 self._next += 1
                 if not optional and (paren := self._take("(")):
-                    args = self._arguments(")")
+                    args = self._arguments()
                     node = self._expand(name.text, node, args, paren.at) or Call(paren.at, name.text, node, args)
                 else:
                     node = Select(dot.at, node, name.text, optional=optional)
@@ -203,16 +203,16 @@ class Parser:
         if token.text in RESERVED:
             raise SyntaxIssue(token.at, f"reserved identifier: {token.text}")
         if paren := self._take("("):
-            args = self._arguments(")")
+            args = self._arguments()
             expanded = self._expand(token.text, None, args, paren.at)
             return expanded or Call(paren.at, token.text, None, args)
         return Ident(token.at, token.text)
 
-    def _arguments(self, end: str) -> list[Node]:
+    def _arguments(self) -> list[Node]:
         found: list[Node] = []
-        while not self._take(end):
-            if found and not self._take(","):
-                self._unexpected(self._peek(), f"'{end}'")
+        while not self._take(")"):
+            if found:
+                self._need(",", "')'")
             found.append(self._expression())
         return found
 
@@ -221,8 +221,7 @@ class Parser:
         optional = set()
         while not self._take("]"):
             if items:
-                if not self._take(","):
-                    self._unexpected(self._peek(), "{']', ','}")
+                self._need(",", "{']', ','}")
                 if self._take("]"):
                     break
             if self._take("?"):
@@ -234,8 +233,7 @@ class Parser:
         entries: list[tuple[Node, Node, bool]] = []
         while not self._take("}"):
             if entries:
-                if not self._take(","):
-                    self._unexpected(self._peek(), "{'}', ','}")
+                self._need(",", "{'}', ','}")
                 if self._take("}"):
                     break
             optional = bool(self._take("?"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shim.api.timing import Histogram
+from shim.api.timing import USUAL, Histogram
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-COMPILATION, EVALUATION = Histogram(_SECONDS), Histogram(_SECONDS)
+COMPILATION, EVALUATION = Histogram(USUAL), Histogram(USUAL)

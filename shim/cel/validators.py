@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shim.cel.calls import call_of
@@ -70,10 +70,7 @@ def fold(checked: Checked) -> None:
 @dataclass(slots=True)
 class _Validator:
     checked: Checked
-    found: list[Issue]
-
-    def __init__(self, checked: Checked) -> None:
-        self.checked, self.found = checked, []
+    found: list[Issue] = field(default_factory=list)
 
     def visit(self, node: Node, *, within_format: bool) -> None:
         if isinstance(node, Call):

@@ -50,6 +50,11 @@ def add_container(tree: Tree, container: Container, pod: Any, common: Mapping[st
         add_cgroup(branch, "[cyan]cgroup[/]", container.cgroup)
 
 
+def name_of(container: Container) -> str:
+    """What the pod calls it."""
+    return container.spec.labels.get("io.kubernetes.container.name", "")
+
+
 def role_of(pod: Any, name: str) -> tuple[str, Any]:
     """What kind of container it is, and what the pod says of it."""
     for kind, role in _ROLES.items():
@@ -82,8 +87,13 @@ def waiting_of(pod: Any, name: str, run: str) -> str:
             ended = (status.get("lastState") or {}).get("terminated") or {}
             waiting = status["state"].get("waiting") or {}
             if status["name"] == name and waiting and str(ended.get("containerID", "")).endswith(run):
-                return ": ".join(filter(None, (waiting.get("reason"), waiting.get("message"))))
+                return said(waiting)
     return ""
+
+
+def said(state: Any) -> str:
+    """Its reason and its message, as far as there are any."""
+    return ": ".join(filter(None, (state.get("reason"), state.get("message"))))
 
 
 def volumes_of(pod: Any, container: Any) -> dict[str, str]:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from shim.cli.common import ask, wide_console
-from shim.cli.explain_container import add_container
+from shim.cli.explain_container import add_container, name_of, said
 from shim.cli.explain_numbers import add_cgroup, in_words
 from shim.cli.place import Here, Node
 from shim.cluster import ClusterError
@@ -90,8 +90,8 @@ def _print_unbound(pod: Any) -> None:
 def _print(pod: Any, node: Node, parts: list[tuple[Sandbox, list[Container]]]) -> None:
     status = pod.get("status") or {}
     tree = Tree(_title(pod, f"on [bold]{node.name}[/]"))
-    if status.get("reason") or status.get("message"):
-        tree.add(f"[red]{escape(': '.join(filter(None, (status.get('reason'), status.get('message')))))}[/]")
+    if why := said(status):
+        tree.add(f"[red]{escape(why)}[/]")
     if not parts:
         tree.add("nothing of it is on the node")
     shared = {"net": _inode(node.netns)}  # with everything on the node
@@ -101,14 +101,10 @@ def _print(pod: Any, node: Node, parts: list[tuple[Sandbox, list[Container]]]) -
         common = {**shared, **{kind: inode for kind, (_, inode) in sandbox.namespaces.items()}}
         for container in containers:
             add_container(below, container, pod, common)
-    _add_waiting(tree, pod, {name for _, containers in parts for name in map(_name_of, containers)})
+    _add_waiting(tree, pod, {name_of(each) for _, containers in parts for each in containers})
     if address := status.get("podIP"):
         _ways(tree, node, address)
     wide_console().print(tree)
-
-
-def _name_of(container: Container) -> str:
-    return container.spec.labels.get("io.kubernetes.container.name", "")
 
 
 def _add_waiting(tree: Tree, pod: Any, made: set[str]) -> None:
@@ -118,9 +114,8 @@ def _add_waiting(tree: Tree, pod: Any, made: set[str]) -> None:
         for each in status.get(key) or ():
             waiting = each["state"].get("waiting")
             if waiting is not None and each["name"] not in made:
-                why = ": ".join(filter(None, (waiting.get("reason"), waiting.get("message"))))
                 title = f"[cyan]{kind}[/] [bold]{escape(each['name'])}[/]  {escape(each.get('image', ''))}"
-                tree.add(f"{title}  not made yet  [red]{escape(why)}[/]")
+                tree.add(f"{title}  not made yet  [red]{escape(said(waiting))}[/]")
 
 
 def _inode(path: Path) -> int:

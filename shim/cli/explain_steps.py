@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from shim.cli.common import wide_console
+from shim.cli.explain_container import name_of
 
 if TYPE_CHECKING:
     from nodeagent.engine.anatomy import Container, Sandbox
@@ -45,7 +46,7 @@ def lines_of(events: list[Any], parts: list[tuple[Sandbox, list[Container]]], ke
     for sandbox, containers in parts:
         found += [_line("engine", step) for step in sandbox.steps]
         for container in containers:
-            name = container.spec.labels.get("io.kubernetes.container.name", "")
+            name = name_of(container)
             found += [_line("engine", step, name) for step in container.preparation]
             found += [_line("container", step, name) for step in container.steps]
     return sorted(found, key=lambda line: line.at)
@@ -70,7 +71,7 @@ def names_for(parts: list[tuple[Sandbox, list[Container]]], pod_dir: Path) -> di
         held = next((path for path, _ in sandbox.namespaces.values()), "")
         found[f"S{own}"] = str(Path(held).parent)
         for container in containers:
-            name = container.spec.labels.get("io.kubernetes.container.name", "").upper().replace("-", "_")
+            name = name_of(container).upper().replace("-", "_")
             found.setdefault(f"C_{name}", str(container.directory))
             found.setdefault(f"ID_{name}", container.spec.id)
     return found

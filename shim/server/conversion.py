@@ -16,9 +16,10 @@ from typing import Any
 import orjson
 
 from shim.admission.request import Reader
-from shim.admission.webhooks.call import KNOWN, Caller, CallError
+from shim.admission.webhooks.call import Caller, CallError
 from shim.api.meta import Object, new_uid, split_api_version
 from shim.api.status import ApiError
+from shim.resources.webhook_rules import REVIEW_VERSIONS
 
 GROUP = "apiextensions.k8s.io"
 TIMEOUT = 30.0  # seconds, upstream's
@@ -35,7 +36,7 @@ class Converter:
     def __init__(self, crd: Object, caller: Caller, reader: Reader) -> None:
         webhook = crd["spec"]["conversion"]["webhook"]
         self._client: Object = webhook["clientConfig"]
-        self._review = next(each for each in webhook["conversionReviewVersions"] if each in KNOWN)
+        self._review = next(each for each in webhook["conversionReviewVersions"] if each in REVIEW_VERSIONS)
         self._caller, self._reader = caller, reader
         self._converted: OrderedDict[_Key, Object] = OrderedDict()
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from shim.admission.chain import Chain
@@ -18,7 +17,7 @@ from shim.api.keys import prefix_of
 from shim.api.timing import Histogram
 from shim.api.version import GIT_VERSION, MAJOR, MINOR
 from shim.cel import timing
-from shim.codec.exposition import Families, Labels, counters, gauges, histograms, summaries, text_of
+from shim.codec.exposition import Labels, counters, gauges, histograms, summaries, text_of_families
 from shim.resources.bootstrap.api_services import API_SERVICES
 from shim.server.routes import Routes
 from shim.server.watch import Watched
@@ -246,12 +245,9 @@ class OfStore:
 
 def checks_text(results: Iterable[tuple[str, str, int]]) -> bytes:
     """/metrics/slis: of every check of health, whether it passes."""
-    registry = CollectorRegistry()
     values: dict[Labels, float] = {(name, type): passed for name, type, passed in results}
-
     help = "The result of a check of health."
-    registry.register(Families(lambda: [gauges("kubernetes_healthcheck", help, ("name", "type"), values)]))
-    return text_of(registry)
+    return text_of_families([gauges("kubernetes_healthcheck", help, ("name", "type"), values)])
 
 
 def of_process() -> Iterator[Metric]:

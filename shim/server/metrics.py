@@ -276,10 +276,7 @@ def _without_dry_run(durations: Histograms) -> Histograms:
     """Latencies in the fewer steps of service levels."""
     found = Histograms(SECONDS[2:])
     for (*labels, _), each in durations.items():
-        one = found[tuple(labels)]
-        one.total += each.total
-        few = [sum(each.counts[:3]), *each.counts[3:]]
-        one.counts = [before + more for before, more in zip(one.counts, few, strict=True)]
+        found[tuple(labels)].take(each.coarser(found.bounds))
     return found
 
 

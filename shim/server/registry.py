@@ -40,7 +40,7 @@ from shim.server.object_metadata import (
 )
 from shim.server.stored_form import charged, fitting, kept, tried, versioned
 from shim.store.cache import Also, Cache, Entry
-from shim.store.contract import Conflict, TooLarge
+from shim.store.contract import Conflict
 
 RETRIES = 100  # every lost race means that another writer has won: this many in a row is a hot loop somewhere
 CATCH_UP = 0.05  # seconds; commits take a few milliseconds
@@ -149,9 +149,6 @@ class Registry:
                 also = [*charged(request), *allocation.also]
                 stored = await kept(write.resource, obj)
                 entry = await fitting(partial(self.cache.create, write.key, also=also), stored)
-            except TooLarge:
-                allocation.undo()
-                raise
             except Conflict as lost:
                 allocation.undo()
                 if lost.key == write.key:
@@ -234,8 +231,7 @@ class Registry:
         carry_metadata(metadata, old["metadata"])
         if not write.dry_run:
             metadata.pop("selfLink", None)
-        allocator = None if write.subresource else self._allocators.get((resource.group, resource.name))
-        allocation = allocator.allocate(new, old, dry_run=write.dry_run) if allocator else Allocation()
+        allocation = Allocation() if write.subresource else self._allocate(write, new, old)
         (prepare or strategy.prepare_for_update)(new, old)
         metadata = new["metadata"]
         generation, settled = old["metadata"].get("generation"), self._tidy(write, new)

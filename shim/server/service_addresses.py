@@ -16,7 +16,7 @@ from shim.api.apply import update_managed_fields
 from shim.api.conditions import find
 from shim.api.meta import Object, new_uid, now
 from shim.api.schema import Schema
-from shim.api.timing import Histograms
+from shim.api.timing import USUAL, Histograms
 from shim.server.allocators import DYNAMIC, STATIC, Span, Unavailable, kept_for_the_asking
 from shim.store.cache import Also, Cache
 
@@ -25,7 +25,6 @@ RANGES = "/registry/servicecidrs/"
 FAMILY, MANAGED_BY = "ipaddress.kubernetes.io/ip-family", "ipaddress.kubernetes.io/managed-by"
 MANAGER = "ipallocator.k8s.io"
 _BAND = (16, 16, 256)  # divisor, least and most addresses kept for those who name one
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Range(NamedTuple):
@@ -46,7 +45,7 @@ class ServiceAddresses:
         self.given: Counter[tuple[str, ...]] = Counter()
         self.refused: Counter[tuple[str, ...]] = Counter()
         """Addresses that were given, and that were not, by range and by whether they were named."""
-        self.took = Histograms(_SECONDS)
+        self.took = Histograms(USUAL)
         of_service = {"resource": "services", "namespace": "-", "name": "-"}
         blank = _address("0.0.0.0", of_service)
         self._managed = update_managed_fields(

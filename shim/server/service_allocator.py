@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Iterator
-from typing import Any
 
 from shim.api.meta import Object
 from shim.api.schema import Schema
 from shim.api.status import ApiError, FieldError, internal, invalid
+from shim.resources import causes as wording
 from shim.resources import service_families
 from shim.resources.service_rules import needs_health_check
 from shim.server.allocators import Allocation, Unavailable
@@ -75,7 +74,7 @@ class ServiceAllocator:
             if not asked:
                 raise internal(f'failed to allocate a serviceIP for Service "{_name(new)}": {why}') from None
             text = f"failed to allocate IP {asked}: {why}"
-            raise _refuse(new, [_invalid("spec.clusterIPs", spec["clusterIPs"], text)]) from None
+            raise _refuse(new, [wording.invalid("spec.clusterIPs", spec["clusterIPs"], text)]) from None
         if not asked:
             allocation.fill(spec, "clusterIP", address)
             allocation.fill(spec, "clusterIPs", [address])
@@ -180,7 +179,7 @@ def _take(claims: PortClaims, new: Object, index: int, asked: int) -> None:
     try:
         claims.take(asked)
     except Unavailable as why:
-        raise _refuse(new, [_invalid(f"spec.ports[{index}].nodePort", asked, str(why))]) from None
+        raise _refuse(new, [wording.invalid(f"spec.ports[{index}].nodePort", asked, str(why))]) from None
 
 
 def _pick(claims: PortClaims, failed: str) -> int:
@@ -231,11 +230,6 @@ def ports_of(service: Object) -> Iterator[int]:
             yield port["nodePort"]
     if spec.get("healthCheckNodePort"):
         yield spec["healthCheckNodePort"]
-
-
-def _invalid(field: str, value: Any, why: str) -> FieldError:
-    shown = json.dumps(value, separators=(",", ":"))
-    return FieldError("FieldValueInvalid", field, f"Invalid value: {shown}: {why}")
 
 
 def _refuse(service: Object, causes: list[FieldError]) -> ApiError:

@@ -19,7 +19,7 @@ import jwt
 from shim.api import legacy_tokens
 from shim.api.keys import NODES
 from shim.api.meta import Object, new_uid
-from shim.api.timing import Histograms
+from shim.api.timing import USUAL, Histograms
 from shim.api.token_keys import ALGORITHMS, SigningKey, VerificationKey
 from shim.server.accounts import Accounts, Refused
 from shim.server.legacy_tokens import LegacyTokens
@@ -28,7 +28,6 @@ from shim.store.cache import Cache
 
 KEPT = 4096  # verified tokens remembered: a check of the signature costs 50 us, a dictionary look-up 0.1
 LEEWAY = 60.0  # seconds clocks may differ, as upstream has it
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _BOUND_KINDS = {"pod": "pods", "secret": "secrets", "node": "nodes"}
 _FORGED = "go-jose/go-jose: error in cryptographic primitive"
 """Upstream's words, of the library it uses."""
@@ -61,7 +60,7 @@ class Tokens:
         self._verified: dict[str, Claims] = {}
         self.cached: Counter[str] = Counter()
         """How often a token was known already (hit), or had to be verified (miss)."""
-        self.verified = Histograms(_SECONDS)
+        self.verified = Histograms(USUAL)
         """How long that took, by what it came to (ok, error)."""
 
     def sign(

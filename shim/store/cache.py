@@ -33,7 +33,7 @@ Index = Callable[[str, Object], tuple[Mapping[str, str], Mapping[str, str]]]
 
 _LOAD_PAGE = 1000
 _SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
-_WAITS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3)
+_WAITS = _SECONDS[:13]
 
 log = logging.getLogger(__name__)
 

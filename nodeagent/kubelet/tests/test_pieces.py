@@ -19,11 +19,12 @@ from nodeagent.kubelet.inventory import termination_message
 from nodeagent.kubelet.plan import BackOff
 from nodeagent.kubelet.podstate import PodState
 from nodeagent.kubelet.resize import due, limits_of
-from nodeagent.kubelet.restarts import go_duration, next_delay, waits_until
+from nodeagent.kubelet.restarts import next_delay, waits_until
 from nodeagent.kubelet.security import DEFAULT_CAPABILITIES, security_of
 from nodeagent.kubelet.statuswriter import status_patch
 from nodeagent.kubelet.volumes import atomic
 from nodeagent.kubelet.volumes.folders import empty_dir, host_path, unmount_below
+from shim.api.duration import go_duration
 
 
 def test_delays_double_to_five_minutes_and_are_forgotten():

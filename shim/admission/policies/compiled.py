@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -203,7 +202,7 @@ class Run:
     What costs more than ``patience`` raises Impatient.
     """
 
-    def __init__(self, policy: Policy, values: dict[str, Any], patience: float = math.inf) -> None:
+    def __init__(self, policy: Policy, values: dict[str, Any], patience: float) -> None:
         self._left, self._least = float(BUDGET), BUDGET - patience
         self._values = {**values, "variables": _Variables(policy.variables, values, self)}
 

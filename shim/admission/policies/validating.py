@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -117,7 +116,7 @@ def _refusal(request: Request, denial: Denial) -> ApiError:
     return ApiError(CODES.get(denial.reason, 422), denial.reason, error.message, details)
 
 
-def _ask(policy: Policy, values: dict[str, Any], patience: float = math.inf) -> Verdict | None:
+def _ask(policy: Policy, values: dict[str, Any], patience: float) -> Verdict | None:
     """What one policy says; None where it has nothing to say of such a request. Raises Impatient."""
     try:
         if policy.problem:

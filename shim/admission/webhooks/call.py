@@ -21,9 +21,9 @@ from shim.api.meta import GVR, Object, split_api_version
 from shim.api.status import not_found
 from shim.client.measured import REQUESTS
 from shim.client.reach import NowhereToGo, address_of, authority, believing, name_of, why
+from shim.resources.webhook_rules import REVIEW_VERSIONS
 
 SERVICES = GVR("", "v1", "services")
-KNOWN = ("v1", "v1beta1")
 """Versions of the reviews that webhooks are sent."""
 AGENT = "kube-apiserver-admission"
 _STALE = (aiohttp.ServerDisconnectedError, ConnectionResetError)  # a kept connection that its server has closed
@@ -160,7 +160,7 @@ def _check_version(review: Object, answer: Any) -> None:
         return
     group, asked = split_api_version(str(review["apiVersion"]))
     other, given = split_api_version(str(answer.get("apiVersion") or ""))
-    if other == group and given != asked and given in KNOWN:
+    if other == group and given != asked and given in REVIEW_VERSIONS:
         kind = review["kind"]
         raise CallError(f"converting ({given}.{kind}) to ({asked}.{kind}): unknown conversion")
 

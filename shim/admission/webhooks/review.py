@@ -12,11 +12,11 @@ import orjson
 from shim.admission.conditions import described
 from shim.admission.matching import Match, converted
 from shim.admission.request import Request
-from shim.admission.webhooks.call import KNOWN
 from shim.admission.webhooks.hooks import Hook
 from shim.api import jsonpatch
 from shim.api.meta import Object, new_uid
 from shim.api.status import ApiError
+from shim.resources.webhook_rules import REVIEW_VERSIONS
 
 GROUP = "admission.k8s.io"
 DENIED_LEAST = 400  # a webhook that refuses with a code of success is read as a bad request
@@ -40,7 +40,7 @@ class Verdict:
 
 def question(hook: Hook, request: Request, match: Match) -> Object:
     """The AdmissionReview to be sent. Raises InvalidResponse when the webhook takes none that we know."""
-    version = next((each for each in hook.versions if each in KNOWN), None)
+    version = next((each for each in hook.versions if each in REVIEW_VERSIONS), None)
     if version is None:
         raise InvalidResponse("webhook does not accept known AdmissionReview versions (v1, v1beta1)")
     asked = {

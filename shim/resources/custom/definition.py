@@ -53,8 +53,7 @@ class DefinitionStrategy(Strategy):
         super().prepare_for_status_update(new, old)
         status = new.get("status") or {}
         if not status.get("storedVersions"):  # there is always one
-            stored = self.initial_status(new)["storedVersions"]
-            new["status"] = {**status, "storedVersions": stored}
+            new["status"] = {**status, "storedVersions": _stored(new["spec"])}
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
         super().prepare_for_update(new, old)

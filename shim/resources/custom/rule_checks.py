@@ -10,7 +10,7 @@ import math
 
 from shim import cel
 from shim.api.status import FieldError
-from shim.resources.causes import forbidden, invalid, required, unsupported
+from shim.resources.causes import forbidden, internal, invalid, required, unsupported
 from shim.resources.custom import rules
 from shim.resources.custom.declare import REQUEST, Declared, declare
 from shim.resources.custom.fieldpath import PathProblem, resolve
@@ -44,8 +44,8 @@ class RuleChecks:
         declared = declare(node, root=root or node.embedded)
         found = self.causes
         if declared is None:
-            text = "failed to convert to declType for CEL validation rules"
-            found.append(FieldError("InternalError", f"{path}.x-kubernetes-validations", f"Internal error: {text}"))
+            why = "failed to convert to declType for CEL validation rules"
+            found.append(internal(f"{path}.x-kubernetes-validations", why))
             return
         plain, optional = rules.environments(declared.type)
         for index, raw in enumerate(node.validations):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from shim.api.duration import go_duration
+from shim.api.gotext import go_text
 from shim.server.flowcontrol.gate import Gate, Seat
 from shim.server.flowcontrol.levels import Levels, PriorityLevel
 from shim.server.options import Query, first
@@ -112,13 +113,9 @@ def _work(seat_seconds: float) -> str:
 
 def _table(headers: Row, rows: Iterable[Row]) -> str:
     """Cells end with a comma, and begin below each other; those at the end of lines are as long as they are."""
-    lines = [[_cell(cell) for cell in row] for row in (headers, *rows)]
+    lines = [[go_text(cell) for cell in row] for row in (headers, *rows)]
     widths = [max(_NARROWEST, max(len(cell) for cell in column) + 1 + _BETWEEN) for column in zip(*lines, strict=True)]
     return "".join(
         "".join(f"{cell},".ljust(width) for cell, width in zip(line[:-1], widths, strict=False)) + line[-1] + "\n"
         for line in lines
     )
-
-
-def _cell(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

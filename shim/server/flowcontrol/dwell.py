@@ -7,7 +7,6 @@ nanoseconds that it spent in each bucket. Here every change costs one addition, 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
 from operator import add
@@ -70,6 +69,4 @@ class Moments:
 
 def sample(histogram: Histogram, value: float, seconds: float) -> None:
     """A number was this for so long: one observation a nanosecond."""
-    times = round(seconds * _NANOSECONDS)
-    histogram.counts[bisect_left(histogram.bounds, value)] += times
-    histogram.total += value * times
+    histogram.repeat(value, round(seconds * _NANOSECONDS))

@@ -6,7 +6,6 @@ in their queue follows from it.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from time import perf_counter
@@ -148,9 +147,10 @@ def _waits(tally: Tally) -> Histograms:
 
 
 def _widths(tally: Tally) -> Histogram:
-    found = _more(Histogram(_WIDTHS), 1, tally.came - tally.wide.total())
+    found = Histogram(_WIDTHS)
+    found.repeat(1, tally.came - tally.wide.total())
     for width, number in tally.wide.items():
-        found = _more(found, width, number)
+        found.repeat(width, number)
     return found
 
 
@@ -158,6 +158,5 @@ def _more(histogram: Histogram, value: float, times: int) -> Histogram:
     """With the same value so many times more."""
     found = Histogram(histogram.bounds)
     found.take(histogram)
-    found.counts[bisect_left(found.bounds, value)] += times
-    found.total += value * times
+    found.repeat(value, times)
     return found

@@ -128,10 +128,6 @@ class PriorityLevel:
         """Of one request; 0: nothing is said."""
         return width.most_seats(self.share.limits.nominal, self.queues.hand) if self.queues.queues else 0
 
-    def deal(self, flow: int) -> tuple[int, ...]:
-        """The queues of a flow."""
-        return deal(flow, len(self.queues.queues), self.queues.hand) if self.queues.queues else ()
-
     def resize(self, otherwise: int, now: float) -> None:
         """Have as many seats as the adjustment says. ``otherwise``: of what use is a part, where these are none."""
         self.fold(now)
@@ -267,7 +263,7 @@ class Levels:
 
     def _make(self, schema: FlowSchema, level: PriorityLevel, distinguisher: str, reads: bool) -> Flow:
         number = len(level.queues.queues)
-        hand = level.deal(hash_of(schema.name, distinguisher)) if number > 1 else (0,)
+        hand = deal(hash_of(schema.name, distinguisher), number, level.queues.hand) if number > 1 else (0,)
         classified = Classified(flowschema=schema.uid, prioritylevel=level.uid)
         tally = self.tallies.setdefault((level.name, schema.name), Tally(queued=number > 0))
         crowd = self.reading if reads else self.writing
