@@ -47,9 +47,10 @@ def find_cluster(args: argparse.Namespace) -> Cluster:
 
 
 def ask(kubeconfig: Path, question: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
-    """What the API server says. Raises ClusterError when it has no such object."""
+    """What the API server says. Raises ClusterError when it has no such object, or the file can not be used."""
     from shim.api.status import ApiError
     from shim.client import Client
+    from shim.client.kubeconfig import KubeconfigError
 
     async def answer() -> T:
         async with Client.from_kubeconfig(kubeconfig, user_agent="shim") as client:
@@ -57,8 +58,8 @@ def ask(kubeconfig: Path, question: Callable[[Client], Coroutine[Any, Any, T]]) 
 
     try:
         return asyncio.run(answer())
-    except ApiError as error:
-        raise ClusterError(error.message) from error
+    except (ApiError, KubeconfigError) as error:
+        raise ClusterError(str(error)) from error
 
 
 def absolute(path: Path | None) -> Path | None:

@@ -52,10 +52,11 @@ def remember(name: str, data_dir: Path, run_dir: Path, cgroup_root: str) -> None
 
 def find_nodes(args: argparse.Namespace) -> Here:
     """Of the cluster that ``--name`` and ``--data-dir`` name, or of the agent. Raises ClusterError."""
-    if (joined := _joined(_kept(args))) is not None:
+    folders = _kept(args)
+    if (joined := _joined(folders)) is not None:
         told = json.loads((joined / _JOINED).read_text())
         node = Node(told["name"], joined, Path(told["run_dir"]), told["cgroup_root"], Path("/proc/self/ns/net"))
-        return Here(_access(joined), (node,))
+        return Here(_access(folders), (node,))
     from netproxy.links import virtual
 
     cluster = find_cluster(args)
@@ -106,7 +107,12 @@ def _exists(path: Path) -> bool:
         raise ClusterError(f"{path.parent} belongs to root; try sudo") from None
 
 
-def _access(data_dir: Path) -> Path:
-    """Whoever asks may say as whom; a master's machine has its administrator's, and a node may look at what it runs."""
-    known = (os.environ.get("KUBECONFIG", ""), SERVER_DATA / "admin.kubeconfig", data_dir / "kubelet.kubeconfig")
-    return next(Path(path) for path in known if path and Path(path).exists())
+def _access(folders: Iterable[Path]) -> Path:
+    """Whoever asks may say as whom; a master's machine has its administrator's, and a node may look at what it runs.
+
+    Only what lies in ``folders`` counts: another cluster's file on this machine speaks of another API server.
+    """
+    if told := os.environ.get("KUBECONFIG"):
+        return Path(told)
+    known = [folder / name for name in ("admin.kubeconfig", "kubelet.kubeconfig") for folder in folders]
+    return next((path for path in known if path.exists()), known[-1])
