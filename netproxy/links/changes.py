@@ -14,8 +14,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pyroute2.netlink import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    NLM_F_REQUEST,
+    NLMSG_ERROR,
+)
+from pyroute2.netlink.rtnl import (
+    RTM_DELLINK,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWROUTE,
+    rt_proto,
+    rt_scope,
+    rt_type,
+)
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from netproxy.links import namespaces, netlink
@@ -23,11 +40,7 @@ from netproxy.links import namespaces, netlink
 Attributes = Sequence[tuple[str, object]]
 """By pyroute2's names, which are the kernel's; one that holds others has them as ``within`` gives them."""
 
-_NEWLINK, _DELLINK, _NEWADDR, _NEWROUTE = 16, 17, 20, 24
-_REQUEST, _ACK, _REPLACE, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x100, 0x200, 0x400  # of a message: netlink(7)
-_ERROR = 2  # the type of an answer, also that there was none
-_UP = 1
-_MAIN, _STATIC, _UNICAST, _UNIVERSE = 254, 4, 1, 0  # of a route: rtnetlink(7)
+_MAIN = 254  # the table that routes are looked up in: rtnetlink(7)
 _AT_ONCE = 64  # so many answers wait in a socket without any being lost
 _ROOM = 8192  # bytes, more than an answer has
 
@@ -62,7 +75,7 @@ def _answer(kernel: socket.socket) -> int:
     while True:
         answer = kernel.recv(_ROOM)
         _, kind, _, _, _, number = struct.unpack_from("=IHHIIi", answer)
-        if kind == _ERROR:
+        if kind == NLMSG_ERROR:
             return -int(number)
 
 
@@ -73,24 +86,25 @@ def within(*attributes: tuple[str, object]) -> dict[str, object]:
 
 def add_link(name: str, *attributes: tuple[str, object]) -> Change:
     """One that must not be there yet."""
-    message = encoded(ifinfmsg(), _NEWLINK, _CREATE | _EXCLUSIVE, [("IFLA_IFNAME", name), *attributes])
+    message = encoded(ifinfmsg(), RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, [("IFLA_IFNAME", name), *attributes])
     return Change(f"add link {name}", message)
 
 
 def set_link(index: int, *attributes: tuple[str, object], up: bool = False, passing: tuple[int, ...] = ()) -> Change:
-    flags = {"flags": _UP, "change": _UP} if up else {}
-    return Change(f"set link {index}", encoded(ifinfmsg(), _NEWLINK, 0, attributes, index=index, **flags), passing)
+    flags = {"flags": IFF_UP, "change": IFF_UP} if up else {}
+    return Change(f"set link {index}", encoded(ifinfmsg(), RTM_NEWLINK, 0, attributes, index=index, **flags), passing)
 
 
 def delete_link(index: int, *attributes: tuple[str, object], passing: tuple[int, ...] = ()) -> Change:
-    return Change(f"delete link {index}", encoded(ifinfmsg(), _DELLINK, 0, attributes, index=index), passing)
+    return Change(f"delete link {index}", encoded(ifinfmsg(), RTM_DELLINK, 0, attributes, index=index), passing)
 
 
 def set_address(index: int, address: str, prefix: int) -> Change:
     """Give it to a link, unless it has it."""
     told = [("IFA_LOCAL", address), ("IFA_ADDRESS", address)]
     fields = {"family": socket.AF_INET, "prefixlen": prefix, "index": index}
-    return Change(f"add address {address}", encoded(ifaddrmsg(), _NEWADDR, _CREATE | _REPLACE, told, **fields))
+    message = encoded(ifaddrmsg(), RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, told, **fields)
+    return Change(f"add address {address}", message)
 
 
 def set_route(index: int, destination: str = "", gateway: str = "") -> Change:
@@ -102,11 +116,11 @@ def set_route(index: int, destination: str = "", gateway: str = "") -> Change:
         "family": socket.AF_INET,
         "dst_len": 32 if destination else 0,
         "table": _MAIN,
-        "proto": _STATIC,
-        "type": _UNICAST,
-        "scope": _UNIVERSE if gateway else netlink.LINK_SCOPE,
+        "proto": rt_proto["static"],
+        "type": rt_type["unicast"],
+        "scope": rt_scope["universe"] if gateway else netlink.LINK_SCOPE,
     }
-    message = encoded(rtmsg(), _NEWROUTE, _CREATE | _REPLACE, told, **fields)
+    message = encoded(rtmsg(), RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, told, **fields)
     return Change(f"route to {destination or 'all others'}", message)
 
 
@@ -115,6 +129,6 @@ def encoded(form: Any, kind: int, how: int, attributes: Attributes, **fields: in
     for name, value in fields.items():
         form[name] = value
     form["attrs"] = list(attributes)
-    form["header"].update({"type": kind, "flags": _REQUEST | _ACK | how, "sequence_number": 0, "pid": 0})
+    form["header"].update({"type": kind, "flags": NLM_F_REQUEST | NLM_F_ACK | how, "sequence_number": 0, "pid": 0})
     form.encode()
     return bytes(form.data)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pyroute2.ipset import IPSet, IPSetError, PortEntry
+from pyroute2.netlink import NETLINK_NETFILTER
 from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_IPSET
 from pyroute2.netlink.nfnetlink.ipset import IPSET_CMD_HEADER, ipset_msg
 
@@ -20,7 +21,6 @@ from netproxy.links import changes
 Sets = Any
 """A pyroute2 IPSet; it has no types of its own."""
 
-_NETFILTER = 12  # the family of netlink(7)
 _PROTOCOL = 6  # of ipset; later kernels speak it, too
 LARGEST = 1 << 18  # members of a set; the kernel's own limit of 65,536 is less than the pods a cluster can have
 
@@ -76,7 +76,7 @@ def exists(name: str) -> bool:
     """Whether there is a set with this name in this thread's network namespace. Every new pod asks: see ``changes``."""
     told = (("IPSET_ATTR_PROTOCOL", _PROTOCOL), ("IPSET_ATTR_SETNAME", name))
     message = changes.encoded(ipset_msg(), NFNL_SUBSYS_IPSET << 8 | IPSET_CMD_HEADER, 0, told)
-    with changes.connect(family=_NETFILTER) as kernel:
+    with changes.connect(family=NETLINK_NETFILTER) as kernel:
         try:
             changes.tell(kernel, changes.Change(f"look for set {name}", message))
         except OSError as error:

@@ -17,8 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nodeagent.engine import idranges, preparation, records, requests, spawn, streams, wire, zygote
-from nodeagent.engine.channel import Channel
+from nodeagent.engine import idranges, preparation, records, requests, spawn, streams, wire
 from nodeagent.engine.container import Container, signal_number
 from nodeagent.engine.contract import (
     ContainerSpec,
@@ -57,7 +56,7 @@ class Engine:
         ] = {}  # sandbox -> when it was created, and its first process if it has one
         self._containers: dict[str, Container] = {}
         self._subscribers: set[asyncio.Queue[ContainerState]] = set()
-        self._zygote_lock = asyncio.Lock()
+        self._zygote = spawn.Zygote(self._run)
         self.no_own_users = "not known yet"
 
     # Coming and going
@@ -69,7 +68,7 @@ class Engine:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         await spawn.ensure(self._run)
         folders = [str(self._data), str(self._run), self._images.folder]
-        probed = await self._ask({"op": "probe", "folders": folders})
+        probed = await self._zygote.ask({"op": "probe", "folders": folders})
         self.no_own_users = probed["unsupported"]
         for path in sorted((self._data / "sandboxes").glob("*/spec.json")):
             record = records.read(path)
@@ -116,7 +115,7 @@ class Engine:
             await asyncio.to_thread(self._preparation.sandbox, spec, run, record, step)
             users = await asyncio.to_thread(idranges.claim, run, spec.cgroup) if spec.own_users else 0
             join = self._cgroups.join_files(self._preparation.pause_cgroup(spec)) if spec.share_pid else []
-            answer = await self._ask(requests.sandbox_request(spec, run, join, users))
+            answer = await self._zygote.ask(requests.sandbox_request(spec, run, join, users))
             if "failed" in answer:
                 raise EngineError(f"sandbox {spec.id}: {answer['failed']}")
             step.taken += answer["made"].pop("steps")
@@ -231,12 +230,12 @@ class Engine:
                 beside=beside,
                 users=self._users(found.spec.sandbox),
             )
-            channel = await self._zygote()
+            channel = await self._zygote.open()
             if found.watched:  # by another caller, meanwhile
                 channel.close()
             else:
                 try:
-                    self._send(channel, request)
+                    spawn.send(channel, request)
                 except BaseException:
                     channel.close()
                     raise
@@ -336,7 +335,7 @@ class Engine:
             users=self._users(found.spec.sandbox),
             streams=names,
         )
-        channel = await self._zygote()
+        channel = await self._zygote.open()
         memfd = wire.request_file(request)
         try:
             return await streams.run_exec(channel, memfd, names, stdin=stdin)
@@ -397,33 +396,6 @@ class Engine:
     def _publish(self, container: Container) -> None:
         for queue in self._subscribers:
             queue.put_nowait(container.state)
-
-    async def _zygote(self) -> Channel:
-        path = str(self._run / zygote.SOCKET)
-        try:
-            return Channel.open(path)
-        except OSError:
-            async with self._zygote_lock:  # it was killed: containers run on, and a new one forks further ones
-                await spawn.ensure(self._run)
-            return Channel.open(path)
-
-    def _send(self, channel: Channel, request: Any) -> None:
-        memfd = wire.request_file(request)
-        try:
-            channel.send({"op": request["op"]}, [memfd])
-        finally:
-            os.close(memfd)
-
-    async def _ask(self, request: Any) -> dict[str, Any]:
-        channel = await self._zygote()
-        try:
-            self._send(channel, request)
-            packet = await channel.receive()
-        finally:
-            channel.close()
-        if packet is None:
-            raise EngineError("the zygote was lost")
-        return packet.body
 
     def _sandbox_run(self, sandbox: str) -> Path:
         return self._run / "sandboxes" / sandbox

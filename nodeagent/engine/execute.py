@@ -13,7 +13,7 @@ from nodeagent.engine import become, init, wire
 from nodeagent.linux import libc, namespaces, procfs, userns
 
 _ALL = namespaces.MOUNT | namespaces.CGROUP | namespaces.UTS | namespaces.IPC | namespaces.NET
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_PR_SET_PDEATHSIG = 1
 
 
 def run(request: wire.ExecRequest, report: socket.socket, fds: list[int]) -> NoReturn:
@@ -83,7 +83,7 @@ def _enter(
 ) -> NoReturn:
     init.import_nothing()
     init.leave_keys()
-    libc.prctl(_PR_SET_DUMPABLE, 0)
+    libc.prctl_undumpable()
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     init.join(cgroups)  # first: the paths are the node's

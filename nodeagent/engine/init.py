@@ -18,7 +18,7 @@ from nodeagent.engine import become, shell, unprivileged, wire
 from nodeagent.linux import beneath, libc, mounts, namespaces
 from nodeagent.linux.steps import Steps
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_PR_SET_PDEATHSIG = 1
 _DEV = "mode=755,size=65536k"
 _NO_EXEC = mounts.NOSUID | mounts.NODEV | mounts.NOEXEC
 
@@ -59,7 +59,7 @@ def _words(error: OSError) -> str:
 def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tuple[int, int, int] | None) -> NoReturn:
     import_nothing()
     leave_keys()
-    libc.prctl(_PR_SET_DUMPABLE, 0)  # others in a shared pid namespace cannot look through our descriptors
+    libc.prctl_undumpable()  # others in a shared pid namespace cannot look through our descriptors
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     set_oom_score(request["oom_score_adj"])

@@ -13,7 +13,6 @@ from nodeagent.engine import init, wire
 from nodeagent.linux import capabilities, libc, mounts, namespaces, procfs, userns
 from nodeagent.linux.steps import Steps, quote
 
-_PR_SET_DUMPABLE = 4
 DOTS_AND_SLASHES = str.maketrans("./", "/.")  # of the name eth0/1 in a kernel parameter a folder's name is made
 
 
@@ -124,7 +123,7 @@ def _first_process(request: wire.SandboxRequest, told: int, ready: int) -> NoRet
         capabilities.apply(0)
         libc.prctl_name("pause")
         libc.overwrite(*title, b"/pause")
-        libc.prctl(_PR_SET_DUMPABLE, 0)  # nobody traces it, which no filter keeps from any system call
+        libc.prctl_undumpable()  # nobody traces it, which no filter keeps from any system call
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGTERM, signal.SIGINT])
         os.write(ready, b"1")
         os.closerange(0, 256)

@@ -1,4 +1,4 @@
-"""How does the engine find its zygote, or start one?"""
+"""How does the engine find its zygote, or start one, and talk to it?"""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from nodeagent.engine import wire, zygote
+from nodeagent.engine.channel import Channel
 from nodeagent.engine.contract import EngineError
 from nodeagent.linux import mounts, namespaces, procfs
 
@@ -104,3 +106,42 @@ def stop(run_dir: Path) -> None:
         os.unlink(run_dir / zygote.SOCKET)
     except FileNotFoundError:
         pass
+
+
+class Zygote:
+    """The zygote of a node, as it is talked to. One that was killed is started anew: its containers run on."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self._lock = asyncio.Lock()
+
+    async def open(self) -> Channel:
+        """A connection of one's own, for one request. Raises EngineError and OSError."""
+        path = str(self._run_dir / zygote.SOCKET)
+        try:
+            return Channel.open(path)
+        except OSError:
+            async with self._lock:
+                await ensure(self._run_dir)
+            return Channel.open(path)
+
+    async def ask(self, request: Any) -> dict[str, Any]:
+        """Its answer. Raises EngineError and OSError."""
+        channel = await self.open()
+        try:
+            send(channel, request)
+            packet = await channel.receive()
+        finally:
+            channel.close()
+        if packet is None:
+            raise EngineError("the zygote was lost")
+        return packet.body
+
+
+def send(channel: Channel, request: Any) -> None:
+    """Give the zygote a request, in a file of memory: it may be longer than a packet."""
+    memfd = wire.request_file(request)
+    try:
+        channel.send({"op": request["op"]}, [memfd])
+    finally:
+        os.close(memfd)

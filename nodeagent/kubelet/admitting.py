@@ -17,6 +17,7 @@ from nodeagent.kubelet.podworker import PodWorker
 from nodeagent.kubelet.resources import Amounts
 from nodeagent.kubelet.shutdown import REFUSED, Shutdown
 from nodeagent.kubelet.status import Verdict
+from nodeagent.linux import apparmor as kernel_apparmor
 from shim.api.meta import Object
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Door:
             return forbidden
         if (refused := admission.refusal(pod, self._object.known, self._others(uid), self._requested(uid))) is not None:
             return refused
-        return apparmor.refusal(pod, enabled=apparmor.ENABLED.is_file() and apparmor.ENABLED.read_text()[:1] == "Y")
+        return apparmor.refusal(pod, enabled=kernel_apparmor.enabled())
 
     async def reconsider(self, worker: PodWorker, refused: Verdict) -> Verdict | None:
         """Whether it stays refused: the Node may be another by now, or a critical pod be worth others."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from nodeagent.kubelet.names import containers_of
 from nodeagent.kubelet.status import Verdict
 from shim.api.meta import Object
 
-ENABLED = Path("/sys/module/apparmor/parameters/enabled")
 _ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"  # how it was asked for before 1.30
 
 

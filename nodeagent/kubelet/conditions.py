@@ -36,17 +36,17 @@ def pod_conditions(
     restarting: bool = False,
 ) -> list[Object]:
     """``others``: conditions that someone else owns, kept as they are; ``previous``: to keep times of transition."""
+    before = {condition["type"]: condition for condition in previous}
     ready = _containers_ready(pod, statuses, phase)
     found = {
         "PodReadyToStartContainers": (sandbox_ready, "", ""),
-        "Initialized": _initialized(pod, statuses, phase, previous),
+        "Initialized": _initialized(pod, statuses, phase, before),
         "Ready": ready if not ready[0] else _gates_open(pod, others),
         "ContainersReady": ready,
         "PodScheduled": (True, "", ""),
     }
     if may_restart_all(pod):
         found[RESTARTING] = _restarting(phase, going_on=restarting)
-    before = {condition["type"]: condition for condition in previous}
     generation = pod["metadata"].get("generation")
     owned = []
     for type_, (true, reason, message) in found.items():
@@ -66,11 +66,6 @@ def pod_conditions(
             condition["message"] = message
         owned.append(condition)
     return [*others, *_resize_conditions(resizing, before, now), *owned]
-
-
-def was_restarting(conditions: Sequence[Object]) -> bool:
-    """Whether these tell of containers that begin anew."""
-    return any(each["type"] == RESTARTING and each["status"] == "True" for each in conditions)
 
 
 def _restarting(phase: Phase, *, going_on: bool) -> Verdict:
@@ -145,7 +140,7 @@ def _gates_open(pod: Object, others: Sequence[Object]) -> Verdict:
     return True, "", ""
 
 
-def _initialized(pod: Object, statuses: Mapping[str, Object], phase: Phase, previous: Sequence[Object]) -> Verdict:
+def _initialized(pod: Object, statuses: Mapping[str, Object], phase: Phase, before: Mapping[str, Object]) -> Verdict:
     init = pod["spec"].get("initContainers") or ()
     unknown = [c["name"] for c in init if c["name"] not in statuses]
     incomplete = [c["name"] for c in init if c["name"] in statuses and not _done(c, statuses[c["name"]])]
@@ -158,7 +153,7 @@ def _initialized(pod: Object, statuses: Mapping[str, Object], phase: Phase, prev
         messages.append(f"containers with unknown status: {_listed(unknown)}")
     if incomplete:
         messages.append(f"containers with incomplete status: {_listed(incomplete)}")
-    was = any(each["type"] == "Initialized" and each["status"] == "True" for each in previous)
+    was = (before.get("Initialized") or {}).get("status") == "True"
     if messages and not was:  # what begins anew takes nothing back either
         return False, "ContainersNotInitialized", ", ".join(messages)
     return True, "", ""

@@ -99,6 +99,11 @@ def containers_of(pod: Object) -> Iterator[tuple[ContainerKind, Object]]:
             yield kind, container
 
 
+def lasting_of(pod: Object) -> Iterator[Object]:
+    """Its containers but the ephemeral ones, in the order they start."""
+    return (container for kind, container in containers_of(pod) if kind != "ephemeralContainers")
+
+
 def find_container(pod: Object, name: str) -> tuple[ContainerKind, Object] | None:
     return next(((kind, c) for kind, c in containers_of(pod) if c["name"] == name), None)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nodeagent.kubelet import resize
-from nodeagent.kubelet.names import ContainerKind, containers_of, grace_of, is_sidecar, statuses_of
+from nodeagent.kubelet.names import ContainerKind, grace_of, is_sidecar, lasting_of, statuses_of
 from nodeagent.kubelet.observed import Observed, Run, last_exited
 from nodeagent.kubelet.phase import TERMINAL
 from nodeagent.kubelet.policy import restarts_after, restarts_all, should_start
@@ -185,10 +185,9 @@ def _all_anew(pod: Object, observed: Observed) -> list[Step]:
     """
     sources: list[Run] = []
     others: list[Run] = []
-    for kind, container in reversed(list(containers_of(pod))):
-        if kind != "ephemeralContainers":
-            runs = observed.runs.get(container["name"], ())
-            (sources if restarts_all(container, runs[0] if runs else None) else others).extend(runs)
+    for container in reversed(list(lasting_of(pod))):
+        runs = observed.runs.get(container["name"], ())
+        (sources if restarts_all(container, runs[0] if runs else None) else others).extend(runs)
     if not sources:
         return []
     kills = [KillContainer(run.id, run.name, 0.0, "killing") for run in others if run.phase == "running"]

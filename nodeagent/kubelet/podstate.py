@@ -258,10 +258,9 @@ class PodState:
         """What an earlier agent told of this run; a container it started is not put back to unready."""
         if run.id in self.started_here:
             return None
-        for key in ("containerStatuses", "initContainerStatuses"):
-            for status in self.status.get(key) or ():
-                if status.get("containerID") == f"{names.RUNTIME}://{run.id}":
-                    return Health(started=bool(status.get("started")), ready=bool(status.get("ready")))
+        for status in names.statuses_of(self.status):
+            if status.get("containerID") == f"{names.RUNTIME}://{run.id}":
+                return Health(started=bool(status.get("started")), ready=bool(status.get("ready")))
         return None
 
     @property

@@ -6,7 +6,7 @@ for more than the container itself: all of the pod's begin anew, from its first 
 
 from __future__ import annotations
 
-from nodeagent.kubelet.names import ContainerKind, containers_of, is_sidecar
+from nodeagent.kubelet.names import ContainerKind, is_sidecar, lasting_of
 from nodeagent.kubelet.observed import Run
 from shim.api.meta import Object
 
@@ -29,8 +29,7 @@ def may_restart_all(pod: Object) -> bool:
     """Whether any container has a rule by which all begin anew."""
     return any(
         rule.get("action") == RESTARTS_ALL
-        for kind, container in containers_of(pod)
-        if kind != "ephemeralContainers"
+        for container in lasting_of(pod)
         for rule in container.get("restartPolicyRules") or ()
     )
 

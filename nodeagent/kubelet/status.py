@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nodeagent.kubelet import resources
-from nodeagent.kubelet.conditions import DISRUPTION, NOTHING_RESIZED, OWNED, pod_conditions, was_restarting
+from nodeagent.kubelet.conditions import DISRUPTION, NOTHING_RESIZED, OWNED, RESTARTING, pod_conditions
 from nodeagent.kubelet.containerspec import readonly_below
-from nodeagent.kubelet.names import RUNTIME, STATUSES, ContainerKind, containers_of, is_sidecar, statuses_of
+from nodeagent.kubelet.names import RUNTIME, STATUSES, ContainerKind, containers_of, is_sidecar, lasting_of, statuses_of
 from nodeagent.kubelet.observed import Observed, Run
 from nodeagent.kubelet.phase import TERMINAL, phase_of
 from nodeagent.kubelet.policy import RESTARTING_ALL, restarts_all, should_start
 from nodeagent.kubelet.resize import Resizing, given
+from shim.api.conditions import is_true
 from shim.api.meta import Object
 
 GONE = "ContainerStatusUnknown"
@@ -165,11 +166,12 @@ def _disruption(pod: Object, verdict: Verdict, now: float) -> Object:
 
 def overtakes(told: Object, status: Object) -> bool:
     """Whether ``status`` is of a later moment in the same life of a container: ``told`` ought to be heard before it."""
-    lives = {each.get("containerID"): each for each in statuses_of(told) if each.get("containerID")}
+    later = {each["containerID"]: each for each in statuses_of(status) if each.get("containerID")}
     return any(
-        before is not None and any(before.get(key) != each.get(key) for key in ("state", "started", "ready"))
-        for each in statuses_of(status)
-        for before in (lives.get(each.get("containerID")),)
+        each.get(key) != later[life].get(key)
+        for each in statuses_of(told)
+        if (life := each.get("containerID")) in later
+        for key in ("state", "started", "ready")
     )
 
 
@@ -197,16 +199,12 @@ def _told_ip(observed: Observed) -> str:
 
 def _all_restart(pod: Object, observed: Observed) -> bool:
     """Whether a container has ended after which all of the pod's begin anew."""
-    return any(
-        restarts_all(container, observed.latest(container["name"]))
-        for kind, container in containers_of(pod)
-        if kind != "ephemeralContainers"
-    )
+    return any(restarts_all(container, observed.latest(container["name"])) for container in lasting_of(pod))
 
 
 def _container_statuses(pod: Object, kind: ContainerKind, observed: Observed, previous: Object) -> list[Object]:
     before = {status["name"]: status for status in previous.get(STATUSES[kind]) or ()}
-    forgotten = was_restarting(previous.get("conditions") or ())
+    forgotten = is_true({"status": previous}, RESTARTING)
     return [
         _container_status(pod, kind, container, observed, before.get(container["name"]), forgotten)
         for of, container in containers_of(pod)

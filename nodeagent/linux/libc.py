@@ -245,6 +245,12 @@ def overwrite(start: int, end: int, text: bytes) -> None:
     ctypes.memmove(start, text[: size - 1].ljust(size, b"\0"), size)
 
 
+def prctl_undumpable() -> None:
+    """Let nobody of the same user trace this process, or look through its descriptors in /proc."""
+    set_dumpable = 4
+    prctl(set_dumpable, 0)
+
+
 def prctl_name(name: str) -> None:
     """What ps shows for this process (15 bytes)."""
     set_name = 15

@@ -78,15 +78,17 @@ def _kill_at_once(cgroup: str) -> None:
 
 
 def kill_all(files: list[str], timeout: float = 5.0) -> bool:
-    """SIGKILL everything in the cgroups of these cgroup.procs files, and in those below, until they are empty.
+    """SIGKILL everything in a cgroup and below it, until that is empty. ``files``: its ``procs_files``, its own first.
 
     A container that may write to its cgroup has made some below, perhaps only now.
     """
+    if not files:
+        return True
+    top = os.path.dirname(files[0])
     deadline = time.monotonic() + timeout
     pause = 0.001
-    for path in files:
-        _kill_at_once(os.path.dirname(path))
-    while pids := pids_in([os.path.join(cgroup, PROCS) for path in files for cgroup in tree(os.path.dirname(path))]):
+    _kill_at_once(top)
+    while pids := pids_in([os.path.join(cgroup, PROCS) for cgroup in tree(top)]):
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 from collections.abc import Awaitable, Callable
 
 from aiohttp import WSMsgType, web
 
+from nodeagent.kubelet import commands
 from nodeagent.linux import namespaces
 from nodeagent.server.spdy import Session, SpdyError, Stream
 from shim.codec.upgrade import Upgraded, switch
@@ -151,8 +151,7 @@ async def _in_websocket(request: web.Request, netns: str) -> web.StreamResponse:
 
 def told(port: int, error: OSError) -> bytes:
     """What the error stream says, in the kernel's words: asyncio's own name its call and the address."""
-    why = os.strerror(error.errno).lower() if error.errno else str(error)
-    return f"failed to connect to localhost:{port} inside the pod: {why}".encode()
+    return f"failed to connect to localhost:{port} inside the pod: {commands.reason(error)}".encode()
 
 
 async def connect_in(netns: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from nodeagent.kubelet.statics.manifest import InvalidManifest, static_pod
+from nodeagent.kubelet.statics.manifest import LARGEST, InvalidManifest, check_size, static_pod
 from nodeagent.linux import inotify
 from shim.api.meta import Object, key_of
 
@@ -15,7 +15,6 @@ log = logging.getLogger(__name__)
 
 READ_AGAIN = 20.0  # as upstream's fileCheckFrequency: what no event tells of, a network file system's changes say
 ABSENT = 1.0  # seconds between looks for a folder that is not there
-LARGEST = 10 << 20
 
 
 class Folder:
@@ -73,6 +72,5 @@ class Folder:
 def _content(file: Path) -> bytes:
     with file.open("rb") as opened:
         data = opened.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise InvalidManifest(f"it is larger than {LARGEST >> 20} MiB")
+    check_size(data)
     return data

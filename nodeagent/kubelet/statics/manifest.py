@@ -9,7 +9,7 @@ https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from shim.api.meta import Object, now
 from shim.codec import definitions, yamltext
 from shim.resources.pods.strategy import PodStrategy
 
+LARGEST = 10 << 20
 _STRATEGY = PodStrategy()
 _PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 """Of the classes that every cluster has; there is nobody to ask for others."""
@@ -28,6 +29,12 @@ _STAYS: Object = {"operator": "Exists", "effect": "NoExecute"}  # whatever happe
 
 class InvalidManifest(ValueError):
     """It asks for no pod; the text says why."""
+
+
+def check_size(data: Sized) -> None:
+    """Raises InvalidManifest."""
+    if len(data) > LARGEST:
+        raise InvalidManifest(f"it is larger than {LARGEST >> 20} MiB")
 
 
 def static_pod(data: bytes, file: str, node: str) -> Object:

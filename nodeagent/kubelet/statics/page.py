@@ -8,14 +8,13 @@ from collections.abc import Callable
 
 import aiohttp
 
-from nodeagent.kubelet.statics.manifest import InvalidManifest, static_pods
+from nodeagent.kubelet.statics.manifest import InvalidManifest, check_size, static_pods
 from shim.api.meta import Object, key_of
 
 log = logging.getLogger(__name__)
 
 ASK_AGAIN = 20.0  # as upstream's httpCheckFrequency
 PATIENCE = 10.0
-LARGEST = 10 << 20
 
 
 class Page:
@@ -46,8 +45,7 @@ class Page:
             data = bytearray()
             async for piece in answer.content.iter_any():
                 data += piece
-                if len(data) > LARGEST:
-                    raise InvalidManifest(f"it is larger than {LARGEST >> 20} MiB")
+                check_size(data)
             if not data:
                 raise InvalidManifest("it is empty")
             return bytes(data)

@@ -33,9 +33,8 @@ class StaticPods:
     ) -> None:
         """``start`` gives a pod its worker; ``changed`` is called when pods have come or gone."""
         self._sources = sources
-        self._asked: dict[int, dict[str, Object]] = {}  # by each source
+        self._asked: dict[Folder | Page, dict[str, Object]] = {}  # by each source
         self._workers, self._start, self._changed = workers, start, changed
-        self._wanted: dict[str, Object] = {}
         self._running: dict[str, str] = {}  # uids by namespace and name
         self._leaving: set[str] = set()  # uids
         self.known = asyncio.Event()
@@ -47,21 +46,21 @@ class StaticPods:
         await asyncio.gather(*(source.follow(partial(self._take, source)) for source in self._sources))
 
     def _take(self, source: Folder | Page, wanted: dict[str, Object]) -> None:
-        self._asked[id(source)] = wanted
-        self._wanted = {key: pod for asked in self._asked.values() for key, pod in asked.items()}
+        self._asked[source] = wanted
         self._settle()
         self.known.set()
 
     def _settle(self) -> None:
+        wanted = {key: pod for asked in self._asked.values() for key, pod in asked.items()}
         for key, uid in self._running.items():
-            worker, pod = self._workers[uid], self._wanted.get(key)
+            worker, pod = self._workers[uid], wanted.get(key)
             stays = pod is not None and names.uid_of(pod) == uid
             if uid in self._leaving:
                 worker.returns = stays
             elif not stays:
                 self._leaving.add(uid)
                 worker.update(worker.state.pod, gone=True)
-        for key, pod in self._wanted.items():
+        for key, pod in wanted.items():
             if key not in self._running:
                 self._running[key] = names.uid_of(pod)
                 self._start(names.uid_of(pod), pod)

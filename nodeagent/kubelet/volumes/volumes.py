@@ -74,7 +74,9 @@ class Volumes:
         if (told := volume.get("emptyDir")) is not None:
             path = self._paths.volume(uid, name)
             fresh = not path.exists()
-            folders.empty_dir(told, path, [size for size, _ in huge_pages(pod_totals(pod, "requests"))])
+            huge = str(told.get("medium") or "").startswith(folders.HUGE_PAGES)
+            sizes = [size for size, _ in huge_pages(pod_totals(pod, "requests"))] if huge else ()
+            folders.empty_dir(told, path, sizes)
             if group is not None and fresh:
                 folders.give_to_group(path, group)
             return path, 0.0
