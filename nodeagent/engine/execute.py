@@ -10,6 +10,7 @@ import time
 from typing import Any, NoReturn
 
 from nodeagent.engine import become, init, wire
+from nodeagent.engine.pace import Pace
 from nodeagent.linux import libc, namespaces, procfs, userns
 
 _ALL = namespaces.MOUNT | namespaces.CGROUP | namespaces.UTS | namespaces.IPC | namespaces.NET
@@ -31,12 +32,13 @@ def run(request: wire.ExecRequest, report: socket.socket, fds: list[int]) -> NoR
 def _run(request: wire.ExecRequest, report: socket.socket, streams: dict[str, int]) -> None:
     target = _open_process(request["pid"], request["started"])
     cgroups = cgroups_of(request["pid"], request["join"])
+    pace: wire.PaceRequest = {**request["pace"], "back": cgroups_of(request["pid"], request["pace"]["back"])}
     libc.setns(target, namespaces.PID)  # for our child; we stay outside
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     child = os.fork()
     if child == 0:
         ours.close()
-        init.report_failures(theirs, lambda: _enter(request, cgroups, target, theirs, streams))
+        init.report_failures(theirs, lambda: _enter(request, cgroups, pace, target, theirs, streams))
     theirs.close()
     for fd in streams.values():
         os.close(fd)
@@ -69,6 +71,8 @@ def cgroups_of(pid: int, join: list[str]) -> list[str]:
 
     Version 2 then lets nobody into the container's own any more, for only leaves have processes.
     """
+    if not join:
+        return []
     folder, name = os.path.split(join[0])
     if name != procfs.PROCS:  # version 1, which has no such rule
         return join
@@ -79,14 +83,21 @@ def cgroups_of(pid: int, join: list[str]) -> list[str]:
 
 
 def _enter(
-    request: wire.ExecRequest, cgroups: list[str], target: int, channel: socket.socket, streams: dict[str, int]
+    request: wire.ExecRequest,
+    cgroups: list[str],
+    paced: wire.PaceRequest,
+    target: int,
+    channel: socket.socket,
+    streams: dict[str, int],
 ) -> NoReturn:
     init.import_nothing()
     init.leave_keys()
     libc.prctl_undumpable()
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
-    init.join(cgroups)  # first: the paths are the node's
+    pace = Pace(paced)
+    init.join([path for path in cgroups if path not in paced["back"]])  # first: the paths are the node's
+    pace.leave()
     if request["users"]:
         become.hand_over(streams.values(), request["users"])
         libc.setns(target, _ALL | namespaces.USER)
@@ -103,7 +114,9 @@ def _enter(
     else:
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         become.use_streams(*(streams.get(name, null) for name in ("stdin", "stdout", "stderr")))
-    become.become(request["process"], become.find_user(request["process"]))
+    who = become.find_user(request["process"])
+    pace.keep()
+    become.become(request["process"], who)
 
 
 def _wait(child: int, report: socket.socket) -> int:

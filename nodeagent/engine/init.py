@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from nodeagent.engine import become, shell, unprivileged, wire
+from nodeagent.engine.pace import Pace
 from nodeagent.linux import beneath, libc, mounts, namespaces
 from nodeagent.linux.steps import Steps
 
@@ -64,13 +65,20 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
     os.setsid()
     set_oom_score(request["oom_score_adj"])
     step = Steps()
-    with step("join its cgroups", *(f"echo $$ > {path}" for path in request["join"])):
-        join(request["join"])  # before unsharing the cgroup namespace: where we are becomes its root
+    base = request["users"]
+    pace = Pace(request["pace"])
+    with step("join its cgroups", *shell.move(request["join"])):
+        join(request["join"])
+    if not base:
+        with step("a cgroup namespace of its own", "unshare --cgroup"):
+            namespaces.unshare(namespaces.CGROUP)  # where we are becomes its root
+    if request["pace"]["aside"]:
+        with step("leave its limit of CPU time until it is set up", *shell.move(request["pace"]["aside"])):
+            pace.leave()
     shared = {kind: path for kind, path in request["namespaces"].items() if path and kind not in ("pid", "user")}
     with step("enter the pod's namespaces", "nsenter " + " ".join(f"--{kind}={path}" for kind, path in shared.items())):
         for kind, path in shared.items():  # the monitor has entered that of pids for us
             namespaces.enter(path, namespaces.FILES[kind])
-    base = request["users"]
     users = -1
     if base:
         users = os.open(request["namespaces"]["user"], os.O_RDONLY | os.O_CLOEXEC)
@@ -78,8 +86,8 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
     with step("take hold of what is to be mounted"):  # in the node's mount namespace: see mounts.take
         taken = [(mount, _take(mount, users)) for mount in request["mounts"]]
         shm = mounts.take(request["shm"], harmless=True, users=users)
-    with step("mount and cgroup namespaces of its own", "unshare --mount --cgroup", "mount --make-rprivate /"):
-        namespaces.unshare(namespaces.MOUNT | (0 if base else namespaces.CGROUP))
+    with step("a mount namespace of its own", "unshare --mount", "mount --make-rprivate /"):
+        namespaces.unshare(namespaces.MOUNT)
         libc.mount("", "/", "", mounts.REC | mounts.PRIVATE)  # nothing mounted from here on is seen by the node
     taken = [(mount, _take_image(mount["image"], users) if mount["image"] else fd) for mount, fd in taken]
     host_devices = _host_devices() if request["privileged"] else {}
@@ -94,7 +102,7 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
         root = mounts.take(".")
         entered = step("enter the pod's user namespace", f"nsenter --user={request['namespaces']['user']} unshare -mC")
         with entered:
-            unprivileged.enter(request, channel, users)
+            unprivileged.enter(request, channel, users, pace)
     proc, sysfs = mounts.fresh("proc"), mounts.fresh("sysfs")  # before: they show no more than others in sight
     with step("make that the root", f"cd {rootfs}", "pivot_root . .", "umount --lazy ."):
         _pivot(root)
@@ -127,9 +135,12 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
             mounts.remount_readonly(path)
     assert streams is not None
     become.use_streams(*streams)
+    who = become.find_user(request["process"])
+    if request["pace"]["back"]:
+        with step("come back under its limit of CPU time", *shell.move(request["pace"]["back"])):
+            pace.keep()
     # the last step ends in another program: what it will do is told before
     step.happened("run the program", *shell.run(request["process"]))
-    who = become.find_user(request["process"])
     wire.send(channel, {"steps": step.taken, "user": [who.uid, who.gid, who.groups]})
     become.become(request["process"], who)
 

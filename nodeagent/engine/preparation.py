@@ -25,6 +25,16 @@ class Preparation:
     def __init__(self, root: str, cgroups_: Cgroups, images: ImageStore) -> None:
         self._root, self._cgroups, self._images = root, cgroups_, images
 
+    def node(self) -> None:
+        """What pods need that no pod brings. Raises OSError."""
+        self._cgroups.create(self.aside)
+        self._cgroups.restrict_devices(self.aside)  # whoever is there may look into containers' files already
+
+    @property
+    def aside(self) -> str:
+        """Of processes that are not their containers' yet."""
+        return self.cgroup("starting")
+
     def sandbox(self, spec: SandboxSpec, run: Path, record: Path, step: Steps) -> None:
         """Its record, cgroups and folder under /run."""
         record.parent.mkdir(exist_ok=True, mode=0o700)

@@ -84,6 +84,7 @@ def container_request(
     socket: Path,
     cgroups: Cgroups,
     cgroup: str,
+    pace: wire.PaceRequest,
     volumes: Mapping[str, ImageRoot],
     program: str = "",
     beside: int = 0,
@@ -121,6 +122,7 @@ def container_request(
         "namespaces": namespaces,
         "users": users,
         "join": cgroups.join_files(cgroup),
+        "pace": pace,
         "procs": cgroups.procs_files(cgroup),
         "oom_file": cgroups.oom_file(cgroup),
         "oom_score_adj": spec.oom_score_adj,
@@ -158,13 +160,21 @@ def scratch_of(mount: Mount, directory: Path) -> Path:
 
 
 def exec_request(
-    process: wire.ProcessRequest, *, pid: int, started: int, join: list[str], users: int, streams: list[str]
+    process: wire.ProcessRequest,
+    *,
+    pid: int,
+    started: int,
+    join: list[str],
+    pace: wire.PaceRequest,
+    users: int,
+    streams: list[str],
 ) -> wire.ExecRequest:
     return {
         "op": "exec",
         "pid": pid,
         "started": started,
         "join": join,
+        "pace": pace,
         "users": users,
         "streams": streams,
         "process": process,

@@ -11,6 +11,11 @@ from nodeagent.linux.steps import quote
 _LONGEST = 120  # of a value that is shown in full
 
 
+def move(files: list[str]) -> list[str]:
+    """Into other cgroups."""
+    return [f"echo $$ > {path}" for path in files]
+
+
 def overlay(root: wire.RootRequest) -> list[str]:
     folder = quote(root["directory"])
     options = f"lowerdir={':'.join(root['lower'])},upperdir={folder}/upper,workdir={folder}/work"

@@ -11,12 +11,13 @@ import signal
 import socket
 
 from nodeagent.engine import wire
+from nodeagent.engine.pace import Pace
 from nodeagent.linux import libc, mounts, namespaces, userns
 
 _PR_SET_PDEATHSIG = 1
 
 
-def enter(request: wire.ContainerRequest, channel: socket.socket, users: int) -> None:
+def enter(request: wire.ContainerRequest, channel: socket.socket, users: int, pace: Pace) -> None:
     """Return as root of the user namespace ``users``, in mount and cgroup namespaces that it owns.
 
     With process ids of the container's own it is a child that returns: the first process of a namespace for them is
@@ -26,7 +27,9 @@ def enter(request: wire.ContainerRequest, channel: socket.socket, users: int) ->
     libc.setns(users, namespaces.USER)
     os.close(users)
     userns.become_root()
+    pace.keep()  # where we are becomes the root of the cgroup namespace
     namespaces.unshare(namespaces.MOUNT | namespaces.CGROUP | (namespaces.PID if own_ids else 0))
+    pace.leave()
     libc.mount("", "/", "", mounts.REC | mounts.PRIVATE)
     if own_ids:
         if first := os.fork():

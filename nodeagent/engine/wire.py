@@ -67,6 +67,13 @@ class RootRequest(TypedDict):
     readonly: bool
 
 
+class PaceRequest(TypedDict):
+    """Where setting up is done when the limit of CPU time is too small for it: files to write, none where it is not."""
+
+    aside: list[str]
+    back: list[str]
+
+
 class ContainerRequest(TypedDict):
     op: str  # "container"
     id: str
@@ -77,6 +84,7 @@ class ContainerRequest(TypedDict):
     namespaces: dict[str, str]  # kind -> path of the sandbox's; "pid": "" is a new one
     users: int  # the node's id of the sandbox's user 0; 0 without a user namespace
     join: list[str]
+    pace: PaceRequest
     procs: list[str]
     oom_file: str
     oom_score_adj: int
@@ -113,6 +121,7 @@ class ExecRequest(TypedDict):
     pid: int
     started: int  # start time of ``pid``
     join: list[str]
+    pace: PaceRequest
     users: int  # as in ContainerRequest
     streams: list[str]  # names of the file descriptors sent along
     process: ProcessRequest

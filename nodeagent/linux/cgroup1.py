@@ -96,6 +96,9 @@ class Version1:
         # waits out an RCU grace period: 10-20 ms measured, against 1 ms.
         return [os.path.join(top, path, "tasks") for top in self._trees]
 
+    def cpu_files(self, path: str) -> list[str]:
+        return [os.path.join(self._points["cpu"], path, "tasks")] if "cpu" in self._points else []
+
     def procs_files(self, path: str) -> list[str]:
         top = os.path.join(self._points.get("pids", self._trees[0]), path)
         return [os.path.join(folder, "cgroup.procs") for folder in tree(top)]

@@ -97,6 +97,9 @@ class Version2:
     def join_files(self, path: str) -> list[str]:
         return [self._file(path, "cgroup.procs")]
 
+    def cpu_files(self, path: str) -> list[str]:
+        return self.join_files(path)
+
     def procs_files(self, path: str) -> list[str]:
         return [os.path.join(folder, "cgroup.procs") for folder in tree(self._file(path, ""))]
 

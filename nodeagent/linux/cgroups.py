@@ -77,6 +77,9 @@ class Cgroups(Protocol):
     def join_files(self, path: str) -> list[str]:
         """A process that writes 0 to each of these is in the cgroup."""
 
+    def cpu_files(self, path: str) -> list[str]:
+        """Those of ``join_files`` that make the limits of CPU time count: with version 2 there is but one for all."""
+
     def procs_files(self, path: str) -> list[str]:
         """Files that list the processes in ``path`` and below."""
 

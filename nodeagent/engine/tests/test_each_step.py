@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from nodeagent.engine import anatomy, spawn
-from nodeagent.engine.contract import EngineError
+from nodeagent.engine.contract import EngineError, Resources
 from nodeagent.linux import procfs
 
 from .conftest import processes_of
+
+SLOW = Resources(cpu_quota_us=90_000)  # it has more steps: aside of this limit and back
 
 _STOPS = """
 import os
@@ -113,7 +115,7 @@ def stage(tmp_path, monkeypatch):
 
 async def steps_of(node) -> list[str]:
     """All that the zygote's children do for a container, in order."""
-    await node.start("sleep 1000", "undisturbed")
+    await node.start("sleep 1000", "undisturbed", resources=SLOW)
     (container,) = anatomy.containers(node.data_dir, "pod")
     await node.engine.remove_container("undisturbed")
     return [step["what"] for step in container.steps]
@@ -137,7 +139,7 @@ async def test_a_start_is_cut_short_at_each_step(stage, node, until, victim):
     assert len(steps) > 8
     for number, step in enumerate(steps):
         name = f"c{number}"
-        await node.engine.create_container(node.spec("sleep 1000", name))
+        await node.engine.create_container(node.spec("sleep 1000", name, resources=SLOW))
         stage.stop_at(step)
         start = asyncio.create_task(node.engine.start_container(name))
         pid = await stage.stopped()
