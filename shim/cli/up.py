@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -51,18 +53,19 @@ def up(args: argparse.Namespace) -> int:
     from nodeagent.engine.contract import EngineError
     from shim import boot  # everything that is ever imported, once
 
-    cluster = choose(args)
-    say(f"making the network of {_nodes(cluster)}, {cluster.node_cidr}")
-    try:
-        prepare(cluster)
-    except (EngineError, FirewallError, OSError) as error:
-        from shim.cli.down import clean_up
+    with _one_at_a_time():
+        cluster = choose(args)
+        say(f"making the network of {_nodes(cluster)}, {cluster.node_cidr}")
+        try:
+            prepare(cluster)
+        except (EngineError, FirewallError, OSError) as error:
+            from shim.cli.down import clean_up
 
-        clean_up(cluster)
-        if isinstance(error, OSError):
-            raise
-        raise ClusterError(str(error)) from error
-    sockets = _listen(cluster, boot.listen)
+            clean_up(cluster)
+            if isinstance(error, OSError):
+                raise
+            raise ClusterError(str(error)) from error
+        sockets = _listen(cluster, boot.listen)
     from shim.supervisor import Supervisor
 
     parts = boot.parts(cluster, sockets)
@@ -96,6 +99,17 @@ def up(args: argparse.Namespace) -> int:
         clean_up(cluster)
         return 0
     os._exit(0)
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """For the block no other ``shim up`` of this machine chooses addresses and a port: it sees those taken here."""
+    folder = os.open(clusters.RUN, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def choose(args: argparse.Namespace) -> Cluster:
