@@ -272,8 +272,8 @@ def test_version_2_limits_huge_pages(tmp_path):
                 (tmp_path / path / name).write_text("max")
         tree.limit_huge_pages(path, {2 << 20: 6 << 20})
         limits = {file: int(Path(tree._file(path, file)).read_text()) for file in names}
-    allowed = {"hugetlb.2MB.max": 6 << 20, "hugetlb.2MB.rsvd.max": 6 << 20}
-    assert limits == {**dict.fromkeys(names, 0), **allowed}
+    # a processor may have other sizes than 2 MB, a kernel none at all: what it does not name is not limited
+    assert limits == {name: 6 << 20 if name.startswith("hugetlb.2MB.") else 0 for name in names}
 
 
 def test_version_2_tells_of_memory_and_swap_as_far_as_the_kernel_counts_them(tmp_path):
