@@ -13,7 +13,7 @@ from aiohttp import web
 
 from shim import pki
 from shim.server.tests.conftest import Api
-from shim.server.tests.test_custom import CRDS, Widgets
+from shim.server.tests.widgets import CRDS, Widgets
 
 
 @dataclass

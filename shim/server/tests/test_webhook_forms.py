@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shim.server.tests.conftest import Api
 from shim.server.tests.hooks import PODS, Hooks, add, allow, deny, patch
-from shim.server.tests.test_custom import Widgets
+from shim.server.tests.widgets import Widgets
 
 
 async def test_a_scale_is_shown_as_one(api: Api, hooks: Hooks) -> None:
