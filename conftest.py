@@ -15,12 +15,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Temporary files go to a folder of this run's own, those of programs too that tests start: Kubernetes' Python
     client writes certificates to files, which a process leaves that is ended by a signal, as kubectl does its sockets
     and edited texts. What tests themselves write stays where pytest keeps it, to be looked at."""
+    if hasattr(config, "workerinput"):
+        return  # one of several workers has it from the process that started them
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     config.stash[_FOLDER] = tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="kubeshim-tests-")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+    if folder := config.stash.get(_FOLDER, None):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -25,9 +25,9 @@ def needs_root_and_tools() -> None:
         assert binary.exists(), f"{binary} is missing; `./setup.sh dev` fetches it"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A running cluster; after the last test it must go and leave nothing."""
+    """A running cluster; after the last test here it must go and leave nothing. Each worker has its own."""
     made = Cluster(f"e2e{RUN}", tmp_path_factory.mktemp("e2e") / "data")
     before = leaks.snapshot(made.name)
     try:
