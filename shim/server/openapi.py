@@ -42,6 +42,7 @@ _PROGRAM = b"".join((Path(__file__).parent / name).read_bytes() for name in _SOU
 _MAKER = GIT_VERSION + hashlib.sha256(_PROGRAM).hexdigest()
 """Who makes the documents: clients keep them for good, and should not keep those of an older program."""
 _INFO = {"title": "Kubernetes", "version": f"{MAJOR}.{MINOR}"}
+_INFO_OF_CUSTOM = {"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}
 _SECURITY = {
     "BearerToken": {
         "type": "apiKey",
@@ -183,7 +184,7 @@ class OpenApi:
         for each in self._extensions():
             if each.spec.path == f"/{name}" and each.described.converted is not None:
                 return each.described.converted
-        parts = name.split("/")
+        parts, info = name.split("/"), _INFO
         if name in _OUTSIDE:
             paths = _OUTSIDE[name]
         elif parts[0] == "apis" and len(parts) == 2 and self._routes.versions(parts[1]):
@@ -196,9 +197,11 @@ class OpenApi:
             if not rows:
                 raise errors.page_not_found()
             paths = version_path(group, version) | paths_of(rows.values(), self._name)
+            if all(row.custom for row in rows.values()):
+                info = _INFO_OF_CUSTOM
         schemas = {key: self._told(key, raw, f"/{name}/") for key, raw in self._schemas(paths).items()}
         components = {"schemas": schemas, "securitySchemes": _SECURITY}
-        return openapi_v3.finished({"openapi": "3.0.0", "info": _INFO, "paths": paths, "components": components})
+        return openapi_v3.finished({"openapi": "3.0.0", "info": info, "paths": paths, "components": components})
 
     def _v2(self) -> Document:
         """The one document of version 2, with its parameters and bodies in that version's form."""

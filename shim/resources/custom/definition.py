@@ -5,19 +5,17 @@ What else is refused of one stands in :mod:`~shim.resources.custom.definition_ru
 
 from __future__ import annotations
 
-import re
-
 from shim.api import conditions, names
 from shim.api.meta import Object, now
 from shim.api.status import FieldError
 from shim.resources import metadata
 from shim.resources.causes import immutable, invalid, required
+from shim.resources.custom.approval import ANNOTATION, approval_of, said
 from shim.resources.custom.definition_rules import check_names, check_spec
 from shim.resources.custom.formats import unrecognized
 from shim.resources.strategy import Strategy
 
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
-_APPROVED = "api-approved.kubernetes.io"
 
 
 class DefinitionStrategy(Strategy):
@@ -136,26 +134,11 @@ def _unrecognized(obj: Object) -> list[str]:
 
 def _approval(obj: Object, old: Object | None) -> list[FieldError]:
     """Groups of Kubernetes itself need a review, or the word ``unapproved``."""
-    group = obj["spec"].get("group") or ""
-    if not (group in ("k8s.io", "kubernetes.io") or group.endswith((".k8s.io", ".kubernetes.io"))):
+    found = approval_of(obj)
+    if found is None or found.admitted or (old is not None and said(obj) == said(old)):
         return []
-    found = (obj["metadata"].get("annotations") or {}).get(_APPROVED)
-    if old is not None and found == (old["metadata"].get("annotations") or {}).get(_APPROVED):
-        return []
-    path = f"metadata.annotations[{_APPROVED}]"
-    if not found:
-        text = (
-            "protected groups must have approval annotation "
-            f'"{_APPROVED}", see https://github.com/kubernetes/enhancements/pull/1111'
-        )
-        return [required(path, text)]
-    if found.startswith("unapproved") or re.match(r"https?://[^/]+", found):
-        return []
-    text = (
-        f'protected groups must have approval annotation "{_APPROVED}" with either a URL or a reason starting with '
-        '"unapproved", see https://github.com/kubernetes/enhancements/pull/1111'
-    )
-    return [invalid(path, found, text)]
+    path = f"metadata.annotations[{ANNOTATION}]"
+    return [invalid(path, said(obj), found.message) if said(obj) else required(path, found.message)]
 
 
 def _preserving(obj: Object, old: Object | None) -> list[FieldError]:

@@ -41,7 +41,7 @@ def check_spec(obj: Object, old: Object | None) -> list[FieldError]:
     for index, version in enumerate(versions):
         causes += _version(version, f"spec.versions[{index}]", shared, before)
     seen = [version.get("name") for version in versions]
-    shown = _as_go_has(versions, shared)
+    shown = _as_go_has(versions, shared) if versions else spec.get("versions")
     if len(set(seen)) != len(seen):
         causes.append(invalid("spec.versions", shown, "must contain unique version names"))
     if sum(bool(version.get("storage")) for version in versions) != 1:

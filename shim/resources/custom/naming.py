@@ -1,4 +1,7 @@
-"""Which names a definition may have: those that no other definition of its group has, first come first served."""
+"""Which names a definition may have: those that no other definition of its group has, first come first served.
+
+What its status tells beside them: whether it is served, and where its group needs one, of its approval.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import copy
 
 from shim.api import conditions
 from shim.api.meta import Object
+from shim.resources.custom.approval import CONDITION, approval_of
 
 _ESTABLISHED = ("Established", "True", "InitialNamesAccepted", "the initial names have been accepted")
 
@@ -48,6 +52,8 @@ def accept_names(crd: Object, others: list[Object]) -> Object | None:
         conditions.set_condition(told, "NamesAccepted", "False", *problem)
         if conditions.find(crd, "Established") is None:
             conditions.set_condition(told, "Established", "False", "NotAccepted", "not all names are accepted")
+    if (approval := approval_of(crd)) is not None:
+        conditions.set_condition(told, CONDITION, approval.status, approval.reason, approval.message)
     new = {"acceptedNames": names, "conditions": told}
     same = names == accepted and told == (status.get("conditions") or [])
     return None if same else new

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shim.resources.custom.structure import Raw
@@ -37,12 +37,13 @@ _EMBEDDED_TYPE = {
 
 
 def publish(
-    group: str, version: str, kind: str, list_kind: str, raw: Raw, selectable: Sequence[str] = ()
+    group: str, version: str, names: Mapping[str, Any], raw: Raw, selectable: Sequence[str] = ()
 ) -> dict[str, Any]:
     """The definitions of a kind and of its list, the kind's first, by their names in OpenAPI.
 
-    ``selectable``: the paths of the fields that it can be selected by.
+    ``names``: kind, listKind and plural. ``selectable``: the paths of the fields that it can be selected by.
     """
+    kind, list_kind = names["kind"], names["listKind"]
     reverse = ".".join(reversed(group.split(".")))
     name, list_name = f"{reverse}.{version}.{kind}", f"{reverse}.{version}.{list_kind}"
     own = {field: _with_embedded(each) for field, each in (raw.get("properties") or {}).items()}
@@ -61,10 +62,10 @@ def publish(
         "properties": {
             **_TYPE_META,
             "items": {
-                "description": f"List of {kind}. More info: "
+                "description": f"List of {names['plural']}. More info: "
                 "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md",
                 "type": "array",
-                "items": {"allOf": [{"$ref": f"#/definitions/{name}"}]},
+                "items": {"$ref": f"#/definitions/{name}"},
             },
             "metadata": {"allOf": [{"$ref": f"{_META}ListMeta"}], "description": _LIST_METADATA},
         },

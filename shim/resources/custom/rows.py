@@ -91,7 +91,7 @@ def _kind(
         selectable=selectable,
     )
     list_kind = accepted.get("listKind") or f"{kind}List"
-    published = publish(group, name, kind, list_kind, raw, selectable)
+    published = publish(group, name, {"kind": kind, "listKind": list_kind, "plural": plural}, raw, selectable)
     definition_name = next(iter(published))
     definition = schema.compile(definition_name, published[definition_name])
     meta = schema.named(_OBJECT_META)
@@ -118,7 +118,7 @@ def _kind(
         list_named=list_kind,
         head=f'{{"kind":"{kind}","apiVersion":"{api_version}",'.encode(),
         since=since,
-        deprecated=_deprecation(version, api_version, kind),
+        deprecated=_deprecation(spec, version, kind),
     )
     return CustomKind(row, definition, published)
 
@@ -132,10 +132,16 @@ def _scale_paths(scale: Object) -> ScalePaths:
     )
 
 
-def _deprecation(version: Object, api_version: str, kind: str) -> str:
+def _deprecation(spec: Object, version: Object, kind: str) -> str:
+    """What those hear who use a version that is deprecated: to use the newest one that is newer and is not."""
     if not version.get("deprecated"):
         return ""
-    return version.get("deprecationWarning") or f"{api_version} {kind} is deprecated"
+    if told := version.get("deprecationWarning"):
+        return str(told)
+    group, name = spec["group"], version["name"]
+    others = [each["name"] for each in spec["versions"] if each.get("served") and not each.get("deprecated")]
+    instead = min((each for each in others if version_order(each) < version_order(name)), key=version_order, default="")
+    return f"{group}/{name} {kind} is deprecated" + (f"; use {group}/{instead} {kind}" if instead else "")
 
 
 def _decode(root: Node, meta: Definition, obj: Object) -> Decoded:

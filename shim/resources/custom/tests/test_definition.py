@@ -153,6 +153,15 @@ def test_what_an_established_definition_is_does_not_change(path: tuple[str, ...]
     assert f'{at}: Invalid value: "{value}": field is immutable' in complaints(new, old)
 
 
+def test_what_is_no_list_of_versions_is_told_as_it_is() -> None:
+    for told, shown in ((None, "null"), ([], "[]")):
+        made = crd()
+        made["spec"]["versions"] = told
+        assert f"spec.versions: Invalid value: {shown}: must have exactly one version marked as storage version" in (
+            complaints(made)
+        )
+
+
 def test_groups_of_kubernetes_itself_are_approved() -> None:
     made = crd(group="odd.k8s.io")
     made["metadata"]["name"] = "widgets.odd.k8s.io"
@@ -160,8 +169,9 @@ def test_groups_of_kubernetes_itself_are_approved() -> None:
     assert found.startswith(
         "metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have"
     )
-    made["metadata"]["annotations"] = {"api-approved.kubernetes.io": "unapproved, a test"}
-    assert complaints(made) == []
+    for told, admitted in (("unapproved, a test", True), ("https://example.com/1", True), ("by me", False)):
+        made["metadata"]["annotations"] = {"api-approved.kubernetes.io": told}
+        assert (complaints(made) == []) is admitted, told
 
 
 def test_formats_nobody_knows_are_warned_of_once() -> None:

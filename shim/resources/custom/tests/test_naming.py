@@ -57,3 +57,20 @@ def test_who_has_a_name_keeps_it() -> None:
     mine = {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"}
     other = crd("Gadget", accepted={"plural": "gadgets", "singular": "widget"})
     assert told(accept_names(crd(accepted=mine), [other]), "NamesAccepted")[0] == "True"
+
+
+def test_a_definition_in_kubernetes_own_groups_tells_of_its_approval() -> None:
+    made = crd()
+    assert told(accept_names(made, []), "NamesAccepted")
+    made |= {"metadata": {"annotations": {"api-approved.kubernetes.io": "https://example.com/1"}}}
+    made["spec"]["group"] = "odd.k8s.io"
+    status = accept_names(made, [])
+    condition = "KubernetesAPIApprovalPolicyConformant"
+    assert told(status, condition) == ("True", "ApprovedAnnotation", "approved in https://example.com/1")
+    made |= {"status": status}
+    assert accept_names(made, []) is None
+    made["metadata"]["annotations"] = {"api-approved.kubernetes.io": "unapproved, a test"}
+    changed = accept_names(made, [])
+    assert told(changed, condition) == ("False", "UnapprovedAnnotation", 'not approved: "unapproved, a test"')
+    made["metadata"] = {}
+    assert told(accept_names(made, []), condition)[:2] == ("False", "MissingAnnotation")

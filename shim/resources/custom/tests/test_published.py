@@ -7,19 +7,21 @@ import pytest
 from shim.resources.custom.published import as_v2, publish
 
 KEEP = "x-kubernetes-preserve-unknown-fields"
+NAMES = {"kind": "Widget", "listKind": "WidgetList", "plural": "widgets"}
 GVK = [{"group": "example.com", "version": "v1", "kind": "Widget"}]
 
 
 def published(raw, **more):
-    return publish("example.com", "v1", "Widget", "WidgetList", raw, **more)["com.example.v1.Widget"]
+    return publish("example.com", "v1", NAMES, raw, **more)["com.example.v1.Widget"]
 
 
 def test_every_kind_has_its_type_and_metadata():
-    both = publish("example.com", "v1", "Widget", "WidgetList", {"type": "object"})
+    both = publish("example.com", "v1", NAMES, {"type": "object"})
     assert list(both) == ["com.example.v1.Widget", "com.example.v1.WidgetList"]
     assert set(both["com.example.v1.Widget"]["properties"]) == {"apiVersion", "kind", "metadata"}
     items = both["com.example.v1.WidgetList"]["properties"]["items"]
-    assert items["items"] == {"allOf": [{"$ref": "#/definitions/com.example.v1.Widget"}]}
+    assert items["items"] == {"$ref": "#/definitions/com.example.v1.Widget"}
+    assert items["description"].startswith("List of widgets. ")
 
 
 def test_the_fields_it_can_be_selected_by_are_told():
