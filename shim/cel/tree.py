@@ -5,6 +5,7 @@ A node equals no other, so that what the checker finds out about it can be kept 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,3 +85,29 @@ def dotted(node: Node) -> str:
         before = dotted(node.operand)
         return f"{before}.{node.field}" if before else ""
     return ""
+
+
+def children(node: Node) -> Iterator[Node]:
+    """The parts of a node, in the order they are written."""
+    if isinstance(node, Select):
+        yield node.operand
+    elif isinstance(node, Call):
+        if node.target is not None:
+            yield node.target
+        yield from node.args
+    elif isinstance(node, ListNode):
+        yield from node.items
+    elif isinstance(node, MapNode):
+        for key, value, _ in node.entries:
+            yield from (key, value)
+    elif isinstance(node, StructNode):
+        yield from (value for _, value, _, _ in node.fields)
+    elif isinstance(node, Fold):
+        yield from (node.range, node.init, node.condition, node.step, node.result)
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """A node and all below it."""
+    yield node
+    for part in children(node):
+        yield from walk(part)

@@ -7,7 +7,7 @@ take what they are given; and what constant folding comes upon.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from shim.cel.formatting import TAKES, fill, unfit
 from shim.cel.patterns import PatternError, pattern
 from shim.cel.running import Frame
 from shim.cel.tokens import Issue
-from shim.cel.tree import Call, Fold, ListNode, Literal, MapNode, Node, Select, StructNode
+from shim.cel.tree import Call, ListNode, Literal, MapNode, Node, children
 from shim.cel.types import Type
 from shim.cel.values import (
     CelError,
@@ -34,25 +34,6 @@ _PATTERNS = ("find", "findAll")
 
 class Folded(Exception):
     """An expression with a part that has the same error every time it is run."""
-
-
-def children(node: Node) -> Iterator[Node]:
-    """The parts of a node, in the order they are written."""
-    if isinstance(node, Select):
-        yield node.operand
-    elif isinstance(node, Call):
-        if node.target is not None:
-            yield node.target
-        yield from node.args
-    elif isinstance(node, ListNode):
-        yield from node.items
-    elif isinstance(node, MapNode):
-        for key, value, _ in node.entries:
-            yield from (key, value)
-    elif isinstance(node, StructNode):
-        yield from (value for _, value, _, _ in node.fields)
-    elif isinstance(node, Fold):
-        yield from (node.range, node.init, node.condition, node.step, node.result)
 
 
 def issues(checked: Checked) -> list[Issue]:

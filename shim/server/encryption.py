@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from shim.codec.configuration import ConfigurationError
+from shim.server import encryption_file
 from shim.server.routes import Routes
 from shim.store.contract import Store
 from shim.store.encrypted import EncryptedStore
@@ -46,7 +47,7 @@ class ConfiguredEncryption:
 
     def _choose(self) -> partial[tuple[Sealer, ...]]:
         try:
-            return partial(_sealers, Encryption.read(self._text), self._routes)
+            return partial(_sealers, encryption_file.read(self._text), self._routes)
         except ConfigurationError as error:
             raise ConfigurationError(f"{self._path}: {error}") from None
 

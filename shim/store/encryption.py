@@ -7,13 +7,10 @@ them read, so that keys are replaced by putting the new one in front, and writin
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import nacl.exceptions
 import nacl.secret
@@ -22,11 +19,9 @@ from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from shim.codec.configuration import ConfigurationError, read_configuration
 from shim.store.contract import StoreError
 
 PREFIX = b"k8s:enc:"
-_API_VERSIONS = ("apiserver.config.k8s.io/v1", "v1")
 
 
 class Box(Protocol):
@@ -87,7 +82,7 @@ class _SecretBox:
             raise ValueError(str(error)) from None
 
 
-_BOXES: dict[str, tuple[Callable[[bytes], Box], tuple[int, ...]]] = {
+BOXES: dict[str, tuple[Callable[[bytes], Box], tuple[int, ...]]] = {
     "aescbc": (_AesCbc, (16, 24, 32)),
     "aesgcm": (_AesGcm, (16, 24, 32)),
     "secretbox": (_SecretBox, (32,)),
@@ -104,28 +99,21 @@ class Sealer:
 
 
 class Encryption:
-    """What is encrypted, and with which keys."""
+    """What is encrypted, and with which keys: those of all rules that name a resource, else all of its group."""
 
     def __init__(self, rules: Sequence[tuple[tuple[str, ...], tuple[Sealer, ...]]]) -> None:
         self._rules = rules
         self._chosen: dict[tuple[str, str], tuple[Sealer, ...]] = {}
 
-    @classmethod
-    def read(cls, text: str) -> Encryption:
-        """Raises ConfigurationError."""
-        config = read_configuration(text, "EncryptionConfiguration", _API_VERSIONS)
-        rows = config.get("resources")
-        if not rows:
-            raise ConfigurationError("resources: Required value: at least one resources is required")
-        return cls([_rule(row, f"resources[{index}]") for index, row in enumerate(rows)])
-
     def sealers(self, group: str, resource: str) -> tuple[Sealer, ...]:
         """Those of a resource, the one that writes first; () for one that is kept as it is."""
         found = self._chosen.get((group, resource))
         if found is None:
-            patterns = {f"{resource}.{group}" if group else resource, f"*.{group}", "*.*"}
-            fitting = (sealers for resources, sealers in self._rules if not patterns.isdisjoint(resources))
-            found = self._chosen[group, resource] = next(fitting, ())
+            found = ()
+            for pattern in (f"{resource}.{group}".rstrip("."), f"*.{group}", "*.*"):  # "*.": the group without a name
+                if not found:
+                    found = tuple(each for named, sealers in self._rules if pattern in named for each in sealers)
+            self._chosen[group, resource] = found
         return found
 
 
@@ -147,54 +135,3 @@ def unseal(sealers: tuple[Sealer, ...], key: str, stored: bytes) -> tuple[bytes,
             except ValueError as error:
                 why = f" ({error})"
     raise StoreError(f"{key}: no key of the encryption configuration opens it{why}")
-
-
-def _rule(row: Any, at: str) -> tuple[tuple[str, ...], tuple[Sealer, ...]]:
-    for name in ("resources", "providers"):
-        if not row.get(name):
-            raise ConfigurationError(f"{at}.{name}: Required value: at least one {at}.{name} is required")
-    for resource in row["resources"]:
-        if resource != resource.lower():
-            raise ConfigurationError(
-                f"{at}.resources: Invalid value: {json.dumps(resource)}: resource names are lower-case"
-            )
-        if resource == "*":
-            raise ConfigurationError(f'{at}.resources: Invalid value: "*": use *.* to say that every resource is meant')
-    resources = tuple(row["resources"])  # "*." is every resource of the group without a name
-    sealers = [
-        sealer
-        for index, provider in enumerate(row["providers"])
-        for sealer in _provider(provider, f"{at}.providers[{index}]")
-    ]
-    return resources, tuple(sealers)
-
-
-def _provider(provider: Any, at: str) -> list[Sealer]:
-    if not isinstance(provider, dict) or len(provider) != 1:
-        raise ConfigurationError(f"{at}: Invalid value: more than one provider specified in a single element")
-    ((name, settings),) = provider.items()
-    if name == "identity":
-        return [Sealer(b"")]
-    if name == "kms":
-        raise ConfigurationError(f"{at}.kms is not built in this server")
-    if name not in _BOXES:
-        raise ConfigurationError(f'{at}: Invalid value: unknown field "{name}"')
-    keys = (settings or {}).get("keys")
-    if not keys:
-        raise ConfigurationError(f"{at}.{name}.keys: Required value: at least one {at}.{name}.keys is required")
-    return [_sealer(name, key, f"{at}.{name}.keys[{index}]") for index, key in enumerate(keys)]
-
-
-def _sealer(provider: str, key: Any, at: str) -> Sealer:
-    make, sizes = _BOXES[provider]
-    for field in ("name", "secret"):
-        if not key.get(field):
-            raise ConfigurationError(f"{at}.{field}: Required value: {field} is a mandatory field for a key")
-    try:
-        secret = base64.b64decode(key["secret"], validate=True)
-    except binascii.Error:
-        raise ConfigurationError(f'{at}.secret: Invalid value: "REDACTED": secrets must be base64 encoded') from None
-    if len(secret) not in sizes:
-        text = f"secret is not of the expected length, got {len(secret)}, expected one of {list(sizes)}"
-        raise ConfigurationError(f'{at}.secret: Invalid value: "REDACTED": {text}')
-    return Sealer(f"k8s:enc:{provider}:v1:{key['name']}:".encode(), make(secret))

@@ -10,7 +10,21 @@ from enum import IntEnum
 from typing import Any
 
 from shim.api.meta import Object
-from shim.codec.configuration import ConfigurationError, read_configuration
+from shim.api.names import dns1123_subdomain
+from shim.api.status import FieldError
+from shim.codec.configuration import (
+    BOOL,
+    STRING,
+    STRINGS,
+    ConfigurationError,
+    ListOf,
+    Scalar,
+    Shape,
+    Struct,
+    read_configuration,
+    refuse,
+)
+from shim.resources.causes import invalid, required, unsupported
 from shim.server.routes import RequestInfo
 from shim.server.users import User
 
@@ -48,10 +62,11 @@ class Resources:
     names: tuple[str, ...]
 
     def fit(self, asked: RequestInfo) -> bool:
-        if self.group != asked.group or (self.names and asked.name not in self.names):
+        if self.group not in (asked.group, "*") or (self.names and asked.name not in self.names):
             return False
-        whole = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
-        wide = {whole, "*", f"{asked.resource}/*", f"*/{asked.subresource}"} if asked.subresource else {whole, "*"}
+        wide = {"*", f"{asked.resource}/*", asked.resource}
+        if asked.subresource:
+            wide = {"*", f"{asked.resource}/*", f"{asked.resource}/{asked.subresource}", f"*/{asked.subresource}"}
         return not self.resources or not wide.isdisjoint(self.resources)
 
 
@@ -94,42 +109,66 @@ class Policy:
         return NOTHING
 
 
+_NAMED = dict.fromkeys(("users", "userGroups", "verbs", "namespaces", "nonResourceURLs"), STRINGS)
+_STAGED: dict[str, Shape] = {"omitStages": ListOf(Scalar(str, "v1.Stage")), "omitManagedFields": BOOL}
+_RESOURCES = Struct("v1.GroupResources", {"group": STRING, "resources": STRINGS, "resourceNames": STRINGS})
+_RULE = Struct(
+    "v1.PolicyRule", {"level": Scalar(str, "v1.Level"), "resources": ListOf(_RESOURCES), **_NAMED, **_STAGED}
+)
+_POLICY = Struct(
+    "v1.Policy", {"apiVersion": STRING, "kind": STRING, "metadata": None, "rules": ListOf(_RULE), **_STAGED}
+)
+
+
 def read(text: str) -> Policy:
-    """Raises ConfigurationError."""
-    policy = read_configuration(text, "Policy", ("audit.k8s.io/v1",))
-    unknown = set(policy) - {"apiVersion", "kind", "metadata", "rules", "omitStages", "omitManagedFields"}
-    if unknown:
-        raise ConfigurationError(f'unknown field "{sorted(unknown)[0]}"')
-    if not policy.get("rules"):
+    """Raises ConfigurationError; each line of its text is one thing that is wrong."""
+    policy = read_configuration(text, "Policy", ("audit.k8s.io/v1",), _POLICY, strict=False)
+    rules = policy.get("rules") or []
+    mistakes = _check_stages(policy, "omitStages")
+    for index, rule in enumerate(rules):
+        mistakes += _check(rule, f"rules[{index}]")
+    refuse(mistakes)
+    if not rules:
         raise ConfigurationError("loaded illegal policy with 0 rules")
-    _check_stages(policy, "omitStages")
-    return Policy(tuple(_rule(rule, f"rules[{index}]", policy) for index, rule in enumerate(policy["rules"])))
+    return Policy(tuple(_rule(rule, policy) for rule in rules))
 
 
-_FIELDS = {"level", "users", "userGroups", "verbs", "resources", "namespaces", "nonResourceURLs", "omitStages"}
-_FIELDS |= {"omitManagedFields"}
+def _check(rule: Object, at: str) -> list[FieldError]:
+    level, urls = rule.get("level") or "", rule.get("nonResourceURLs") or []
+    mistakes: list[FieldError] = []
+    if not level:
+        mistakes.append(required(f"{at}.level"))
+    elif level not in _LEVELS:
+        mistakes.append(unsupported(f"{at}.level", level, _LEVELS))
+    for index, url in enumerate(urls):
+        here = f"{at}.nonResourceURLs[{index}]"
+        if url != "*" and not url.startswith("/"):
+            mistakes.append(invalid(here, url, "non-resource URL rules must begin with a '/' character"))
+        if "*" in url[:-1]:
+            text = "non-resource URL wildcards '*' must be the final character of the rule"
+            mistakes.append(invalid(here, url, text))
+    for each in rule.get("resources") or ():
+        group, names = each.get("group") or "", each.get("resourceNames")
+        if group not in ("", "*") and (said := dns1123_subdomain(group)):
+            mistakes.append(invalid(f"{at}.resources.group", group, ",".join(said)))
+        if names and not each.get("resources"):
+            text = "using resourceNames requires at least one resource"
+            mistakes.append(invalid(f"{at}.resources.resourceNames", names, text))
+    mistakes += _check_stages(rule, f"{at}.omitStages")
+    if urls and (rule.get("resources") or rule.get("namespaces")):
+        text = "rules cannot apply to both regular resources and non-resource URLs"
+        mistakes.append(invalid(f"{at}.nonResourceURLs", urls, text))
+    return mistakes
 
 
-def _rule(rule: Object, at: str, policy: Object) -> Rule:
-    if unknown := set(rule) - _FIELDS:
-        raise ConfigurationError(f'unknown field "{at}.{sorted(unknown)[0]}"')
-    level = rule.get("level")
-    if level not in _LEVELS:
-        supported = ", ".join(f'"{name}"' for name in _LEVELS)
-        raise ConfigurationError(f'{at}.level: Unsupported value: "{level or ""}": supported values: {supported}')
-    if rule.get("nonResourceURLs") and (rule.get("resources") or rule.get("namespaces")):
-        raise ConfigurationError(
-            f"{at}.nonResourceURLs: Invalid value: rules cannot apply to both regular resources and non-resource URLs"
-        )
-    for url in rule.get("nonResourceURLs") or ():
-        if url != "*" and (not url.startswith("/") or "*" in url[:-1]):
-            raise ConfigurationError(
-                f'{at}.nonResourceURLs: Invalid value: "{url}": it begins with a slash, and "*" may end it'
-            )
-    _check_stages(rule, f"{at}.omitStages")
+def _check_stages(holder: Object, at: str) -> list[FieldError]:
+    said, text = enumerate(holder.get("omitStages") or ()), f"allowed stages are {','.join(STAGES)}"
+    return [invalid(f"{at}[{index}]", stage, text) for index, stage in said if stage not in STAGES]
+
+
+def _rule(rule: Object, policy: Object) -> Rule:
     omitted = frozenset((*(policy.get("omitStages") or ()), *(rule.get("omitStages") or ())))
-    without = rule.get("omitManagedFields")
-    choice = Choice(_LEVELS[level], omitted, bool(policy.get("omitManagedFields") if without is None else without))
+    without = {**policy, **rule}.get("omitManagedFields", False)
     resources = tuple(
         Resources(each.get("group") or "", _texts(each, "resources"), _texts(each, "resourceNames"))
         for each in rule.get("resources") or ()
@@ -137,14 +176,8 @@ def _rule(rule: Object, at: str, policy: Object) -> Rule:
     users, groups, verbs, namespaces = (
         frozenset(_texts(rule, name)) for name in ("users", "userGroups", "verbs", "namespaces")
     )
+    choice = Choice(_LEVELS[rule["level"]], omitted, without)
     return Rule(choice, users, groups, verbs, namespaces, resources, _texts(rule, "nonResourceURLs"))
-
-
-def _check_stages(holder: Object, at: str) -> None:
-    for stage in holder.get("omitStages") or ():
-        if stage not in STAGES:
-            supported = ", ".join(f'"{name}"' for name in STAGES)
-            raise ConfigurationError(f'{at}: Invalid value: "{stage}": allowed stages are {supported}')
 
 
 def _texts(holder: Object, name: str) -> tuple[Any, ...]:

@@ -6,21 +6,60 @@ in upstream's words.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
-
-from cryptography import x509
 
 from shim import cel
 from shim.api.meta import Object
-from shim.codec.configuration import ConfigurationError, read_configuration
+from shim.api.status import FieldError
+from shim.cel.tree import Ident, Node, Select, walk
+from shim.codec.configuration import BOOL, STRING, STRINGS, ListOf, Scalar, Struct, read_configuration, refuse
+from shim.resources.causes import as_go, domain_prefixed_path, duplicate, invalid, required, too_many
+from shim.server.oidc import issuer_checks
 from shim.server.oidc.claims import CLAIMS, USER, Rule, Source, UserMapping
 
-_API_VERSIONS = ("apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1")
+_API_VERSIONS = tuple(f"apiserver.config.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1"))
 _RESERVED = ("kubernetes.io", "k8s.io")
+_MOST = 64  # issuers
+_MATCH, _EGRESS = Scalar(str, "v1.AudienceMatchPolicyType"), Scalar(str, "v1.EgressSelectorType")
+_PREFIXED = Struct("v1.PrefixedClaimOrExpression", {"claim": STRING, "prefix": STRING, "expression": STRING})
+_CLAIM = Struct("v1.ClaimOrExpression", {"claim": STRING, "expression": STRING})
+_EXTRA = Struct("v1.ExtraMapping", {"key": STRING, "valueExpression": STRING})
+_AUTHENTICATOR = Struct(
+    "v1.JWTAuthenticator",
+    {
+        "issuer": Struct(
+            "v1.Issuer",
+            {
+                "url": STRING,
+                "discoveryURL": STRING,
+                "certificateAuthority": STRING,
+                "audiences": STRINGS,
+                "audienceMatchPolicy": _MATCH,
+                "egressSelectorType": _EGRESS,
+            },
+        ),
+        "claimValidationRules": ListOf(
+            Struct(
+                "v1.ClaimValidationRule",
+                {"claim": STRING, "requiredValue": STRING, "expression": STRING, "message": STRING},
+            )
+        ),
+        "claimMappings": Struct(
+            "v1.ClaimMappings",
+            {"username": _PREFIXED, "groups": _PREFIXED, "uid": _CLAIM, "extra": ListOf(_EXTRA)},
+        ),
+        "userValidationRules": ListOf(Struct("v1.UserValidationRule", {"expression": STRING, "message": STRING})),
+    },
+)
+_ANONYMOUS = Struct(
+    "v1.AnonymousAuthConfig",
+    {"enabled": BOOL, "conditions": ListOf(Struct("v1.AnonymousAuthCondition", {"path": STRING}))},
+)
+_CONFIGURATION = Struct(
+    "v1.AuthenticationConfiguration",
+    {"apiVersion": STRING, "kind": STRING, "metadata": None, "jwt": ListOf(_AUTHENTICATOR), "anonymous": _ANONYMOUS},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +95,10 @@ def read(text: str, own_issuers: tuple[str, ...] = ()) -> Authentication:
 
     Raises ConfigurationError; each line of its text is one thing that is wrong.
     """
-    config = read_configuration(text, "AuthenticationConfiguration", _API_VERSIONS)
+    config = read_configuration(text, "AuthenticationConfiguration", _API_VERSIONS, _CONFIGURATION)
     reader = _Reader(own_issuers)
     found = reader.authentication(config)
-    if reader.mistakes:
-        raise ConfigurationError("\n".join(reader.mistakes))
+    refuse(reader.mistakes)
     return found
 
 
@@ -69,37 +107,39 @@ class _Reader:
 
     def __init__(self, own_issuers: tuple[str, ...]) -> None:
         self._own = own_issuers
-        self.mistakes: list[str] = []
+        self.mistakes: list[FieldError] = []
 
     def authentication(self, config: Object) -> Authentication:
-        self._only(config, "", "apiVersion", "kind", "metadata", "jwt", "anonymous")
-        issuers = [self._authenticator(each, f"jwt[{index}]") for index, each in enumerate(config.get("jwt") or ())]
-        for name in ("url", "discovery_url"):
-            seen: set[str] = set()
-            for index, each in enumerate(issuers):
-                if (url := getattr(each, name)) and url in seen:
-                    field = "url" if name == "url" else "discoveryURL"
-                    self.mistakes.append(f"jwt[{index}].issuer.{field}: Duplicate value: {json.dumps(url)}")
-                seen.add(url)
+        said = config.get("jwt") or []
+        if len(said) > _MOST:
+            self.mistakes.append(too_many("jwt", len(said), _MOST))
+            return Authentication()
+        issuers: list[JwtAuthenticator] = []
+        for index, each in enumerate(said):
+            one = self._authenticator(each, f"jwt[{index}]")
+            if one.url in (other.url for other in issuers):
+                self.mistakes.append(duplicate(f"jwt[{index}].issuer.url", one.url))
+            if one.discovery_url and one.discovery_url in (other.discovery_url for other in issuers):
+                self.mistakes.append(duplicate(f"jwt[{index}].issuer.discoveryURL", one.discovery_url))
+            issuers.append(one)
         return Authentication(tuple(issuers), self._anonymous(config.get("anonymous")))
 
-    def _anonymous(self, said: Any) -> Anonymous | None:
+    def _anonymous(self, said: Object | None) -> Anonymous | None:
         if said is None:
             return None
-        self._only(said, "anonymous", "enabled", "conditions")
-        enabled, conditions = bool(said.get("enabled")), said.get("conditions") or ()
+        enabled, conditions = said.get("enabled", False), said.get("conditions") or []
         if conditions and not enabled:
             text = "enabled should be set to true when conditions are defined"
-            self._invalid("anonymous.conditions", json.dumps(conditions), text)
+            shown = [as_go({"path": each.get("path", "")}, "path") for each in conditions]
+            self.mistakes.append(invalid("anonymous.conditions", shown, text))
         paths = frozenset(each.get("path", "") for each in conditions) if conditions else None
         return Anonymous(enabled, paths)
 
     def _authenticator(self, said: Object, at: str) -> JwtAuthenticator:
-        self._only(said, at, "issuer", "claimValidationRules", "claimMappings", "userValidationRules")
-        issuer, mappings = said.get("issuer") or {}, said.get("claimMappings") or {}
-        self._issuer(issuer, f"{at}.issuer")
+        issuer = said.get("issuer") or {}
+        self.mistakes += issuer_checks.mistakes(issuer, f"{at}.issuer", self._own)
         rules = tuple(self._claim_rules(said.get("claimValidationRules") or (), f"{at}.claimValidationRules"))
-        mapping = self._mapping(mappings, rules, said.get("userValidationRules") or (), at)
+        mapping = self._mapping(said.get("claimMappings") or {}, rules, said.get("userValidationRules") or (), at)
         return JwtAuthenticator(
             issuer.get("url") or "",
             issuer.get("discoveryURL") or "",
@@ -108,162 +148,126 @@ class _Reader:
             mapping,
         )
 
-    def _issuer(self, issuer: Object, at: str) -> None:
-        fields = ("url", "discoveryURL", "certificateAuthority", "audiences", "audienceMatchPolicy")
-        self._only(issuer, at, *fields)
-        url, discovery = issuer.get("url") or "", issuer.get("discoveryURL") or ""
-        if not url:
-            self.mistakes.append(f"{at}.url: Required value")
-        else:
-            if url in self._own:
-                text = f"URL must not overlap with disallowed issuers: [{' '.join(self._own)}]"
-                self._invalid(f"{at}.url", json.dumps(url), text)
-            self._url(url, f"{at}.url")
-        if discovery:
-            if discovery.rstrip("/") == url.rstrip("/"):
-                self._invalid(f"{at}.discoveryURL", json.dumps(discovery), "discoveryURL must be different from URL")
-            self._url(discovery, f"{at}.discoveryURL")
-        audiences, policy = issuer.get("audiences") or [], issuer.get("audienceMatchPolicy") or ""
-        if not audiences:
-            self.mistakes.append(f"{at}.audiences: Required value: at least one {at}.audiences is required")
-        for index, audience in enumerate(audiences):
-            if not audience:
-                self.mistakes.append(f"{at}.audiences[{index}]: Required value")
-            if audience in audiences[:index]:
-                self.mistakes.append(f"{at}.audiences[{index}]: Duplicate value: {json.dumps(audience)}")
-        if len(audiences) > 1 and policy != "MatchAny":
-            text = "audienceMatchPolicy must be MatchAny for multiple audiences"
-            self._invalid(f"{at}.audienceMatchPolicy", json.dumps(policy), text)
-        if len(audiences) == 1 and policy not in ("", "MatchAny"):
-            text = "audienceMatchPolicy must be empty or MatchAny for single audience"
-            self._invalid(f"{at}.audienceMatchPolicy", json.dumps(policy), text)
-        if authority := issuer.get("certificateAuthority"):
-            try:
-                x509.load_pem_x509_certificates(str(authority).encode())
-            except ValueError as error:
-                self._invalid(f"{at}.certificateAuthority", '"<omitted>"', str(error))
-
-    def _url(self, url: str, at: str) -> None:
-        parts = urlsplit(url)
-        for wrong, text in (
-            (parts.scheme != "https", "URL scheme must be https"),
-            (parts.username is not None, "URL must not contain a username or password"),
-            (bool(parts.query), "URL must not contain a query"),
-            (bool(parts.fragment), "URL must not contain a fragment"),
-        ):
-            if wrong:
-                self._invalid(at, json.dumps(url), text)
-
-    def _claim_rules(self, rules: Any, at: str) -> Iterator[Rule]:
+    def _claim_rules(self, rules: Sequence[Object], at: str) -> Iterator[Rule]:
         for index, rule in enumerate(rules):
-            here = f"{at}[{index}]"
-            self._only(rule, here, "claim", "requiredValue", "expression", "message")
+            here, before = f"{at}[{index}]", rules[:index]
             claim, expression = rule.get("claim") or "", rule.get("expression") or ""
             if claim and expression:
-                self._invalid(here, json.dumps(claim), "claim and expression can't both be set")
+                self.mistakes.append(invalid(here, claim, "claim and expression can't both be set"))
             elif not claim and not expression:
-                self.mistakes.append(f"{here}: Required value: claim or expression is required")
+                self.mistakes.append(required(here, "claim or expression is required"))
             elif claim:
                 if message := rule.get("message"):
-                    self._invalid(f"{here}.message", json.dumps(message), "may not be specified when claim is set")
+                    text = "may not be specified when claim is set"
+                    self.mistakes.append(invalid(f"{here}.message", message, text))
+                if any(each.get("claim") == claim and not each.get("expression") for each in before):
+                    self.mistakes.append(duplicate(f"{here}.claim", claim))
                 yield Rule(claim=claim, value=rule.get("requiredValue") or "")
             else:
                 if value := rule.get("requiredValue"):
                     text = "may not be specified when expression is set"
-                    self._invalid(f"{here}.requiredValue", json.dumps(value), text)
+                    self.mistakes.append(invalid(f"{here}.requiredValue", value, text))
+                if any(each.get("expression") == expression and not each.get("claim") for each in before):
+                    self.mistakes.append(duplicate(f"{here}.expression", expression))
+                    continue
                 program = self._compile(CLAIMS, expression, f"{here}.expression", cel.BOOL)
                 yield Rule(rule.get("message") or "", program, expression)
 
-    def _mapping(self, said: Object, rules: tuple[Rule, ...], user_rules: Any, at: str) -> UserMapping:
+    def _mapping(self, said: Object, rules: tuple[Rule, ...], user_rules: Sequence[Object], at: str) -> UserMapping:
         here = f"{at}.claimMappings"
-        self._only(said, here, "username", "groups", "uid", "extra")
-        username = self._source(said.get("username") or {}, f"{here}.username", cel.STRING, required=True)
-        groups = self._source(said.get("groups") or {}, f"{here}.groups", cel.STRING, cel.list_of(cel.STRING))
-        uid = self._source(said.get("uid") or {}, f"{here}.uid", cel.STRING, prefixed=False)
+        username = self._source(said.get("username") or {}, f"{here}.username", needed=True)
+        groups = self._source(said.get("groups") or {}, f"{here}.groups")
+        uid = self._uid(said.get("uid") or {}, f"{here}.uid")
         extra = tuple(self._extra(said.get("extra") or (), f"{here}.extra"))
-        expressions = [*(source.expression for _, source in extra), *(rule.expression for rule in rules)]
-        verified = any("claims.email_verified" in text for text in (username.expression, *expressions))
-        if "claims.email" in username.expression.replace("claims.email_verified", "") and not verified:
+        programs = [username.program, *(source.program for _, source in extra), *(rule.program for rule in rules)]
+        verified = any(_selects(program, "email_verified") for program in programs)
+        if _selects(username.program, "email") and not verified:
             text = (
                 "claims.email_verified must be used in claimMappings.username.expression or "
                 "claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is "
                 "used in claimMappings.username.expression"
             )
-            self._invalid(f"{here}.username.expression", json.dumps(username.expression), text)
+            self.mistakes.append(invalid(f"{here}.username.expression", username.expression, text))
         found = tuple(self._user_rules(user_rules, f"{at}.userValidationRules"))
         return UserMapping(username, groups, uid, extra, rules, found)
 
-    def _source(self, said: Object, at: str, *types: cel.Type, required: bool = False, prefixed: bool = True) -> Source:
-        self._only(said, at, "claim", "expression", *(("prefix",) if prefixed else ()))
+    def _source(self, said: Object, at: str, *, needed: bool = False) -> Source:
+        """What an expression comes to is looked at only when there is a token, as upstream."""
         claim, expression, prefix = said.get("claim") or "", said.get("expression") or "", said.get("prefix")
         if claim and expression:
-            self._invalid(at, '""', "claim and expression can't both be set")
+            self.mistakes.append(invalid(at, "", "claim and expression can't both be set"))
         elif expression:
             if prefix is not None:
-                self._invalid(f"{at}.prefix", json.dumps(prefix), "prefix can't be set when expression is set")
-            return Source("", "", self._compile(CLAIMS, expression, f"{at}.expression", *types), expression)
+                self.mistakes.append(invalid(f"{at}.prefix", prefix, "may not be specified when expression is set"))
+            return Source("", "", self._compile(CLAIMS, expression, f"{at}.expression"), expression)
         elif claim:
-            if prefixed and prefix is None:
+            if prefix is None:
                 text = "prefix is required when claim is set. It can be set to an empty string to disable prefixing"
-                self.mistakes.append(f"{at}.prefix: Required value: {text}")
+                self.mistakes.append(required(f"{at}.prefix", text))
             return Source(claim, prefix or "")
-        elif required:
-            self.mistakes.append(f"{at}: Required value: claim or expression is required")
-        elif prefix is not None:
-            self._invalid(f"{at}.prefix", json.dumps(prefix), "non-empty prefix is not allowed when claim is not set")
+        elif needed:
+            self.mistakes.append(required(at, "claim or expression is required"))
         return Source()
 
-    def _extra(self, mappings: Any, at: str) -> Iterator[tuple[str, Source]]:
+    def _uid(self, said: Object, at: str) -> Source:
+        return self._source({"prefix": "", **said} if said.get("claim") else said, at)
+
+    def _extra(self, mappings: Sequence[Object], at: str) -> Iterator[tuple[str, Source]]:
         seen: set[str] = set()
         for index, each in enumerate(mappings):
             here = f"{at}[{index}]"
-            self._only(each, here, "key", "valueExpression")
             key, expression = each.get("key") or "", each.get("valueExpression") or ""
-            domain, slash, rest = key.partition("/")
-            if not key:
-                self.mistakes.append(f"{here}.key: Required value")
-            elif not (slash and domain and rest):
-                text = 'must be a domain-prefixed path (such as "acme.io/foo")'
-                self._invalid(f"{here}.key", json.dumps(key), text)
+            self.mistakes += domain_prefixed_path(f"{here}.key", key)
             if key != key.lower():
-                self._invalid(f"{here}.key", json.dumps(key), "must be lowercase")
-            if any(domain == each or domain.endswith(f".{each}") for each in _RESERVED):
+                self.mistakes.append(invalid(f"{here}.key", key, "must be lowercase"))
+            domain, slash, _ = key.partition("/")
+            if slash and any(domain == each or domain.endswith(f".{each}") for each in _RESERVED):
                 text = "k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use"
-                self._invalid(f"{here}.key", json.dumps(key), text)
+                self.mistakes.append(invalid(f"{here}.key", key, text))
             if key in seen:
-                self.mistakes.append(f"{here}.key: Duplicate value: {json.dumps(key)}")
+                self.mistakes.append(duplicate(f"{here}.key", key))
+                continue
             seen.add(key)
             if not expression:
-                self.mistakes.append(f"{here}.valueExpression: Required value")
+                self.mistakes.append(required(f"{here}.valueExpression"))
                 continue
-            types = cel.STRING, cel.list_of(cel.STRING)
-            yield key, Source("", "", self._compile(CLAIMS, expression, f"{here}.valueExpression", *types), expression)
+            program = self._compile(CLAIMS, expression, f"{here}.valueExpression")
+            yield key, Source("", "", program, expression)
 
-    def _user_rules(self, rules: Any, at: str) -> Iterator[Rule]:
+    def _user_rules(self, rules: Sequence[Object], at: str) -> Iterator[Rule]:
         for index, rule in enumerate(rules):
-            here = f"{at}[{index}]"
-            self._only(rule, here, "expression", "message")
+            here = f"{at}[{index}].expression"
             expression = rule.get("expression") or ""
             if not expression:
-                self.mistakes.append(f"{here}.expression: Required value: expression is required")
-                continue
-            program = self._compile(USER, expression, f"{here}.expression", cel.BOOL)
-            yield Rule(rule.get("message") or "", program, expression)
+                self.mistakes.append(required(here))
+            elif any(each.get("expression") == expression for each in rules[:index]):
+                self.mistakes.append(duplicate(here, expression))
+            else:
+                program = self._compile(USER, expression, here, cel.BOOL)
+                yield Rule(rule.get("message") or "", program, expression)
 
-    def _compile(self, environment: cel.Environment, text: str, at: str, *types: cel.Type) -> cel.Program | None:
+    def _compile(
+        self, environment: cel.Environment, text: str, at: str, wanted: cel.Type | None = None
+    ) -> cel.Program | None:
+        """A value of any type is no ``wanted`` one here, unlike in policies."""
         try:
-            return environment.compile(text, *types)
+            program = environment.compile(text)
+            if wanted is None or program.type == wanted:
+                return program
+            raise cel.WrongType((wanted,))
         except cel.WrongType as error:
-            self._invalid(at, json.dumps(text), str(error))
+            self.mistakes.append(invalid(at, text, str(error)))
         except cel.CompileError as error:
-            self._invalid(at, json.dumps(text), error.told)
+            self.mistakes.append(invalid(at, text, error.told))
         return None
 
-    def _only(self, said: Any, at: str, *fields: str) -> None:
-        if not isinstance(said, dict):
-            self.mistakes.append(f"{at}: it is no object")
-        elif unknown := sorted(set(said) - set(fields)):
-            self.mistakes.append(f'unknown field "{f"{at}." if at else ""}{unknown[0]}"')
 
-    def _invalid(self, at: str, value: str, text: str) -> None:
-        self.mistakes.append(f"{at}: Invalid value: {value}: {text}")
+def _selects(program: cel.Program | None, name: str) -> bool:
+    """Whether an expression asks for this claim by name."""
+    return program is not None and any(_is_claim(node, name) for node in walk(program.checked.root))
+
+
+def _is_claim(node: Node, name: str) -> bool:
+    if not isinstance(node, Select) or node.field != name:
+        return False
+    return isinstance(node.operand, Ident) and node.operand.name == "claims"

@@ -70,9 +70,19 @@ def test_stages_are_left_out_by_the_policy_and_by_the_rule() -> None:
     [
         ("[]", "0 rules"),
         ("[{level: All}]", 'rules[0].level: Unsupported value: "All"'),
-        ("[{level: None, omitStages: [Never]}]", 'rules[0].omitStages: Invalid value: "Never"'),
-        ("[{level: None, verb: [get]}]", 'unknown field "rules[0].verb"'),
-        ('[{level: None, nonResourceURLs: ["/a*b"]}]', 'rules[0].nonResourceURLs: Invalid value: "/a*b"'),
+        ("[{}, null]", "rules[0].level: Required value\nrules[1].level: Required value"),
+        ("[{level: None, omitStages: [Never]}]", 'rules[0].omitStages[0]: Invalid value: "Never"'),
+        (
+            "[{level: None, users: a}]",
+            "into Go struct field PolicyRule.rules.users of type []string",
+        ),
+        ('[{level: None, nonResourceURLs: ["/a*b"]}]', "wildcards '*' must be the final character of the rule"),
+        ('[{level: None, nonResourceURLs: ["a"]}]', "must begin with a '/' character"),
+        (
+            "[{level: None, resources: [{group: A/b}]}]",
+            'rules[0].resources.group: Invalid value: "A/b": a lower',
+        ),
+        ("[{level: None, resources: [{resourceNames: [a]}]}]", "using resourceNames requires at least one resource"),
         ('[{level: None, nonResourceURLs: ["/a"], namespaces: [b]}]', "cannot apply to both"),
     ],
 )
@@ -80,3 +90,25 @@ def test_a_policy_that_is_none_is_refused(rules: str, why: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         read(f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: {rules}\n")
     assert why in str(raised.value)
+
+
+def test_what_a_policy_does_not_know_is_passed_over() -> None:
+    policy = read("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Request, verb: [get]}]\nmore: 1\n")
+    assert policy.choose(JANE, _asked("POST", "/api/v1/namespaces/a/secrets")).level == Level.REQUEST
+
+
+@pytest.mark.parametrize(
+    ("resources", "path", "fits"),
+    [
+        ('{group: "*"}', "/apis/apps/v1/namespaces/a/deployments", True),
+        ('{group: "*", resources: [pods]}', "/apis/apps/v1/namespaces/a/deployments", False),
+        ("{resources: [pods/*]}", "/api/v1/namespaces/a/pods/b", True),
+        ("{resources: [pods/*]}", "/api/v1/namespaces/a/pods/b/log", True),
+        ("{resources: [pods]}", "/api/v1/namespaces/a/pods/b/log", False),
+        ("{resources: ['*/log']}", "/api/v1/namespaces/a/pods/b/log", True),
+        ("{resources: ['*/log']}", "/api/v1/namespaces/a/pods/b", False),
+    ],
+)
+def test_a_rule_names_groups_and_resources_wide(resources: str, path: str, fits: bool) -> None:
+    policy = read(f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{{level: Request, resources: [{resources}]}}]\n")
+    assert (policy.choose(JANE, _asked("GET", path)).level == Level.REQUEST) is fits

@@ -31,7 +31,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"issuer": {**ISSUER, "audiences": []}}, "jwt[0].issuer.audiences: Required value"),
     ({"issuer": {**ISSUER, "audiences": ["a", "b"]}}, "audienceMatchPolicy must be MatchAny for multiple audiences"),
     ({"issuer": {**ISSUER, "discoveryURL": ISSUER["url"]}}, "discoveryURL must be different from URL"),
-    ({"issuer": {**ISSUER, "egressSelectorType": "cluster"}}, 'unknown field "jwt[0].issuer.egressSelectorType"'),
+    ({"issuer": {**ISSUER, "egressSelectorType": "a"}}, "egress selector must be either controlplane or cluster"),
+    ({"issuer": {**ISSUER, "egressSelectorType": "cluster"}}, "egress selector configuration, which is not built"),
+    ({"issuer": {**ISSUER, "url": "https://[::1"}}, "parse \"https://[::1\": missing ']' in host"),
+    ({"issuer": {**ISSUER, "url": "https://a%zz"}}, 'parse "https://a%zz": invalid URL escape "%zz"'),
+    (
+        {"issuer": {**ISSUER, "url": 5}},
+        "number into Go struct field Issuer.jwt.issuer.url of type string",
+    ),
+    ({"issuer": "x"}, "cannot unmarshal string into Go struct field JWTAuthenticator.jwt.issuer of type v1.Issuer"),
+    ({"issuer": {**ISSUER, "a": 1, "b": 2}}, 'unknown field "jwt[0].issuer.a", unknown field "jwt[0].issuer.b"'),
+    ({"issuer": {**ISSUER, "certificateAuthority": "a"}}, "does not contain any valid RSA or ECDSA certificates"),
     (
         {"mappings": {"username": {}, "groups": {}}},
         "claimMappings.username: Required value: claim or expression is required",
@@ -39,7 +49,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"mappings": {"username": {"claim": "sub"}}}, "claimMappings.username.prefix: Required value: prefix is required"),
     ({"mappings": {"username": {"claim": "a", "expression": "b"}}}, "claim and expression can't both be set"),
     ({"mappings": {"username": {"expression": "claims.a +"}}}, "claimMappings.username.expression: Invalid value"),
-    ({"mappings": {"username": {"expression": "1"}}}, "must evaluate to string"),
+    ({"mappings": {"username": {"expression": "claims . email"}}}, "claims.email_verified must be used"),
+    ({"mappings": {"username": {"expression": "claims.?email.orValue('')"}}}, "claims.email_verified must be used"),
+    (
+        {"mappings": {**USERNAME, "extra": [{"key": "a..b/c"}]}},
+        'extra[0].key: Invalid value: "a..b": a lower',
+    ),
     ({"mappings": {"username": {"expression": "claims.email"}}}, "claims.email_verified must be used"),
     (
         {"mappings": {**USERNAME, "extra": [{"key": "a.k8s.io/b", "valueExpression": "claims.c"}]}},
@@ -51,6 +66,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"claimValidationRules": [{}]}, "claimValidationRules[0]: Required value: claim or expression is required"),
     ({"claimValidationRules": [{"expression": "claims.a"}, {"expression": "'x'"}]}, "must evaluate to bool"),
+    ({"claimValidationRules": [{"expression": "claims.a"}]}, "must evaluate to bool"),
+    ({"claimValidationRules": [{"claim": "a"}, {"claim": "a"}]}, 'claimValidationRules[1].claim: Duplicate value: "a"'),
+    (
+        {"userValidationRules": [{"expression": "true"}, {"expression": "true"}]},
+        'userValidationRules[1].expression: Duplicate value: "true"',
+    ),
     ({"userValidationRules": [{"expression": "claims.a == 'b'"}]}, "undeclared reference to 'claims'"),
 ]
 
