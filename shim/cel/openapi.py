@@ -30,6 +30,19 @@ def escape(name: str) -> str | None:
     return name
 
 
+_ESCAPE = re.compile("__([^_]+)__")
+_ESCAPES = {"underscores": "__", "dot": ".", "dash": "-", "slash": "/"}
+
+
+def unescape(name: str) -> str | None:
+    """The name of a field that is written so; None where nothing is."""
+    if name[2:-2] in _RESERVED and name == f"__{name[2:-2]}__":
+        return name[2:-2]
+    if any(word not in _ESCAPES for word in _ESCAPE.findall(name)):
+        return None
+    return _ESCAPE.sub(lambda found: _ESCAPES[found[1]], name)
+
+
 class Document:
     """The schemas of one document; a kind's type is made when it is asked for, and its fields' when they are."""
 

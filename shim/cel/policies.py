@@ -11,23 +11,18 @@ from collections.abc import Iterator, Mapping
 
 from shim import cel
 from shim.api.meta import Object
+from shim.cel.openapi import unescape
 from shim.cel.requests import CONDITIONS
 
 _AUTHORIZERS = ("authorizer", "authorizer.requestResource")
 OBJECT = "Object"
-_UNESCAPED = (("__underscores__", "__"), ("__dot__", "."), ("__dash__", "-"), ("__slash__", "/"))
 
 
 class _AnyField(Mapping[str, cel.Field]):
     """The fields of an object that is being written: any."""
 
     def __getitem__(self, name: str) -> cel.Field:
-        key = name
-        for escaped, plain in _UNESCAPED:
-            key = key.replace(escaped, plain)
-        if key.startswith("__") and key.endswith("__"):
-            key = key[2:-2]  # a word that the language keeps to itself
-        return cel.Field(cel.DYN, key)
+        return cel.Field(cel.DYN, unescape(name) or name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(())

@@ -82,6 +82,11 @@ def refuse(mistakes: Iterable[FieldError]) -> None:
         raise ConfigurationError("\n".join(lines))
 
 
+def mistyped(value: Any, wanted: str, place: str = "value") -> str:
+    """Why a value of JSON is none of a type, as upstream's reader says."""
+    return f"json: cannot unmarshal {_KINDS[type(value)]} into Go {place} of type {wanted}"
+
+
 def _check_kind(text: str, found: Any, kind: str, versions: Sequence[str]) -> None:
     if not isinstance(found, dict | None):
         raise ConfigurationError(f"it is no {kind}, but {_KINDS[type(found)]}")
@@ -120,6 +125,6 @@ class _Reader:
         if isinstance(shape, Scalar) and type(value) in (shape.type, type(None)):
             return shape.type() if value is None else value
         if shape is not None:
-            field, kind = f"{holder.name.removeprefix('v1.')}.{'.'.join(path)}", _KINDS[type(value)]
-            self.mistyped.append(f"json: cannot unmarshal {kind} into Go struct field {field} of type {shape.name}")
+            field = f"{holder.name.removeprefix('v1.')}.{'.'.join(path)}"
+            self.mistyped.append(mistyped(value, shape.name, f"struct field {field}"))
         return value

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from shim import cel
+from shim.codec.configuration import mistyped
+from shim.server.oidc.values import as_seen
 from shim.server.users import AUTHENTICATED, User
 
 Claims = Mapping[str, Any]
@@ -55,7 +58,7 @@ class Rule:
     value: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class UserMapping:
     """How an authenticator makes a user."""
 
@@ -66,30 +69,38 @@ class UserMapping:
     claim_rules: tuple[Rule, ...]
     user_rules: tuple[Rule, ...]
 
+    @cached_property
+    def computed(self) -> bool:
+        """Whether any expression asks for claims."""
+        sources = (self.username, self.groups, self.uid, *(source for _, source in self.extra))
+        programs = [*(source.program for source in sources), *(rule.program for rule in self.claim_rules)]
+        return any(program is not None for program in programs)
+
     def user(self, claims: Claims, limit: float = cel.CALL_LIMIT) -> User:
         """``limit``: what each expression may cost. Raises BadClaims, and TakesLong where a higher limit may help."""
-        name = self._name(claims, limit)
-        groups, uid = self._groups(claims, limit), self._uid(claims, limit)
+        seen: Claims = as_seen(claims) if self.computed else claims
+        name = self._name(claims, seen, limit)
+        groups, uid = self._groups(claims, seen, limit), self._uid(claims, seen, limit)
         extra: dict[str, tuple[str, ...]] = {}
         if isinstance(claims.get("jti"), str) and claims["jti"]:
             extra[_CREDENTIAL] = (f"JTI={claims['jti']}",)
         for key, source in self.extra:
-            value = _run(source, claims, "extra", limit)
+            value = _run(source, seen, "extra", limit)
             if values := _strings(value, f"extra claim expression: {source.expression}"):
                 extra[key] = values
         for rule in self.claim_rules:
-            _check_claim(rule, claims, limit)
+            _check_claim(rule, claims, seen, limit)
         shown = {"username": name, "uid": uid, "groups": list(groups), "extra": {k: list(v) for k, v in extra.items()}}
         for rule in self.user_rules:
-            _check(rule, {"user": shown}, "user info validation rule", limit)
+            _check(rule, {"user": as_seen(shown)}, "user info validation rule", limit)
         if AUTHENTICATED not in groups:
             groups = (*groups, AUTHENTICATED)
         return User(name, groups, uid, extra)
 
-    def _name(self, claims: Claims, limit: float) -> str:
+    def _name(self, claims: Claims, seen: Claims, limit: float) -> str:
         source = self.username
         if source.program is not None:
-            name = _run(source, claims, "username", limit)
+            name = _run(source, seen, "username", limit)
             if not isinstance(name, str):
                 raise BadClaims(
                     "oidc: error evaluating username claim expression: username claim expression must return a string"
@@ -98,42 +109,47 @@ class UserMapping:
                 raise BadClaims("oidc: empty username via CEL expression is not allowed")
             return name
         name = _text(claims, source.claim, "oidc: parse username claims")
-        if source.claim == "email" and claims.get("email_verified", True) is not True:
+        verified = claims.get("email_verified", True)
+        if source.claim == "email" and verified is not True:
+            if verified not in (False, None):
+                raise BadClaims(f"oidc: parse 'email_verified' claim: {mistyped(verified, 'bool')}")
             raise BadClaims("oidc: email not verified")
         return source.prefix + name
 
-    def _groups(self, claims: Claims, limit: float) -> tuple[str, ...]:
+    def _groups(self, claims: Claims, seen: Claims, limit: float) -> tuple[str, ...]:
         source = self.groups
         if source.program is not None:
-            return _strings(_run(source, claims, "group", limit), "group claim expression")
+            return _strings(_run(source, seen, "group", limit), "group claim expression")
         if not source.claim or source.claim not in claims:
             return ()
         value = claims[source.claim]
-        groups = [value] if isinstance(value, str) else value
-        if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
-            raise BadClaims(f"oidc: parse groups claim {json.dumps(source.claim)}: it is no list of strings")
-        return tuple(source.prefix + group for group in groups)
+        groups = [value] if isinstance(value, str) else value or []
+        if isinstance(groups, list) and all(isinstance(group, str | None) for group in groups):
+            return tuple(source.prefix + (group or "") for group in groups)
+        raise BadClaims(f"oidc: parse groups claim {json.dumps(source.claim)}: {mistyped(value, 'string')}")
 
-    def _uid(self, claims: Claims, limit: float) -> str:
+    def _uid(self, claims: Claims, seen: Claims, limit: float) -> str:
         if self.uid.claim:
             return _text(claims, self.uid.claim, "oidc: parse uid claim")
         if self.uid.program is None:
             return ""
-        uid = _run(self.uid, claims, "uid", limit)
+        uid = _run(self.uid, seen, "uid", limit)
         if not isinstance(uid, str):
             raise BadClaims("oidc: error evaluating uid claim expression: uid claim expression must return a string")
         return uid
 
 
-def _check_claim(rule: Rule, claims: Claims, limit: float) -> None:
+def _check_claim(rule: Rule, claims: Claims, seen: Claims, limit: float) -> None:
     if rule.program is not None:
-        _check(rule, {"claims": claims}, "claim validation expression", limit)
+        _check(rule, {"claims": seen}, "claim validation expression", limit)
         return
     if rule.claim not in claims:
         raise BadClaims(f"oidc: required claim {rule.claim} not present in ID token")
     value = claims[rule.claim]
-    if value != rule.value:
-        text = f"oidc: required claim {rule.claim} value does not match. Got = {value}, want = {rule.value}"
+    if not isinstance(value, str | None):
+        raise BadClaims(f"oidc: parse claim {rule.claim}: {mistyped(value, 'string')}")
+    if (value or "") != rule.value:
+        text = f"oidc: required claim {rule.claim} value does not match. Got = {value or ''}, want = {rule.value}"
         raise BadClaims(text)
 
 
@@ -146,8 +162,8 @@ def _check(rule: Rule, values: Mapping[str, Any], what: str, limit: float) -> No
             f"oidc: error evaluating {what}: expression '{rule.expression}' resulted in error: {error}"
         ) from None
     if verdict is not True:
-        said = rule.message or "expression evaluated to false"
-        raise BadClaims(f"oidc: error evaluating {what}: validation expression '{rule.expression}' failed: {said}")
+        text = f"validation expression '{rule.expression}' failed: {rule.message}"
+        raise BadClaims(f"oidc: error evaluating {what}: {text}")
 
 
 def _run(source: Source, claims: Claims, what: str, limit: float) -> Any:
@@ -183,6 +199,6 @@ def _text(claims: Claims, name: str, what: str) -> str:
     if name not in claims:
         raise BadClaims(f"{what} {json.dumps(name)}: claim not present")
     value = claims[name]
-    if not isinstance(value, str):
-        raise BadClaims(f"{what} {json.dumps(name)}: it is no string")
-    return value
+    if not isinstance(value, str | None):
+        raise BadClaims(f"{what} {json.dumps(name)}: {mistyped(value, 'string')}")
+    return value or ""

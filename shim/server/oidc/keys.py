@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import ssl
+import string
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -25,7 +26,8 @@ log = logging.getLogger(__name__)
 ALGORITHMS = tuple(f"{family}{size}" for family in ("RS", "ES", "PS") for size in (256, 384, 512))
 RETRY = 10.0  # seconds between tries, until an issuer is found, and between questions for new keys
 TIMEOUT = aiohttp.ClientTimeout(total=30)
-NOT_BEFORE_LEEWAY = 300.0  # seconds, as upstream's library has it
+NOT_BEFORE_LEEWAY = 60.0  # seconds, as upstream's library has it
+_BASE64 = frozenset(string.ascii_letters + string.digits + "-_")
 _TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC"}
 
 
@@ -62,13 +64,15 @@ class Keys:
 
     def verified(self, token: str) -> dict[str, Any]:
         """The claims of a token. Raises Refused, and Waiting where its key is not known."""
-        header = jwt.get_unverified_header(token)
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.PyJWTError as error:
+            raise Refused(f"oidc: verify token: oidc: malformed jwt: {_unreadable(token) or error}") from None
         algorithm, name = header.get("alg", ""), header.get("kid", "")
         keys = [self._keys[name]] if name in self._keys else [] if name else list(self._keys.values())
         if algorithm not in ALGORITHMS:
-            raise Refused(
-                f"oidc: verify token: oidc: malformed jwt: unexpected signature algorithm {json.dumps(algorithm)}"
-            )
+            text = f"expected {_listed(sorted(ALGORITHMS))} got {json.dumps(algorithm)}"
+            raise Refused(f"oidc: verify token: oidc: id token signed with unsupported algorithm, {text}")
         if not keys and time.monotonic() > self._asked + RETRY:
             raise Waiting(self.refresh)
         options: Any = {f"verify_{check}": False for check in ("aud", "exp", "nbf", "iat", "sub", "jti")}
@@ -88,14 +92,15 @@ class Keys:
         given = claims.get("aud") or []
         audiences = [given] if isinstance(given, str) else given
         if self.audiences.isdisjoint(audiences):
-            wanted, got = _listed(sorted(self.audiences)), _listed(audiences)
-            raise Refused(f"oidc: verify token: oidc: expected audience in {wanted} got {got}")
-        now, ends = time.time(), claims.get("exp")
-        if not isinstance(ends, int | float) or now >= ends:
-            raise Refused(expired(ends if isinstance(ends, int | float) else 0.0))
-        begins = claims.get("nbf")
-        if isinstance(begins, int | float) and now + NOT_BEFORE_LEEWAY < begins:
-            raise Refused("oidc: verify token: oidc: current time before the nbf (not before) time")
+            wanted = "audience " if len(self.audiences) == 1 else "audience in "
+            wanted += _listed(sorted(self.audiences)).strip("[]" if len(self.audiences) == 1 else "")
+            raise Refused(f"oidc: verify token: oidc: expected {wanted} got {_listed(audiences)}")
+        now, ends, begins = time.time(), seconds(claims.get("exp")), seconds(claims.get("nbf"))
+        if ends is None or now >= ends:
+            raise Refused(expired(ends))
+        if begins is not None and now + NOT_BEFORE_LEEWAY < begins:
+            text = f"current time {_shown(now)} before the nbf (not before) time: {_shown(begins)}"
+            raise Refused(f"oidc: verify token: oidc: {text}")
 
     async def _fetch(self) -> None:
         self._asked = time.monotonic()
@@ -117,9 +122,31 @@ def session(ca: str) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=TIMEOUT, connector=connector)
 
 
-def expired(ends: float) -> str:
-    shown = datetime.fromtimestamp(ends, UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
-    return f"oidc: verify token: oidc: token is expired (Token Expiry: {shown})"
+def seconds(said: Any) -> float | None:
+    """A time of a claim: a number, or a text that is one, as upstream's library takes it. None where it is none."""
+    try:
+        return float(said) if isinstance(said, int | float | str) and not isinstance(said, bool) else None
+    except ValueError:
+        return None
+
+
+def expired(ends: float | None) -> str:
+    return f"oidc: verify token: oidc: token is expired (Token Expiry: {_shown(ends)})"
+
+
+def _shown(moment: float | None) -> str:
+    """A time as Go prints it; none is the beginning of its calendar."""
+    when = datetime.min if moment is None else datetime.fromtimestamp(moment, UTC)
+    return f"{when:%Y-%m-%d %H:%M:%S} +0000 UTC".rjust(29, "0")
+
+
+def _unreadable(token: str) -> str:
+    """Which part of a token is no base64, in Go's words; "" where all are."""
+    for part in token.split("."):
+        wrong = next((at for at, char in enumerate(part) if char not in _BASE64), len(part) // 4 * 4)
+        if wrong < len(part) and (len(part) % 4 == 1 or part[wrong] not in _BASE64):
+            return f"illegal base64 data at input byte {wrong}"
+    return ""
 
 
 async def _json(client: aiohttp.ClientSession, url: str) -> dict[str, Any]:

@@ -134,3 +134,32 @@ def test_an_unverified_address_is_nobodys() -> None:
         mapping.user({"email": "a@b", "email_verified": False})
     with pytest.raises(BadClaims, match='parse username claims "email": claim not present'):
         mapping.user({})
+    for verified, why in ((None, "email not verified"), ("true", "cannot unmarshal string into Go value of type bool")):
+        with pytest.raises(BadClaims, match=why):
+            mapping.user({"email": "a@b", "email_verified": verified})
+
+
+def test_claims_of_other_types_are_refused_and_none_are_none() -> None:
+    mappings = {**USERNAME, "groups": {"claim": "roles", "prefix": ""}}
+    mapping = _read(mappings=mappings, claimValidationRules=[{"claim": "tenant", "requiredValue": "one"}])
+    claims = {"sub": "jane", "tenant": "one"}
+    assert mapping.user({**claims, "roles": None}).groups == ("system:authenticated",)
+    for changed, why in (
+        ({"roles": [5]}, 'parse groups claim "roles": json: cannot unmarshal array into Go value of type string'),
+        ({"tenant": 5}, "parse claim tenant: json: cannot unmarshal number into Go value of type string"),
+    ):
+        with pytest.raises(BadClaims) as raised:
+            mapping.user({**claims, **changed})
+        assert why in str(raised.value)
+
+
+def test_expressions_see_numbers_as_doubles_and_fields_by_escaped_names() -> None:
+    mappings = {
+        "username": {"expression": "claims.a__dot__b.c__slash__d"},
+        "uid": {"expression": "type(claims.n) == double ? string(claims.n) : 'int'"},
+        "extra": [{"key": "example.com/t", "valueExpression": "has(claims.in__x) ? 'odd' : claims.l[0].e__dash__f"}],
+    }
+    rule = "user.extra.example__dot__com__slash__t[0] == 'g'"
+    mapping = _read(mappings=mappings, userValidationRules=[{"expression": rule}])
+    user = mapping.user({"a.b": {"c/d": "jane"}, "n": 7, "l": [{"e-f": "g"}]})
+    assert (user.name, user.uid, dict(user.extra)) == ("jane", "7", {"example.com/t": ("g",)})
