@@ -116,7 +116,11 @@ def test_damaged_blob_is_refused(images, tmp_path):
     assert images.images() == []
 
 
-@pytest.mark.parametrize("content", [b"", b"not a tar at all" * 100, gzip.compress(b"neither"), tar({"a": b""})])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not a tar at all" * 100, gzip.compress(b"neither"), tar({"a": b""})],
+    ids=["nothing", "text", "text compressed", "another archive"],  # as the time is part of what is compressed
+)
 def test_what_is_no_archive(images, tmp_path, content):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(EngineError):
