@@ -88,6 +88,10 @@ async def run(
     settings: ApiServerSettings, ready: Callable[[], None], sockets: Sequence[socket.socket] | None = None
 ) -> None:
     """Serve until cancelled. ``sockets`` are listening already, where whoever starts this process has made them."""
+    if not settings.port:  # taken before anyone is told of it: what was only looked up may be another's by then
+        first = _listen(settings.bind[0], 0)
+        settings = prepare(replace(settings, port=first.getsockname()[1]))
+        sockets = [first, *(_listen(address, settings.port) for address in settings.bind[1:])]
     if not (settings.data_dir / "pki" / "ca.crt").exists():
         settings = prepare(settings)
     routes = Routes((*RESOURCES, *METRICS) if settings.metric_resolution else RESOURCES)

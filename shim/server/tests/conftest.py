@@ -106,14 +106,16 @@ class Api:
 @asynccontextmanager
 async def serving(directory: Path, **flags: Any) -> AsyncIterator[Api]:
     """A server with these flags, for the block."""
-    settings = prepare(ApiServerSettings(data_dir=directory, **{"port": 0, **flags}))
+    settings = ApiServerSettings(data_dir=directory, **{"port": 0, **flags})
+    if settings.port:  # without one the server takes a free one, and prepares then
+        settings = prepare(settings)
     ready = asyncio.Event()
     task = asyncio.create_task(run(settings, ready.set))
     waiter = asyncio.create_task(ready.wait())
     await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()
-    url = f"https://{settings.bind[0]}:{settings.port}"
+    url = yaml.safe_load((directory / "admin.kubeconfig").read_text())["clusters"][0]["cluster"]["server"]
     with_cert, without = tls(directory / "admin.kubeconfig"), ssl.create_default_context()
     without.load_verify_locations(directory / "pki" / "ca.crt")
     async with (
