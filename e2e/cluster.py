@@ -36,7 +36,7 @@ class Cluster:
     def down(self, *, purge: bool = False) -> None:
         self.shim("down", *(["--purge"] if purge else []))
 
-    def kubectl(self, *args: str, input: str | None = None, binary: Path = KUBECTL, timeout: float = 60) -> str:
+    def kubectl(self, *args: str, input: str | None = None, binary: Path = KUBECTL, timeout: float = 90) -> str:
         """Run real kubectl; its standard output. Fails the test with kubectl's words when it fails."""
         return run([str(binary), *args], input=input, timeout=timeout, env=self.environment()).stdout
 
@@ -77,7 +77,7 @@ def run(
     *,
     check: bool = True,
     input: str | None = None,
-    timeout: float = 60,
+    timeout: float = 90,
     env: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """A command with its output as text; when it must not fail and does, both outputs are in the error."""
@@ -105,14 +105,15 @@ def eventually(check: Callable[[], T], what: str = "", timeout: float = 60) -> T
         time.sleep(0.1)
 
 
-def deployment(name: str, replicas: int = 1, **container: Any) -> dict[str, Any]:
-    """A Deployment of busybox web servers that answer with their own name."""
+def deployment(name: str, replicas: int = 1, lingers: int = 2, **container: Any) -> dict[str, Any]:
+    """A Deployment of busybox web servers that answer with their own name, ``lingers`` seconds after their end too:
+    within them every node must have learnt that no request goes there any more."""
     spec = {
         "name": "web",
         "image": "busybox",
         "command": ["sh", "-c", "mkdir -p /www; hostname > /www/index.html; exec httpd -f -p 8080 -h /www"],
         "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
-        "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": lingers}}},
         **container,
     }
     labels = {"app": name}
@@ -125,7 +126,7 @@ def deployment(name: str, replicas: int = 1, **container: Any) -> dict[str, Any]
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": labels},
-                "spec": {"terminationGracePeriodSeconds": 3, "containers": [spec]},
+                "spec": {"terminationGracePeriodSeconds": lingers + 1, "containers": [spec]},
             },
         },
     }

@@ -16,7 +16,7 @@ def test_a_killed_nodeagent_changes_nothing(cluster: Cluster, namespace: str) ->
     cluster.apply(
         pod("steady", "sh", "-c", "i=0; while true; do echo $i; i=$((i+1)); sleep 0.1; done"), namespace=namespace
     )
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/steady", "--timeout=20s")
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/steady", "--timeout=60s")
     before = cluster.get("pod", "steady", "-n", namespace)
     part = f"{before['spec']['nodeName']}.nodeagent"
     old = cluster.parts()[part]
@@ -76,7 +76,7 @@ def test_kill_9_of_the_api_server_loses_no_acknowledged_write(cluster: Cluster, 
     # and everybody is watching again: a new pod runs
     cluster.apply(pod("afterwards", "true"), namespace=namespace)
     cluster.kubectl(
-        "wait", "-n", namespace, "--for=jsonpath={.status.phase}=Succeeded", "pod/afterwards", "--timeout=30s"
+        "wait", "-n", namespace, "--for=jsonpath={.status.phase}=Succeeded", "pod/afterwards", "--timeout=60s"
     )
 
 

@@ -21,7 +21,7 @@ def test_three_nodes_are_ready(cluster: Cluster) -> None:
 
 def test_a_pod_is_linux_namespaces(cluster: Cluster, namespace: str) -> None:
     cluster.apply(pod("first", "sleep", "1000"), namespace=namespace)
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/first", "--timeout=20s")
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/first", "--timeout=60s")
     status = cluster.get("pod", "first", "-n", namespace)["status"]
     assert status["phase"] == "Running"
     inside = cluster.kubectl(
@@ -37,7 +37,7 @@ def test_a_pod_is_linux_namespaces(cluster: Cluster, namespace: str) -> None:
 @BINARIES
 def test_logs_are_followed(cluster: Cluster, namespace: str, binary) -> None:
     cluster.apply(pod("talks", "sh", "-c", "for i in 1 2 3 4 5; do echo line $i; sleep 0.2; done"), namespace=namespace)
-    cluster.kubectl("wait", "-n", namespace, "--for=jsonpath={.status.phase}=Running", "pod/talks", "--timeout=20s")
+    cluster.kubectl("wait", "-n", namespace, "--for=jsonpath={.status.phase}=Running", "pod/talks", "--timeout=60s")
     followed = cluster.kubectl("logs", "-f", "-n", namespace, "talks", binary=binary)
     assert followed.splitlines() == [f"line {number}" for number in range(1, 6)]
     assert cluster.kubectl("logs", "--tail=2", "-n", namespace, "talks", binary=binary).splitlines() == [
@@ -53,7 +53,7 @@ def test_logs_are_followed(cluster: Cluster, namespace: str, binary) -> None:
 @BINARIES
 def test_exec_gives_exit_codes_and_both_streams(cluster: Cluster, namespace: str, binary) -> None:
     cluster.apply(pod("shell", "sleep", "1000"), namespace=namespace)
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/shell", "--timeout=20s")
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/shell", "--timeout=60s")
     command = [str(binary), "exec", "-i", "-n", namespace, "shell", "--", "sh", "-c", "cat; echo oops >&2; exit 7"]
     done = subprocess.run(
         command, input="typed\n", capture_output=True, text=True, env=cluster.environment(), timeout=30
@@ -66,12 +66,12 @@ def test_exec_gives_exit_codes_and_both_streams(cluster: Cluster, namespace: str
 @BINARIES
 def test_exec_with_a_terminal(cluster: Cluster, namespace: str, binary) -> None:
     cluster.apply(pod("tty", "sleep", "1000"), namespace=namespace)
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/tty", "--timeout=20s")
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/tty", "--timeout=60s")
     script = "until stty size | grep 77; do sleep 0.1; done; tty; echo done"
     inner = f"{binary} exec -it -n {namespace} tty -- sh -c '{script}'"
     command = ["script", "-qefc", f"stty rows 33 cols 77; {inner}", "/dev/null"]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=cluster.environment(), timeout=30, stdin=subprocess.DEVNULL
+        command, capture_output=True, text=True, env=cluster.environment(), timeout=60, stdin=subprocess.DEVNULL
     )
     assert "33 77" in done.stdout, done.stdout
     assert "/dev/pts/" in done.stdout
@@ -81,7 +81,7 @@ def test_exec_with_a_terminal(cluster: Cluster, namespace: str, binary) -> None:
 @BINARIES
 def test_files_are_copied_in_and_out(cluster: Cluster, namespace: str, tmp_path, binary) -> None:
     cluster.apply(pod("files", "sleep", "1000"), namespace=namespace)
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/files", "--timeout=20s")
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/files", "--timeout=60s")
     source, back = tmp_path / "source", tmp_path / "back"
     source.write_bytes(bytes(range(256)) * 4096)
     cluster.kubectl("cp", str(source), f"{namespace}/files:/tmp/copied", binary=binary)
@@ -93,7 +93,7 @@ def test_files_are_copied_in_and_out(cluster: Cluster, namespace: str, tmp_path,
 def test_a_port_is_forwarded(cluster: Cluster, namespace: str, binary) -> None:
     serve = "mkdir /www; echo forwarded > /www/index.html; exec httpd -f -p 8080 -h /www"
     cluster.apply(pod("served", "sh", "-c", serve), namespace=namespace)
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/served", "--timeout=20s")
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/served", "--timeout=60s")
     command = [str(binary), "port-forward", "-n", namespace, "pod/served", ":8080"]
     forward = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=cluster.environment())
     try:
@@ -109,7 +109,7 @@ def test_a_port_is_forwarded(cluster: Cluster, namespace: str, binary) -> None:
 
 def test_attach_sees_what_is_printed(cluster: Cluster, namespace: str) -> None:
     cluster.apply(pod("ticks", "sh", "-c", "while true; do echo tick; sleep 0.2; done"), namespace=namespace)
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/ticks", "--timeout=20s")
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/ticks", "--timeout=60s")
     attached = subprocess.Popen(
         [str(KUBECTL), "attach", "-n", namespace, "ticks"], stdout=subprocess.PIPE, text=True, env=cluster.environment()
     )

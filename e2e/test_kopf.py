@@ -75,7 +75,7 @@ def operator(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Path]
         },
         namespace=namespace,
     )
-    cluster.kubectl("wait", "--for=condition=Established", f"crd/greetings.{GROUP}", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Established", f"crd/greetings.{GROUP}", "--timeout=60s")
     kubeconfig = yaml.safe_load(cluster.kubeconfig.read_text())
     token = cluster.kubectl("create", "token", "greeter", "-n", namespace).strip()
     kubeconfig["users"] = [{"name": each["name"], "user": {"token": token}} for each in kubeconfig["users"]]

@@ -135,5 +135,5 @@ def test_expose_cordon_and_events(cluster: Cluster, namespace: str) -> None:
     cluster.kubectl("cordon", "node-3")
     assert "SchedulingDisabled" in cluster.kubectl("get", "node", "node-3")
     cluster.kubectl("uncordon", "node-3")
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/p", "--timeout=20s")
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/p", "--timeout=60s")
     assert "Successfully assigned" in cluster.kubectl("events", "-n", namespace)

@@ -89,7 +89,7 @@ def test_tokens_for_other_machines_are_made_listed_and_ended(alone: Cluster) -> 
 def test_controllers_and_scheduler_work_beside_it(alone: Cluster) -> None:
     kubeconfig = str(alone.kubeconfig)
     with part("controllers", "--kubeconfig", kubeconfig), part("scheduler", "--kubeconfig", kubeconfig):
-        alone.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=20s")
+        alone.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
         alone.apply(deployment("web", replicas=2))
 
         def said() -> str:
@@ -104,7 +104,7 @@ def test_a_server_is_the_control_plane_in_one_command(tmp_path: Path) -> None:
     made = Cluster("server", tmp_path / "data")
     with part("server", "--no-routes", "--data-dir", str(made.data_dir), "--port", str(free_port())):
         eventually(lambda: made.kubeconfig.exists() and made.kubectl("get", "--raw", "/readyz") == "ok")
-        made.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=20s")
+        made.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
         made.apply(deployment("web", replicas=1))
         eventually(lambda: len(made.get("pods")["items"]) == 1, "the controllers work")
 

@@ -37,7 +37,7 @@ def test_cluster_dns_and_services_work_from_any_pod(cluster: Cluster, namespace:
         client["spec"]["nodeName"] = f"node-{number}"
     cluster.apply(*clients, namespace=namespace)
     cluster.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=60s")
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod", "--all", "--timeout=30s")
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod", "--all", "--timeout=60s")
     address = cluster.get("service", "web", "-n", namespace)["spec"]["clusterIP"]
     for number in (1, 2, 3):
         full = f"web.{namespace}.svc.cluster.local"
@@ -57,7 +57,7 @@ def test_pods_reach_each_other_without_nat(cluster: Cluster, namespace: str) -> 
     client = pod("client", "sleep", "1000")
     server["spec"]["nodeName"], client["spec"]["nodeName"] = "node-1", "node-2"
     cluster.apply(server, client, namespace=namespace)
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod", "--all", "--timeout=30s")
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod", "--all", "--timeout=60s")
     address = cluster.get("pod", "server", "-n", namespace)["status"]["podIP"]
     source = cluster.get("pod", "client", "-n", namespace)["status"]["podIP"]
     fetch = ["exec", "-n", namespace, "client", "--", "wget", "-q", "-O-", f"http://{address}:9000"]
@@ -66,8 +66,7 @@ def test_pods_reach_each_other_without_nat(cluster: Cluster, namespace: str) -> 
 
 
 def test_a_rolling_update_fails_no_request(cluster: Cluster, namespace: str) -> None:
-    first = deployment("web", replicas=4)
-    cluster.apply(first, service("web"), namespace=namespace)
+    cluster.apply(deployment("web", replicas=4, lingers=6), service("web"), namespace=namespace)
     cluster.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=60s")
     address = cluster.get("service", "web", "-n", namespace)["spec"]["clusterIP"]
     eventually(lambda: curl(address))
@@ -113,7 +112,7 @@ def test_scaling_and_garbage_collection(cluster: Cluster, namespace: str) -> Non
 
 def test_a_job_completes(cluster: Cluster, namespace: str) -> None:
     cluster.kubectl("create", "job", "sum", "-n", namespace, "--image=busybox", "--", "sh", "-c", "echo $((6 * 7))")
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Complete", "job/sum", "--timeout=30s")
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Complete", "job/sum", "--timeout=60s")
     assert cluster.kubectl("logs", "-n", namespace, "job/sum") == "42\n"
     assert cluster.get("job", "sum", "-n", namespace)["status"]["succeeded"] == 1
 
@@ -141,7 +140,7 @@ def test_a_statefulset_gives_stable_names(cluster: Cluster, namespace: str) -> N
 
 def test_a_killed_container_is_started_again(cluster: Cluster, namespace: str) -> None:
     cluster.apply(pod("phoenix", "sleep", "1000", restart="Always"), namespace=namespace)
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/phoenix", "--timeout=20s")
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/phoenix", "--timeout=60s")
     pid = process_of(cluster, namespace, "phoenix")
     before = cluster.get("pod", "phoenix", "-n", namespace)["status"]["containerStatuses"][0]
     assert before["restartCount"] == 0
@@ -169,7 +168,7 @@ def process_of(cluster: Cluster, namespace: str, name: str) -> int:
 
 def test_deleting_a_pod_ends_its_processes(cluster: Cluster, namespace: str) -> None:
     cluster.apply(pod("gone", "sleep", "1000"), namespace=namespace)
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/gone", "--timeout=20s")
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/gone", "--timeout=60s")
     pid = process_of(cluster, namespace, "gone")
     began = time.monotonic()
     cluster.kubectl("delete", "pod", "gone", "-n", namespace)

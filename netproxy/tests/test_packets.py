@@ -197,7 +197,7 @@ def test_names_are_answered_on_every_node_for_everyone(here: World) -> None:
     def ask(name: str, kind: str, inside: Path | None, tcp: bool) -> list[str]:
         question = DNSRecord.question(name, kind)
         with namespaces.inside(inside) if inside else contextlib.nullcontext():
-            return sorted(str(each.rdata) for each in DNSRecord.parse(question.send(here.dns, tcp=tcp, timeout=5)).rr)
+            return sorted(str(each.rdata) for each in DNSRecord.parse(question.send(here.dns, tcp=tcp, timeout=30)).rr)
 
     names = "headless.default.svc.cluster.local"
     for client in (here.pods["c1"].netns, here.pods["c2"].netns, here.nodes[1].netns, None):

@@ -181,7 +181,7 @@ async def test_it_answers_over_udp_and_tcp_and_fails_what_nobody_knows(zone: Zon
     port, listening = free_port(), asyncio.Event()
 
     async def ask(question: DNSRecord, tcp: bool = False) -> DNSRecord:
-        return DNSRecord.parse(await asyncio.to_thread(question.send, "127.0.0.1", port, tcp=tcp, timeout=5))
+        return DNSRecord.parse(await asyncio.to_thread(question.send, "127.0.0.1", port, tcp=tcp, timeout=30))
 
     async with asyncio.TaskGroup() as tasks:  # a server that cannot listen ends the test instead of hanging it
         serving = tasks.create_task(serve("127.0.0.1", Answers(zone), Forwarder([]), port, listening))

@@ -127,7 +127,7 @@ async def test_datagrams_to_a_host_port_follow_when_its_pod_goes(node: PodLinks,
         running("python3", "-Sc", UDP_SERVER, "other", "5353", inside=pods[1]),
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow,
     ):
-        flow.settimeout(5)
+        flow.settimeout(30)
         flow.connect((NODE_IP, 5300))
         flow.send(b"?")
         assert flow.recv(100).startswith(b"one ")
