@@ -241,6 +241,11 @@ def _addresses_of(cert: x509.Certificate) -> set[str]:
     return {str(name.value) for name in names}
 
 
+def expiry(certificate: bytes) -> float:
+    """When a PEM certificate expires, in seconds since the epoch."""
+    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.timestamp()
+
+
 def _is_old(cert: x509.Certificate) -> bool:
     left = cert.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     return left < datetime.timedelta(days=RENEW_DAYS)

@@ -11,10 +11,11 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from shim import pki
 from shim.admission.chain import Chain, chosen
@@ -25,6 +26,7 @@ from shim.codec.configuration import ConfigurationError
 from shim.codec.definitions import load_schema
 from shim.resources.metrics import METRICS
 from shim.resources.table import RESOURCES
+from shim.server import health
 from shim.server.aggregation import Aggregator
 from shim.server.allocation_repair import AllocationRepair
 from shim.server.audit import policy as audit_policy
@@ -102,7 +104,11 @@ async def run(
     cache = Cache(store, partial(index, routes), stale, {keys.EVENTS: settings.event_ttl, keys.MASTER_LEASES: FRESH})
     await cache.start()
     gc.freeze()  # what was loaded stays: to look through it again and again would stop the loop for long
-    tasks: list[asyncio.Task[None]] = []
+    works: dict[str, asyncio.Task[None] | None] = {}
+
+    def begin(name: str, work: Coroutine[Any, Any, None]) -> None:
+        works[name] = asyncio.create_task(work, name=name)
+
     schema = load_schema()
     authorizer = Authorizer(cache, open=settings.authorization_mode == "AlwaysAllow")
     plugins = chosen(settings.enable_admission_plugins, settings.disable_admission_plugins)
@@ -141,10 +147,13 @@ async def run(
         levels = _levels(settings)
         dispatcher = Dispatcher(parts, authenticator, discovery, openapi, aggregator, auditor, levels)
         custom = CustomResources(cache, routes, schema, registry, removal, reader, redefined)
+        dispatcher.health.works = works
+        dispatcher.health.expires = pki.expiry((settings.data_dir / "pki" / "apiserver.crt").read_bytes())
         await bootstrap(cache, routes)
+        works[health.BOOTSTRAP] = None
         aggregator.load()
         custom.load()
-        tasks.append(asyncio.create_task(authorizer.follow(), name="follow roles"))
+        begin(health.ROLES, authorizer.follow())
         events = OwnEvents(cache)
         default_range = DefaultRange(cache, settings.service_cidr, events)
         await default_range.publish()
@@ -159,21 +168,23 @@ async def run(
         ]
         await repair.check()
         authorizer.forget()
-        tasks += [asyncio.create_task(issuer.run(), name=f"find {issuer.url}") for issuer in issuers]
+        for issuer in issuers:
+            begin(f"find {issuer.url}", issuer.run())
         if encryption is not None and settings.encryption_provider_config_automatic_reload:
-            tasks.append(asyncio.create_task(encryption.follow(), name="encryption configuration"))
-        tasks.append(asyncio.create_task(masters.run(), name="keep the kubernetes Service"))
-        tasks.append(asyncio.create_task(default_range.run(), name="keep the default ServiceCIDR"))
-        tasks.append(asyncio.create_task(repair.run(), name="repair of allocations"))
+            begin("encryption configuration", encryption.follow())
+        begin(health.MASTERS, masters.run())
+        begin(health.SERVICE_NETWORK, default_range.run())
+        begin(health.REPAIR, repair.run())
         if levels is not None:
             flow_objects = FlowObjects(cache, schema, levels)
             flow_objects.load()
-            tasks.append(asyncio.create_task(flow_objects.run(), name="priority levels and FlowSchemas"))
-        tasks.append(asyncio.create_task(custom.follow(), name="custom resources"))
-        tasks.append(asyncio.create_task(aggregator.run(), name="extension servers"))
-        tasks.append(asyncio.create_task(Compactor(store, lambda: cache.revision).run(), name="compaction"))
+            begin(health.FAIRNESS, flow_objects.run())
+        begin(health.CUSTOM, custom.follow())
+        begin(health.EXTENSIONS, aggregator.run())
+        begin("compaction", Compactor(store, lambda: cache.revision).run())
         await _serve(settings, cache, dispatcher, listening, ready)
     finally:
+        tasks = [task for task in works.values() if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

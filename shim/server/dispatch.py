@@ -96,7 +96,7 @@ class Dispatcher:
             self._gate = Gate(levels, parts.cache, parts.routes)
         else:
             self._gate = Inflight(settings.max_requests_inflight, settings.max_mutating_requests_inflight)
-        self.health = Health(lambda: parts.cache.reachable)
+        self.health = Health(lambda: parts.cache.reachable, fair=levels is not None)
         database = settings.data_dir / "store.db"
         self.metrics = Metrics(parts.cache, parts.routes, parts.registry.chain, self._gate.crowds, database)
         self.metrics.sources += [

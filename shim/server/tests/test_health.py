@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import yaml
 
-from shim.server.health import CHECKS, PATHS, Health
+from shim.server.health import CHECKS, PATHS, REPAIR, Health
 from shim.server.zpages import ZPages
 from shim.settings import ApiServerSettings
 
@@ -24,10 +26,12 @@ async def test_every_check_can_be_asked_alone(api):
 
 
 async def test_checks_can_be_left_out(api):
-    lines = (await api.get("/readyz?verbose&exclude=etcd&exclude=nope")).data.decode().splitlines()
+    lines = (
+        (await api.get("/readyz?verbose&exclude=etcd&exclude=nope&exclude=any&exclude=nope")).data.decode().splitlines()
+    )
     assert "[+]etcd excluded: ok" in lines
     assert lines[-2:] == [
-        'warn: some health checks cannot be excluded: no matches for "nope"',
+        'warn: some health checks cannot be excluded: no matches for "any","nope"',
         "readyz check passed",
     ]
     assert (await api.get("/readyz?exclude=nope")).data == b"ok"
@@ -35,6 +39,7 @@ async def test_checks_can_be_left_out(api):
 
 def test_what_fails_says_so_and_no_more() -> None:
     health = Health(lambda: True)
+    health.works = dict.fromkeys(CHECKS["readyz"].values())
     health.stopping = True
     answer = health.answer("/readyz", {})
     assert answer is not None
@@ -58,6 +63,38 @@ def test_a_store_that_does_not_answer_is_no_health() -> None:
         answer = health.answer(path, {})
         assert answer is not None
         assert answer.status == 500
+
+
+async def test_what_has_ended_is_no_health() -> None:
+    health, ended = Health(lambda: True), asyncio.create_task(asyncio.sleep(0))
+    running = asyncio.create_task(asyncio.Event().wait())
+    await ended
+    health.works = dict.fromkeys(set(CHECKS["livez"].values())) | {REPAIR: running}
+    assert _status(health, "/livez") == 200
+    health.works[REPAIR] = ended
+    assert (
+        _status(health, "/livez") == _status(health, "/readyz/poststarthook/start-service-ip-repair-controllers") == 500
+    )
+    assert _status(health, "/readyz/poststarthook/bootstrap-controller") == 200
+    running.cancel()
+
+
+def test_only_who_takes_turns_is_asked_about_fairness() -> None:
+    path = "/readyz/poststarthook/priority-and-fairness-filter"
+    assert _status(Health(lambda: True, fair=False), path) is None
+    assert _status(Health(lambda: True), path) == 500
+
+
+def test_a_server_whose_certificate_has_expired_is_dead() -> None:
+    health = Health(lambda: True)
+    assert _status(health, "/livez/loopback-serving-certificate") == 200
+    health.expires = 0
+    assert _status(health, "/livez/loopback-serving-certificate") == 500
+
+
+def _status(health: Health, path: str) -> int | None:
+    answer = health.answer(path, {})
+    return answer and answer.status
 
 
 async def test_checks_are_numbers_too(api):
