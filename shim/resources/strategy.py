@@ -271,7 +271,7 @@ class UncountedWithStatus(WithStatus):
 class Column:
     """One printed column: its definition in Tables, and how its cell is read from an object."""
 
-    name: str
+    name: str  # "" for a cell that the head of a Table does not have
     type: str  # string, integer, boolean, date
     description: str  # or a pointer into the schema: shim.resources.columns.common.description resolves it
     cell: Callable[[Object], Any]

@@ -73,11 +73,14 @@ class Answer(NamedTuple):
         return b"".join([piece async for piece in self.pieces()]).decode(errors="replace")
 
 
-def node_backend(parts: Parts, name: str) -> Backend:
-    """Where a node's kubelet listens. Raises ApiError when there is no such node or it has no address."""
+def node_backend(parts: Parts, name: str, *, missing: str = "nodes") -> Backend:
+    """Where a node's kubelet listens. Raises ApiError when it has no address, or there is no such node.
+
+    ``missing`` is the resource that is said not to be there: upstream calls it by that of the request.
+    """
     entry = parts.cache.get(NODES + name)
     if entry is None:
-        raise not_found("", "nodes", name)
+        raise not_found("", missing, name)
     status = entry.decode().get("status") or {}
     by_type = {each["type"]: each["address"] for each in status.get("addresses") or ()}
     address = by_type.get("InternalIP") or by_type.get("Hostname")

@@ -9,13 +9,19 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from shim.api.meta import Object, new_uid, now
+from shim.api.apply import update_managed_fields
+from shim.api.meta import Object, new_uid, now, split_api_version
+from shim.codec.definitions import load_schema
 from shim.resources.bootstrap import objects
 from shim.server.routes import Routes
 from shim.store.cache import Also, Cache
 from shim.store.contract import Conflict
 
 log = logging.getLogger(__name__)
+
+OURSELVES = "kube-apiserver"  # who has written what a server writes by itself, in managedFields
+_PREPARED = ("status", "spec.finalizers")  # what nobody owns who creates an object: it is set in passing
+FAIRNESS = "api-priority-and-fairness-config-producer-v1"  # the same of priority levels and FlowSchemas
 
 
 async def bootstrap(cache: Cache, routes: Routes) -> None:
@@ -43,8 +49,13 @@ async def create(cache: Cache, key: str, obj: Object, also: Sequence[Also] = ())
 
 
 def born(obj: Object, namespace: str | None) -> Object:
-    """With what every stored object has."""
+    """With what every stored object has, which includes who has written it."""
     metadata = {**obj["metadata"], "uid": new_uid(), "creationTimestamp": now()}
     if namespace:
         metadata["namespace"] = namespace
+    group, version = split_api_version(obj["apiVersion"])
+    definition = load_schema().for_kind(group, version, obj["kind"])
+    manager = FAIRNESS if group == "flowcontrol.apiserver.k8s.io" else OURSELVES
+    if owners := update_managed_fields(None, obj, definition=definition, manager=manager, ignored=_PREPARED):
+        metadata["managedFields"] = owners
     return {**obj, "metadata": metadata}

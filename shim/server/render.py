@@ -87,7 +87,7 @@ def table(
         "kind": "Table",
         "apiVersion": f"{META_GROUP}/{call.rendering.version}",
         "metadata": meta,
-        "columnDefinitions": [_definition(column, call.parts.schema) for column in shape] if columns else None,
+        "columnDefinitions": _head(shape, call.parts.schema) if columns else None,
         "rows": rows(call, objects, shape),
     }
 
@@ -117,14 +117,19 @@ _SHOWN: dict[str, Callable[[Call, Object], Object | None]] = {
 }
 
 
-def _definition(column: Column, schema: Schema) -> dict[str, Any]:
-    return {
-        "name": column.name,
-        "type": column.type,
-        "format": column.format,
-        "description": description(column, schema.definitions),
-        "priority": column.priority,
-    }
+def _head(shape: Iterable[Column], schema: Schema) -> list[dict[str, Any]]:
+    """The head of a Table."""
+    return [
+        {
+            "name": column.name,
+            "type": column.type,
+            "format": column.format,
+            "description": description(column, schema.definitions),
+            "priority": column.priority,
+        }
+        for column in shape
+        if column.name
+    ]
 
 
 class EventWriter:

@@ -18,6 +18,7 @@ from shim.api.meta import Object, new_uid, now
 from shim.api.schema import Schema
 from shim.api.timing import USUAL, Histograms
 from shim.server.allocators import DYNAMIC, STATIC, Span, Unavailable, kept_for_the_asking
+from shim.server.bootstrap import OURSELVES
 from shim.store.cache import Also, Cache
 
 ADDRESSES = "/registry/ipaddresses/"
@@ -52,7 +53,7 @@ class ServiceAddresses:
             None,
             blank,
             definition=schema.for_kind("networking.k8s.io", "v1", "IPAddress"),
-            manager="kube-apiserver",
+            manager=OURSELVES,
         )
 
     def ranges(self) -> list[Range]:

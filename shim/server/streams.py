@@ -14,13 +14,13 @@ from shim.api.meta import Object
 from shim.api.status import ApiError, FieldError, bad_request, invalid, not_found
 from shim.server import sockets
 from shim.server.backends import Backend, any_tls, ask, dial_error, node_backend, refused, tunnel
+from shim.server.negotiation import rendering
 from shim.server.options import boolean, integer
 from shim.server.parts import Call
 
 PROTOCOLS = "sec-websocket-protocol"
 PASSED_ON = ("upgrade", "connection", "x-stream-protocol-version", "user-agent")  # and all of Sec-WebSocket-*
 _LOG_OPTIONS = "io.k8s.api.core.v1.PodLogOptions"
-LOG_STREAMS = ("All", "Stderr", "Stdout")
 
 
 def _pod(call: Call) -> Object:
@@ -52,11 +52,12 @@ def _node(call: Call, pod: Object) -> Backend:
     name = pod["spec"].get("nodeName")
     if not name:
         raise bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
-    return node_backend(call.parts, name)
+    return node_backend(call.parts, name, missing="pods")
 
 
 async def read_log(call: Call) -> web.StreamResponse:
     """GET pods/log."""
+    rendering(call.http.headers.get("Accept") or "*/*")  # who takes plain text alone could not be told of a failure
     query = log_options(call)
     pod = _pod(call)
     container = container_of(pod, call.value("container"))
@@ -105,25 +106,18 @@ def log_options(call: Call) -> dict[str, str]:
     if moment and (problem := decoding.decode(call.parts.schema.named(_LOG_OPTIONS), {"sinceTime": moment}).error):
         raise bad_request(problem)
     if since is not None and moment:
-        causes.append(_forbidden("at most one of `sinceTime` or `sinceSeconds` may be specified"))
+        text = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
+        causes.append(FieldError("FieldValueForbidden", "[]", text))  # of no field: so Go writes a path of no name
     elif since is not None and since < 1:
         text = f"Invalid value: {since}: must be greater than 0"
         causes.append(FieldError("FieldValueInvalid", "sinceSeconds", text))
-    stream = call.value("stream") or LOG_STREAMS[0]
-    if stream not in LOG_STREAMS:
-        text = f'Unsupported value: "{stream}": supported values: {", ".join(map(json.dumps, LOG_STREAMS))}'
-        causes.append(FieldError("FieldValueNotSupported", "stream", text))
-    if stream != LOG_STREAMS[0] and numbers["tailLines"] is not None:
-        causes.append(_forbidden("`tailLines` and specific `stream` are mutually exclusive for now"))
+    if "stream" in query:  # PodLogsQuerySplitStreams is off in v1.36
+        causes.append(FieldError("FieldValueForbidden", "stream", "Forbidden: may not be specified"))
     if causes:
         raise invalid("", "PodLogOptions", call.info.name, causes)
     asked = {name: "true" for name in ("follow", "previous", "timestamps") if boolean(query, name)}
     asked |= {name: str(value) for name, value in numbers.items() if value is not None}
-    return asked | ({"sinceTime": moment} if moment else {}) | {"stream": stream}
-
-
-def _forbidden(text: str) -> FieldError:
-    return FieldError("FieldValueForbidden", "", f"Forbidden: {text}")
+    return asked | ({"sinceTime": moment} if moment else {})
 
 
 def _stream(verb: str) -> Callable[[Call], Awaitable[web.StreamResponse]]:

@@ -31,6 +31,7 @@ def objects() -> list[tuple[GVR, str | None, Object]]:
     """Everything, namespaces first: (resource, namespace, object without uid and creation time)."""
     time = now()
     found = [*_namespaces(), *_priority_classes(), *rbac.objects(), *flow.objects(time), *api_services.objects(time)]
+    found.append(_token_tracking(time))
     return [(gvr, namespace, _typed(gvr, obj)) for gvr, namespace, obj in found]
 
 
@@ -53,6 +54,13 @@ def _namespaces() -> list[tuple[GVR, str | None, Object]]:
         )
         for name in NAMESPACES
     ]
+
+
+def _token_tracking(time: str) -> tuple[GVR, str | None, Object]:
+    """Since when uses of tokens in Secrets are noted: what was not used until now may have been used before."""
+    metadata = {"name": "kube-apiserver-legacy-service-account-token-tracking"}
+    data = {"since": time.partition("T")[0]}
+    return GVR("", "v1", "configmaps"), "kube-system", {"metadata": metadata, "data": data}
 
 
 def _priority_classes() -> list[tuple[GVR, str | None, Object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from shim.api.meta import Object
 from shim.resources.columns.common import (
@@ -183,7 +184,11 @@ def _parent(obj: Object) -> str:
     return f"{resource.lower()}{namespace}/{found.get('name')}"
 
 
-IP_ADDRESSES = (NAME, text("ParentRef", doc("networking.v1.IPAddressSpec", "parentRef"), _parent))
+IP_ADDRESSES = (
+    NAME,
+    text("ParentRef", doc("networking.v1.IPAddressSpec", "parentRef"), _parent),
+    replace(AGE, name=""),  # upstream's rows have this cell, its header has not
+)
 SERVICE_CIDRS = (
     NAME,
     text("CIDRs", doc("networking.v1.ServiceCIDRSpec", "cidrs"), lambda obj: ",".join(dig(obj, "spec.cidrs") or ())),

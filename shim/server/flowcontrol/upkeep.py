@@ -18,13 +18,12 @@ from shim.api.schema import Schema
 from shim.resources.bootstrap import objects
 from shim.resources.bootstrap.flow import AUTO_UPDATE, FLOW_SCHEMAS, PRIORITY_LEVELS
 from shim.resources.table import find
-from shim.server.bootstrap import born, create
+from shim.server.bootstrap import FAIRNESS, born, create
 from shim.server.flowcontrol.levels import MANDATORY
 from shim.store.cache import Cache
 from shim.store.contract import Conflict, StoreError
 
 PERIOD = 60.0  # seconds, as upstream
-_MANAGER = "api-priority-and-fairness-config-producer-v1"
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ class Upkeep:
         """As a write of this part's own."""
         group, version = split_api_version(new["apiVersion"])
         definition = self._schema.for_kind(group, version, new["kind"])
-        managed = update_managed_fields(old, new, definition=definition, manager=_MANAGER, ignored=("status",))
+        managed = update_managed_fields(old, new, definition=definition, manager=FAIRNESS, ignored=("status",))
         metadata = {key: value for key, value in new["metadata"].items() if key != "managedFields"}
         return {**new, "metadata": {**metadata, "managedFields": managed} if managed else metadata}
 

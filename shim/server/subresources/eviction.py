@@ -73,8 +73,8 @@ async def _evict(call: Call, deletion: DeleteOptions) -> web.Response:
             deletion.revision = deletion.revision or revision
     else:
         budgets = _budgets_of(call, pod)
-        if len(budgets) > 1:  # a failure in a successful answer, as upstream
-            return respond(orjson.dumps(_TWO_BUDGETS), 201)
+        if len(budgets) > 1:  # a failure without a reason, as upstream
+            return respond(orjson.dumps(_TWO_BUDGETS), 500)
         for budget in budgets:
             if _counts(budget, pod):
                 await _spend(call, budget["metadata"]["name"], pod, deletion.dry_run)

@@ -31,6 +31,8 @@ TIME = 'parsing time "x" as "2006-01-02T15:04:05Z07:00": cannot parse "x" as "20
         ("reached/portforward", {}, 400, "Upgrade request required"),
         ("reached/exec?container=c&command=ls", SPDY, 400, "you must specify at least 1 of stdin, stdout, stderr"),
         ("nope/log?sinceTime=x", {}, 400, TIME),
+        ("lost/log?container=c", {}, 404, 'pods "gone" not found'),
+        ("lost/exec?container=c&command=ls&stdout=1", {}, 404, 'pods "gone" not found'),
     ],
 )
 async def test_the_first_thing_that_is_wrong_is_told(api, path, headers, code, said):
@@ -51,7 +53,12 @@ async def _pods(api):
     await api.post("/api/v1/nodes", {"metadata": {"name": bare}})
     address = {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}
     await api.post("/api/v1/nodes", {"metadata": {"name": found}, "status": address})
-    for name, node in (("waiting", {}), ("placed", {"nodeName": bare}), ("reached", {"nodeName": found})):
+    for name, node in (
+        ("waiting", {}),
+        ("placed", {"nodeName": bare}),
+        ("reached", {"nodeName": found}),
+        ("lost", {"nodeName": "gone"}),
+    ):
         body = api.pod(name, **node)
         body["spec"]["containers"].append({"name": "d", "image": "busybox"})
         assert (await api.post(PODS, body)).status == 201
