@@ -51,9 +51,9 @@ async def test_a_replaced_service_keeps_what_it_was_given(api):
 
 async def test_a_refused_service_takes_nothing(api):
     first = (await api.post(SERVICES, _service("a", type="NodePort"))).json["spec"]["ports"][0]["nodePort"]
-    ports = [{"port": 1, "name": "x", "nodePort": 31999}, {"port": 2, "name": "y", "nodePort": first}]
+    ports = [{"port": 1, "name": "x", "nodePort": 30041}, {"port": 2, "name": "y", "nodePort": first}]
     assert (await api.post(SERVICES, _service("b", type="NodePort", ports=ports))).status == 422
-    alone = [{"port": 1, "nodePort": 31999}]
+    alone = [{"port": 1, "nodePort": 30041}]
     assert (await api.post(SERVICES, _service("c", type="NodePort", ports=alone))).status == 201
 
 
@@ -76,11 +76,11 @@ async def test_a_service_is_given_what_it_needs_before_it_is_judged(api):
 async def test_a_refused_update_of_a_service_takes_and_frees_nothing(api):
     made = (await api.post(SERVICES, _service("a", type="NodePort"))).json
     port = made["spec"]["ports"][0]["nodePort"]
-    ports = [{"port": 80, "nodePort": 31998}, {"port": 81}]
+    ports = [{"port": 80, "nodePort": 30042}, {"port": 81}]
     assert (await api.put(f"{SERVICES}/a", _service("a", type="NodePort", ports=ports))).status == 422
     taken = await api.post(SERVICES, _service("b", type="NodePort", ports=[{"port": 80, "nodePort": port}]))
     assert taken.message.endswith("provided port is already allocated")
-    free = await api.post(SERVICES, _service("c", type="NodePort", ports=[{"port": 80, "nodePort": 31998}]))
+    free = await api.post(SERVICES, _service("c", type="NodePort", ports=[{"port": 80, "nodePort": 30042}]))
     assert free.status == 201
 
 
