@@ -151,8 +151,13 @@ class Masters:
             if have.get(path[-1]) != want[path[-1]]:
                 have[path[-1]] = want[path[-1]]
                 changed = True
-        if changed:
+        if not changed:
+            return
+        try:
             await self._cache.update(key, present, expected=entry.revision)
+        except Conflict as lost:  # another server does the same at this moment: see what it has written
+            await self._cache.wait(lost.found or self._cache.revision + 1)
+            await self._ensure(key, obj, *paths)
 
     def _taken(self, obj: Object) -> list[Also]:
         """What takes the Service's address, unless it is the Service's already."""
