@@ -265,8 +265,13 @@ class Schema:
         )
 
     def parse_type(self, text: str) -> Type:
-        """A type as the facts write it: ``map:Quantity=v1.ResourceList``, ``[]io.k8s.api.core.v1.Container``."""
+        """A type as the facts write it: ``map:Quantity=v1.ResourceList``, ``[]io.k8s.api.core.v1.Container``.
+
+        What stands behind ``=`` is Go's name of it: of a list's elements, or behind ``==`` of the list itself.
+        """
         text, _, go = text.partition("=")
+        if go.startswith("="):
+            return Type("list", go[1:], self.parse_type(text[2:]))
         if text.startswith("[]"):
             element = self.parse_type(f"{text[2:]}={go}" if go else text[2:])
             return Type("list", f"[]{element.go}", element)

@@ -20,6 +20,7 @@ def definition(group: str, version: str, kind: str) -> Definition:
 POD = definition("", "v1", "Pod")
 DEPLOYMENT = definition("apps", "v1", "Deployment")
 CONFIG_MAP = definition("", "v1", "ConfigMap")
+BUDGET = definition("policy", "v1", "PodDisruptionBudget")
 SLICE = definition("resource.k8s.io", "v1", "ResourceSlice")
 
 
@@ -63,6 +64,13 @@ def test_unknown_fields_are_dropped_and_named_in_the_order_they_stand() -> None:
             "number",
             "Device.spec.devices.attributes",
             "map[v1.QualifiedName]v1.DeviceAttribute",
+        ),
+        (
+            BUDGET,
+            {"status": {"disruptedPods": "x"}},
+            "string",
+            "PodDisruptionBudgetStatus.status.disruptedPods",
+            "map[string]v1.Time",
         ),
         (
             POD,
