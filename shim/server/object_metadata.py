@@ -6,6 +6,7 @@ import orjson
 
 from shim.api.meta import Object
 from shim.api.status import MODIFIED, ApiError, FieldError, bad_request, conflict, invalid
+from shim.resources.metadata import path_segment
 from shim.resources.strategy import Resource
 
 _TWICE = (
@@ -52,12 +53,25 @@ def match_namespace(metadata: Object, wanted: str) -> None:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
 
 
+WIPED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
+"""What nobody can give an object that is created."""
+
+
 def place(resource: Resource, metadata: Object, namespace: str) -> None:
     """An object of this resource is in the namespace of its URL, or in none. Raises 400 where it names another."""
     if resource.namespaced:
         match_namespace(metadata, namespace)
     else:
         metadata.pop("namespace", None)
+
+
+def check_key_name(name: str) -> str:
+    """The name, if something can be stored under it. Raises 400."""
+    if not name:
+        raise bad_request("Name parameter required.")
+    if complaints := path_segment(name):
+        raise bad_request(f'Name parameter invalid: "{name}": {";".join(complaints)}')
+    return name
 
 
 def check_identity(resource: Resource, namespace: str, name: str, new: Object, old: Object) -> None:

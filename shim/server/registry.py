@@ -29,6 +29,7 @@ from shim.server.allocators import Allocation, Allocator
 from shim.server.errors import definition_goes
 from shim.server.intent import Write
 from shim.server.object_metadata import (
+    WIPED,
     carry_metadata,
     check_identity,
     check_preconditions,
@@ -50,7 +51,6 @@ NAME_LIMIT = 63
 _SUFFIX_CHARS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
 _SUFFIX_LENGTH = 5
 
-_WIPED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
 """What of a new object's metadata is the server's to say."""
 _UNCOUNTED = ("status", "binding")  # subresources whose writes are no new generation
 
@@ -79,7 +79,7 @@ class Registry:
         if metadata.get("resourceVersion") and not write.dry_run:  # asked by the store, which has no part in that
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         write.name = metadata.get("name") or ""
-        for system in _WIPED:
+        for system in WIPED:
             metadata.pop(system, None)
         self._track(write, obj, None)
         request = write.admission(CREATE, obj, None)
@@ -90,7 +90,7 @@ class Registry:
         metadata = obj.setdefault("metadata", {})  # a webhook may have made another one
         drop_second_owners(metadata, write.warnings, admitted=True)
         place(write.resource, metadata, write.namespace)
-        for system in _WIPED:
+        for system in WIPED:
             metadata.pop(system, None)
         metadata["uid"] = new_uid()
         metadata["creationTimestamp"] = now()

@@ -92,7 +92,7 @@ def _head(status: int, reason: str, headers: tuple[tuple[str, str], ...], second
 
 def respond(body: bytes, status: int = 200, media: str = JSON, warnings: Iterable[str] = ()) -> web.Response:
     """An answer of the API; JSON ends with a newline, as Go writes it, but none is copied for that which is long."""
-    if media is JSON:
+    if media == JSON:
         if len(body) < GZIP_FROM and not body.endswith(b"\n"):
             body += b"\n"
         response = Whole(body=body, status=status, headers=_JSON_HEADERS)
@@ -222,12 +222,12 @@ def plain(text: str, status: int = 200, retry_after: int = 0) -> web.Response:
 
 
 def prettify(response: web.StreamResponse) -> None:
-    """Indent a JSON body, for people to read."""
+    """Indent a JSON body, for people to read; as Go writes it, such a one ends without a newline."""
     body = response.body if isinstance(response, web.Response) else None
     if not isinstance(response, web.Response) or not isinstance(body, bytes) or response.content_type != JSON:
         return
     if len(body) < PRETTY_UP_TO and "Content-Encoding" not in response.headers:
-        response.body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2) + b"\n"
+        response.body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
 
 
 def _limited(warnings: Iterable[str]) -> list[str]:

@@ -17,7 +17,7 @@ from shim.server.authz import Authorizer, Decision
 from shim.server.bearers import settled
 from shim.server.bodies import definition_of, read_body
 from shim.server.node_access import UNLISTED
-from shim.server.object_metadata import match_namespace
+from shim.server.object_metadata import WIPED, match_namespace
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
 from shim.server.render import render_one
@@ -34,13 +34,26 @@ async def review(call: Call) -> web.Response:
     _ = call.rendering  # a form they do not have is refused before they are answered
     body = await read_body(call)
     question = body.decode(call, kind, api_version, WriteOptions.of(call.query, "CreateOptions"))
+    _wipe(call, question)
     answer = await settled(lambda: _ANSWERS[kind](call, question))
     metadata = question.get("metadata") or {}
-    if answer.get("spec"):
+    if kind == "SelfSubjectRulesReview":
+        metadata = {}  # its answer is a new object
+    elif answer.get("spec"):
         metadata = {**metadata, **managed(call, question)}
     shown = {"kind": kind, "apiVersion": api_version, "metadata": metadata, **answer}
     data, media = render_one(call, orjson.dumps(shown), own_kind=False)
     return respond(data, 201, media, call.warnings)
+
+
+def _wipe(call: Call, question: Object) -> None:
+    """Take out of the metadata what is taken out of every object that is created, and bring it into Go's order."""
+    if not (metadata := question.get("metadata")):
+        return
+    if not call.resource.namespaced:
+        metadata.pop("namespace", None)
+    order = call.parts.schema.named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta").fields
+    question["metadata"] = {name: metadata[name] for name in order if name in metadata and name not in WIPED}
 
 
 def managed(call: Call, question: Object, subresource: str = "") -> Object:

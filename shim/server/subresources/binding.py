@@ -8,11 +8,10 @@ from aiohttp import web
 from shim.admission.request import together
 from shim.api.meta import Object
 from shim.api.status import ApiError, bad_request, conflict
-from shim.resources.metadata import path_segment
 from shim.server import errors
 from shim.server.bodies import read_body
 from shim.server.intent import Write
-from shim.server.object_metadata import match_namespace
+from shim.server.object_metadata import check_key_name, match_namespace
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
 from shim.server.responses import respond
@@ -40,7 +39,7 @@ async def _bind(call: Call, name: str) -> web.Response:
     if name and metadata.get("name") != name:
         raise bad_request("name in URL does not match name in Binding object")
     uid = metadata.get("uid") or "" if name else ""  # the older path takes it for the binding's own
-    name = name or _named(metadata.get("name") or "")
+    name = name or check_key_name(metadata.get("name") or "")
     wrong = []
     if target.get("kind") not in (None, "", "Node"):
         wrong.append(f'target.kind: Unsupported value: "{target["kind"]}": supported values: "Node", "<empty>"')
@@ -67,15 +66,6 @@ async def _bind(call: Call, name: str) -> web.Response:
 
     await call.parts.registry.update(write, assign, prepare=lambda new, old: None, validate=lambda new, old: [])
     return respond(orjson.dumps(errors.success(code=201)), 201, warnings=call.warnings)
-
-
-def _named(name: str) -> str:
-    """The pod's name where the path has none. Raises 400."""
-    if not name:
-        raise bad_request("Name parameter required.")
-    if complaints := path_segment(name):
-        raise bad_request(f'Name parameter invalid: "{name}": {";".join(complaints)}')
-    return name
 
 
 def _check(pod: Object) -> None:

@@ -108,6 +108,10 @@ def _deletion(call: Call, asked: Object, options: WriteOptions) -> DeleteOptions
         field = "deleteOptions.ignoreStoreReadErrorWithClusterBreakingPotential"
         text = "Invalid value: true: can not be set for pod eviction, try after removing the option"
         raise invalid("policy", "Eviction", call.info.name, [FieldError("FieldValueInvalid", field, text)])
+    said, queried = asked.get("dryRun") or [], ["All"] if options.dry_run else []
+    if said and queried and said != queried:
+        both = f"[{' '.join(queried)}] and [{' '.join(said)}]"
+        raise ApiError(500, "", f"Non-matching dry-run options in request and content: {both}")
     deletion = DeleteOptions.of(asked)
     deletion.dry_run = deletion.dry_run or options.dry_run
     return deletion

@@ -11,7 +11,7 @@ from shim.api.keys import prefix_of
 from shim.api.meta import Object, now, split_api_version
 from shim.api.status import FieldError, bad_request, conflict, invalid, not_found
 from shim.server.bodies import read_body
-from shim.server.object_metadata import match_namespace
+from shim.server.object_metadata import check_key_name, match_namespace
 from shim.server.options import WriteOptions
 from shim.server.parts import Call
 from shim.server.render import render_one
@@ -97,6 +97,7 @@ def _bound(call: Call, reference: Object) -> Object:
     if group or kind not in _BINDABLE:
         raise bad_request(f"cannot bind token to object of type {group}/{version}, Kind={kind}")
     resource = _BINDABLE[kind]
+    check_key_name(name)
     path = name if kind == "Node" else f"{call.info.namespace}/{name}"
     entry = call.parts.cache.get(prefix_of("", resource) + path)
     if entry is None:

@@ -240,3 +240,14 @@ async def test_a_question_has_no_name(api):
     refused = await api.post("/apis/authorization.k8s.io/v1/namespaces/{ns}/localsubjectaccessreviews", elsewhere)
     said = "the namespace of the provided object does not match the namespace sent on the request"
     assert (refused.status, refused.message) == (400, said)
+
+
+async def test_reviews_are_born_like_objects(api):
+    """What no created object can be given is dropped, before it is asked whether there is any metadata."""
+    metadata = {"uid": "u", "namespace": "other", "selfLink": "/x", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    spec = {"resourceAttributes": {"verb": "get", "resource": "pods"}}
+    path = "/apis/authorization.k8s.io/v1"
+    made = await api.post(f"{path}/selfsubjectaccessreviews", {"metadata": metadata, "spec": spec})
+    assert (made.status, made.json["metadata"].keys()) == (201, {"managedFields"})
+    named = {"metadata": {**metadata, "name": "n", "labels": {"a": "b"}}, "spec": {"namespace": "default"}}
+    assert (await api.post(f"{path}/selfsubjectrulesreviews", named)).json["metadata"] == {}

@@ -160,9 +160,11 @@ async def test_people_get_it_indented(api):
     for answer in (await api.get(f"{one}?pretty=true"), await api.get(one, headers={"User-Agent": "curl/8.0"})):
         assert answer.json == machine.json
         assert answer.data.startswith(b'{\n  "kind": "ConfigMap",\n')
+        assert answer.data.endswith(b"\n}")
     plain = (await api.get(f"{one}?pretty=false", headers={"User-Agent": "curl/8.0"})).data
     assert plain.index(b"\n") == len(plain) - 1, "one line, and an end to it"
     assert (await api.get("/api/v1/namespaces/{ns}/configmaps")).data.endswith(b"]}\n")
+    assert (await api.get("/apis/apps", accept="application/json, */*")).data.endswith(b"}}\n")
     missing = await api.get(f"{one}x", headers={"User-Agent": "curl/8.0"})
     assert missing.data.startswith(b'{\n  "kind": "Status",\n')
 

@@ -34,7 +34,7 @@ async def test_answers_on_one_connection_follow_each_other(api):
         head, _, body = answer.partition(b"\r\n\r\n")
         assert f"Content-Length: {len(body)}".encode() in head.split(b"\r\n")
         assert body.startswith(b"{")
-        assert body.endswith(b"}\n")
+        assert body.endswith(b"\n}")
         assert head.count(b"Date: ") == 1
     assert b"Connection:" not in first
     assert b"Server:" not in first  # upstream does not say what it is made of

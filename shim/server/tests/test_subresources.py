@@ -114,6 +114,15 @@ async def test_a_binding_that_does_not_hold(api, target, metadata, code, text):
     assert "nodeName" not in (await api.get(f"{PODS}/p")).json["spec"]
 
 
+async def test_an_eviction_is_tried_out_or_not(api):
+    await _running(api, "p")
+    refused = await api.post(f"{PODS}/p/eviction?dryRun=All", _eviction("p", dryRun=["All", "All"]))
+    assert (refused.status, refused.message) == (
+        500,
+        "Non-matching dry-run options in request and content: [All] and [All All]",
+    )
+
+
 async def test_an_eviction_that_is_tried_out_spends_nothing(api):
     await _running(api, "p")
     await _budget(api, "b", 1)

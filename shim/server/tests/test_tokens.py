@@ -106,6 +106,12 @@ async def test_a_token_ends_with_what_it_is_bound_to(api, kind, path):
             400,
             "the namespace of the provided object does not match the namespace sent on the request",
         ),
+        ({"spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1"}}}, 400, "Name parameter required."),
+        (
+            {"spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "a/b"}}},
+            400,
+            "Name parameter invalid: \"a/b\": may not contain '/'",
+        ),
         ({"spec": {"expirationSeconds": 599}}, 422, "may not specify a duration less than 10 minutes"),
     ],
 )
