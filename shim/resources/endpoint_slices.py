@@ -30,6 +30,7 @@ _HOST = "kubernetes.io/hostname"
 
 class EndpointSliceStrategy(Strategy):
     update_checks = (Check.METADATA, Check.CHANGE)
+    counts_as_sent = True
 
     def default(self, obj: Object) -> None:
         for port in obj.get("ports") or ():

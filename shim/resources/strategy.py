@@ -69,6 +69,8 @@ class Strategy:
     """Whether ``metadata.generation`` counts changes outside metadata and status (upstream: not every kind does)."""
     first_generation = 1
     """What is counted from: CSIDrivers are born without one."""
+    counts_as_sent = False
+    """Whether what :meth:`prepare_for_update` takes back counts as a change, too."""
     has_status = False
     """Whether the status is a subresource: then only writes to it change it."""
     status_resets: tuple[str, ...] = ("spec",)

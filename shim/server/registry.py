@@ -232,11 +232,12 @@ class Registry:
         if not write.dry_run:
             metadata.pop("selfLink", None)
         allocation = Allocation() if write.subresource else self._allocate(write, new, old)
+        counts = strategy.counts_generation and write.subresource not in _UNCOUNTED
+        changed = counts and strategy.counts_as_sent and strategy.desired_changed(self._tidy(write, new), old)
         (prepare or strategy.prepare_for_update)(new, old)
         metadata = new["metadata"]
         generation, settled = old["metadata"].get("generation"), self._tidy(write, new)
-        counts = strategy.counts_generation and write.subresource not in _UNCOUNTED
-        if counts and strategy.desired_changed(settled, old):
+        if changed or (counts and strategy.desired_changed(settled, old)):
             generation = (generation or 0) + 1
         if generation is not None:
             metadata["generation"] = settled["metadata"]["generation"] = generation

@@ -147,6 +147,16 @@ async def test_a_body_that_is_too_large_is_refused(api):
     assert answer.status == 413
 
 
+async def test_the_generation_of_a_slice_counts_what_is_taken_back(api):
+    path = "/apis/discovery.k8s.io/v1/namespaces/{ns}/endpointslices"
+    slice_ = {"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": [{"addresses": ["10.1.1.1"]}]}
+    assert (await api.post(path, slice_)).json["metadata"]["generation"] == 1
+    slice_["endpoints"][0]["deprecatedTopology"] = {"a": "b"}
+    written = (await api.put(f"{path}/s", slice_)).json
+    assert written["metadata"]["generation"] == 2
+    assert "deprecatedTopology" not in written["endpoints"][0]
+
+
 async def test_generation_counts_changes_of_the_spec_alone(api):
     path = "/apis/apps/v1/namespaces/{ns}/deployments"
     labels = {"app": "web"}
