@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sortedcontainers import SortedList
-
 from shim.api.keys import bucket_of
 from shim.store.entry import Entry
+from shim.store.shelf import Shelf
 
 LAST = "\U0010ffff"
 """After a prefix: behind all keys that begin with that."""
@@ -20,7 +19,7 @@ class Bucket:
     ``size`` the bytes of all entries."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
-    keys: SortedList[str] = field(default_factory=SortedList)
+    shelf: Shelf = field(default_factory=Shelf)
     changed: int = 0
     received: int = 0
     size: int = 0
@@ -29,15 +28,12 @@ class Bucket:
         """Keep it, in the place of another one with its key."""
         previous = self.entries.get(entry.key)
         self.entries[entry.key] = entry
-        self.size += len(entry.data)
-        if previous is None:
-            self.keys.add(entry.key)
-        else:
-            self.size -= len(previous.data)
+        self.shelf.put(entry)
+        self.size += len(entry.data) - (len(previous.data) if previous is not None else 0)
 
     def remove(self, entry: Entry) -> None:
         del self.entries[entry.key]
-        self.keys.remove(entry.key)
+        self.shelf.remove(entry.key)
         self.size -= len(entry.data)
 
 
@@ -53,26 +49,19 @@ class Buckets:
 
     def range(self, prefix: str, *, after: str = "", limit: int = 0) -> list[Entry]:
         """Entries under a prefix past the key ``after``, sorted by key."""
-        found: list[Entry] = []
+        low, found = _past(after, prefix), list[Entry]()
         for bucket in self._under(prefix):
-            entries = bucket.entries
-            if not after and bucket_of(prefix) == prefix and not limit:
-                found += [entries[key] for key in bucket.keys]
-                continue
-            low, inclusive = (after, False) if after >= prefix else (prefix, True)
-            for key in bucket.keys.irange(low, prefix + LAST, inclusive=(inclusive, False)):
-                found.append(entries[key])
-                if len(found) == limit:
-                    return found
+            found += bucket.shelf.between(low, prefix + LAST, limit - len(found) if limit else 0)
+            if len(found) == limit != 0:
+                break
         return found
 
     def count(self, prefix: str, after: str = "") -> int:
         """How many entries are under a prefix, past the key ``after``."""
-        return sum(
-            bucket.keys.bisect_left(prefix + LAST)
-            - (bucket.keys.bisect_right(after) if after >= prefix else bucket.keys.bisect_left(prefix))
-            for bucket in self._under(prefix)
-        )
+        low, buckets = _past(after, prefix), self._under(prefix)
+        if not after and bucket_of(prefix) == prefix:
+            return sum(len(bucket.entries) for bucket in buckets)
+        return sum(bucket.shelf.before(prefix + LAST) - bucket.shelf.before(low) for bucket in buckets)
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         """Of each resource's prefix: the bytes of all its objects."""
@@ -96,3 +85,8 @@ class Buckets:
         if bucket is None:
             bucket = self._buckets[name] = Bucket()
         return bucket
+
+
+def _past(after: str, prefix: str) -> str:
+    """The least of all keys that are under a prefix and past another one."""
+    return after + "\0" if after >= prefix else prefix

@@ -106,10 +106,9 @@ class Cache(Buckets):
     def reindex(self, prefix: str) -> None:
         """Ask the index again of everything under a prefix: selectors may ask of other fields now."""
         for bucket in self._under(prefix):
-            for key in bucket.keys.irange(prefix, prefix + LAST):
-                entry = bucket.entries[key]
-                labels, fields = self._index(key, entry.decode())
-                bucket.entries[key] = Entry(key, entry.revision, entry.data, labels, fields)
+            for entry in bucket.shelf.between(prefix, prefix + LAST):
+                labels, fields = self._index(entry.key, entry.decode())
+                bucket.put(Entry(entry.key, entry.revision, entry.data, labels, fields))
 
     async def range_at(
         self, prefix: str, *, revision: int, after: str = "", limit: int = 0
