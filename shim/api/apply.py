@@ -98,7 +98,17 @@ class _Owned:
         )
 
     def without(self, gone: FieldSet) -> _Owned:
-        return _Owned(self.fields - gone, self.api_version, self.time) if self.touches(gone) else self
+        if not self.touches(gone):
+            return self
+        if self.written is None:
+            return _Owned(self.fields - gone, self.api_version, self.time)
+        return _Owned(None, self.api_version, self.time, fieldset.less(self.written, gone))
+
+    def owning(self, more: FieldSet, api_version: str, time: str) -> _Owned:
+        """With more, as of now."""
+        if self.written is None:
+            return _Owned(more | self.fields, api_version, time)
+        return _Owned(None, api_version, time, fieldset.more(self.written, more))
 
     def to_fields(self) -> Mapping[str, Any]:
         return self.fields.to_fields() if self.written is None else self.written
@@ -108,6 +118,7 @@ class _Owned:
 
 
 _Owners = dict[Manager, _Owned]
+_NONE = _Owned(FieldSet(), "", None)
 
 
 def manager_of(field_manager: str, user_agent: str) -> str:
@@ -276,11 +287,10 @@ def _take_from_others(owners: _Owners, who: Manager | None, changes: Comparison,
 
 def _give(owners: _Owners, who: Manager, changes: Comparison) -> _Owners:
     """An update by ``who``: what it changed is its own now, and nobody else's."""
-    owners = _take_from_others(owners, None, changes, True)
+    owners = _take_from_others(owners, None, changes, True) if owners else {}
     mine = (changes.modified | changes.added) - _NEVER_OWNED
     if mine:
-        before = owners.get(who)
-        owners[who] = _Owned(mine | before.fields if before else mine, who.api_version, now())
+        owners[who] = owners.get(who, _NONE).owning(mine, who.api_version, now())
     return owners
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 Path = tuple[str, ...]
+_SHORT = 256  # characters of a key or value whose spelling is remembered: the same few are in all objects of a kind
 
 
 class FieldSet:
@@ -95,6 +97,8 @@ class FieldSet:
 
     def to_fields(self) -> dict[str, Any]:
         """FieldsV1 as JSON, in the order of the names: clients compare its bytes."""
+        if not self.children:
+            return {element: {} for element in sorted(self.members)}
         fields: dict[str, Any] = {}
         for element in sorted(self.members | self.children.keys()):
             below = self.children[element].to_fields() if element in self.children else {}
@@ -111,7 +115,7 @@ class FieldSet:
         for written, below in fields.items():
             if written == ".":
                 continue
-            if not isinstance(below, Mapping):
+            if below.__class__ is not dict:
                 raise ValueError(f"{written} holds no fields")
             element = _canonical(written)
             if not below or "." in below:
@@ -121,12 +125,50 @@ class FieldSet:
         return found
 
 
+def less(fields: Mapping[str, Any], gone: FieldSet) -> dict[str, Any]:
+    """FieldsV1 without a set; what the set does not reach is shared."""
+    left: dict[str, Any] = {}
+    for written, below in fields.items():
+        element = _canonical(written) if written != "." else written
+        inner = gone.children.get(element)
+        if inner is not None and below:
+            rest = less(below, inner)
+            if not rest:
+                continue
+            below = rest if len(rest) > 1 or "." not in rest else {}
+        if element in gone.members and (not below or "." in below):
+            below = {name: item for name, item in below.items() if name != "."}
+            if not below:
+                continue
+        left[element] = below
+    return left
+
+
+def more(fields: Mapping[str, Any], added: FieldSet) -> dict[str, Any]:
+    """FieldsV1 with a set, in the order of the names; what the set does not reach is shared."""
+    joined = {_canonical(written): below for written, below in fields.items() if written != "."}
+    for element in added.members | added.children.keys():
+        before, inner = joined.get(element), added.children.get(element)
+        is_member = element in added.members or (before is not None and (not before or "." in before))
+        below = more(before or {}, inner) if inner is not None else dict(before or {})
+        if is_member and below:
+            joined[element] = {".": {}, **below}
+        elif is_member or below:
+            joined[element] = below
+    return {element: joined[element] for element in sorted(joined)}
+
+
 def _canonical(element: str) -> str:
     if element[:2] in ("f:", "i:"):
         return element
     if element[:2] in ("k:", "v:"):
-        return element[:2] + _compact(json.loads(element[2:]))
+        return _respelled(element) if len(element) < _SHORT else _respelled.__wrapped__(element)
     raise ValueError(f"unknown path element type: {element}")
+
+
+@lru_cache(maxsize=4096)
+def _respelled(element: str) -> str:
+    return element[:2] + _compact(json.loads(element[2:]))
 
 
 def _compact(value: Any) -> str:
