@@ -32,14 +32,22 @@ ALPHA = {
 """Fields of v1.36 whose features are off, by struct."""
 
 TOLD = {
+    "CSINodeDriver": ("topologyKeys",),
+    "DeviceClaim": ("config", "constraints"),
+    "DeviceClaimConfiguration": ("requests",),
+    "DeviceConstraint": ("requests",),
+    "DeviceRequest": ("firstAvailable",),
     "EphemeralContainer": ("ports", "resizePolicy", "restartPolicyRules"),
     "JSONSchemaProps": ("allOf", "anyOf", "definitions", "dependencies", "enum", "oneOf", "patternProperties"),
+    "ExactDeviceRequest": ("selectors",),
     "HPAScalingRules": ("policies",),
     "ObjectMeta": ("finalizers", "labels", "managedFields", "ownerReferences"),
+    "PersistentVolumeClaimSpec": ("accessModes",),
     "PersistentVolumeSpec": ("capacity",),
     "PodFailurePolicyOnExitCodesRequirement": ("values",),
     "PodSecurityContext": ("supplementalGroups",),
     "PodSpec": ("overhead",),
+    "ResourceQuotaSpec": ("scopes",),
     "ResourceRequirements": ("claims", "limits", "requests"),
     "ResourceSliceSpec": ("devices", "sharedCounters"),
     "StorageClass": ("parameters",),

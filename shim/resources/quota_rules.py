@@ -62,9 +62,9 @@ def quota_status(obj: Object) -> list[FieldError]:
 
 
 def resource_quota_change(new: Object, old: Object) -> list[FieldError]:
-    scopes = (new.get("spec") or {}).get("scopes") or []
-    if set(scopes) != set((old.get("spec") or {}).get("scopes") or ()):
-        return [invalid("spec.scopes", scopes or None, IMMUTABLE)]
+    scopes = (new.get("spec") or {}).get("scopes")
+    if set(scopes or ()) != set((old.get("spec") or {}).get("scopes") or ()):
+        return [invalid("spec.scopes", scopes, IMMUTABLE)]
     return []
 
 

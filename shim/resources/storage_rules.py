@@ -178,16 +178,14 @@ def csi_node_change(new: Object, old: Object) -> list[FieldError]:
     """A driver once named keeps what it said, but for how much it can hold."""
 
     def said(driver: Object) -> Object:
-        fields = ("name", "nodeID", "topologyKeys")
-        return {field[0].upper() + field[1:]: driver.get(field) or None for field in fields}
+        texts = {field: driver.get(field) or "" for field in ("name", "nodeID")}
+        return {"Name": texts["name"], "NodeID": texts["nodeID"], "TopologyKeys": driver.get("topologyKeys")}
 
     causes: list[FieldError] = []
     for before in (old.get("spec") or {}).get("drivers") or ():
         for driver in (new.get("spec") or {}).get("drivers") or ():
             if driver.get("name") == before.get("name") and said(driver) != said(before):
-                shown = {**said(driver), "Allocatable": None}
-                shown["NodeID"] = shown["NodeID"] or ""
-                causes.append(invalid("spec.drivers", shown, IMMUTABLE))
+                causes.append(invalid("spec.drivers", {**said(driver), "Allocatable": None}, IMMUTABLE))
     return causes
 
 

@@ -46,8 +46,8 @@ def check_spec(obj: Object, old: Object | None) -> list[FieldError]:
         causes.append(invalid("spec.versions", shown, "must contain unique version names"))
     if sum(bool(version.get("storage")) for version in versions) != 1:
         causes.append(invalid("spec.versions", shown, "must have exactly one version marked as storage version"))
-    if versions:  # which upstream keeps twice
-        causes += named("spec.version", versions[0].get("name") or "", names.dns1035_label)
+    if versions and versions[0].get("name"):  # which upstream keeps twice
+        causes += named("spec.version", versions[0]["name"], names.dns1035_label)
     defined = spec.get("names") or {}
     causes += [
         required(f"spec.names.{name}") for name in ("plural", "singular", "kind", "listKind") if not defined.get(name)
