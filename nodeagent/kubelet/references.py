@@ -17,6 +17,8 @@ from shim.client import resource as r
 
 RESOURCES: dict[str, GVR] = {"configmap": r.CONFIGMAPS, "secret": r.SECRETS}
 PATIENCE = 5.0  # seconds for the first answer; a refusal is retried by the informer
+LINGER = 10.0  # seconds; the next pod of a namespace will name the same (kube-root-ca.crt), and to list it, and to
+# connect and watch it, takes both sides 6 ms of the processor
 REFRESH_AFTER = 0.8  # of a token's life; and never later than a day
 Key = tuple[str, str, str]
 
@@ -26,6 +28,12 @@ class _Followed:
     informer: Informer
     task: asyncio.Task[None]
     users: set[str] = field(default_factory=set)
+    end: asyncio.TimerHandle | None = None  # of following it, while nobody uses it
+
+    def stay(self) -> None:
+        if self.end is not None:
+            self.end.cancel()
+            self.end = None
 
 
 class References:
@@ -40,6 +48,7 @@ class References:
         """The object as it is now; the pod ``uid`` counts as its user from here on. Raises MissingReference."""
         followed = self._follow((kind, namespace, name))
         followed.users.add(uid)
+        followed.stay()
         try:
             await asyncio.wait_for(followed.informer.synced(), PATIENCE)
         except TimeoutError:
@@ -66,15 +75,19 @@ class References:
             self._changed(uid)
 
     def forget(self, uid: str) -> None:
-        """The pod is gone; what only it used is followed no longer."""
-        for key, followed in list(self._followed.items()):
-            followed.users.discard(uid)
-            if not followed.users:
-                followed.task.cancel()
-                del self._followed[key]
+        """The pod is gone; what only it used is soon followed no longer."""
+        for key, followed in self._followed.items():
+            if uid in followed.users:
+                followed.users.remove(uid)
+                if not followed.users:
+                    followed.end = asyncio.get_running_loop().call_later(LINGER, self._let_go, key)
+
+    def _let_go(self, key: Key) -> None:
+        self._followed.pop(key).task.cancel()
 
     def close(self) -> None:
         for followed in self._followed.values():
+            followed.stay()
             followed.task.cancel()
         self._followed.clear()
 

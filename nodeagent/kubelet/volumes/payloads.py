@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,25 +36,34 @@ async def payload_of(volume: Object, source: Source) -> tuple[dict[str, File], f
         return await _keys("secret", told["secretName"], told, source, told.get("defaultMode")), 0.0
     if (told := volume.get("downwardAPI")) is not None:
         return _downward(told.get("items") or (), source, told.get("defaultMode")), 0.0
-    projected = volume["projected"]
+    return await _projected(volume["projected"], source)
+
+
+async def _projected(told: Object, source: Source) -> tuple[dict[str, File], float]:
+    """Its parts are asked for all at once: a token and a config map come in the time of one of them."""
+    asked = (_part(part, told.get("defaultMode"), source) for part in told.get("sources") or ())
     files: dict[str, File] = {}
     refresh = 0.0
-    for part in projected.get("sources") or ():
-        mode = projected.get("defaultMode")
-        if told := part.get("configMap"):
-            files |= await _keys("configmap", told["name"], told, source, mode)
-        elif told := part.get("secret"):
-            files |= await _keys("secret", told["name"], told, source, mode)
-        elif told := part.get("downwardAPI"):
-            files |= _downward(told.get("items") or (), source, mode)
-        elif told := part.get("serviceAccountToken"):
-            seconds = int(told.get("expirationSeconds") or TOKEN_SECONDS)
-            token, until = await source.token(told.get("audience") or "", seconds)
-            files[told["path"]] = _token_file(source.pod, token, mode)
-            refresh = min(refresh or until, until)
-        else:
-            raise ConfigError(f"projected volume source {', '.join(part) or 'nothing'} is not built yet")
+    for answer in await asyncio.gather(*asked, return_exceptions=True):
+        if isinstance(answer, BaseException):
+            raise answer  # the first in their order, whichever failed first
+        files |= answer[0]
+        refresh = min(refresh or answer[1], answer[1] or refresh)
     return files, refresh
+
+
+async def _part(part: Object, mode: int | None, source: Source) -> tuple[dict[str, File], float]:
+    if told := part.get("configMap"):
+        return await _keys("configmap", told["name"], told, source, mode), 0.0
+    if told := part.get("secret"):
+        return await _keys("secret", told["name"], told, source, mode), 0.0
+    if told := part.get("downwardAPI"):
+        return _downward(told.get("items") or (), source, mode), 0.0
+    if told := part.get("serviceAccountToken"):
+        seconds = int(told.get("expirationSeconds") or TOKEN_SECONDS)
+        token, until = await source.token(told.get("audience") or "", seconds)
+        return {told["path"]: _token_file(source.pod, token, mode)}, until
+    raise ConfigError(f"projected volume source {', '.join(part) or 'nothing'} is not built yet")
 
 
 def _mode(item: Object, default: int | None) -> int:
