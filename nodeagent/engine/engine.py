@@ -113,7 +113,7 @@ class Engine:
         self._sandboxes[spec.id], self._made[spec.id] = spec, {}
         step = Steps()
         try:
-            await asyncio.to_thread(self._preparation.sandbox, spec, run, record, step)
+            self._preparation.sandbox(spec, run, record, step)
             users = await asyncio.to_thread(idranges.claim, run, spec.cgroup) if spec.own_users else 0
             join = self._cgroups.join_files(self._preparation.pause_cgroup(spec)) if spec.share_pid else []
             answer = await self._zygote.ask(requests.sandbox_request(spec, run, join, users))

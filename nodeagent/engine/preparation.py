@@ -20,7 +20,7 @@ PROGRAM = "seccomp.bpf"  # in a container's folder
 
 
 class Preparation:
-    """Blocking work, for a thread. ``root`` is the cgroup of all that the engine makes."""
+    """``root`` is the cgroup of all that the engine makes."""
 
     def __init__(self, root: str, cgroups_: Cgroups, images: ImageStore) -> None:
         self._root, self._cgroups, self._images = root, cgroups_, images
@@ -36,7 +36,7 @@ class Preparation:
         return self.cgroup("starting")
 
     def sandbox(self, spec: SandboxSpec, run: Path, record: Path, step: Steps) -> None:
-        """Its record, cgroups and folder under /run."""
+        """Its record, cgroups and folder under /run. No work for a thread: the way there and back would take longer."""
         record.parent.mkdir(exist_ok=True, mode=0o700)
         records.write(record, {"spec": records.spec_json(spec), "made": {}})  # first: what follows can be found by it
         self._make(self.cgroup(spec.cgroup), spec.resources, step)
@@ -48,7 +48,10 @@ class Preparation:
         shm.chmod(0o1777)
 
     def container(self, spec: ContainerSpec, directory: Path, record: dict[str, Any]) -> None:
-        """Its folder and cgroup, its images held; on failure nothing is left. Raises EngineError, OSError."""
+        """Its folder and cgroup, its images held; on failure nothing is left. Raises EngineError, OSError.
+
+        For a thread: who imports or collects images meanwhile lets it wait.
+        """
         step = Steps()
         try:
             (directory / "rootfs").mkdir(parents=True, exist_ok=True)
@@ -97,7 +100,8 @@ class Preparation:
             raise EngineError(f"limits of cgroup {path}: {error}") from None
 
     def group(self, path: str, resources: Resources) -> None:
-        """A cgroup around those of sandboxes, with these limits. Raises EngineError."""
+        """A cgroup around those of sandboxes, with these limits. Raises EngineError. For a thread, as is ``relimit``:
+        to be held to a limit, the kernel takes memory back."""
         try:
             self._cgroups.create(path)
         except OSError as error:

@@ -83,6 +83,25 @@ async def mount_volumes(state: PodState) -> None:
             state.refresh_at = state.node.clock.now() + delay  # the pod runs on with what it has
 
 
+def begin_sandbox(state: PodState) -> None:
+    """Let the namespaces of a new pod be made while its volumes still wait for the API server.
+
+    Nobody hears of them before ``create_sandbox`` comes to them, of a failure neither.
+    """
+    if state.making is None:
+        state.making = asyncio.create_task(_make(state, 0))
+
+
+async def _make(state: PodState, attempt: int) -> SandboxState:
+    node = state.node
+    async with node.starting:
+        await node.groups.make_room(resources.qos_class(state.pod))
+        await _check_handler(state)
+        making = state.steps("make the sandbox: namespaces and a cgroup")
+        with making, node.meters.operation("run_podsandbox"):
+            return await node.engine.run_sandbox(_sandbox_spec(state, attempt))
+
+
 async def create_sandbox(state: PodState, attempt: int) -> None:
     """Namespaces and network for the pod; an old sandbox's network goes first."""
     node = state.node
@@ -90,26 +109,24 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
         await node.network_up.wait()
     made: SandboxState | None = None
     try:
-        async with node.starting:
-            if before := node.inventory.sandboxes(state.uid):
-                said = "Pod sandbox changed, it will be killed and re-created."
-                state.tell_once(before[0].id, "Normal", "SandboxChanged", said)
-            for old in before:
-                await node.network.detach(old.id)
-                await whole(node.engine.stop_sandbox(old.id))
-                node.inventory.put_sandbox(replace(old, ready=False))
-                await refresh(state)
-            state.ip = ""
-            if state.own_users:
-                node.own_users["started"] += 1
-            await node.groups.make_room(resources.qos_class(state.pod))
-            await _check_handler(state)
-            making = state.steps("make the sandbox: namespaces and a cgroup")
-            with making, node.meters.operation("run_podsandbox"):
-                made = await whole(_made_known(state, node.engine.run_sandbox(_sandbox_spec(state, attempt))))
-            await whole(attach(state, made.id, made.netns))
-            if not attempt:
-                node.meters.pod_started()
+        if before := node.inventory.sandboxes(state.uid):
+            said = "Pod sandbox changed, it will be killed and re-created."
+            state.tell_once(before[0].id, "Normal", "SandboxChanged", said)
+        for old in before:
+            await node.network.detach(old.id)
+            await whole(node.engine.stop_sandbox(old.id))
+            node.inventory.put_sandbox(replace(old, ready=False))
+            await refresh(state)
+        state.ip = ""
+        if state.own_users:
+            node.own_users["started"] += 1
+        if state.making is None:
+            state.making = asyncio.create_task(_make(state, attempt))
+        made = await whole(made_known(state))
+        assert made is not None
+        await whole(attach(state, made.id, made.netns))
+        if not attempt:
+            node.meters.pod_started()
         state.waiting.pop("", None)
     except Exception as error:  # whatever the engine or the network met: users see it, and it is tried again
         said = f"Failed to create pod sandbox: {error}"
@@ -126,6 +143,16 @@ async def create_sandbox(state: PodState, attempt: int) -> None:
             log.exception("sandbox of %s", names.pod_text(state.pod))
 
 
+async def made_known(state: PodState) -> SandboxState | None:
+    """The sandbox that is being made, if one is, from here on in the inventory. Raises what kept it from being made."""
+    making, state.making = state.making, None
+    if making is None:
+        return None
+    made = await making
+    state.node.inventory.put_sandbox(made)
+    return made
+
+
 async def _check_handler(state: PodState) -> None:
     """There is one way to run a pod here, by the name that containerd has for it too. Raises EngineError."""
     if (name := state.pod["spec"].get("runtimeClassName")) and not state.static:
@@ -136,13 +163,6 @@ async def _check_handler(state: PodState) -> None:
         if handler not in nodeinfo.HANDLERS:
             why = f'no runtime for "{handler}" is configured'
             raise EngineError(f"rpc error: code = Unknown desc = failed to get sandbox runtime: {why}")
-
-
-async def _made_known(state: PodState, making: Coroutine[object, object, SandboxState]) -> SandboxState:
-    """Even if nobody waits for it any more, the sandbox is in the inventory."""
-    made = await making
-    state.node.inventory.put_sandbox(made)
-    return made
 
 
 def _sandbox_spec(state: PodState, attempt: int) -> SandboxSpec:

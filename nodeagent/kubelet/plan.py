@@ -150,8 +150,10 @@ def plan(
             return [*steps, *_paused(observed, "", now, MountVolumes())]
         return [*steps, *_paused(observed, "", now, CreateSandbox(observed.sandboxes))]
     if not observed.volumes_ready:
-        # a new agent takes up a running pod: it refreshes what is there
+        # a new agent takes up a running pod and refreshes what is there, or one that had no more than its sandbox
         steps += _paused(observed, "", now, MountVolumes())
+        if not any(observed.runs.values()):
+            return steps
 
     if anew := _all_anew(pod, observed):
         return [*steps, *anew]

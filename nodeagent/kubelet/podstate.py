@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nodeagent.engine.contract import SandboxState
 from nodeagent.images.credentials import Credential
 from nodeagent.kubelet import names, pullsecrets, resize, resources
 from nodeagent.kubelet.context import Node
@@ -45,6 +47,7 @@ class PodState:
         self.gone = False  # from the API, or the folder
         self.ended = False  # nothing runs, nothing will
         self.verdict: Verdict | None = None
+        self.making: asyncio.Task[SandboxState] | None = None  # a sandbox that is not in the inventory yet
         self.ip = ""
         self.volumes: dict[str, Path] | None = None
         self.refresh_at = 0.0

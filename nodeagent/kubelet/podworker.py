@@ -6,6 +6,7 @@ A deletion, or a shorter grace, interrupts whatever the worker waits for; everyt
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import shutil
@@ -115,7 +116,7 @@ class PodWorker:
                 await asyncio.wait({turn})
             except asyncio.CancelledError:
                 turn.cancel()
-                await asyncio.wait({turn})
+                await asyncio.wait({turn, *([self.state.making] if self.state.making else ())})
                 raise
             if turn.cancelled():
                 continue  # interrupted: the pod is to end, or to end sooner
@@ -189,6 +190,8 @@ class PodWorker:
                 # whoever watches sees how it ended before that it waits
                 await state.flush(LONGEST_FLUSH)
             case MountVolumes():
+                if not sandbox:
+                    actions.begin_sandbox(state)
                 await actions.mount_volumes(state)
             case CreateSandbox(attempt):
                 await actions.create_sandbox(state, attempt)
@@ -226,6 +229,8 @@ class PodWorker:
                 left = max(0.0, deadline - time.monotonic())
                 await asyncio.gather(*(actions.kill_container(state, run, left) for run in wave))
             state.tell_deadline()
+            with contextlib.suppress(EngineError, OSError, ApiError):  # of a sandbox that nobody wants any more
+                await actions.whole(actions.made_known(state))
             for sandbox in node.inventory.sandboxes(state.uid):
                 await node.network.detach(sandbox.id)
                 await actions.whole(node.engine.stop_sandbox(sandbox.id))

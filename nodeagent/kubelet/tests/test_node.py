@@ -270,10 +270,31 @@ async def test_what_is_missing_is_waited_for(node):
         ("FailedMount", 'MountVolume.SetUp failed for volume "v" : secret "later" not found'),
         ("FailedMount", 'MountVolume.SetUp failed for volume "w" : configmap "later" not found'),
     }
+    await _assert_sandboxes_made_ahead_are_not_seen(node, volumes)
     await node.client.create(r.CONFIGMAPS, {"metadata": {"name": "later"}}, "default")
     await node.client.create(r.SECRETS, {"metadata": {"name": "later"}}, "default")
     await node.until("config", ready)
     await node.until("secret", ready)
+
+
+async def _assert_sandboxes_made_ahead_are_not_seen(node, volumes):
+    status = node.pods.get("default/secret")["status"]
+    assert "podIP" not in status
+    assert ("PodReadyToStartContainers", "False") in {(c["type"], c["status"]) for c in status["conditions"]}
+    uid = (await node.create("never", volumes=volumes))["metadata"]["uid"]
+    await wait_until(lambda: node.events("never"))
+    await wait_until(lambda: _has_sandbox(node, uid))
+    await node.client.delete(r.PODS, "never", "default")
+    await node.until_gone("never")
+    await wait_until(lambda: _has_no_sandbox(node, uid))
+
+
+async def _has_sandbox(node, uid):
+    return uid in {each.labels[names.POD_UID] for each in await node.agent.engine.sandboxes()}
+
+
+async def _has_no_sandbox(node, uid):
+    return not await _has_sandbox(node, uid)
 
 
 async def test_a_new_agent_goes_on_where_the_last_one_ended(node):

@@ -29,6 +29,8 @@ def steps(a_pod, observed, *, previous=None, now=NOW):
 def test_first_volumes_then_the_sandbox_then_containers():
     assert steps(pod(), seen(sandbox=False, volumes=False)) == [MountVolumes()]
     assert steps(pod(), seen(sandbox=False)) == [CreateSandbox(0)]
+    assert steps(pod(), seen(volumes=False)) == [MountVolumes()]  # an agent died when it had no more than the sandbox
+    assert steps(pod(), seen(run(), volumes=False)) == [MountVolumes()]
     assert steps(pod(container("a"), container("b")), seen()) == [
         StartContainer("containers", "a", 0),
         StartContainer("containers", "b", 0),
