@@ -288,8 +288,11 @@ class ImageStore(Protocol):
     def root(self, image: str) -> ImageRoot:
         """How to build the root file system of the image with this id. Raises ImageMissing."""
 
-    def use(self, image: str, container_dir: str) -> None:
-        """The image is in use as long as ``container_dir`` exists; until then ``remove`` refuses."""
+    def use(self, image: str, container_dir: str, *, wait: bool = True) -> None:
+        """The image is in use as long as ``container_dir`` exists; until then ``remove`` refuses.
+
+        Waits while somebody imports or collects images, or else raises BlockingIOError. Raises ImageMissing.
+        """
 
     def release(self, container_dir: str) -> None:
         """Forget that ``container_dir``, which is gone, used an image. Nothing happens where that is not known."""

@@ -206,7 +206,7 @@ class Engine:
             "created_at": time.time(),
             "cgroup": self._preparation.cgroup(self._sandbox(spec.sandbox).cgroup, spec.id),
         }
-        await asyncio.to_thread(self._preparation.container, spec, self._data / "containers" / spec.id, record)
+        await self._preparation.container(spec, self._data / "containers" / spec.id, record)
         return self._add(record).state
 
     async def start_container(self, container: str) -> ContainerState:

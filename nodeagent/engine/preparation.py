@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import shutil
@@ -20,7 +21,11 @@ PROGRAM = "seccomp.bpf"  # in a container's folder
 
 
 class Preparation:
-    """``root`` is the cgroup of all that the engine makes."""
+    """``root`` is the cgroup of all that the engine makes.
+
+    What a sandbox or container needs is made by a few short calls, on files in memory and in the page cache: no work
+    for a thread, since the way there and back takes longer, and on a busy machine very much longer.
+    """
 
     def __init__(self, root: str, cgroups_: Cgroups, images: ImageStore) -> None:
         self._root, self._cgroups, self._images = root, cgroups_, images
@@ -36,7 +41,7 @@ class Preparation:
         return self.cgroup("starting")
 
     def sandbox(self, spec: SandboxSpec, run: Path, record: Path, step: Steps) -> None:
-        """Its record, cgroups and folder under /run. No work for a thread: the way there and back would take longer."""
+        """Its record, cgroups and folder under /run."""
         record.parent.mkdir(exist_ok=True, mode=0o700)
         records.write(record, {"spec": records.spec_json(spec), "made": {}})  # first: what follows can be found by it
         self._make(self.cgroup(spec.cgroup), spec.resources, step)
@@ -47,11 +52,14 @@ class Preparation:
         shm.mkdir(exist_ok=True)
         shm.chmod(0o1777)
 
-    def container(self, spec: ContainerSpec, directory: Path, record: dict[str, Any]) -> None:
-        """Its folder and cgroup, its images held; on failure nothing is left. Raises EngineError, OSError.
+    async def container(self, spec: ContainerSpec, directory: Path, record: dict[str, Any]) -> None:
+        """Its folder and cgroup, its images held; on failure nothing is left. Raises EngineError, OSError."""
+        try:
+            self._container(spec, directory, record, wait=False)
+        except BlockingIOError:  # somebody imports or collects images, which may take long
+            await asyncio.to_thread(self._container, spec, directory, record, wait=True)
 
-        For a thread: who imports or collects images meanwhile lets it wait.
-        """
+    def _container(self, spec: ContainerSpec, directory: Path, record: dict[str, Any], *, wait: bool) -> None:
         step = Steps()
         try:
             (directory / "rootfs").mkdir(parents=True, exist_ok=True)
@@ -59,11 +67,11 @@ class Preparation:
                 with step(f"compile the profile {spec.seccomp_profile}"):
                     (directory / PROGRAM).write_bytes(_compiled(spec.seccomp_profile))
             with step("hold the image, so that it stays"):
-                self._images.use(record["image"], str(directory))
+                self._images.use(record["image"], str(directory), wait=wait)
             for mount in images_in(spec):
                 scratch = requests.scratch_of(mount, directory)
                 scratch.mkdir(exist_ok=True)
-                self._images.use(mount.source, str(scratch))
+                self._images.use(mount.source, str(scratch), wait=wait)
             self._make(record["cgroup"], spec.resources, step)
             if not spec.privileged:
                 with step("let it use no devices but the harmless ones"):
@@ -100,8 +108,10 @@ class Preparation:
             raise EngineError(f"limits of cgroup {path}: {error}") from None
 
     def group(self, path: str, resources: Resources) -> None:
-        """A cgroup around those of sandboxes, with these limits. Raises EngineError. For a thread, as is ``relimit``:
-        to be held to a limit, the kernel takes memory back."""
+        """A cgroup around those of sandboxes, with these limits. Raises EngineError.
+
+        For a thread, as is ``relimit``: to keep a new limit, the kernel may have to take memory back.
+        """
         try:
             self._cgroups.create(path)
         except OSError as error:

@@ -268,8 +268,8 @@ class Images:
         self._collect()
         return [*going, image_id]
 
-    def use(self, image: str, container_dir: str) -> None:
-        with self._locked(fcntl.LOCK_SH):
+    def use(self, image: str, container_dir: str, *, wait: bool = True) -> None:
+        with self._locked(fcntl.LOCK_SH if wait else fcntl.LOCK_SH | fcntl.LOCK_NB):
             if image not in self._read()["images"]:
                 raise ImageMissing(f"no such image: {image}")
             self._use_of(container_dir).write_text(f"{image}\n{container_dir}\n")

@@ -154,6 +154,7 @@ class PodWorker:
             state.note_resized(observed)
             if not state.deleted:
                 await state.publish_in_order(observed, LONGEST_FLUSH)
+                await asyncio.sleep(0)  # the status goes on its way before anything else is done
             if state.volumes is not None and (self._refresh_volumes or 0 < state.refresh_at <= self.node.clock.now()):
                 self._refresh_volumes = False
                 state.refresh_at = 0.0

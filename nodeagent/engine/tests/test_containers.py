@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import json
 import os
 import re
@@ -22,6 +24,15 @@ async def test_a_container_runs_and_its_output_is_logged(node):
     lines = (node.data_dir / "logs/main.log").read_text().splitlines()
     stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z"
     assert sorted(re.sub(stamp, "T", line) for line in lines) == ["T stderr F err", "T stdout F out", "T stdout P rest"]
+
+
+async def test_who_changes_the_images_keeps_one_container_waiting_and_not_the_engine(node):
+    await node.sandbox()
+    with node.images._locked(fcntl.LOCK_EX):
+        making = asyncio.create_task(node.engine.create_container(node.spec("true")))
+        await node.sandbox("another")
+        assert not making.done()
+    assert (await making).phase == "created"
 
 
 async def test_events_tell_of_start_and_exit(node):
