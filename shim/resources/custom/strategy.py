@@ -55,8 +55,12 @@ class CustomStrategy(Strategy):
         obj.update(kept)
 
     def prepare_for_create(self, obj: Object) -> None:
+        """The status is dropped; a schema may give it one, which upstream fills in when it reads what was stored."""
         if self.has_status:
             obj.pop("status", None)
+            status = self.root.properties.get("status")
+            if status is not None and status.has_default:
+                self._fill(obj)
 
     def prepare_for_status_update(self, new: Object, old: Object) -> None:
         """Nothing but the status changes, and who has changed it."""

@@ -37,6 +37,19 @@ async def test_status_and_scale_are_subresources(api: Api) -> None:
     assert (found["spec"]["replicas"], found["metadata"]["generation"]) == (4, 2)
 
 
+async def test_an_object_is_born_with_the_status_that_its_schema_gives(api: Api) -> None:
+    """As Gateways are, of which nobody has said yet whether they are accepted."""
+    widgets = Widgets(api)
+    widgets.properties["status"] |= {"default": {"phase": "Waiting"}}
+    await widgets.define()
+    sent = {**widgets.widget("a", size=1), "status": {"phase": "Up"}}
+    assert (await api.post(widgets.path(), sent)).json["status"] == {"phase": "Waiting"}
+    applied = await api.patch(widgets.path("b") + "?fieldManager=m", widgets.widget("b", size=1), "apply-patch+yaml")
+    assert applied.json["status"] == {"phase": "Waiting"}
+    assert [item["status"] for item in (await api.get(widgets.path())).json["items"]] == [{"phase": "Waiting"}] * 2
+    assert "f:status" not in applied.json["metadata"]["managedFields"][0]["fieldsV1"], "nobody has set it"
+
+
 async def test_a_subresource_that_a_version_lacks_is_not_found_by_name(api: Api) -> None:
     widgets = await Widgets(api).define()
     absent = await api.get(widgets.path("w/bogus"))
