@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
+from shim.api.gotext import go_quoted
 from shim.cel.functions import Library, math_ceil, traversal
 from shim.cel.types import Type
 from shim.cel.values import CelError, Opaque
@@ -179,7 +180,7 @@ class URL(Opaque):
 def parse_url(text: str) -> URL:
     """An absolute URI, or an absolute path, as Go's ParseRequestURI takes them. Raises CelError."""
     bad = "URL parse error during conversion from string: parse"
-    shown = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    shown = go_quoted(text)
     if not text:
         raise CelError(f'{bad} "": empty url')
     if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):

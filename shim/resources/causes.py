@@ -19,12 +19,21 @@ NOT_A_CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 def shown(value: Any) -> str:
     """A value as messages quote it: JSON without spaces, as Go prints it."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(_counted_as_go(value), separators=(",", ":"), ensure_ascii=False)
     return text.translate(_FOR_PAGES) if isinstance(value, dict | list) else text
 
 
 _FOR_PAGES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&"}
 """What Go's JSON escapes lest it be read as HTML; it quotes a text that stands alone otherwise."""
+
+
+def _counted_as_go(value: Any) -> Any:
+    """Whole numbers have no decimal point there, whatever they are."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 1e21 else value
+    if isinstance(value, dict):
+        return {key: _counted_as_go(each) for key, each in value.items()}
+    return [_counted_as_go(each) for each in value] if isinstance(value, list) else value
 
 
 def as_go(value: Mapping[str, Any] | None, *fields: str) -> Object | None:

@@ -90,6 +90,10 @@ def test_true(text: str) -> None:
         ("self.size.startsWith('a')", "no such overload"),
         ("self.?nothing.value() == 1", "optional.none() dereference"),
         ("self.size && true", "no such overload"),
+        (
+            r"url('a\b').getHost() == ''",
+            r'URL parse error during conversion from string: parse "a\b": net/url: invalid control character in URL',
+        ),
         ("'a'.matches(self.spec.tags[0] + '(')", "error parsing regexp: missing closing ): `a(`"),
     ],
 )

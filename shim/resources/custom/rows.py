@@ -6,7 +6,7 @@ Nothing is judged here: only definitions that were accepted get this far.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -61,11 +61,22 @@ def kinds(crd: Object, schema: Schema, since: int, converter: Converter | None) 
     storage = stored_version(crd)
     if storage is None:
         return []
+    [there] = [_root(spec, version) for version in spec["versions"] if version["name"] == storage]
     found = []
     for version in sorted(spec["versions"], key=lambda each: version_order(each["name"])):
         if version.get("served"):
-            found.append(_kind(spec, version, accepted, storage, schema, since, converter))
+            found.append(_kind(spec, version, accepted, storage, there, schema, since, converter))
     return found
+
+
+def _raw(version: Object) -> Raw:
+    return (version.get("schema") or {}).get("openAPIV3Schema") or _ANYTHING
+
+
+def _root(spec: Object, version: Object) -> Node:
+    """The schema of a version's objects."""
+    raw = _raw(version)
+    return Node({**raw, "x-kubernetes-preserve-unknown-fields": True} if spec.get("preserveUnknownFields") else raw)
 
 
 def _kind(
@@ -73,14 +84,14 @@ def _kind(
     version: Object,
     accepted: Object,
     storage: str,
+    there: Node,
     schema: Schema,
     since: int,
     converter: Converter | None,
 ) -> CustomKind:
     group, name, kind = spec["group"], version["name"], accepted["kind"]
     api_version, plural = f"{group}/{name}", accepted["plural"]
-    raw = (version.get("schema") or {}).get("openAPIV3Schema") or _ANYTHING
-    root = Node({**raw, "x-kubernetes-preserve-unknown-fields": True} if spec.get("preserveUnknownFields") else raw)
+    raw, root = _raw(version), _root(spec, version)
     subresources = version.get("subresources") or {}
     scale = subresources.get("scale")
     selectable = tuple(each["jsonPath"] for each in version.get("selectableFields") or ())
@@ -97,6 +108,10 @@ def _kind(
     meta = schema.named(_OBJECT_META)
     definition.decoder = partial(_decode, root, meta)
     kept_here = name == storage
+    keep = None if kept_here or converter else partial(_read, there, meta, f"{group}/{storage}", None)
+    revive = (
+        partial(_told, root, meta, api_version, keep) if keep else partial(_read, root, meta, api_version, converter)
+    )
     row = Resource(
         plural,
         kind,
@@ -110,8 +125,8 @@ def _kind(
         strategy=strategy,
         columns=columns(version.get("additionalPrinterColumns") or ()),
         storage=None if kept_here else GVR(group, storage, plural, spec["scope"] == "Namespaced"),
-        revive=partial(_read, root, meta, api_version, converter),
-        preserve=None if kept_here or converter else partial(_keep, f"{group}/{storage}"),
+        revive=revive,
+        preserve=keep,
         converter=converter,
         custom=True,
         named=accepted.get("singular") or kind.lower(),
@@ -149,14 +164,21 @@ def _decode(root: Node, meta: Definition, obj: Object) -> Decoded:
 
 
 def _read(root: Node, meta: Definition, api_version: str, converter: Converter | None, obj: Object) -> Object:
-    """A stored object in this version, as if it were written now: with defaults, without what is unknown."""
+    """An object in this version, as if it were written now: with defaults, without what is unknown."""
     if obj.get("apiVersion") != api_version:
         obj = converter.known(obj, api_version) if converter else {**obj, "apiVersion": api_version}
-    kept = {name: obj[name] for name in ("kind", "apiVersion", "metadata")}
     read = decode_object(root, meta, obj).obj
     defaulting.fill(root, read)
+    return _identified(obj, read)
+
+
+def _told(root: Node, meta: Definition, api_version: str, keep: Callable[[Object], Object], obj: Object) -> Object:
+    """An object of a version that is kept as another: what both know of it, with no defaults but the other's."""
+    obj = {**keep(obj), "apiVersion": api_version}
+    return _identified(obj, decode_object(root, meta, obj).obj)
+
+
+def _identified(obj: Object, read: Object) -> Object:
+    """What was read of an object, headed by what says which it is: that no schema judges."""
+    kept = {name: obj[name] for name in ("kind", "apiVersion", "metadata")}
     return {**kept, **{name: value for name, value in read.items() if name not in kept}}
-
-
-def _keep(api_version: str, obj: Object) -> Object:
-    return {**obj, "apiVersion": api_version}

@@ -109,9 +109,9 @@ def _check_string(node: Node, value: str, path: str, found: list[FieldError]) ->
     longest, shortest, expression = raw.get("maxLength"), raw.get("minLength"), raw.get("pattern")
     if longest is not None and len(value) > longest:
         found.append(too_long(path or "<nil>", longest))
-    if shortest is not None and len(value) < shortest:
+    elif shortest is not None and len(value) < shortest:
         found.append(_invalid(path, value, f"should be at least {shortest} chars long"))
-    if expression and not pattern(expression).search(value):
+    elif expression and not pattern(expression).search(value):
         found.append(_invalid(path, value, f"should match '{expression}'"))
     format = raw.get("format")
     if format and node.type in ("", "string"):
@@ -121,25 +121,21 @@ def _check_string(node: Node, value: str, path: str, found: list[FieldError]) ->
             found.append(_invalid(path, value, text, "FieldValueTypeInvalid"))
 
 
-def _go(number: Any) -> str:
-    return str(int(number)) if isinstance(number, float) and number.is_integer() else str(number)
-
-
 def _check_number(node: Node, value: Any, path: str, found: list[FieldError]) -> None:
     raw = node.raw
     multiple, highest, lowest = raw.get("multipleOf"), raw.get("maximum"), raw.get("minimum")
     if multiple and not _is_multiple(value, multiple):
-        found.append(_invalid(path, value, f"should be a multiple of {_go(multiple)}"))
+        found.append(_invalid(path, value, f"should be a multiple of {shown(multiple)}"))
     if highest is not None:
         open_end = bool(raw.get("exclusiveMaximum"))
         if value >= highest if open_end else value > highest:
             found.append(
-                _invalid(path, value, f"should be less than {'' if open_end else 'or equal to '}{_go(highest)}")
+                _invalid(path, value, f"should be less than {'' if open_end else 'or equal to '}{shown(highest)}")
             )
     if lowest is not None:
         open_end = bool(raw.get("exclusiveMinimum"))
         if value <= lowest if open_end else value < lowest:
-            text = f"should be greater than {'' if open_end else 'or equal to '}{_go(lowest)}"
+            text = f"should be greater than {'' if open_end else 'or equal to '}{shown(lowest)}"
             found.append(_invalid(path, value, text))
     if node.type == "integer" and raw.get("format") == "int32" and not -(2**31) <= value < 2**31:
         found.append(_invalid(path, value, "must be of type int32", "FieldValueTypeInvalid"))

@@ -73,6 +73,13 @@ def test_defaults_are_filled_in(sent: dict[str, Any], filled: dict[str, Any]) ->
         ({**STRING, "pattern": "^a"}, "b", "Invalid value: \"b\": x in body should match '^a'"),
         ({**STRING, "format": "ipv4"}, "b", 'Invalid value: "b": x in body must be of type ipv4: "b"'),
         ({"type": "integer", "minimum": 2}, 1, "Invalid value: 1: x in body should be greater than or equal to 2"),
+        ({"type": "number", "maximum": 9.0}, 10.0, "Invalid value: 10: x in body should be less than or equal to 9"),
+        # what is too short is not matched any more
+        (
+            {**STRING, "minLength": 1, "pattern": "^a"},
+            "",
+            'Invalid value: "": x in body should be at least 1 chars long',
+        ),
         ({"type": "array", "items": STRING, "maxItems": 1}, ["a", "b"], "Too many: 2: must have at most 1 item"),
         ({**STRING, "enum": ["a", "b"]}, "c", 'Unsupported value: "c": supported values: "a", "b"'),
         ({"type": "object", "required": ["y"]}, {}, "Required value"),
