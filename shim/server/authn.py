@@ -22,7 +22,7 @@ from shim.server.accounts import Refused
 from shim.server.audit.record import RECORD
 from shim.server.bearers import Bearers
 from shim.server.connection import Connection
-from shim.server.impersonation import Authorize, impersonated, is_asked
+from shim.server.impersonation import Authorize, Impersonation, is_asked
 from shim.server.oidc.config import Anonymous
 from shim.server.request_headers import RequestHeaders
 from shim.server.routes import RequestInfo
@@ -49,7 +49,8 @@ class Authenticator:
         anonymous: Anonymous | None = None,
     ) -> None:
         """``anonymous`` None: who brings no credentials is nobody, on every path."""
-        self._bearers, self._authorize, self._proxies, self._anonymous = bearers, authorize, proxies, anonymous
+        self._bearers, self._impersonation = bearers, Impersonation(authorize)
+        self._proxies, self._anonymous = proxies, anonymous
         self._certified = lru_cache(maxsize=CERTIFICATES)(self._read)
         self.expirations = Histogram(_VALIDITIES)
         """How long certificates of clients were still good when they came."""
@@ -79,7 +80,7 @@ class Authenticator:
         headers = request.headers
         if not is_asked(headers):
             return user
-        made, way = impersonated(user, headers, info, self._authorize)
+        made, way = self._impersonation.user(user, headers, info)
         if made is not user and (record := request.get(RECORD)) is not None:
             record.impersonates(made, way)
         return made

@@ -170,7 +170,7 @@ class Dispatcher:
         except Waiting as waiting:
             await waiting.settle()
             user = await settled(lambda: self._authenticate(http))
-        if self._auditor is not None and (record := self._auditor.begin(http, info, user)) is not None:
+        if self._auditor is not None and (record := self._auditor.begin(http, _judged(info, query), user)) is not None:
             http[RECORD] = record
             record.spent[latency.AUTHENTICATION] = time.perf_counter() - began
             if is_long_running(info):
@@ -264,13 +264,7 @@ class Dispatcher:
             if extension := self._aggregator.serving(info):
                 return await relay(http, info.path, user, extension)
             return await self._outside.answer(http, info.path, query)
-        if query and not info.name and (selector := first(query, "fieldSelector")):
-            # a list of one name is judged as that one, and is a list all the same
-            fields = equalities(selector)
-            named = replace(info, name=dict(fields).get("metadata.name", ""), fields=fields)
-            self._permit(http, user, named)
-        else:
-            self._permit(http, user, info)
+        self._permit(http, user, _judged(info, query))
         if extension := self._aggregator.serving(info):
             return await relay(http, info.path, user, extension)
         resource, subresource = parts.routes.find(info)
@@ -328,6 +322,14 @@ class Dispatcher:
         if handler is None:
             raise ApiError(501, "NotImplemented", f"{resource.name}/{name} is not built in this server")
         return await handler(call)
+
+
+def _judged(info: RequestInfo, query: Query) -> RequestInfo:
+    """As authorisation and the audit log see a request: a list of one name is judged as that one, and stays a list."""
+    if not query or not info.resource or info.name or not (selector := first(query, "fieldSelector")):
+        return info
+    fields = equalities(selector)
+    return replace(info, name=dict(fields).get("metadata.name", ""), fields=fields)
 
 
 def _check_accepted(accept: str, info: RequestInfo, resource: Resource) -> None:

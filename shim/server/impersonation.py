@@ -95,7 +95,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A narrow way of impersonating."""
+    """A way of impersonating, all narrow but one."""
 
     name: str
     fits: Callable[[Wanted, User], bool]
@@ -107,11 +107,14 @@ def _is_own_node(wanted: Wanted, user: User) -> bool:
     return wanted.is_bare and bool(wanted.node) and bool(split_account(user.name)) and names == (wanted.node,)
 
 
+WIDE = Way("", lambda wanted, user: True)
+REMEMBERED = 10_000  # users; upstream's
 WAYS = (
     Way("associated-node", _is_own_node),
     Way("arbitrary-node", lambda wanted, user: wanted.is_bare and bool(wanted.node)),
     Way("serviceaccount", lambda wanted, user: wanted.is_bare and wanted.account is not None),
     Way("user-info", lambda wanted, user: not wanted.node and wanted.account is None),
+    WIDE,
 )
 
 
@@ -123,25 +126,41 @@ def is_asked(headers: Mapping[str, str]) -> bool:
     return False
 
 
-def impersonated(
-    user: User, headers: Mapping[str, str], request: RequestInfo, authorize: Authorize
-) -> tuple[User, str]:
-    """The user the request is made as, and what it was let by ("" for the wide way). Raises 400 and 403."""
-    wanted = Wanted.of(headers)
-    if not wanted.name:
-        return user, ""
-    refusal: ApiError | None = None
-    for way in WAYS:
-        if not way.fits(wanted, user):
-            continue
-        try:
-            return _by_way(way, wanted, user, request, authorize), f"impersonate:{way.name}"
-        except ApiError as error:
-            refusal = refusal or error
-    try:
-        return _widely(wanted, user, authorize), ""
-    except ApiError as error:
-        raise refusal or error from None
+class Impersonation:
+    """Finds a way by which a user may act as another.
+
+    The way that let a user the last time is tried first, and if none does, its refusal is the one that is told.
+    """
+
+    def __init__(self, authorize: Authorize) -> None:
+        self._authorize = authorize
+        self._last: dict[str, Way] = {}
+
+    def user(self, user: User, headers: Mapping[str, str], request: RequestInfo) -> tuple[User, str]:
+        """The user the request is made as, and what it was let by ("" for the wide way). Raises 400 and 403."""
+        wanted = Wanted.of(headers)
+        if not wanted.name:
+            return user, ""
+        refusal: ApiError | None = None
+        last = self._last.get(user.name)
+        for way in sorted(WAYS, key=lambda each: each is not last):
+            if not way.fits(wanted, user):
+                continue
+            try:
+                if way is WIDE:
+                    made, told = _widely(wanted, user, self._authorize), ""
+                else:
+                    made, told = _by_way(way, wanted, user, request, self._authorize), f"impersonate:{way.name}"
+            except ApiError as error:
+                refusal = refusal or error
+                continue
+            if way is not last:
+                if len(self._last) >= REMEMBERED:
+                    del self._last[next(iter(self._last))]
+                self._last[user.name] = way
+            return made, told
+        assert refusal is not None  # the wide way fits everybody
+        raise refusal
 
 
 def _by_way(way: Way, wanted: Wanted, user: User, request: RequestInfo, authorize: Authorize) -> User:

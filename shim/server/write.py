@@ -68,18 +68,20 @@ async def update(call: Call, facet: Facet | None = None) -> web.Response:
     kind, api_version = patches.kind_of(call)
     wanted = body.decode(call, kind, api_version, options, odd=call.odd)
     write = write_of(call, options, "UpdateOptions")
+    aside = facet is not None and facet.take is not None  # a scale, which is not stored
+    if not aside:
+        wanted = _stored(call.resource, wanted)
+        drop_second_owners(wanted["metadata"], call.warnings)
+        if call.record is not None:
+            call.record.asks(wanted)
     if call.resource.namespaced:
         match_namespace(wanted["metadata"], write.namespace)
     check_named(call.info.name, wanted)
     write.uid = wanted["metadata"].get("uid") or ""
-    if facet is not None and facet.take is not None:
+    if aside:
         return await _apply(call, write, facet, lambda _: wanted)
     strategy = call.resource.strategy
-    wanted = _stored(call.resource, wanted)
-    drop_second_owners(wanted["metadata"], call.warnings)
     encoded = orjson.dumps(wanted)
-    if call.record is not None:
-        call.record.asks(wanted)
     create = (lambda: wanted) if strategy.allow_create_on_update and facet is None else None
     return await _apply(call, write, facet, lambda _: orjson.loads(encoded), create)
 

@@ -9,6 +9,7 @@ import gzip
 import time
 from collections import Counter
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Any
 
 import orjson
@@ -16,9 +17,10 @@ from aiohttp import web
 
 from shim.admission.request import PATCHES
 from shim.api import latency
+from shim.api.decoding import prune
 from shim.api.duration import go_duration
-from shim.api.meta import Object, new_uid
-from shim.api.schema import Schema
+from shim.api.meta import Object, new_uid, split_api_version
+from shim.api.schema import Definition, Schema
 from shim.codec import media
 from shim.server.audit.log import AuditLog
 from shim.server.audit.policy import NAMES, Choice, Level, Policy
@@ -62,7 +64,7 @@ class Record:
             }
             self._event["objectRef"] = reference
         self._request: bytes | None = None
-        self._over = False
+        self._over = self._begun = False
         self.annotations: dict[str, str] = {}
         """What authentication, authorisation and admission have to say beside."""
 
@@ -95,8 +97,9 @@ class Record:
 
     def started(self, response: web.StreamResponse) -> None:
         """The first byte of an answer that may take long."""
-        if self._over:
-            return  # nobody is there to see the answer
+        if self._over or self._begun:
+            return  # nobody is there to see the answer; or it is told of
+        self._begun = True
         self._event["responseStatus"] = {"metadata": {}, "code": response.status}
         self._tell(STARTED)
 
@@ -106,6 +109,9 @@ class Record:
         if self._over:
             return
         self._answered(response)
+        if not (self._ends or self._begun):  # it was refused, or came to an end at once
+            self._begun = True
+            self._tell(STARTED)
         self._time()
         self._tell(COMPLETE)
 
@@ -155,16 +161,24 @@ class Record:
             shown = {name: said[name] for name in ("status", "message", "reason", "details") if name in said}
             status = {"metadata": {}, **shown, "code": response.status}
         self._event["responseStatus"] = status
-        if wanted and isinstance(said, dict):
+        if wanted and isinstance(said, dict) and said.get("kind"):  # versions and events of watches are no objects
             self._event["responseObject"] = self._shown(said)
 
     def _decoded(self, response: web.StreamResponse, body: bytes) -> Any:
         if response.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
+        kind = response.headers.get("Content-Type", "").partition(";")[0]
         try:
-            return media.decode(response.headers.get("Content-Type", "").partition(";")[0], body, self._schema)
+            said = media.decode(kind, body, self._schema)
         except (media.MediaError, ValueError, KeyError):
             return None  # a table in protobuf, text
+        if kind == media.PROTOBUF and (definition := self._definition(said)):
+            return {**prune(definition, said), "kind": said["kind"], "apiVersion": said["apiVersion"]}
+        return said
+
+    def _definition(self, obj: Object) -> Definition | None:
+        group, version = split_api_version(obj["apiVersion"])
+        return self._schema.for_kind(group, version, obj["kind"])
 
     def _shown(self, obj: Object) -> Object:
         if self._choice.without_managed_fields:
@@ -260,9 +274,18 @@ def _now() -> str:
 
 def _sources(http: web.BaseRequest) -> list[str]:
     """Where the request came from, as far as those it came through say; the nearest last."""
-    found = [each.strip() for each in http.headers.get("X-Forwarded-For", "").split(",") if each.strip()]
-    if (real := http.headers.get("X-Real-Ip", "")) and real not in found:
+    said = (each.strip() for each in http.headers.get("X-Forwarded-For", "").split(","))
+    found = [each for each in said if _is_address(each)]
+    if (real := http.headers.get("X-Real-Ip", "")) and real not in found and _is_address(real):
         found.append(real)
     if http.remote and http.remote not in found[-1:]:
         found.append(http.remote)
     return found
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from shim.api.duration import parse_duration
 from shim.server import dispatch
@@ -141,6 +142,19 @@ async def test_the_audit_log_follows_requests(tmp_path: Path, monkeypatch: pytes
         assert counted["apiserver_audit_event_total"] >= 10
         assert counted['apiserver_audit_level_total{level="RequestResponse"}'] >= 4
 
+        await api.get(f"{MAPS}?watch=1&resourceVersion=x")  # what is refused has begun, too
+        received, started, complete = log.new()
+        assert [each["stage"] for each in (started, complete)] == ["ResponseStarted", "ResponseComplete"]
+        assert started["responseStatus"] == complete["responseStatus"]
+        assert started["responseStatus"]["code"] == 500
+        await api.get(f"{MAPS}?fieldSelector=metadata.name%3Db")
+        assert log.new()[0]["objectRef"]["name"] == "b"
+        await api.put(f"{MAPS}/b", api.configmap("b"))
+        assert "namespace" not in log.new()[-1]["requestObject"]["metadata"]
+        await api.post(MAPS, api.configmap("b"), headers={"Accept": "application/vnd.kubernetes.protobuf"})
+        shown = log.new()[-1]["responseObject"]
+        assert (shown["kind"], "generation" in shown["metadata"]) == ("ConfigMap", False)
+
         await api.get("/api/v1/namespaces/default/endpoints")
         assert log.new()[-1]["annotations"]["k8s.io/deprecated"] == "true"
         monkeypatch.setattr(record, "_SLOW", 0.0)
@@ -178,3 +192,9 @@ async def test_who_leaves_before_the_answer_is_told_of(tmp_path: Path) -> None:
                 then()
         assert [event["stage"] for event in found] == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
         assert found[-1]["responseStatus"]["code"] == 200
+
+
+def test_what_proxies_say_of_clients_are_addresses() -> None:
+    headers = {"X-Forwarded-For": "someone, 10.1.2.3", "X-Real-Ip": "nowhere"}
+    assert record._sources(make_mocked_request("GET", "/", headers=headers))[:1] == ["10.1.2.3"]
+    assert "nowhere" not in record._sources(make_mocked_request("GET", "/", headers=headers))

@@ -117,3 +117,6 @@ async def test_the_wide_way_lets_everything_be_done(api):
     assert (await _as(api, {"Impersonate-User": "bob"})).message.startswith('namespaces is forbidden: User "bob"')
     more = await _as(api, {"Impersonate-User": "bob", "Impersonate-Group": "system:masters"})
     assert more.status == 403
+    assert 'cannot impersonate resource "groups"' in more.message  # the way that let this user before is tried first
+    other = await _as(api, {"Impersonate-User": "system:node:n1"})
+    assert 'cannot impersonate resource "users"' in other.message
