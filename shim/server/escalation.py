@@ -13,7 +13,7 @@ import orjson
 
 from shim.api.keys import prefix_of
 from shim.api.meta import Object
-from shim.api.status import forbidden, not_found
+from shim.api.status import bad_request, forbidden, not_found
 from shim.server.parts import Call
 from shim.server.routes import RequestInfo
 
@@ -68,10 +68,10 @@ def _check_role(call: Call, role: Object, old: Object | None) -> None:
     name = role["metadata"].get("name", "")
     if _may(call, "escalate", call.resource.name, name, call.info.namespace):
         return
+    _confirm(call, name, role.get("rules") or ())
     aggregates = role.get("aggregationRule") or (old or {}).get("aggregationRule")
     if aggregates and _missing(call, _EVERYTHING):
         raise forbidden(GROUP, call.resource.name, name, _AGGREGATES)
-    _confirm(call, name, role.get("rules") or ())
 
 
 def _check_binding(call: Call, binding: Object) -> None:
@@ -79,6 +79,8 @@ def _check_binding(call: Call, binding: Object) -> None:
     role, resource = reference.get("name", ""), f"{reference.get('kind', '').lower()}s"
     if resource not in _ROLES or _may(call, "bind", resource, role, call.info.namespace):
         return
+    if resource == "roles" and not call.info.namespace:
+        raise bad_request("Namespace parameter required.")
     path = f"{call.info.namespace}/{role}" if resource == "roles" else role
     entry = call.parts.cache.get(prefix_of(GROUP, resource) + path)
     if entry is None:
@@ -112,7 +114,7 @@ def _missing(call: Call, rules: Iterable[Object]) -> list[Object]:
             part.get(field, [""])[0] for field in ("apiGroups", "resources", "resourceNames", "nonResourceURLs")
         )
         present = together.setdefault((*key, "" if "resources" in part else part["verbs"][0]), {**part, "verbs": []})
-        present["verbs"] += [verb for verb in part["verbs"] if verb not in present["verbs"]]
+        present["verbs"] += part["verbs"]  # once more where two rules give it, as upstream
     return list(together.values())
 
 

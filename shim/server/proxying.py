@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
-from isal import igzip
+from isal import igzip, igzip_lib, isal_zlib
 from multidict import CIMultiDict
 from yarl import URL
 
-from shim.api.status import internal, service_unavailable
+from shim.api.status import ApiError, internal, service_unavailable
 from shim.client.reach import why
 from shim.server.backends import CHUNK, DIAL_TIMEOUT, Backend, dial_error, tunnel
 from shim.server.connection import Connection
@@ -33,6 +33,7 @@ HOP_BY_HOP = frozenset(
 _PROOF = ("impersonate-", "x-remote-")
 _CORS = frozenset(f"access-control-allow-{name}" for name in ("credentials", "headers", "methods", "origin"))
 _ONLY_THE_CLIENTS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+LARGEST_PAGE = 16 << 20  # bytes; what a pod answers must not take the memory of the server
 SAFE = "/:@!$&'()*+,;=~"
 
 
@@ -180,14 +181,33 @@ def _is_page(response: aiohttp.ClientResponse) -> bool:
 
 
 async def _page(response: aiohttp.ClientResponse, headers: CIMultiDict[str], links: Links) -> web.Response:
-    """A page of HTML, whole, with its links rewritten."""
+    """A page of HTML, whole, with its links rewritten. Raises ApiError (503) for one that is no page but a weapon."""
     packed = bool(response.headers.get("Content-Encoding"))
-    body = await response.read()
+    body = bytearray()
+    async for piece in response.content.iter_chunked(CHUNK):
+        body += piece
+        if len(body) > LARGEST_PAGE:
+            raise _too_large()
 
     def rewrite() -> bytes:
-        text = (igzip.decompress(body) if packed else body).decode("utf-8", "surrogateescape")
-        changed = links.rewrite_html(text).encode("utf-8", "surrogateescape")
+        page = _unpacked(body) if packed else bytes(body)
+        changed = links.rewrite_html(page.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
         return igzip.compress(changed) if packed else changed
 
     headers.popall("Content-Length", None)
     return web.Response(body=await asyncio.to_thread(rewrite), status=response.status, headers=headers)
+
+
+def _unpacked(body: bytes | bytearray) -> bytes:
+    reader = isal_zlib.decompressobj(wbits=31)  # with the header of gzip
+    try:
+        page = reader.decompress(body, LARGEST_PAGE + 1)
+    except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stubs do not say that it is an exception
+        raise service_unavailable(f"error trying to reach service: {error}") from None
+    if len(page) > LARGEST_PAGE:
+        raise _too_large()
+    return page
+
+
+def _too_large() -> ApiError:
+    return service_unavailable(f"error trying to reach service: its page is larger than {LARGEST_PAGE} bytes")

@@ -88,6 +88,8 @@ async def test_a_role_holds_only_what_its_writer_holds(api, me):
     aggregated = {"metadata": {"name": "c"}, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}}
     answer = await _ask(api, "POST", f"{RBAC}/clusterroles", aggregated)
     assert answer.message.endswith("must have cluster-admin privileges to use the aggregationRule")
+    answer = await _ask(api, "PUT", f"{RBAC}/clusterroles/view", {"metadata": {"name": "view"}, "rules": [everything]})
+    assert "not currently held" in answer.message  # which is told before what its rule of aggregation asks
     labels = await _ask(api, "PATCH", f"{roles}/fine", {"metadata": {"labels": {"a": "b"}}}, merge)
     assert labels.status == 200
 
@@ -106,6 +108,8 @@ async def test_a_binding_gives_only_what_its_writer_holds(api):
     assert answer.status == 403
     missing = await _ask(api, "POST", bindings, _binding("Role", "nope"))
     assert (missing.status, missing.message) == (404, f'rolebindings.{GROUP} "nope" not found')
+    nowhere = await _ask(api, "POST", f"{RBAC}/clusterrolebindings", _binding("Role", "nope"))
+    assert (nowhere.status, nowhere.message) == (400, "Namespace parameter required.")
     await api.post(f"{RBAC}/namespaces/{{ns}}/roles", {"metadata": {"name": "maps"}, "rules": [MAPS]})
     assert (await _ask(api, "POST", bindings, _binding("Role", "maps"))).status == 201
     assert (await _as(api, {}, "/api/v1/secrets")).status == 403

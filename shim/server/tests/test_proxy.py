@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 
 import aiohttp
 import pytest
@@ -10,6 +11,7 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from shim.server import proxying
 from shim.server.backends import Backend
 from shim.server.subresources import proxy
 
@@ -17,6 +19,11 @@ PODS = "/api/v1/namespaces/{ns}/pods"
 SERVICES = "/api/v1/namespaces/{ns}/services"
 
 
+PACKED = {
+    "/packed": gzip.compress(b'<a href="/rewriteme">test</a>'),
+    "/bomb": gzip.compress(bytes(proxying.LARGEST_PAGE + 1), compresslevel=1),
+    "/broken": b"no gzip at all",
+}
 ADDRESS = "10.9.9.9"  # of every pod here; what is sent there arrives at this machine
 
 
@@ -27,6 +34,8 @@ def _lead_here(monkeypatch):
 async def _echo(request):
     if request.path == "/page":
         return web.Response(text='<a href="/rewriteme">test</a>', content_type="text/html")
+    if request.path in PACKED:
+        return web.Response(body=PACKED[request.path], content_type="text/html", headers={"Content-Encoding": "gzip"})
     if request.path == "/away":
         return web.Response(status=302, headers={"Location": "/there?x=1", "Access-Control-Allow-Origin": "*"})
     if request.path == "/socket":
@@ -80,6 +89,10 @@ async def test_the_root_is_below_a_slash_and_links_lead_back(api, port):
     async with api.session.get(f"{api.url}{base}?a=b", allow_redirects=False) as response:
         assert (response.status, response.headers["Location"]) == (301, f"{base}/?a=b")
     assert (await api.get(f"{base}/page")).data.decode() == f'<a href="{base}/rewriteme">test</a>'
+    assert (await api.get(f"{base}/packed")).data.decode() == f'<a href="{base}/rewriteme">test</a>'
+    for weapon in ("bomb", "broken"):
+        answer = await api.get(f"{base}/{weapon}")
+        assert (answer.status, answer.json["reason"]) == (503, "ServiceUnavailable")
     async with api.session.get(f"{api.url}{base}/away", allow_redirects=False) as response:
         assert (response.status, response.headers["Location"]) == (302, f"{base}/there?x=1")
         assert "Access-Control-Allow-Origin" not in response.headers
