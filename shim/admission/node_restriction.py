@@ -78,7 +78,7 @@ def _pods(node: str, request: Request, reader: Reader) -> str:
         case "status", "UPDATE":
             return _pod_status(node, request)
         case "eviction", "CREATE":
-            if _pod(request, reader, request.name, "pod")["spec"].get("nodeName") != node:
+            if _pod(request, reader, request.name)["spec"].get("nodeName") != node:
                 return f"node {node} can only evict pods with spec.nodeName set to itself"
         case (("status" | "eviction"), operation):
             return f'unexpected operation "{operation}"'
@@ -87,11 +87,11 @@ def _pods(node: str, request: Request, reader: Reader) -> str:
     return ""
 
 
-def _pod(request: Request, reader: Reader, name: str, what: str = "pods") -> Object:
-    """``what``: as what it is not found; upstream is not of one mind. Raises 404."""
+def _pod(request: Request, reader: Reader, name: str) -> Object:
+    """Raises 404, for one "pod", as upstream says here."""
     pod = reader.get(PODS, request.namespace, name)
     if pod is None:
-        raise not_found("", what, name)
+        raise not_found("", "pod", name)
     return pod
 
 

@@ -163,7 +163,7 @@ class Environment:
         try:
             checked = Checker(self.variables, self._functions, self._structs).check(parse(text))
         except SyntaxIssue as error:
-            raise CompileError(text, [error.issue]) from None
+            raise CompileError(text, error.issues) from None
         except RecursionError:
             raise CompileError(text, [Issue(-1, "expression recursion limit exceeded")]) from None
         issues = checked.issues or validators.issues(checked)

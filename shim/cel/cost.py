@@ -52,14 +52,17 @@ _AS_LARGE = frozenset(
 )
 
 
-def estimate(checked: Checked) -> Range:
-    """The cost of running an expression."""
-    return _Estimate(checked).cost(checked.root)
+def estimate(checked: Checked, *, of_schema: bool = False) -> Range:
+    """The cost of running an expression; ``of_schema``: on values that a schema describes.
+
+    What a schema says to be a number, a truth or an object has no size to upstream, and is compared for nothing.
+    """
+    return _Estimate(checked, of_schema).cost(checked.root)
 
 
 class _Estimate:
-    def __init__(self, checked: Checked) -> None:
-        self._checked = checked
+    def __init__(self, checked: Checked, of_schema: bool) -> None:
+        self._checked, self._of_schema = checked, of_schema
         self._bound: dict[str, Range] = {}  # the sizes of a comprehension's variables
 
     def cost(self, node: Node) -> Range:
@@ -133,6 +136,8 @@ class _Estimate:
             self._bound.pop(name, None)
         entries = self._entries(node.range)
         if entries is None:
+            if node.item2 and self._checked.types[node.range].name == "list":
+                self._bound[node.item] = ONE  # the place of an item
             return
         key, value = entries
         if node.item2:
@@ -174,11 +179,17 @@ class _Estimate:
                 return Range(node.args[0].value, node.args[0].value)
             if node.function == "join":
                 return self._joined(args)
+            type = self._checked.types.get(node)
+            if node.function == "_+_" and type is not None and type.name not in _SIZED:
+                return ONE  # a sum of numbers
             if rule := _RESULTS.get(node.function):
                 return rule([self.size(arg) for arg in args])
             if node.function in _AS_LARGE and args:
                 return Range(0, self.size(args[0]).high)
-        return _by_type(self._checked.types.get(node))
+        type = self._checked.types.get(node)
+        if self._of_schema and _is_path(node) and type is not None and type.name not in _SIZED | _CLOCKS:
+            return NOTHING
+        return _by_type(type)
 
     def _joined(self, args: list[Node]) -> Range:
         """The items of a list, and what stands between them."""
@@ -187,6 +198,13 @@ class _Estimate:
         total = items.times(_by_type(params[0]) if params else Range(0, math.inf))
         between = Range(max(items.low - 1, 0), max(items.high - 1, 0))
         return total.plus(separator[0].times(between)) if separator else total
+
+
+def _is_path(node: Node) -> bool:
+    """Whether a value is taken out of what is checked as it is."""
+    if isinstance(node, Select):
+        return not (node.test or node.optional)
+    return isinstance(node, Ident) or (isinstance(node, Call) and node.function == "_[_]")
 
 
 def _any_of(sizes: Iterable[Range]) -> Range:

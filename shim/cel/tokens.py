@@ -18,11 +18,11 @@ class Issue(NamedTuple):
 
 
 class SyntaxIssue(Exception):
-    """The text is no expression."""
+    """The text is no expression; ``issues`` are what was found before, too."""
 
     def __init__(self, offset: int, message: str) -> None:
         super().__init__(message)
-        self.issue = Issue(offset, message)
+        self.issues = [Issue(offset, message)]
 
 
 class Token(NamedTuple):
@@ -37,11 +37,15 @@ _NUMBER = re.compile(
     r"0[xX][0-9a-fA-F]+[uU]?|(?:\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\.\d+(?:[eE][+-]?\d+)?)|\d+[uU]?"
 )
 _IDENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ESCAPED = r"\\(?:[abfnrtv\"'\\?`]|[xX][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2})"
+_OPEN_STRING = re.compile(rf"\"(?:{_ESCAPED}|[^\\\"\n\r])*\\?|'(?:{_ESCAPED}|[^\\'\n\r])*\\?")
+"""How far a text could be a string that is never ended."""
+_DOUBLED = "=|&"  # which stand for nothing alone
 _QUOTED_IDENT = re.compile(r"`[a-zA-Z0-9_.\-/ ]+`")
 _STRING = re.compile(
     r"(?P<prefix>(?:[bB][rR]?|[rR][bB]?)?)"
-    r"(?:\"\"\"(?P<a>(?:\\.|[^\\])*?)\"\"\"|'''(?P<b>(?:\\.|[^\\])*?)'''"
-    r"|\"(?P<c>(?:\\.|[^\\\"\n\r])*)\"|'(?P<d>(?:\\.|[^\\'\n\r])*)')",
+    rf"(?:\"\"\"(?P<a>(?:{_ESCAPED}|[^\\])*?)\"\"\"|'''(?P<b>(?:{_ESCAPED}|[^\\])*?)'''"
+    rf"|\"(?P<c>(?:{_ESCAPED}|[^\\\"\n\r])*)\"|'(?P<d>(?:{_ESCAPED}|[^\\'\n\r])*)')",
     re.DOTALL,
 )
 _RAW = re.compile(
@@ -56,9 +60,10 @@ RESERVED = frozenset(
 _BAD_ESCAPE = "Syntax error: token recognition error at: "
 
 
-def tokens(text: str) -> list[Token]:
-    """The words of a text. Raises SyntaxIssue."""
+def tokens(text: str) -> tuple[list[Token], list[Issue]]:
+    """The words of a text, and what of it is none. Raises SyntaxIssue."""
     found: list[Token] = []
+    issues: list[Issue] = []
     at, size = 0, len(text)
     while at < size:
         if match := _SPACE.match(text, at):
@@ -81,11 +86,19 @@ def tokens(text: str) -> list[Token]:
         elif match := _OPS.match(text, at):
             found.append(Token("op", match[0], start))
         else:
-            rest = text[at:].split("\n")[0] if text[at] in "'\"" else text[at]
-            raise SyntaxIssue(start, f"{_BAD_ESCAPE}'{rest}'")
+            at = _unknown(text, at)
+            issues.append(Issue(start, f"{_BAD_ESCAPE}'{text[start:at]}'"))
+            continue
         at = match.end()
     found.append(Token("end", "<EOF>", size))
-    return found
+    return found, issues
+
+
+def _unknown(text: str, at: int) -> int:
+    """Where what is no word ends: with the character that shows it to be none."""
+    if match := _OPEN_STRING.match(text, at):
+        return min(match.end() + 1, len(text))
+    return min(at + 1 + (text[at] in _DOUBLED), len(text))
 
 
 def _number(text: str, at: int) -> Token:
@@ -126,6 +139,8 @@ def _unescape(body: str, at: int, text: str, *, is_bytes: bool) -> str | bytes:
             out.append(bytes([code]) if is_bytes else chr(code).encode())
         elif match[3] or match[4]:
             code = int(match[3] or match[4], 16)
+            if is_bytes:
+                raise SyntaxIssue(at, "unable to unescape string")
             if code > 0x10FFFF or 0xD800 <= code < 0xE000:
                 raise SyntaxIssue(at, "invalid unicode code point")
             out.append(chr(code).encode())

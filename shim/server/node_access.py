@@ -44,10 +44,10 @@ class NodeAccess:
 
     def judge(self, user: User, asked: RequestInfo) -> Verdict | None:
         """None for those that are no nodes."""
-        if NODES not in user.groups:
+        if NODES not in user.groups or not user.name.startswith(NODE_PREFIX):
             return None
         node = user.name.removeprefix(NODE_PREFIX)
-        if not user.name.startswith(NODE_PREFIX) or not node:
+        if not node:
             return Verdict(False, f'unknown node for user "{user.name}"')
         rule = _RULES.get((asked.group, asked.resource))
         return rule(self, node, asked) if rule else Verdict(None)

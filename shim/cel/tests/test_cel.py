@@ -150,6 +150,7 @@ WIDGET = cel.struct(
         ),
         ("'%s'.format([])", "ERROR: <input>:1:12: index 0 out of range\n | '%s'.format([])\n | ...........^"),
         ("f(1 2)", "ERROR: <input>:1:5: Syntax error: extraneous input '2' expecting ')'\n | f(1 2)\n | ....^"),
+        ("b'\\u1234' == b''", "ERROR: <input>:1:1: unable to unescape string\n | b'\\u1234' == b''\n | ^"),
         ("int('x') == 1", "type conversion error from 'string' to 'int'"),
         ("self.__namespace__.find('[') == ''", "error parsing regexp: missing closing ]: `[`"),
         ("1e400 == 1.0", "ERROR: <input>:1:1: invalid double literal\n | 1e400 == 1.0\n | ^"),
@@ -166,6 +167,39 @@ def test_mistakes(text: str, message: str) -> None:
     with pytest.raises(cel.CompileError) as caught:
         cel.Environment({"self": WIDGET}).compile(text)
     assert str(caught.value) == message
+
+
+LITERALS = "'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"
+BEGINS = f"{{'[', '{{', '(', '.', '-', '!', {LITERALS}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("f(1", ["1:4: missing ')' at '<EOF>'"]),
+        ("f(", ["1:3: mismatched input '<EOF>' expecting " + BEGINS.replace("'(',", "'(', ')',")]),
+        ("self[1", ["1:7: missing ']' at '<EOF>'"]),
+        ("[", ["1:2: mismatched input '<EOF>' expecting {'[', ']', '{', '(', '.', ',', '-', '!', '?', " + LITERALS]),
+        ("[1,,2]", ["1:4: mismatched input ',' expecting ']'"]),
+        ("[1 2]", ["1:4: extraneous input '2' expecting {']', ','}"]),
+        ("{1:2,,}", ["1:6: extraneous input ',' expecting '}'"]),
+        ("{1 2}", ["1:4: missing ':' at '2'"]),
+        ("self.", ["1:6: no viable alternative at input '.'"]),
+        ("self..a", ["1:6: no viable alternative at input '..'"]),
+        ("1 + + 2", ["1:5: extraneous input '+' expecting " + BEGINS]),
+        ("1 2", ["1:3: extraneous input '2' expecting <EOF>"]),
+        ("1 2 3", ["1:3: mismatched input '2' expecting <EOF>"]),
+        ("a = b", ["1:3: token recognition error at: '= '", "1:5: extraneous input 'b' expecting <EOF>"]),
+        ("'a", ["1:1: token recognition error at: ''a'", "1:3: mismatched input '<EOF>' expecting " + BEGINS]),
+        ("? 1 : 2", ["1:1: extraneous input '?' expecting " + BEGINS, "1:5: mismatched input ':' expecting <EOF>"]),
+        ("W{a:1", ["1:6: mismatched input '<EOF>' expecting {'}', ','}"]),
+    ],
+)
+def test_what_is_no_expression_is_told_as_by_upstream(text: str, told: list[str]) -> None:
+    with pytest.raises(cel.CompileError) as caught:
+        cel.Environment({"self": cel.DYN, "a": cel.DYN, "b": cel.DYN}).compile(text)
+    lines = [line.removeprefix("ERROR: <input>:") for line in str(caught.value).splitlines() if "ERROR" in line]
+    assert [line.replace("Syntax error: ", "") for line in lines] == told
 
 
 def test_fields_have_types_and_escaped_names() -> None:

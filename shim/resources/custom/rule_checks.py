@@ -92,7 +92,7 @@ class RuleChecks:
         self, program: cel.Program, at: str, what: str, declared: Declared, cardinality: Cardinality
     ) -> list[FieldError]:
         often = cardinality if cardinality is not None else REQUEST // (declared.least + 1)
-        most = cel.estimate(program.checked).high
+        most = cel.estimate(program.checked, of_schema=True).high
         cost = most * often if most and often else 0.0
         self._total += cost
         if cost >= _SCHEMA_COST / 100:  # less is not worth being named
@@ -107,7 +107,7 @@ class RuleChecks:
         if total <= _SCHEMA_COST or self._unchanged:
             return []
         text = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
-        found = [forbidden(at, text) for _, at in sorted(self._costs, reverse=True)[:_WORST]]
+        found = [forbidden(at, text) for _, at in sorted(self._costs, key=lambda each: -each[0])[:_WORST]]
         what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema"
         return [*found, forbidden(path, _too_costly(what, total, _SCHEMA_COST))]
 

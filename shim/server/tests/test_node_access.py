@@ -37,6 +37,9 @@ async def test_a_node_reads_what_its_pods_name(api, node):
     container = {"name": "c", "image": "busybox", "env": environment}
     for kind in ("secrets", "configmaps"):
         assert (await api.get(f"{CORE}/{kind}/env", headers=node)).status == 403
+    for name, why in (("n1", ""), ("system:node:", ': unknown node for user "system:node:"')):
+        refused = await api.get(f"{CORE}/secrets/env", headers={**node, "Impersonate-User": name})
+        assert refused.message.partition(f'in the namespace "{api.namespace}"')[2] == why
     await _pod(api, "p", api.namespace, containers=[container], volumes=volumes)
     for kind in ("secrets", "configmaps"):
         for name in ("env", "volume", "projected"):

@@ -236,6 +236,37 @@ def test_what_a_rule_may_cost_is_estimated_as_upstream_does(rule: str, most: flo
     assert told == ([str(most)] if most else [])
 
 
+@pytest.mark.parametrize(
+    ("rule", "most"),
+    [
+        ("self.n.all(x, self.n.all(y, y == 1))", 40.0),  # numbers of a schema are compared for nothing
+        ("self.n.all(x, self.n.all(y, x != y || x == y))", 70.0),
+        ("self.n.all(x, self.n.all(y, x + y == 1))", 70.0),  # but not what is computed
+        ("self.n.all(i, x, self.n.all(j, y, i == j))", 60.0),
+        ("self.o.all(x, self.o.all(y, x == y))", 50.0),
+        ("self.o.all(x, self.o.all(y, x.b == y.b))", 70.0),
+        ("self.o.all(x, self.o.all(y, has(x.b) == true))", 50.0),
+    ],
+)
+def test_what_loops_compare_costs_as_much_as_upstream_says(rule: str, most: float) -> None:
+    """The numbers are those of a real server."""
+    number = {"type": "integer"}
+    lists = {
+        "n": {"type": "array", "maxItems": 10_000, "items": number},
+        "o": {"type": "array", "maxItems": 10_000, "items": {"type": "object", "properties": {"b": number}}},
+    }
+    found = complaints(spec(**{"type": "object", "properties": lists, "x-kubernetes-validations": [{"rule": rule}]}))
+    assert found[0].partition("by factor of ")[2].partition("x ")[0] == str(most)
+
+
+def test_of_rules_that_cost_alike_the_first_are_named() -> None:
+    rules = [{"rule": f"self.contains('{number}')"} for number in range(6)]
+    items = {**STRING, "x-kubernetes-validations": rules}
+    found = complaints(spec(type="array", items=items))
+    told = [text.partition(".rule")[0][-3:] for text in found if "contributed to" in text]
+    assert told == ["[0]", "[1]", "[2]", "[3]"]
+
+
 def test_keys_of_maps_cost_nothing_to_look_into() -> None:
     """Nobody limits how long they are; definitions in the wild (Istio's) count on it."""
     rule = {"rule": "self.all(key, !key.contains('*') && size(key) != 0)"}
