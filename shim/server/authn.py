@@ -105,10 +105,10 @@ class Authenticator:
         return user, certificate.not_valid_after_utc.timestamp(), vouches
 
     def _bearer(self, header: str) -> User:
-        scheme, _, token = header.strip().partition(" ")
-        if not header.strip() or scheme.lower() != "bearer" or not token.strip():
-            return ANONYMOUS  # upstream too ignores schemes it does not know
-        return self._holder(token.strip())
+        scheme, token, *_ = (*header.strip().split(" ", 2), "")
+        if scheme.lower() != "bearer" or not token:
+            return ANONYMOUS  # upstream too ignores schemes it does not know, and what follows a second space
+        return self._holder(token)
 
     def _of_socket(self, headers: Mapping[str, str]) -> User:
         try:

@@ -13,14 +13,20 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
 from shim.server.users import User
 
 HEADERS_WITHIN = 32.0  # seconds from the first byte of a request, and from the start of a connection; upstream's
 IDLE = 90.0  # seconds until a connection without a request is closed, as upstream
-MAX_LINE = 1 << 20  # as Go's: exec commands and selectors travel in the address
+MAX_HEAD = (1 << 20) + 4096  # bytes of the address and all headers together, as Go's
+MAX_LINE = 1 << 21  # exec commands and selectors travel in the address; MAX_HEAD is reached before
+MAX_HEADERS = 10_000  # who impersonates names each group in one of its own
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Connection: close\r\n\r\n431 Request Header Fields Too Large"
+)
 
 STARTED: web.RequestKey[Callable[[web.StreamResponse], None]] = web.RequestKey("started")
 """Of a request: what to call when its answer begins."""
@@ -31,7 +37,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Connection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_deadline", "certified_until", "is_proxy", "on_lost", "user")
+    __slots__ = ("_body", "_deadline", "_head", "certified_until", "is_proxy", "on_lost", "user")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -40,6 +46,8 @@ class Connection(RequestHandler):
         self.certified_until = math.inf
         self.on_lost: set[Callable[[], None]] = set()
         self._deadline: asyncio.TimerHandle | None = None
+        self._head = 0  # bytes of headers that have not come to their end
+        self._body: StreamReader | None = None  # of the last request
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -49,11 +57,22 @@ class Connection(RequestHandler):
         before = self._request_count
         super().data_received(data)
         if self._request_count != before:
+            self._head = 0
+            if self._messages:
+                self._body = self._messages[-1][1]
             if self._deadline is not None:
                 self._deadline.cancel()
                 self._deadline = None
-        elif self._deadline is None and self._current_request is None and not self._messages:
-            self._wait_for_headers()  # the beginning of a request, and not a body's next bytes
+            return
+        if self._body is not None and not self._body.is_eof():
+            return  # a body's next bytes, which somebody may not even want
+        if self._deadline is None and self._current_request is None and not self._messages:
+            self._wait_for_headers()  # the beginning of a request
+        if self._deadline is not None:
+            self._head += len(data)
+            if self._head > MAX_HEAD and self.transport is not None:
+                self.transport.write(_TOO_LARGE)
+                self.force_close()
 
     def _wait_for_headers(self) -> None:
         self._deadline = self._loop.call_later(HEADERS_WITHIN, self._give_up)
@@ -109,6 +128,7 @@ class HttpServer(web.Server):
             keepalive_timeout=IDLE,
             max_line_size=MAX_LINE,
             max_field_size=MAX_LINE,
+            max_headers=MAX_HEADERS,
         )
         self._max_body = max_body
         self._kind: type[ApiRequest] = AuditedRequest if audited else ApiRequest

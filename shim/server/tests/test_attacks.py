@@ -119,6 +119,10 @@ async def test_headers_make_nobody_somebody(api):
     ):
         code, _ = await _raw_get(api, "/api/v1/secrets", *headers)
         assert code in (401, 403), headers
+    _, body = await _raw_get(api, "/api/v1/secrets", f"Authorization: Bearer  {await _bearer(api)}")
+    assert b'User \\"system:anonymous\\"' in body  # a token stands behind one space
+    _, body = await _raw_get(api, "/api/v1/secrets", f"Authorization: Bearer {await _bearer(api)} more")
+    assert b'User \\"system:serviceaccount:' in body
 
 
 async def test_a_token_of_an_account_that_was_made_again_is_not_its_token(api):
@@ -268,6 +272,17 @@ async def test_a_request_that_two_could_read_differently_ends_the_connection(api
     assert b'path \\"/smuggled' not in answer  # which is how it would be answered
     assert answer.count(b"\r\nServer: ") <= 1, answer
     assert not answer or answer.split()[1] in (b"400", b"405"), answer
+
+
+async def test_headers_may_be_many_but_not_large(api):
+    head = b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    answer = await _raw(api, head + b"".join(b"X-%d: a\r\n" % number for number in range(2000)) + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    large = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 50_000) for number in range(40))
+    assert (await _raw(api, head + large)).startswith(b"HTTP/1.1 431 ")
+    late = b"POST /version HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + b"a" * 3_000_000
+    answer = await _raw(api, late + head + b"\r\n")  # a body that nobody reads is no header
+    assert [part.split()[0] for part in answer.split(b"HTTP/1.1 ")[1:]][-1] == b"200", answer
 
 
 async def _still_there(api) -> None:
