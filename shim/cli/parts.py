@@ -9,6 +9,7 @@ from typing import Any
 
 from shim.api.flags import add_flags, read_flags
 from shim.cluster import ClusterError
+from shim.codec.configuration import ConfigurationError
 from shim.settings import ApiServerSettings, ControllerSettings, SchedulerSettings
 from shim.store.contract import StoreError
 from shim.supervisor import Run, serve
@@ -76,7 +77,7 @@ def _run(run: Run, said: str) -> int:
 
     try:
         serve(announced)
-    except StoreError as error:
+    except (StoreError, ConfigurationError) as error:
         raise ClusterError(str(error)) from error
     except OSError as error:  # a port that is taken, a data directory that cannot be written
         raise ClusterError(error.strerror or str(error)) from error
