@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 from shim import pki
 from shim.store.contract import Compacted, Conflict, Store, StoreError, Write
 from shim.store.encrypted import EncryptedStore
-from shim.store.encryption import Encryption
+from shim.store.encryption import BOXES, Sealer
 from shim.store.etcd import EtcdStore, members, open_etcd
 from shim.store.etcd.members import Access
 from shim.store.etcd.messages import message
@@ -63,16 +61,8 @@ class TestContract(StoreContract):
 
 
 async def test_what_lies_in_etcd_can_be_sealed(one: EtcdCluster) -> None:
-    secret = base64.b64encode(b"k" * 32).decode()
-    config = {
-        "apiVersion": "apiserver.config.k8s.io/v1",
-        "kind": "EncryptionConfiguration",
-        "resources": [
-            {"resources": ["secrets"], "providers": [{"secretbox": {"keys": [{"name": "a", "secret": secret}]}}]}
-        ],
-    }
-    encryption = Encryption.read(json.dumps(config))
-    sealed = EncryptedStore(await open_etcd(Access.of(one.url)), lambda bucket: encryption.sealers("", "secrets"))
+    sealers = (Sealer(b"k8s:enc:secretbox:v1:a:", BOXES["secretbox"][0](b"k" * 32)),)
+    sealed = EncryptedStore(await open_etcd(Access.of(one.url)), lambda bucket: sealers)
     plain = await open_etcd(Access.of(one.url))
     watch = sealed.watch(1)
     await sealed.put("/registry/secrets/a/b", b"hidden")
