@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 
+READS = 5  # nftables is not read at one moment: where rules change meanwhile, iptables-save may fail over what is gone
 WAIT = "10"  # seconds to wait for another holder of the lock (legacy; nftables retries by itself)
 
 
@@ -17,7 +19,11 @@ class FirewallError(Exception):
 
 def save(table: str, *, counters: bool = False) -> str:
     """The rules of a table as ``iptables-save`` prints them, with what each has counted in front if asked for."""
-    return _run(["iptables-save", *(["-c"] if counters else []), "-t", table])
+    command = ["iptables-save", *(["-c"] if counters else []), "-t", table]
+    for _ in range(READS - 1):
+        with suppress(FirewallError):
+            return _run(command)
+    return _run(command)
 
 
 def restore(text: str) -> None:
