@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Addresses = Callable[[], AbstractContextManager[None]]  # the fixture `addresses`
 ROOT = Path(__file__).resolve().parent.parent
 VENV = Path(sys.executable).parent.parent
 KUBECTL = VENV / "kubectl-1.36" / "kubectl"
@@ -21,8 +23,8 @@ OLD_KUBECTL = VENV / "kubectl-1.32" / "kubectl"
 class Cluster:
     """One cluster by name, its state in ``data_dir``."""
 
-    def __init__(self, name: str, data_dir: Path) -> None:
-        self.name, self.data_dir = name, data_dir
+    def __init__(self, name: str, data_dir: Path, addresses: Addresses = nullcontext) -> None:
+        self.name, self.data_dir, self.addresses = name, data_dir, addresses
         self.kubeconfig = data_dir / "admin.kubeconfig"
 
     def shim(self, *args: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -31,7 +33,8 @@ class Cluster:
         return run(command, check=check, timeout=timeout)
 
     def up(self, nodes: int = 3) -> None:
-        self.shim("up", "--nodes", str(nodes))
+        with self.addresses():
+            self.shim("up", "--nodes", str(nodes))
 
     def down(self, *, purge: bool = False) -> None:
         self.shim("down", *(["--purge"] if purge else []))

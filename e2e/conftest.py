@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from e2e import leaks
-from e2e.cluster import KUBECTL, OLD_KUBECTL, Cluster, eventually
+from e2e.cluster import KUBECTL, OLD_KUBECTL, Addresses, Cluster, eventually
 
 NUMBERS = itertools.count(1)
 RUN = f"{os.getpid() % 1000:03d}"  # part of every name, so that two test runs on a machine do not meet
@@ -26,9 +26,9 @@ def needs_root_and_tools() -> None:
 
 
 @pytest.fixture(scope="package")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory, addresses: Addresses) -> Iterator[Cluster]:
     """A running cluster; after the last test here it must go and leave nothing. Each worker has its own."""
-    made = Cluster(f"e2e{RUN}", tmp_path_factory.mktemp("e2e") / "data")
+    made = Cluster(f"e2e{RUN}", tmp_path_factory.mktemp("e2e") / "data", addresses)
     before = leaks.snapshot(made.name)
     try:
         made.up(nodes=3)
@@ -51,9 +51,9 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
 
 
 @pytest.fixture
-def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+def own_cluster(tmp_path: Path, addresses: Addresses) -> Iterator[Cluster]:
     """A cluster of its own for a test that starts and stops it; not started yet."""
-    made = Cluster(f"life{RUN}", tmp_path / "data")
+    made = Cluster(f"life{RUN}", tmp_path / "data", addresses)
     before = leaks.snapshot(made.name)
     yield made
     made.down(purge=True)

@@ -19,9 +19,10 @@ def test_down_and_up_bring_everything_back(own_cluster: Cluster, cluster: Cluste
     before = {each["metadata"]["uid"] for each in own_cluster.get("pods")["items"]}
 
     assert "is running already" in own_cluster.shim("up").stdout
-    own_cluster.down()
-    assert own_cluster.shim("status", check=False).returncode == 3
-    own_cluster.up(nodes=1)
+    with own_cluster.addresses():
+        own_cluster.down()
+        assert own_cluster.shim("status", check=False).returncode == 3
+        own_cluster.up(nodes=1)
 
     own_cluster.kubectl("wait", "--for=condition=Available", "deployment/web", "--timeout=60s")
     assert {each["metadata"]["uid"] for each in own_cluster.get("pods")["items"]} == before

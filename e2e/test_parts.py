@@ -148,7 +148,8 @@ def test_up_names_what_is_missing_and_tells_a_sudoer_how_to_go_on(own_cluster: C
     lacking = run([*hidden, *up, "--nodes", "1"], check=False, env={"PATH": "/usr/bin:/bin"})
     assert lacking.returncode == 1
     assert "iptables is missing: install the package iptables" in lacking.stderr
-    done = run([*up, "--nodes", "1"], env={"PATH": "/usr/bin:/bin", "SUDO_USER": "alice"})
+    with own_cluster.addresses():
+        done = run([*up, "--nodes", "1"], env={"PATH": "/usr/bin:/bin", "SUDO_USER": "alice"})
     assert "1 node Ready" in done.stdout
     assert f"kubeconfig --name {own_cluster.name} > ~/.kube/{own_cluster.name}.config" in done.stdout
 

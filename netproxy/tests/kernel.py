@@ -17,9 +17,10 @@ import pytest
 from netproxy.links import namespaces, netlink
 
 needs_root = pytest.mark.needs_root
+Addresses = Callable[[], contextlib.AbstractContextManager[None]]  # the fixture `addresses`
 
 
-def run(*command: str, inside: Path | None = None, timeout: float = 10) -> str:
+def run(*command: str, inside: Path | None = None, timeout: float = 30) -> str:
     """What a command prints, in a namespace; an empty text when it fails."""
     with namespaces.inside(inside) if inside else contextlib.nullcontext():
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
@@ -53,7 +54,7 @@ def interfaces(inside: Path | None = None) -> dict[str, list[str]]:
     return ask_kernel(question, inside)
 
 
-def eventually(condition: Callable[[], Any], what: str, patience: float = 30) -> Any:
+def eventually(condition: Callable[[], Any], what: str, patience: float = 60) -> Any:
     """The first true value of a condition. Asks again and again: what is waited for happens in another process."""
     end = time.monotonic() + patience
     while not (value := condition()):
@@ -92,12 +93,13 @@ def running(*command: str, inside: Path) -> Iterator[subprocess.Popen[bytes]]:
 def snapshot(name: str) -> dict[str, list[str]]:
     """What of this machine's network has to do with a cluster: interfaces, routes, rules, namespaces, settings."""
     with netlink.connect() as kernel:
-        links = [link.get("ifname") for link in kernel.get_links()]
-        routes = [f"{route.get('dst')}/{route['dst_len']}" for route in kernel.get_routes(table=254)]
+        links = {link["index"]: link.get("ifname") for link in kernel.get_links()}
+        links = {index: link for index, link in links.items() if link.startswith(name)}
+        routes = [route for route in kernel.get_routes(table=254) if route.get("oif") in links]
         rules = [line for table in ("nat", "filter") for line in run("iptables-save", "-t", table).splitlines()]
     return {
-        "links": [link for link in links if link.startswith(name)],
-        "routes": sorted(route for route in routes if route.startswith(("172.3", "10."))),
+        "links": list(links.values()),
+        "routes": sorted(f"{route.get('dst')}/{route['dst_len']}" for route in routes),
         "rules": [rule for rule in rules if name.upper() in rule],
         "namespaces": [path.name for path in namespaces.NAMED.glob(f"{name}-*")],
         "records": [str(path) for path in Path("/run/kubeshim").glob(f"{name}.*")],

@@ -14,7 +14,17 @@ import pytest
 from dnslib import DNSRecord
 
 from netproxy.links import namespaces, virtual
-from netproxy.tests.kernel import eventually, http_get, interfaces, needs_root, run, running, snapshot, udp_ask
+from netproxy.tests.kernel import (
+    Addresses,
+    eventually,
+    http_get,
+    interfaces,
+    needs_root,
+    run,
+    running,
+    snapshot,
+    udp_ask,
+)
 from netproxy.tests.world import NAME, Node, World, world
 from shim.client import resource as r
 
@@ -22,13 +32,10 @@ pytestmark = needs_root
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("world")) as made:
+def here(tmp_path_factory: pytest.TempPathFactory, addresses: Addresses) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("world"), addresses) as made:
         yield made
-        ranges = made.ranges
-    left = snapshot(NAME)
-    assert not left["links"] + left["rules"] + left["namespaces"] + left["records"]
-    assert not set(ranges) & set(left["routes"])
+    assert not any(snapshot(NAME).values())
 
 
 def who_answers(ask: Callable[[], str]) -> set[str]:

@@ -10,15 +10,25 @@ import pytest
 
 from netproxy import firewall
 from netproxy.links import ipset, namespaces, newcomers
-from netproxy.tests.kernel import HTTP_SERVER, eventually, http_get, namespace, needs_root, run, running, udp_ask
+from netproxy.tests.kernel import (
+    HTTP_SERVER,
+    Addresses,
+    eventually,
+    http_get,
+    namespace,
+    needs_root,
+    run,
+    running,
+    udp_ask,
+)
 from netproxy.tests.world import NAME, Pod, World, world
 
 pytestmark = needs_root
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("world")) as made:
+def shared(tmp_path_factory: pytest.TempPathFactory, addresses: Addresses) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("world"), addresses) as made:
         for name in ("a1", "a2", "c1", "c2"):
             made.announce(name, app=name[0], node=name[1])
         yield made

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from netproxy.links import PodLinks, namespaces, virtual
 from netproxy.services.model import SERVICE_NAME
-from netproxy.tests.kernel import HTTP_SERVER, UDP_SERVER, eventually, namespace, running
+from netproxy.tests.kernel import HTTP_SERVER, UDP_SERVER, Addresses, eventually, namespace, running
 from shim.api.meta import Object
 from shim.api.status import ApiError
 from shim.client import Client
@@ -164,12 +164,13 @@ class World:
 
 
 @contextlib.contextmanager
-def world(folder: Path) -> Iterator[World]:
+def world(folder: Path, addresses: Addresses) -> Iterator[World]:
     """Everything up for the block; one pod ``aN`` with servers and one client ``cN`` on each node."""
-    ranges = virtual.pick_ranges(NAME)
     with contextlib.ExitStack() as stack:
-        stack.callback(virtual.remove_all, NAME)
-        virtual.create_cluster_network(NAME, **ranges._asdict())
+        with addresses():
+            ranges = virtual.pick_ranges(NAME)
+            stack.callback(virtual.remove_all, NAME)
+            virtual.create_cluster_network(NAME, **ranges._asdict())
         here = World(ranges, stack.enter_context(_api_server(folder, ranges)))
         for number in (1, 2):
             node = stack.enter_context(_node(folder, here, number))
