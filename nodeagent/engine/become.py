@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from nodeagent.engine import user, wire
-from nodeagent.linux import capabilities, libc, seccomp
+from nodeagent.linux import beneath, capabilities, libc, seccomp
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
@@ -51,12 +51,7 @@ def become(process: wire.ProcessRequest, who: user.User) -> NoReturn:
         os.fchown(0, who.uid, -1)
     else:
         _let_user_reopen(who.uid)
-    make_directory(process["cwd"])
-    try:
-        os.chdir(process["cwd"])
-    except OSError as error:
-        reason = f"chdir to cwd ({_quote(process['cwd'])}) set in config.json failed: {_reason(error)}"
-        raise wire.Failure(reason) from None
+    _begin_in(process["cwd"])
     kept = process["capabilities"] & capabilities.held()  # the node itself may lack some
     capabilities.limit(kept)  # needs CAP_SETPCAP: before the user changes
     own = base64.b64decode(process["seccomp_program"])
@@ -100,12 +95,33 @@ def _let_user_reopen(uid: int) -> None:
             os.fchown(fd, uid, -1)
 
 
-def make_directory(path: str) -> None:
-    """Make the working directory when the image lacks it, as every container engine does."""
+def root() -> int:
+    """The container's, to look things up below."""
+    return os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def working_directory(path: str) -> int:
+    """Made when the image lacks it, as every container engine does."""
+    top = root()
     try:
-        os.makedirs(path, 0o755, exist_ok=True)
+        return beneath.folder(top, path)
     except OSError as error:
         raise wire.Failure(f"mkdir {path}: {_reason(error)}") from None
+    finally:
+        os.close(top)
+
+
+def _begin_in(path: str) -> None:
+    """No link leads there out of the container; if one did, the kernel would know no path of the place."""
+    fd = working_directory(path)
+    try:
+        os.fchdir(fd)
+        os.getcwd()
+    except OSError as error:
+        reason = f"chdir to cwd ({_quote(path)}) set in config.json failed: {_reason(error)}"
+        raise wire.Failure(reason) from None
+    finally:
+        os.close(fd)
 
 
 def find_program(name: str, search: str) -> str:

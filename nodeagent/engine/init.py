@@ -12,6 +12,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import NoReturn
 
 from nodeagent.engine import become, shell, unprivileged, wire
@@ -110,26 +111,30 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
         _mount_proc_and_sys(request, proc, sysfs)
     with step("fill /dev", *shell.devices(DEVICES, request["shm"])):
         _mount_dev(dev, shm, host_devices)
+    nulls = [mounts.take("/dev/null") for _ in request["masked_paths"]]  # before a volume may cover that one
+    top = become.root()
     for mount, fd in taken:
         with step(f"mount {mount['target']}", *shell.mount(mount)):
-            _attach(mount, fd)
+            _attach(top, mount, fd)
     for path, status in devices.items():
         with step(f"device {path}", f"mknod {path} b {os.major(status.st_rdev)} {os.minor(status.st_rdev)}"):
-            _make_node(path, status)
+            folder = beneath.folder(top, os.path.dirname(path))
+            _make_node(os.path.basename(path), status, folder)
+            os.close(folder)
     hidden = [*request["readonly_paths"], *request["masked_paths"]]
     if hidden:
         with step("protect the node's /proc and /sys", *shell.protect(request)):
             for path in request["readonly_paths"]:
                 if os.path.lexists(path):
                     mounts.attach(mounts.take(path, readonly=True), path)
-            for path in request["masked_paths"]:
-                _mask(path)
+            for path, null in zip(request["masked_paths"], nulls, strict=True):
+                _mask(path, null)
     if request["process"]["tty"]:
         master, terminal = become.open_terminal()
-        _terminal_as_console(terminal)
+        _terminal_as_console(top, terminal)
         wire.send(channel, {"terminal": True}, [master])
         streams = (terminal, terminal, terminal)
-    become.make_directory(request["process"]["cwd"])
+    os.close(become.working_directory(request["process"]["cwd"]))
     if request["root"]["readonly"]:
         for path in ("/", *trees):
             mounts.remount_readonly(path)
@@ -180,20 +185,18 @@ def _take(mount: wire.MountRequest, users: int) -> int:
         return -1
     source = mount["source"]
     _check_propagation(source, mount["propagation"])
-    if mount["sub"]:
-        try:
-            source = f"/proc/self/fd/{beneath.handle(source, mount['sub'])}"
-        except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            raise wire.Failure(f"failed to prepare subPath {mount['sub']}: {reason}", 128) from None
-    return mounts.take(
-        source,
-        readonly=mount["readonly"],
-        readonly_below=mount["readonly_below"],
-        # nothing that a user namespace's root mounts is the node's
-        propagation="rslave" if users >= 0 and mount["propagation"] == "rshared" else mount["propagation"],
-        users=users,
-    )
+    try:
+        with beneath.handled(source, mount["sub"]) if mount["sub"] else nullcontext(source) as meant:
+            return mounts.take(
+                meant,
+                readonly=mount["readonly"],
+                readonly_below=mount["readonly_below"],
+                # nothing that a user namespace's root mounts is the node's
+                propagation="rslave" if users >= 0 and mount["propagation"] == "rshared" else mount["propagation"],
+                users=users,
+            )
+    except beneath.NothingThere as error:
+        raise wire.Failure(f"failed to prepare subPath {mount['sub']}: {error.strerror}", 128) from None
 
 
 def _check_propagation(source: str, asked: str) -> None:
@@ -222,12 +225,10 @@ def _take_image(image: wire.ImageRequest, users: int) -> int:
         _shift(source, f"{scratch}.lower{number}", users)
         mounts.overlay_readonly(scratch + place, [".", empty])
     try:
-        part = beneath.handle(scratch, image["sub"])
-    except OSError as error:
-        raise wire.Failure(
-            f"failed to mount image volume: {image['sub']}: {os.strerror(error.errno or 0)}", 128
-        ) from None
-    return mounts.take(f"/proc/self/fd/{part}", readonly=True)
+        with beneath.handled(scratch, image["sub"]) as part:
+            return mounts.take(part, readonly=True)
+    except beneath.NothingThere as error:
+        raise wire.Failure(f"failed to mount image volume: {image['sub']}: {error.strerror}", 128) from None
 
 
 def _mount_root(root: wire.RootRequest, users: int, base: int) -> list[str]:
@@ -355,46 +356,39 @@ def _make_nodes(folder: str, host_devices: dict[str, os.stat_result], owner: int
     for place, status in host_devices.items():
         path = folder + place.removeprefix("/dev")
         if not os.path.lexists(path):
+            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
             _make_node(path, status)
 
 
-def _make_node(path: str, status: os.stat_result) -> None:
+def _make_node(path: str, status: os.stat_result, folder: int | None = None) -> None:
     """A device like another one."""
-    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-    os.mknod(path, status.st_mode, status.st_rdev)
-    os.chmod(path, stat.S_IMODE(status.st_mode))
-    os.chown(path, status.st_uid, status.st_gid)
+    os.mknod(path, status.st_mode, status.st_rdev, dir_fd=folder)
+    os.chmod(path, stat.S_IMODE(status.st_mode), dir_fd=folder)
+    os.chown(path, status.st_uid, status.st_gid, dir_fd=folder)
 
 
-def _attach(mount: wire.MountRequest, fd: int) -> None:
-    target = mount["target"]
-    folder = fd < 0 or stat.S_ISDIR(os.fstat(fd).st_mode)
-    _make_target(target, folder)
+def _attach(top: int, mount: wire.MountRequest, fd: int) -> None:
+    """Below ``top``, the container's root: its image may have links anywhere, and the process is still the node's."""
+    place = beneath.place(top, mount["target"], is_folder=fd < 0 or stat.S_ISDIR(os.fstat(fd).st_mode))
     if fd >= 0:
-        mounts.attach(fd, target)
-        return
-    flags = mounts.NOSUID | mounts.NODEV | (mounts.RDONLY if mount["readonly"] else 0)
-    libc.mount("tmpfs", target, "tmpfs", flags, mount["options"])
+        mounts.attach(fd, place)
+    else:
+        flags = mounts.NOSUID | mounts.NODEV | (mounts.RDONLY if mount["readonly"] else 0)
+        libc.mount("tmpfs", f"/proc/self/fd/{place}", "tmpfs", flags, mount["options"])
+    os.close(place)
 
 
-def _make_target(target: str, folder: bool) -> None:
-    if folder:
-        os.makedirs(target, exist_ok=True)
-    elif not os.path.exists(target):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
-
-
-def _mask(path: str) -> None:
+def _mask(path: str, null: int) -> None:
     """Nothing to see: an empty read-only folder, or a file that is always empty."""
     if not os.path.lexists(path):
         return
     if os.path.isdir(path):
         libc.mount("tmpfs", path, "tmpfs", mounts.RDONLY | _NO_EXEC, "size=0k")
     else:
-        mounts.attach(mounts.take("/dev/null"), path)
+        mounts.attach(null, path)
 
 
-def _terminal_as_console(terminal: int) -> None:
-    os.close(os.open("/dev/console", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    mounts.attach(mounts.take(os.ttyname(terminal), recursive=False), "/dev/console")
+def _terminal_as_console(top: int, terminal: int) -> None:
+    place = beneath.place(top, "/dev/console", is_folder=False)
+    mounts.attach(mounts.take(os.ttyname(terminal), recursive=False), place)
+    os.close(place)

@@ -6,6 +6,8 @@ A path that was looked at and is then used again may be another by then: what is
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from nodeagent.linux import libc
 
@@ -25,10 +27,37 @@ def folder(root: int, path: str, mode: int = 0o755) -> int:
         return libc.open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def handle(top: str, path: str) -> int:
-    """A handle of whatever is at ``path`` as if the folder ``top`` were ``/``, good for ``/proc/self/fd/N``."""
+def place(root: int, path: str, *, is_folder: bool) -> int:
+    """A handle of whatever is at ``path`` as if ``root`` were ``/``: made, with all above, when there is nothing."""
+    try:
+        return libc.open_in_root(root, path, os.O_PATH)
+    except FileNotFoundError:
+        if is_folder:
+            return folder(root, path)
+        os.close(folder(root, os.path.dirname(path)))
+        os.close(libc.open_in_root(root, path, os.O_CREAT | os.O_WRONLY, 0o644))
+        return libc.open_in_root(root, path, os.O_PATH)
+
+
+class NothingThere(OSError):
+    """There is nothing of that name below the folder."""
+
+
+@contextmanager
+def handled(top: str, path: str) -> Iterator[str]:
+    """``/proc/self/fd/N`` of whatever is at ``path`` as if the folder ``top`` were ``/``. Raises NothingThere.
+
+    Only inside of the ``with``: who keeps such a handle of the node's hands it to the program that he becomes, or lets
+    that one begin its life there (CVE-2024-21626).
+    """
     root = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return libc.open_in_root(root, path or ".", os.O_PATH)
+        fd = libc.open_in_root(root, path or ".", os.O_PATH)
+    except OSError as error:
+        raise NothingThere(error.errno, os.strerror(error.errno or 0), path) from None
     finally:
         os.close(root)
+    try:
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)

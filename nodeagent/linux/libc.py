@@ -100,18 +100,19 @@ def open_tree(path: str, flags: int) -> int:
     return _syscall(OPEN_TREE, "open_tree", path, ctypes.c_int(AT_FDCWD), ctypes.c_char_p(raw), ctypes.c_uint(flags))
 
 
-def move_mount(fd: int, target: str) -> None:
-    """Attach the detached mount ``fd`` at ``target``."""
-    empty_path = 0x4
+def move_mount(fd: int, target: str | int) -> None:
+    """Attach the detached mount ``fd`` at ``target``, a path or what a descriptor stands for."""
+    empty_path, onto_empty_path = 0x4, 0x40
+    onto, path = (target, "") if isinstance(target, int) else (AT_FDCWD, target)
     _syscall(
         MOVE_MOUNT,
         "move_mount",
-        target,
+        str(target),
         ctypes.c_int(fd),
         ctypes.c_char_p(b""),
-        ctypes.c_int(AT_FDCWD),
-        ctypes.c_char_p(os.fsencode(target)),
-        ctypes.c_uint(empty_path),
+        ctypes.c_int(onto),
+        ctypes.c_char_p(os.fsencode(path)),
+        ctypes.c_uint(empty_path | (0 if path else onto_empty_path)),
     )
 
 
@@ -149,10 +150,13 @@ def mount_setattr(
     )
 
 
-def open_in_root(root: int, path: str, flags: int) -> int:
-    """Open ``path`` as if the directory ``root`` were ``/``: no symlink and no ``..`` leads out of it."""
+def open_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:
+    """Open ``path`` as if the directory ``root`` were ``/``: no symlink and no ``..`` leads out of it.
+
+    Nor does a link of /proc: to another root, or to what a process has open.
+    """
     resolve_in_root, resolve_no_magiclinks = 0x10, 0x02
-    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve_in_root | resolve_no_magiclinks)
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve_in_root | resolve_no_magiclinks)
     return _syscall(
         OPENAT2,
         "openat2",

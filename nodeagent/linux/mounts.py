@@ -64,8 +64,8 @@ def fresh(fstype: str) -> int:
     return libc.fsmount(fstype, _ATTR_NOSUID | _ATTR_NODEV | _ATTR_NOEXEC)
 
 
-def attach(fd: int, target: str) -> None:
-    """Put what ``take`` took at ``target``, and close ``fd``."""
+def attach(fd: int, target: str | int) -> None:
+    """Put what ``take`` took at ``target`` (a path, or a descriptor of what is there), and close ``fd``."""
     try:
         libc.move_mount(fd, target)
     finally:

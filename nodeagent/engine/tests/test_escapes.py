@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import io
 import os
@@ -139,6 +140,34 @@ async def test_a_folder_that_becomes_a_link_leads_nowhere(node, tmp_path):
     (volume / "link").symlink_to("/inside")  # the volume's own
     await node.run("cat /v/file", "other", mounts=(Mount(str(volume), "/v", sub="link"),))
     assert node.log("other") == "inside"
+
+
+async def test_what_the_node_has_open_is_no_way_out(node, tmp_path):
+    """CVE-2024-21626: a container that begins its life in, or mounts something below, a folder that the node left open.
+
+    The folder around a subPath, say: its number is not known, but there are not many.
+    """
+    (tmp_path / "volume/data").mkdir(parents=True)
+    (tmp_path / "secret").write_text("of the node")
+    part = Mount(str(tmp_path / "volume"), "/v", sub="data")
+    await node.sandbox()
+    for number in range(3, 18):
+        opened = f"/proc/self/fd/{number}"
+        with contextlib.suppress(StartFailed):
+            await node.run("cat ../../secret", f"begins-{number}", cwd=opened, mounts=(part,))
+            assert node.log(f"begins-{number}") == ""
+        with contextlib.suppress(StartFailed):
+            planted = Mount(str(tmp_path / "volume"), f"{opened}/../planted")
+            await node.start("true", f"mounts-{number}", mounts=(part, planted))
+    assert not list(tmp_path.rglob("planted"))
+
+
+async def test_a_volume_at_dev_uncovers_nothing(node, tmp_path):
+    """CVE-2025-31133: what hides the kernel's files is not looked for where the pod has put something else."""
+    (tmp_path / "null").symlink_to("/etc/passwd")
+    await node.sandbox()
+    await node.run("cat /proc/interrupts", mounts=(Mount(str(tmp_path), "/dev"),), **PROTECTED)
+    assert (node.log(), node.log(stream="stderr")) == ("", "")
 
 
 async def test_keys_that_the_node_s_session_keeps_with_the_kernel_stay_there(node):
