@@ -15,23 +15,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import NoReturn
 
-from nodeagent.engine import become, shell, unprivileged, wire
+from nodeagent.engine import become, devices, shell, unprivileged, wire
 from nodeagent.engine.pace import Pace
 from nodeagent.linux import beneath, libc, mounts, namespaces
 from nodeagent.linux.steps import Steps
 
 _PR_SET_PDEATHSIG = 1
-_DEV = "mode=755,size=65536k"
 _NO_EXEC = mounts.NOSUID | mounts.NODEV | mounts.NOEXEC
-
-DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
-LINKS = {
-    "fd": "/proc/self/fd",
-    "stdin": "/proc/self/fd/0",
-    "stdout": "/proc/self/fd/1",
-    "stderr": "/proc/self/fd/2",
-    "ptmx": "pts/ptmx",
-}
 
 
 def run(request: wire.ContainerRequest, channel: socket.socket, streams: tuple[int, int, int] | None) -> NoReturn:
@@ -91,35 +81,37 @@ def _isolate(request: wire.ContainerRequest, channel: socket.socket, streams: tu
         namespaces.unshare(namespaces.MOUNT)
         libc.mount("", "/", "", mounts.REC | mounts.PRIVATE)  # nothing mounted from here on is seen by the node
     taken = [(mount, _take_image(mount["image"], users) if mount["image"] else fd) for mount, fd in taken]
-    host_devices = _host_devices() if request["privileged"] else {}
-    devices = {device["target"]: os.stat(device["source"]) for device in request["devices"]}
+    host_devices = devices.host_devices() if request["privileged"] else {}
+    given = {device["target"]: os.stat(device["source"]) for device in request["devices"]}
     rootfs = os.path.join(request["root"]["directory"], "rootfs")
     with step("stack the image's layers", *shell.overlay(request["root"])):
         trees = _mount_root(request["root"], users, base)
     os.chdir(rootfs)
     root = dev = -1
     if base:
-        dev = _take_dev(request["root"]["directory"], host_devices, base)
+        dev = devices.take_dev(request["root"]["directory"], host_devices, base)
         root = mounts.take(".")
+        locked = _mount_locked(taken)
         entered = step("enter the pod's user namespace", f"nsenter --user={request['namespaces']['user']} unshare -mC")
         with entered:
             unprivileged.enter(request, channel, users, pace)
+        taken = [(mount, mounts.take(locked[fd]) if fd in locked else fd) for mount, fd in taken]
     proc, sysfs = mounts.fresh("proc"), mounts.fresh("sysfs")  # before: they show no more than others in sight
     with step("make that the root", f"cd {rootfs}", "pivot_root . .", "umount --lazy ."):
         _pivot(root)
     with step("mount /proc and /sys", *shell.kernel_files(request)):
         _mount_proc_and_sys(request, proc, sysfs)
-    with step("fill /dev", *shell.devices(DEVICES, request["shm"])):
-        _mount_dev(dev, shm, host_devices)
+    with step("fill /dev", *shell.devices(devices.DEVICES, request["shm"])):
+        devices.mount_dev(dev, shm, host_devices)
     nulls = [mounts.take("/dev/null") for _ in request["masked_paths"]]  # before a volume may cover that one
     top = become.root()
     for mount, fd in taken:
         with step(f"mount {mount['target']}", *shell.mount(mount)):
             _attach(top, mount, fd)
-    for path, status in devices.items():
+    for path, status in given.items():
         with step(f"device {path}", f"mknod {path} b {os.major(status.st_rdev)} {os.minor(status.st_rdev)}"):
             folder = beneath.folder(top, os.path.dirname(path))
-            _make_node(os.path.basename(path), status, folder)
+            devices.make_node(os.path.basename(path), status, folder)
             os.close(folder)
     hidden = [*request["readonly_paths"], *request["masked_paths"]]
     if hidden:
@@ -278,6 +270,25 @@ def _overlay(target: str, lower: list[str], folder: str, prefix: str, owner: int
             libc.mount("tmpfs", folder, "tmpfs", 0, "mode=700")
 
 
+def _mount_locked(taken: list[tuple[wire.MountRequest, int]]) -> dict[int, str]:
+    """Have a user namespace find read-only mounts there already: they stay so, whatever its root may do with mounts.
+
+    Where each is mounted beside the folder of the root, where we are, by its descriptor (the way there from above is
+    not open to the other user). A copy that is taken there has the same locks, see mount_namespaces(7).
+    """
+    found: dict[int, str] = {}
+    for mount, fd in taken:
+        if mount["kind"] == "bind" and mount["readonly"] and mount["propagation"] == "private":
+            place = f"../locked-{len(found)}"
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                os.makedirs(place, exist_ok=True)
+            else:
+                os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            found[fd] = place
+            mounts.attach(fd, place)
+    return found
+
+
 def _pivot(root: int) -> None:
     """From the folder of the root. A mount that was here before the user namespace is locked, but its copy is not."""
     if root >= 0:
@@ -304,67 +315,6 @@ def _mount_proc_and_sys(request: wire.ContainerRequest, proc: int, sysfs: int) -
         # The mounts, not the file systems: those may be shared with others, who would get them read-only too.
         for path in ("/sys", top, *(os.path.join(top, name) for name, _, _ in request["cgroup_mounts"] if name)):
             mounts.remount_readonly(path)
-
-
-def _host_devices() -> dict[str, os.stat_result]:
-    """A privileged container gets every device the node has."""
-    found = {}
-    for folder, _, names in os.walk("/dev"):
-        if folder.startswith(("/dev/pts", "/dev/shm", "/dev/mqueue")):
-            continue
-        for name in names:
-            path = os.path.join(folder, name)
-            status = os.lstat(path)
-            if (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)) and name not in ("console", "ptmx"):
-                found[path] = status
-    return found
-
-
-def _take_dev(folder: str, host_devices: dict[str, os.stat_result], owner: int) -> int:
-    """Device nodes for a container in a user namespace, which itself could make none that anything opens."""
-    scratch = os.path.join(folder, "dev")
-    os.makedirs(scratch, exist_ok=True)
-    libc.mount("tmpfs", scratch, "tmpfs", mounts.NOSUID, f"{_DEV},uid={owner},gid={owner}")
-    _make_nodes(scratch, host_devices, owner)
-    return mounts.take(scratch)
-
-
-def _mount_dev(dev: int, shm: int, host_devices: dict[str, os.stat_result]) -> None:
-    os.makedirs("/dev", exist_ok=True)
-    if dev >= 0:
-        mounts.attach(dev, "/dev")
-    else:
-        libc.mount("tmpfs", "/dev", "tmpfs", mounts.NOSUID, _DEV)
-        _make_nodes("/dev", host_devices, 0)
-    for name in ("pts", "shm", "mqueue"):
-        os.mkdir(f"/dev/{name}")
-    own_terminals = "newinstance,ptmxmode=0666,mode=0620,gid=5"
-    libc.mount("devpts", "/dev/pts", "devpts", mounts.NOSUID | mounts.NOEXEC, own_terminals)
-    libc.mount("mqueue", "/dev/mqueue", "mqueue", _NO_EXEC)
-    mounts.attach(shm, "/dev/shm")
-    for name, target in LINKS.items():
-        os.symlink(target, f"/dev/{name}")
-
-
-def _make_nodes(folder: str, host_devices: dict[str, os.stat_result], owner: int) -> None:
-    """The harmless devices, for ``owner``; those of the node belong to whom they belong there."""
-    for name, (major, minor) in DEVICES.items():
-        path = os.path.join(folder, name)
-        os.mknod(path, stat.S_IFCHR, os.makedev(major, minor))
-        os.chmod(path, 0o666)
-        os.chown(path, owner, owner)
-    for place, status in host_devices.items():
-        path = folder + place.removeprefix("/dev")
-        if not os.path.lexists(path):
-            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-            _make_node(path, status)
-
-
-def _make_node(path: str, status: os.stat_result, folder: int | None = None) -> None:
-    """A device like another one."""
-    os.mknod(path, status.st_mode, status.st_rdev, dir_fd=folder)
-    os.chmod(path, stat.S_IMODE(status.st_mode), dir_fd=folder)
-    os.chown(path, status.st_uid, status.st_gid, dir_fd=folder)
 
 
 def _attach(top: int, mount: wire.MountRequest, fd: int) -> None:

@@ -84,6 +84,22 @@ async def test_volumes_belong_to_whom_they_belong(node, tmp_path):
     assert found == {"old": (9, 9), "new": (0, 0)}
 
 
+async def test_its_root_writes_to_no_read_only_volume(node, tmp_path):
+    """Privileged means all powers over its own mounts: but not over what was read-only before it began."""
+    folder, file = tmp_path / "folder", tmp_path / "file"
+    folder.mkdir()
+    (folder / "x").touch()
+    file.touch()
+    script = (
+        "mkdir /c; touch /d; mount --bind /v /c; mount --bind /f /d; for at in /v /c /f /d; do"
+        " mount -o remount,rw,bind $at && echo $at; done; for at in /v/x /c/x /f /d; do echo it > $at; done"
+    )
+    read_only = (Mount(str(folder), "/v", readonly=True), Mount(str(file), "/f", readonly=True))
+    await node.sandbox(own_users=True)
+    await node.run(script, mounts=read_only, privileged=True)
+    assert (node.log(), (folder / "x").read_text(), file.read_text()) == ("", "", "")
+
+
 CONFINED = {  # with every capability: all of them are of the user namespace
     "make a device": "mknod /disk b 254 0",
     "open a device of the node": "cat /dev/vda > /dev/null || cat /dev/loop0 > /dev/null",
