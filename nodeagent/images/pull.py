@@ -26,7 +26,7 @@ from nodeagent.images.archive import Found
 from nodeagent.images.credentials import Credential
 from nodeagent.images.endpoints import endpoints
 from nodeagent.images.reference import Reference
-from nodeagent.images.registry import Denied, NotFound, Registry, RegistryError
+from nodeagent.images.registry import LARGEST_MANIFEST, Denied, NotFound, Registry, RegistryError
 
 LAYERS_AT_ONCE = 3  # per image; as other engines do
 TRIES = 5  # for a blob whose connection breaks off
@@ -126,7 +126,7 @@ class _Pull:
 
     async def _small_blob(self, digest: str) -> bytes:
         async with _locked(self._folder, "blob", digest):
-            path = await self._blob(digest)
+            path = await self._blob(digest, LARGEST_MANIFEST)
             body = path.read_bytes()
             path.unlink()
             return body
@@ -150,12 +150,12 @@ class _Pull:
         except ExceptionGroup as problems:
             raise problems.exceptions[0] from problems
 
-    async def _blob(self, digest: str) -> Path:
-        """A file with this blob, whole and checked. Whoever asks holds its lock."""
+    async def _blob(self, digest: str, most: int | None = None) -> Path:
+        """A file with this blob, whole and checked: of ``most`` bytes, if told. Whoever asks holds its lock."""
         part = self._downloads / f"{archive.hex_of(digest)}.part"
         for attempt in range(TRIES):
             try:
-                await self._fetch(digest, part)
+                await self._fetch(digest, part, most)
                 break
             except RegistryError:
                 if attempt == TRIES - 1 or not part.exists():
@@ -163,12 +163,15 @@ class _Pull:
         await asyncio.to_thread(_check_file, part, digest)
         return part
 
-    async def _fetch(self, digest: str, part: Path) -> None:
+    async def _fetch(self, digest: str, part: Path, most: int | None) -> None:
         begin = part.stat().st_size if part.exists() else 0
         async with self._registry.blob(digest, begin) as answer:
             with part.open("ab" if answer.status == 206 else "wb") as file:
                 async for chunk in answer.content.iter_chunked(1 << 18):
                     file.write(chunk)
+                    if most is not None and file.tell() > most:  # it is to be read into memory
+                        part.unlink()
+                        raise EngineError(f"blob {digest} is larger than {most} bytes")
 
 
 def _removed() -> IO[bytes]:

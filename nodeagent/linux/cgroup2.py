@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from nodeagent.linux import device_filter, hugepages, pressure
 from nodeagent.linux.cgroups import ALLOWED_DEVICES, UNLIMITED, CgroupMount, remove_if_empty, remove_tree, tree
 from nodeagent.linux.pressure import Pressure
 
-CONTROLLERS = ("cpu", "memory", "pids", "hugetlb")
-
+NEEDED = frozenset({"cpu", "memory", "pids", "hugetlb"})
+"""Controllers that limits are given to here. All others are passed on too, as a kubelet does: for pods to look at."""
 
 _SWAP = "memory.swap.max"
 _SHOWN = (
@@ -25,6 +25,7 @@ class Version2:
 
     def __init__(self, point: str) -> None:
         self._point = point
+        self._kept: set[str] = set()  # controllers that nobody needs and that the kernel does not pass on here
 
     def _file(self, path: str, name: str) -> str:
         return os.path.join(self._point, path, name)
@@ -46,10 +47,17 @@ class Version2:
 
     def _delegate(self, path: str) -> None:
         there = self._read(path, "cgroup.controllers").split()
-        passed = self._read(path, "cgroup.subtree_control").split()
-        wanted = " ".join(f"+{name}" for name in CONTROLLERS if name in there and name not in passed)
-        if not wanted:
-            return
+        missing = {*there} - {*self._read(path, "cgroup.subtree_control").split()} - self._kept
+        if needed := missing & NEEDED:
+            self._pass_on(path, needed)
+        for name in sorted(missing - NEEDED):
+            try:
+                self._write(path, "cgroup.subtree_control", f"+{name}")
+            except OSError:
+                self._kept.add(name)
+
+    def _pass_on(self, path: str, names: Iterable[str]) -> None:
+        wanted = " ".join(f"+{name}" for name in sorted(names))
         try:
             self._write(path, "cgroup.subtree_control", wanted)
         except OSError as error:

@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from nodeagent.engine.contract import EngineError
-from nodeagent.images import Images, access, reference
+from nodeagent.images import Images, access, pull, reference
 from nodeagent.images.credentials import Credential, fitting, of_config
 
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
@@ -246,3 +246,10 @@ def test_the_closest_credentials_come_first():
     names = [credential.username for credential in fitting(known, reference.parse("reg.test/team/app:1"))]
     assert names == ["team", "u", "wide"]
     assert [c.username for c in fitting(known, reference.parse("busybox"))] == ["hub"]
+
+
+async def test_what_is_read_into_memory_is_small(fake, images, monkeypatch):
+    """Whoever may name an image may name a registry of his own, whose configurations never end."""
+    monkeypatch.setattr(pull, "LARGEST_MANIFEST", 40)
+    with pytest.raises(EngineError, match="is larger than 40 bytes"):
+        await images.pull("reg.test/team/app:1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -26,6 +27,7 @@ from nodeagent.linux import (
     procfs,
     seccomp,
 )
+from nodeagent.linux.cgroup2 import Version2
 from nodeagent.linux.tests.trees import sleeps_in, version_2
 
 pytestmark = pytest.mark.needs_root
@@ -257,6 +259,24 @@ def test_what_hides_in_a_cgroup_of_its_own_is_ended_too(cgroup):
         assert procfs.pids_in(tree.procs_files(path)) == set()
     finally:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def test_version_2_passes_every_controller_on_that_may_be(tmp_path, monkeypatch):
+    """As a kubelet does: what it limits nothing by, a pod may still look at."""
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory hugetlb pids rdma misc\n")
+    (tmp_path / "cgroup.subtree_control").touch()
+    tree, passed = Version2(str(tmp_path)), []
+
+    def write(path, name, value):
+        passed.append(value)
+        if value == "+rdma":
+            raise OSError(errno.EINVAL, name)
+
+    monkeypatch.setattr(tree, "_write", write)
+    tree.create("pod")
+    assert passed == ["+cpu +hugetlb +memory +pids", "+cpuset", "+io", "+misc", "+rdma"]
+    tree.create("other")
+    assert passed.count("+rdma") == 1
 
 
 def test_version_2_limits_huge_pages(tmp_path):
