@@ -38,6 +38,14 @@ class Machine:
         """What a command that looks at this machine prints."""
         return run([*self._inside, *SHIM, *args, "--data-dir", str(self.data_dir)]).stdout
 
+    def uninstall(self, *args: str) -> list[str]:
+        return [*self._inside, *SHIM, "uninstall", "agent", "--data-dir", str(self.data_dir), *args]
+
+    def network(self) -> str:
+        """Its rules, routes and interfaces."""
+        asked = "iptables-save; ip route; ip -o link | grep -v eth0; ipset list -name"
+        return run([*self._inside, "sh", "-c", asked], check=False).stdout
+
     def refused(self, *args: str) -> str:
         done = run(self.command(*args), check=False)
         assert done.returncode == 1
@@ -89,6 +97,16 @@ def test_a_machine_joins_with_a_token_and_needs_none_the_next_time(own_cluster: 
         assert "sleep 1000" in told
         mine = ["--kubeconfig", str(machine.data_dir / "kubelet.kubeconfig")]
         assert "Forbidden" in own_cluster.refused(*mine, "get", "secrets", "-A")
+        running = run(machine.uninstall(), check=False)
+        assert running.stderr.startswith("shim uninstall: the agent runs, as process ")
+        assert running.returncode == 1
+        assert kubectl("exec", "late", "--", "hostname") == "late\n"
+    # that it ends changes nothing; that the machine is no node any more, all
+    assert "KUBE-SERVICES" in machine.network()
+    assert "nothing is left" in run(machine.uninstall("--purge")).stdout
+    assert "KUBE-" not in machine.network()
+    assert not machine.data_dir.exists()
+    assert run(machine.uninstall()).returncode == 0
 
 
 @contextlib.contextmanager

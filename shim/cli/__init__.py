@@ -40,6 +40,7 @@ COMMANDS = (
     Command("server", "shim.cli.machines", "make this machine a master: API server, controllers, scheduler"),
     Command("agent", "shim.cli.machines", "make this machine a node of a cluster: nodeagent and netproxy"),
     Command("install", "shim.cli.install", "have systemd run a server or an agent on this machine"),
+    Command("uninstall", "shim.cli.uninstall", "take back what made this machine a server or an agent"),
     Command("apiserver", "shim.cli.parts", "run the API server alone (needs no root)"),
     Command("controllers", "shim.cli.parts", "run the controllers alone (needs no root)"),
     Command("scheduler", "shim.cli.parts", "run the scheduler alone (needs no root)"),

@@ -63,11 +63,16 @@ def clean_up(cluster: Cluster) -> None:
 
 
 def purge(cluster: Cluster) -> None:
-    """Remove the data directory. Refuses while anything is mounted there: it could be the user's own files."""
-    left = mounts_below(cluster.data_dir)
-    if left:
-        raise ClusterError(f"not removing {cluster.data_dir}: still mounted there: {', '.join(map(str, left))}")
-    shutil.rmtree(cluster.data_dir)
+    """Remove the data directory. Raises ClusterError."""
+    forget(cluster.data_dir)
+
+
+def forget(data_dir: Path) -> None:
+    """Remove a data directory. Refuses while anything is mounted there: it could be the user's own files."""
+    if left := mounts_below(data_dir):
+        raise ClusterError(f"not removing {data_dir}: still mounted there: {', '.join(map(str, left))}")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(data_dir)
 
 
 def mounts_below(path: Path) -> list[Path]:

@@ -50,13 +50,21 @@ def remember(name: str, data_dir: Path, run_dir: Path, cgroup_root: str) -> None
     (data_dir / _JOINED).write_text(json.dumps(told) + "\n")
 
 
+def joined(data_dir: Path) -> Node | None:
+    """The node whose agent has this data directory."""
+    try:
+        told = json.loads((data_dir / _JOINED).read_text())
+    except FileNotFoundError:
+        return None
+    return Node(told["name"], data_dir, Path(told["run_dir"]), told["cgroup_root"], Path("/proc/self/ns/net"))
+
+
 def find_nodes(args: argparse.Namespace) -> Here:
     """Of the cluster that ``--name`` and ``--data-dir`` name, or of the agent. Raises ClusterError."""
     folders = _kept(args)
-    if (joined := _joined(folders)) is not None:
-        told = json.loads((joined / _JOINED).read_text())
-        node = Node(told["name"], joined, Path(told["run_dir"]), told["cgroup_root"], Path("/proc/self/ns/net"))
-        return Here(_access(folders), (node,))
+    for folder in folders:
+        if (node := joined(folder)) is not None:
+            return Here(_access(folders), (node,))
     from netproxy.links import virtual
 
     cluster = find_cluster(args)
