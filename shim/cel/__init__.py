@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 
-from shim.cel import authorizer, kubernetes, network, standard, strings, timing, validators
+from shim.cel import authorizer, kubernetes, network, standard, strings, timing, urls, validators
 from shim.cel.authorizer import AUTHORIZER, RESOURCE_CHECK, Attributes, Authorizer, Decision
 from shim.cel.checker import Checked, Checker
 from shim.cel.cost import Range, estimate
@@ -108,6 +108,7 @@ _LIBRARIES = (
     strings.LIBRARY,
     kubernetes.LIBRARY,
     network.LIBRARY,
+    urls.LIBRARY,
     authorizer.LIBRARY,
 )
 _BASE = Functions(_LIBRARIES)

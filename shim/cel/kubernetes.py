@@ -12,7 +12,7 @@ from typing import Any
 from shim.api import names, quantity
 from shim.api.quantity import Quantity, QuantityError
 from shim.cel.functions import REGEX, Library, math_ceil, traversal
-from shim.cel.network import parse_url
+from shim.cel.urls import parse_url
 from shim.cel.values import NONE, CelError, Opaque, Optional, parse_timestamp, register
 
 LIBRARY = Library()

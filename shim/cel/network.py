@@ -1,14 +1,11 @@
-"""Kubernetes' functions on addresses: ``ip``, ``cidr`` and ``url``."""
+"""Kubernetes' functions on addresses: ``ip`` and ``cidr``."""
 
 from __future__ import annotations
 
 import ipaddress
-import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote
 
-from shim.api.gotext import go_quoted
 from shim.cel.functions import Library, math_ceil, traversal
 from shim.cel.types import Type
 from shim.cel.values import CelError, Opaque
@@ -61,7 +58,9 @@ def _parse_ip(text: str) -> IP:
     return IP(address)
 
 
-def _is(parse: Any) -> Any:
+def takes(parse: Any) -> Any:
+    """Whether a text can be parsed."""
+
     def test(text: str) -> bool:
         try:
             parse(text)
@@ -73,7 +72,7 @@ def _is(parse: Any) -> Any:
 
 
 _add("ip", "string -> net.IP", _parse_ip, cost=traversal(0))
-_add("isIP", "string -> bool", _is(_parse_ip), cost=traversal(0))
+_add("isIP", "string -> bool", takes(_parse_ip), cost=traversal(0))
 _add("ip.isCanonical", "string -> bool", lambda text: str(_parse_ip(text)) == text, cost=traversal(0, times=2))
 _add("family", "net.IP -> int", lambda ip: ip.address.version, member=True)
 _add("isUnspecified", "net.IP -> bool", lambda ip: ip.address.is_unspecified, member=True)
@@ -126,7 +125,7 @@ def _within(sizes: Any, result: float) -> float:
 
 
 _add("cidr", "string -> net.CIDR", _parse_cidr, cost=traversal(0))
-_add("isCIDR", "string -> bool", _is(_parse_cidr), cost=traversal(0))
+_add("isCIDR", "string -> bool", takes(_parse_cidr), cost=traversal(0))
 _add("ip", "net.CIDR -> net.IP", lambda cidr: IP(cidr.address), member=True)
 _add("prefixLength", "net.CIDR -> int", lambda cidr: cidr.network.prefixlen, member=True)
 _add("masked", "net.CIDR -> net.CIDR", lambda cidr: CIDR(cidr.network.network_address, cidr.network), member=True)
@@ -149,79 +148,3 @@ _add("containsCIDR", "net.CIDR, net.CIDR -> bool", _contains_cidr, member=True,
 _add("containsCIDR", "net.CIDR, string -> bool", lambda cidr, text: _contains_cidr(cidr, _parse_cidr(text)),
      member=True,
      cost=lambda sizes, result: _within(sizes, 0) + traversal(0, 1)(sizes, 0) + 1)  # fmt: skip
-
-# --- url --------------------------------------------------------------------------------------------------------------
-
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#.*)?")
-_ESCAPED = re.compile(r"%(?![0-9A-Fa-f]{2})")
-
-
-@dataclass(frozen=True)
-class URL(Opaque):
-    TYPE = "kubernetes.URL"
-    scheme: str
-    host: str
-    path: str
-    query: str
-
-    def _port_at(self) -> int:
-        end = self.host.rfind("]")
-        return self.host.find(":", end + 1)
-
-    def hostname(self) -> str:
-        at = self._port_at()
-        return (self.host if at < 0 else self.host[:at]).strip("[]")
-
-    def port(self) -> str:
-        at = self._port_at()
-        return "" if at < 0 else self.host[at + 1 :]
-
-
-def parse_url(text: str) -> URL:
-    """An absolute URI, or an absolute path, as Go's ParseRequestURI takes them. Raises CelError."""
-    bad = "URL parse error during conversion from string: parse"
-    shown = go_quoted(text)
-    if not text:
-        raise CelError(f'{bad} "": empty url')
-    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
-        raise CelError(f"{bad} {shown}: net/url: invalid control character in URL")
-    if text.startswith("/"):
-        path, _, query = text.partition("?")
-        scheme = host = ""
-    else:
-        match = _URL.fullmatch(text)
-        if match is None:
-            raise CelError(f"{bad} {shown}: invalid URI for request")
-        scheme, host, path, query = (part or "" for part in match.groups())
-        if not host and not path.startswith("/"):
-            raise CelError(f"{bad} {shown}: invalid URI for request")
-        host = host.rpartition("@")[2]
-        port = host[host.rfind("]") + 1 :].partition(":")[2]
-        if port and not port.isdigit():
-            raise CelError(f'{bad} {shown}: invalid port ":{port}" after host')
-        if " " in host:
-            raise CelError(f'{bad} {shown}: invalid character " " in host name')
-    if _ESCAPED.search(path):
-        wrong = path[path.index("%") :][:3]
-        raise CelError(f'{bad} {shown}: invalid URL escape "{wrong}"')
-    return URL(scheme.lower(), host, path, query)
-
-
-_add("url", "string -> kubernetes.URL", parse_url, cost=traversal(0))
-_add("isURL", "string -> bool", _is(parse_url), cost=traversal(0))
-_add("getScheme", "kubernetes.URL -> string", lambda url: url.scheme, member=True)
-_add("getHost", "kubernetes.URL -> string", lambda url: url.host, member=True)
-_add("getHostname", "kubernetes.URL -> string", URL.hostname, member=True)
-_add("getPort", "kubernetes.URL -> string", URL.port, member=True)
-_add(
-    "getEscapedPath",
-    "kubernetes.URL -> string",
-    lambda url: quote(unquote(url.path), safe="/:@!$&'()*+,;=~"),
-    member=True,
-)
-_add(
-    "getQuery",
-    "kubernetes.URL -> map(string, list(string))",
-    lambda url: parse_qs(url.query, keep_blank_values=True),
-    member=True,
-)

@@ -12,7 +12,7 @@ from email.utils import parseaddr
 from typing import Any
 
 from shim.api import names
-from shim.cel.network import parse_url
+from shim.cel.urls import parse_url
 from shim.cel.values import CelError, parse_duration, parse_timestamp
 
 
