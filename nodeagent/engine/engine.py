@@ -113,7 +113,7 @@ class Engine:
         self._sandboxes[spec.id], self._made[spec.id] = spec, {}
         step = Steps()
         try:
-            self._preparation.sandbox(spec, run, record, step)
+            await self._preparation.sandbox(spec, run, record, step, alone=self._alone())
             users = await asyncio.to_thread(idranges.claim, run, spec.cgroup) if spec.own_users else 0
             join = self._cgroups.join_files(self._preparation.pause_cgroup(spec)) if spec.share_pid else []
             answer = await self._zygote.ask(requests.sandbox_request(spec, run, join, users))
@@ -126,6 +126,11 @@ class Engine:
             await asyncio.shield(self.remove_sandbox(spec.id))
             raise
         return self._sandbox_state(spec.id)
+
+    def _alone(self) -> bool:
+        """Whether no more than one sandbox or container is being made or started right now."""
+        making = sum(not made for made in self._made.values())
+        return making + sum(container.phase == "created" for container in self._containers.values()) <= 1
 
     async def update_sandbox(self, sandbox: str, resources: Resources) -> SandboxState:
         spec = replace(self._sandbox(sandbox), resources=resources)
@@ -206,7 +211,7 @@ class Engine:
             "created_at": time.time(),
             "cgroup": self._preparation.cgroup(self._sandbox(spec.sandbox).cgroup, spec.id),
         }
-        await self._preparation.container(spec, self._data / "containers" / spec.id, record)
+        await self._preparation.container(spec, self._data / "containers" / spec.id, record, alone=self._alone())
         return self._add(record).state
 
     async def start_container(self, container: str) -> ContainerState:

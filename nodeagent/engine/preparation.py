@@ -23,8 +23,9 @@ PROGRAM = "seccomp.bpf"  # in a container's folder
 class Preparation:
     """``root`` is the cgroup of all that the engine makes.
 
-    What a sandbox or container needs is made by a few short calls, on files in memory and in the page cache: no work
-    for a thread, since the way there and back takes longer, and on a busy machine very much longer.
+    What a sandbox or container needs is made by a few short calls, on files in memory and in the page cache. For one
+    that starts ``alone`` that is no work for a thread: the way there and back takes longer. Of a crowd each waits for
+    the others in the kernel (for the lock of all cgroups), where the loop must not wait.
     """
 
     def __init__(self, root: str, cgroups_: Cgroups, images: ImageStore) -> None:
@@ -40,8 +41,14 @@ class Preparation:
         """Of processes that are not their containers' yet."""
         return self.cgroup("starting")
 
-    def sandbox(self, spec: SandboxSpec, run: Path, record: Path, step: Steps) -> None:
+    async def sandbox(self, spec: SandboxSpec, run: Path, record: Path, step: Steps, *, alone: bool) -> None:
         """Its record, cgroups and folder under /run."""
+        if alone:
+            self._sandbox(spec, run, record, step)
+        else:
+            await asyncio.to_thread(self._sandbox, spec, run, record, step)
+
+    def _sandbox(self, spec: SandboxSpec, run: Path, record: Path, step: Steps) -> None:
         record.parent.mkdir(exist_ok=True, mode=0o700)
         records.write(record, {"spec": records.spec_json(spec), "made": {}})  # first: what follows can be found by it
         self._make(self.cgroup(spec.cgroup), spec.resources, step)
@@ -52,12 +59,15 @@ class Preparation:
         shm.mkdir(exist_ok=True)
         shm.chmod(0o1777)
 
-    async def container(self, spec: ContainerSpec, directory: Path, record: dict[str, Any]) -> None:
+    async def container(self, spec: ContainerSpec, directory: Path, record: dict[str, Any], *, alone: bool) -> None:
         """Its folder and cgroup, its images held; on failure nothing is left. Raises EngineError, OSError."""
-        try:
-            self._container(spec, directory, record, wait=False)
-        except BlockingIOError:  # somebody imports or collects images, which may take long
-            await asyncio.to_thread(self._container, spec, directory, record, wait=True)
+        if alone:
+            try:
+                self._container(spec, directory, record, wait=False)
+                return
+            except BlockingIOError:  # somebody imports or collects images, which may take long
+                pass
+        await asyncio.to_thread(self._container, spec, directory, record, wait=True)
 
     def _container(self, spec: ContainerSpec, directory: Path, record: dict[str, Any], *, wait: bool) -> None:
         step = Steps()
