@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import ssl
+import time
 from collections.abc import Iterable
 
 import orjson
@@ -25,7 +27,9 @@ from nodeagent.server.nodelogs import NodeLogs
 from nodeagent.server.remotecommand import attached_status, serve_process
 from nodeagent.settings import NodeAgentSettings
 from shim.api.meta import Object
+from shim.api.status import ApiError
 from shim.client import Client
+from shim.codec import zpages
 from shim.codec.exposition import text_of_families
 
 log = logging.getLogger(__name__)
@@ -37,14 +41,17 @@ READ_ONLY = frozenset(
     }
 )
 """What the port shows that asks nobody who they are: nothing that could change or enter a pod."""
+LISTED = ("/configz", "/debug", "/flagz", "/healthz", "/metrics")
+"""By ``/statusz``: what tells of the kubelet itself."""
 CHECKS = ("ping", "log", "syncloop")  # of health: who answers at all has a loop that turns
 
 
 class KubeletApi:
     """The handlers, on one node's pods."""
 
-    def __init__(self, source: PodSource, engine: Engine) -> None:
+    def __init__(self, source: PodSource, engine: Engine, settings: NodeAgentSettings) -> None:
         self._source, self._engine, self._node_logs = source, engine, NodeLogs()
+        self._began, self._flags = int(time.time()), zpages.shown(settings)
 
     def routes(self) -> list[web.RouteDef]:
         """The table of paths, as a real kubelet's."""
@@ -62,6 +69,10 @@ class KubeletApi:
             web.get("/metrics/probes", self._probes),
             web.get("/stats/summary", self._summary),
             web.get("/configz", self._configz),
+            web.get("/statusz", self._statusz),
+            web.get("/flagz", self._flagz),
+            web.route("*", "/debug/pprof/{path:.*}", _disabled("profiling")),
+            web.route("*", "/debug/flags/v", _disabled("flags")),
             web.get("/logs/{path:.*}", self._node_logs.serve),
             web.get("/containerLogs" + targets[0], self._logs),
             web.post("/checkpoint" + targets[0], self._checkpoint),
@@ -115,6 +126,12 @@ class KubeletApi:
     async def _configz(self, request: web.Request) -> web.StreamResponse:
         return _json({"kubeletconfig": self._source.settings()})
 
+    async def _statusz(self, request: web.Request) -> web.StreamResponse:
+        return _page(zpages.status("kubelet", self._began, LISTED, request.headers.get("Accept", "")))
+
+    async def _flagz(self, request: web.Request) -> web.StreamResponse:
+        return _page(zpages.flags("kubelet", self._flags, request.headers.get("Accept", "")))
+
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         namespace, pod, container = _target(request)
         try:
@@ -166,8 +183,14 @@ class KubeletApi:
     async def _checkpoint(self, request: web.Request) -> web.StreamResponse:
         """Refused by name, once it is clear what would be: there is nothing here that could save a process."""
         namespace, pod, container = _target(request)
-        if names.find_container(self._source.pod(namespace, pod), container) is None:
+        try:
+            found = self._source.pod(namespace, pod)
+        except NotFound:
+            raise NotFound("pod does not exist") from None
+        if names.find_container(found, container) is None:
             raise NotFound(f"container {container} does not exist")
+        if (times := request.query.getall("timeout", [])) and not re.fullmatch(r"[+-]?\d+", times[-1]):
+            raise NotFound("cannot parse value of timeout parameter")
         why = "rpc error: code = Unimplemented desc = containers cannot be saved to files"
         return web.Response(status=500, text=f"checkpointing of {namespace}/{pod}/{container} failed ({why})")
 
@@ -203,6 +226,24 @@ def _json(body: Object) -> web.Response:
     return web.Response(body=orjson.dumps(body), content_type="application/json")
 
 
+def _page(page: zpages.Page | None) -> web.Response:
+    if page is None:
+        refused = ApiError(406, "NotAcceptable", f"only the following media types are accepted: {zpages.ACCEPTED}")
+        return web.Response(status=406, body=orjson.dumps(refused.status()), content_type="application/json")
+    warning = {"Warning": f'299 - "{page.warning}"'} if page.warning else {}
+    return web.Response(body=page.body, headers={"Content-Type": page.media, **warning})
+
+
+def _disabled(what: str) -> Handler:
+    """For what a kubelet has and may be told not to, as this one always is."""
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        headers = {"X-Content-Type-Options": "nosniff"}
+        return web.Response(status=405, text=f"{what} endpoint is disabled.\n", headers=headers)
+
+    return refuse
+
+
 def _measured(read: Iterable[Metric]) -> web.Response:
     return web.Response(body=text_of_families(read), headers={"Content-Type": resource_metrics.CONTENT_TYPE})
 
@@ -227,7 +268,7 @@ async def _said_plainly(request: web.Request, handler: Handler) -> web.StreamRes
 
 async def serve(settings: NodeAgentSettings, source: PodSource, engine: Engine, client: Client) -> None:
     """Serve on the node's address until cancelled; ``client`` asks who may."""
-    api = KubeletApi(source, engine)
+    api = KubeletApi(source, engine, settings)
     access = Access(client, settings.node_name)
     app = web.Application(middlewares=[counting(source.meters, "readwrite"), access.check, _said_plainly])
     app.add_routes(api.routes())

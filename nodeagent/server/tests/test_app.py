@@ -113,6 +113,15 @@ async def test_the_secure_port_knows_its_owner_and_nobody_else(ports: Any) -> No
     why = "rpc error: code = Unimplemented desc = containers cannot be saved to files"
     assert await ask("/checkpoint/ns/p/c", owner, "POST") == (500, f"checkpointing of ns/p/c failed ({why})")
     assert await ask("/checkpoint/ns/p/d", owner, "POST") == (404, "container d does not exist")
+    assert await ask("/checkpoint/ns/gone/c", owner, "POST") == (404, "pod does not exist")
+    unread = (404, "cannot parse value of timeout parameter")
+    assert await ask("/checkpoint/ns/p/c?timeout=soon", owner, "POST") == unread
+    assert await ask("/debug/pprof/heap", owner) == (405, "profiling endpoint is disabled.\n")
+    assert await ask("/debug/flags/v", owner, "PUT") == (405, "flags endpoint is disabled.\n")
+    status = (await ask("/statusz", owner))[1]
+    assert status.startswith("\nkubelet statusz\nWarning: ")
+    assert status.endswith("\nPaths: /configz /debug /flagz /healthz /metrics\n")
+    assert "\nnode-name=n1\n" in (await ask("/flagz", owner))[1]
     assert 'kubernetes_healthcheck{name="ping",type="healthz"} 1.0' in (await ask("/metrics/slis", owner))[1]
     for path in ("/healthz", "/pods", "/exec/ns/p/c", "/no-such-thing"):
         assert await ask(path, stranger) == (401, "Unauthorized")

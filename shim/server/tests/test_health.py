@@ -127,6 +127,7 @@ async def test_status_is_for_people_and_for_programs(api):
 async def test_flags_are_shown_without_passwords(api):
     answer = await api.get("/flagz", accept="application/json;g=config.k8s.io;v=v1alpha1;as=Flagz")
     assert answer.json["flags"]["authorization-mode"] == "RBAC"
+    assert answer.headers["Warning"].startswith('299 - "This version of the flagz endpoint is deprecated.')
     assert f"\ndata-dir={api.directory}\n" in (await api.get("/flagz", accept="text/plain")).data.decode()
 
 
