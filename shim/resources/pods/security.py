@@ -8,7 +8,7 @@ from typing import Any
 from shim.api import names
 from shim.api.meta import Object
 from shim.api.status import FieldError
-from shim.resources.causes import duplicate, forbidden, invalid, one_of, required, too_long
+from shim.resources.causes import as_go, duplicate, forbidden, invalid, one_of, required, too_long
 from shim.resources.pods.sources import descending_path
 from shim.resources.pods.systems import windows_options
 
@@ -31,6 +31,17 @@ _GO_FIELDS = {
     "seccompProfile": "SeccompProfile",
     "appArmorProfile": "AppArmorProfile",
 }
+
+
+_GO_STRUCTS = {
+    "capabilities": ("add", "drop"),
+    "seccompProfile": ("type", "localhostProfile"),
+    "appArmorProfile": ("type", "localhostProfile"),
+}
+
+
+def _as_go(field: str, value: Any) -> Any:
+    return as_go(value, *_GO_STRUCTS[field]) if field in _GO_STRUCTS else value
 
 
 def _id(at: str, value: Any) -> list[FieldError]:
@@ -93,7 +104,7 @@ def container(at: str, context: Object | None, host_users: bool) -> list[FieldEr
     causes += _seccomp(f"{at}.seccompProfile", context.get("seccompProfile"))
     if context.get("allowPrivilegeEscalation") is False:
         text = "cannot set `allowPrivilegeEscalation` to false and"
-        shown = {go: context.get(field) for field, go in _GO_FIELDS.items()}
+        shown = {go: _as_go(field, context.get(field)) for field, go in _GO_FIELDS.items()}
         if context.get("privileged"):
             causes.append(invalid(at, shown, f"{text} `privileged` to true"))
         if "CAP_SYS_ADMIN" in ((context.get("capabilities") or {}).get("add") or ()):
