@@ -32,7 +32,7 @@ class Pods:
         self.told.put_nowait("cancel")
 
     async def next(self) -> str:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.told.get()
 
 
@@ -75,7 +75,7 @@ class Logind(ServiceInterface):
         return start
 
     async def until_released(self, lock: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     if os.read(lock, 1) == b"":
@@ -139,7 +139,7 @@ async def test_logind_waits_until_the_pods_have_ended(logind) -> None:
     pods = Pods(longest=30)
     following = asyncio.create_task(poweroff.follow(pods, systemd=True))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not logind.locks:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert logind.delay == 30_000_000  # it allowed too little
@@ -151,7 +151,7 @@ async def test_logind_waits_until_the_pods_have_ended(logind) -> None:
         await logind.until_released(first)
         logind.PrepareForShutdown(False)
         assert await pods.next() == "cancel"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(logind.locks) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert logind.held(logind.locks[1])

@@ -93,7 +93,7 @@ class Node:
         events = self.engine.events()
         state = await self.state(name)
         while state.phase != "exited" or state.id != name:
-            state = await asyncio.wait_for(anext(events), 20)
+            state = await asyncio.wait_for(anext(events), 60)
         return state
 
     def log(self, name: str = "main", stream: str = "stdout") -> str:
@@ -140,7 +140,7 @@ def until() -> Callable[[Callable[[], bool]], Awaitable[None]]:
     """Wait for what the kernel does in its own time."""
 
     async def wait(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110 the kernel sets no Event
                 await asyncio.sleep(0.01)
 

@@ -82,7 +82,7 @@ class Stage:
         (self.folder / "stop-at").write_text(step)
 
     async def stopped(self) -> int:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (self.folder / "stopped").exists():  # noqa: ASYNC110  # another process makes it
                 await asyncio.sleep(0.005)
         pid = int((self.folder / "stopped").read_text())

@@ -87,7 +87,7 @@ async def test_closing_an_exec_kills_it(node, until):
     process = await node.engine.exec("main", ["sleep", "1000"])
     assert "sleep 1000" in (await node.exec("ps"))[1]
     await process.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "sleep 1000" in (await node.exec("ps"))[1]:
             pass
 

@@ -180,7 +180,7 @@ async def test_what_starts_a_container_is_killed_at_any_moment(node, moment):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(EngineError):
-        await asyncio.wait_for(start, 20)
+        await asyncio.wait_for(start, 60)
     state = await node.exited()
     assert state.exit_code != 0
     await node.engine.remove_container("main")
@@ -200,10 +200,10 @@ async def test_the_zygote_is_killed_at_any_moment_of_a_start(node, moment, until
         await asyncio.sleep(0.001)
     os.kill(zygote, signal.SIGKILL)
     with contextlib.suppress(EngineError):
-        await asyncio.wait_for(start, 20)
+        await asyncio.wait_for(start, 60)
     await node.engine.remove_container("main")
+    await until(lambda: zygote not in processes_of(node.run_dir))  # a busy machine takes its time to end a process
     assert (await node.run("echo again", "next")).exit_code == 0  # a new one has been started
-    assert {*processes_of(node.run_dir)} & {zygote} == set()
 
 
 async def test_on_a_full_disk_creation_fails_and_leaves_nothing(node, tmp_path):

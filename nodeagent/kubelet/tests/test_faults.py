@@ -53,7 +53,7 @@ async def test_an_agent_is_killed_at_each_of_its_steps(node):
     pod = await node.until("undisturbed", ready)
     kept = node.settings.data_dir / "pods" / pod["metadata"]["uid"] / "steps.json"
     happened = ("this node hears of the pod", "all is ready")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not kept.exists():  # noqa: ASYNC110  # it is written when all has come to rest
             await asyncio.sleep(0.02)
     steps = [each["what"] for each in json.loads(kept.read_text()) if each["what"] not in happened]
@@ -93,7 +93,7 @@ async def test_an_agent_is_killed_while_a_pod_ends(node):
     await other.wait()
     await node.start_agent()
     await node.until_gone("slow")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await node.agent.engine.containers():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

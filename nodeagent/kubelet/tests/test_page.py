@@ -41,7 +41,7 @@ async def test_a_page_is_asked_again_and_again(monkeypatch, caplog):
     async with aiohttp.ClientSession() as http:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/pods"
         following = asyncio.create_task(Page(url, "n1", http).follow(seen.put_nowait))
-        first, second = [await asyncio.wait_for(seen.get(), 20) for _ in range(2)]
+        first, second = [await asyncio.wait_for(seen.get(), 60) for _ in range(2)]
         following.cancel()
     await runner.cleanup()
     assert (sorted(first), sorted(second)) == (["default/a-n1", "default/b-n1"], ["default/b-n1"])

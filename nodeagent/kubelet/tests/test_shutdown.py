@@ -78,7 +78,7 @@ async def test_pods_end_in_order_and_no_more_come(node):
         return next((each["status"], each["reason"], each["message"]) for each in conditions if each["type"] == "Ready")
 
     async def until_readiness(wanted):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await readiness() != wanted:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 

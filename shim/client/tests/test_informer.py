@@ -12,7 +12,7 @@ from shim.client import resource as r
 async def running(informer: Informer) -> AsyncIterator[Informer]:
     task = asyncio.create_task(informer.run())
     try:
-        await asyncio.wait_for(informer.synced(), 10)
+        await asyncio.wait_for(informer.synced(), 60)
         yield informer
     finally:
         task.cancel()
@@ -32,7 +32,7 @@ class Story:
         self._more.set()
 
     async def until(self, said: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not said():
                 self._more.clear()
                 await self._more.wait()

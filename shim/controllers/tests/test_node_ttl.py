@@ -24,7 +24,7 @@ async def test_every_node_is_told(tmp_path: Path) -> None:
     async with cluster(tmp_path) as c:
         await c.control(NodeTtlController)
         await c.add_node("a")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for _, node in c.client.watch(r.NODES, resource_version="0"):
                 if (node["metadata"].get("annotations") or {}).get(ANNOTATION) == "0":
                     break

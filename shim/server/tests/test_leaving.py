@@ -39,5 +39,5 @@ async def test_a_reader_of_a_log_that_leaves_ends_quietly(api, caplog):
             assert response.status == 200
             await response.content.readany()
             response.close()
-            await asyncio.wait_for(left.wait(), 20)
+            await asyncio.wait_for(left.wait(), 60)
     assert [record for record in caplog.records if record.name != LOGGER] == []

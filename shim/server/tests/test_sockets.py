@@ -52,7 +52,7 @@ async def test_a_reader_that_closes_its_socket_ends_the_request_behind(api):
     async with kubelet(api, never_silent(left)) as url:
         async with api.session.ws_connect(f"{url}?follow=true") as socket:
             await socket.receive()
-        await asyncio.wait_for(left.wait(), 20)
+        await asyncio.wait_for(left.wait(), 60)
 
 
 @pytest.mark.parametrize("form", [media.JSON, media.PROTOBUF])

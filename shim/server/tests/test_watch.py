@@ -49,7 +49,7 @@ async def test_live_events_arrive_while_the_watch_is_open(api):
     path = f"{api.url}{CONFIGMAPS.replace('{ns}', api.namespace)}"
     async with api.session.get(f"{path}?watch=1&timeoutSeconds=30") as response:
         await api.post(CONFIGMAPS, api.configmap("live"))
-        event = orjson.loads(await asyncio.wait_for(response.content.readline(), 10))
+        event = orjson.loads(await asyncio.wait_for(response.content.readline(), 60))
     assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "live")
 
 

@@ -18,7 +18,7 @@ from shim.store.contract import Change, Compacted, Conflict, Store, Write
 async def take(watch: AsyncIterator[list[Change]], count: int) -> list[Change]:
     """The next ``count`` changes."""
     found: list[Change] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(found) < count:
             found += await anext(watch)
     return found

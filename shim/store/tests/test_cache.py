@@ -44,7 +44,7 @@ async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
 
 async def take(watch: Watch, count: int) -> list[tuple[str, str]]:
     events: list[Event] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(events) < count:
             events += await anext(watch)
     return [(event.type, event.entry.key.rpartition("/")[2]) for event in events]
