@@ -22,6 +22,7 @@ from shim.server.options import WriteOptions
 from shim.server.parts import Call
 
 LIMIT = 3 * 1024 * 1024  # upstream's limit
+LEFT_OVER = 256 * 1024  # bytes of a refused body that Go's server reads, to keep the connection
 _SCHEME = "pkg/api/legacyscheme/scheme.go:30"  # where upstream's messages say its types are registered
 _SCHEMES = {
     "apiextensions.k8s.io": "k8s.io/apiextensions-apiserver/pkg/apiserver/apiserver.go:55",
@@ -127,6 +128,13 @@ def definition_of(schema: Schema, kind: str, api_version: str) -> Definition | N
     """The schema of a built-in kind."""
     group, version = split_api_version(api_version)
     return schema.for_kind(group, version, kind)
+
+
+def leaves_much(http: web.BaseRequest) -> bool:
+    """Whether so much of a body that is too large is yet to come that nobody reads on: the connection ends with it."""
+    if http.content_length is None:
+        return not http.content.is_eof()
+    return http.content_length > LIMIT + LEFT_OVER
 
 
 async def read_bytes(http: web.BaseRequest) -> bytes:

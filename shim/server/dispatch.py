@@ -26,7 +26,7 @@ from shim.server.audit.record import RECORD, Auditor
 from shim.server.authn import Authenticator
 from shim.server.authz import forbidden
 from shim.server.bearers import settled
-from shim.server.bodies import content_type
+from shim.server.bodies import content_type, leaves_much
 from shim.server.component_statuses import component_statuses
 from shim.server.connection import STARTED
 from shim.server.discovery import Discovery
@@ -47,7 +47,7 @@ from shim.server.outside import OPEN, Outside
 from shim.server.parts import Call, Parts
 from shim.server.patches import APPLY
 from shim.server.resource_metrics import ResourceMetrics
-from shim.server.responses import plain, prettify, refuse, warning
+from shim.server.responses import GZIP_FROM, compress, plain, prettify, refuse, warning
 from shim.server.routes import RequestInfo, parse
 from shim.server.selection import equalities
 from shim.server.users import User
@@ -152,12 +152,17 @@ class Dispatcher:
         if http.writer.output_size and not response.prepared:
             _cut_off(http)  # it was halfway through another answer
             return response
+        size = response.content_length
+        if size is not None and size >= GZIP_FROM and info.resource:
+            await compress(http, response)  # what was written or is refused, too
+            size = response.content_length
         seconds = -1.0 if is_long_running(info) else time.perf_counter() - began
         apply = info.verb == "patch" and content_type(http) == APPLY
-        size = response.content_length
         self.metrics.request(info, response.status, seconds, size, apply=apply, dry="dryRun" in query)
         if info.verb in _WRITING and http.content_length:
             self.metrics.body(info, http.content_length, seconds, first(query, "fieldValidation"))
+        if response.status == 413 and leaves_much(http):
+            response.force_close()
         if _wants_pretty(http, query):
             prettify(response)
         return response

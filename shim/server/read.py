@@ -12,7 +12,7 @@ from shim.server.options import ListOptions, version_of_get
 from shim.server.pages import catch_up, select
 from shim.server.parts import Call
 from shim.server.render import render_one
-from shim.server.responses import GZIP_FROM, respond, respond_large, respond_pieces
+from shim.server.responses import respond, respond_pieces
 
 
 async def get(call: Call, facet: Facet | None = None) -> web.Response:
@@ -36,8 +36,6 @@ async def get(call: Call, facet: Facet | None = None) -> web.Response:
         return respond(body, 200, media)
     data = parts.registry.shown(resource, entry)
     body, media = (data, JSON) if shape is AS_STORED or shape.plain else render_one(call, data)
-    if len(body) >= GZIP_FROM:
-        return await respond_large(call.http, body, media)
     return respond(body, 200, media)
 
 

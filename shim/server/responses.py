@@ -50,7 +50,8 @@ class Whole(web.Response):
     _classified = b""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        if request.method == "HEAD" or not request.keep_alive or len(request) or request.version != HttpVersion11:
+        keeps = request.keep_alive and super().keep_alive is not False
+        if request.method == "HEAD" or not keeps or len(request) or request.version != HttpVersion11:
             return await super().prepare(request)
         if isinstance(request, ApiRequest) and request.classified is not None:
             self._classified = request.classified.lines
@@ -109,17 +110,23 @@ def warning(text: str) -> str:
     return f'299 - "{_escape(text)}"'
 
 
-async def respond_large(
-    request: web.BaseRequest, body: bytes, media: str = JSON, warnings: Iterable[str] = ()
-) -> web.Response:
-    """An answer that may be long: compressed when the client takes gzip."""
-    response = respond(body, 200, media, warnings)
-    if len(body) >= GZIP_FROM and _takes_gzip(request):
+async def compress(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Make an answer shorter that is all there and long, when the client takes gzip."""
+    body = response.body if isinstance(response, Whole) else None
+    if not isinstance(response, Whole) or not isinstance(body, bytes) or len(body) < GZIP_FROM:
+        return
+    if "Content-Encoding" not in response.headers and _takes_gzip(request):
         if len(body) >= IN_THREAD_FROM:
             response.body = await asyncio.to_thread(igzip.compress, body, GZIP_LEVEL)
         else:
             response.body = igzip.compress(body, GZIP_LEVEL)
         response.headers.update(_GZIPPED)
+
+
+async def respond_large(request: web.BaseRequest, body: bytes, media: str = JSON) -> web.Response:
+    """A document that may be long."""
+    response = respond(body, 200, media)
+    await compress(request, response)
     return response
 
 
@@ -150,7 +157,7 @@ async def respond_pieces(
         size += len(piece)
         if size > WHOLE:
             return await _stream(request, held, pieces, media, warnings)
-    return await respond_large(request, b"".join(held), media, warnings)
+    return respond(b"".join(held), 200, media, warnings)
 
 
 async def _stream(

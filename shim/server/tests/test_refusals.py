@@ -8,6 +8,8 @@ import orjson
 import pytest
 from yarl import URL
 
+from shim.server import bodies
+
 JSON, MERGE, APPLY = "application/json", "application/merge-patch+json", "application/apply-patch+yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 CONFIGMAPS = "/api/v1/namespaces/{ns}/configmaps"
@@ -198,12 +200,28 @@ async def test_nothing_follows_the_one_object_that_is_named(api):
 
 @pytest.mark.parametrize(("accepted", "squeezed"), [("deflate, gzip", "gzip"), ("gzip;q=0", None), ("identity", None)])
 async def test_a_long_answer_is_squeezed_for_who_says_so_plainly(api, accepted, squeezed):
-    await api.post(CONFIGMAPS, api.configmap("a", data={"a": "x" * 140_000}))
-    for path in (CONFIGMAPS, f"{CONFIGMAPS}/a"):
+    long = "x" * 140_000
+    asked = [
+        ("POST", CONFIGMAPS, api.configmap("a", data={"a": long}), 201),
+        ("POST", CONFIGMAPS, {"metadata": {"name": "b", "labels": {"a": long}}}, 422),
+        ("GET", CONFIGMAPS, None, 200),
+        ("GET", f"{CONFIGMAPS}/a", None, 200),
+        ("PUT", f"{CONFIGMAPS}/a", api.configmap("a", data={"a": long, "b": "c"}), 200),
+        ("DELETE", CONFIGMAPS, None, 200),
+    ]
+    for method, path, body, status in asked:
         url = (api.url + path).replace("{ns}", api.namespace)
-        async with api.session.get(url, headers={"Accept-Encoding": accepted}) as response:
-            assert response.headers.get("Content-Encoding") == squeezed
-            assert "x" * 140_000 in await response.text()
+        async with api.session.request(method, url, json=body, headers={"Accept-Encoding": accepted}) as response:
+            assert (response.status, response.headers.get("Content-Encoding")) == (status, squeezed), (method, path)
+            assert long in await response.text()
+
+
+@pytest.mark.parametrize(("over", "kept"), [(1, True), (300_000, False)])
+async def test_who_sends_far_too_much_is_left(api, over, kept):
+    data = b"x" * (bodies.LIMIT + over)
+    url = (api.url + CONFIGMAPS).replace("{ns}", api.namespace)
+    async with api.session.post(url, data=data, headers={"Content-Type": "application/json"}) as response:
+        assert (response.status, response.headers.get("Connection")) == (413, None if kept else "close")
 
 
 async def test_a_config_map_that_is_too_large(api):
