@@ -43,6 +43,8 @@ class Write:
     """Whether admission has had its say already, on the order (Binding, Eviction) that this write carries out."""
     of_collection: bool = False
     """Whether the client named a collection: admission is shown each object, but no name, as upstream's is."""
+    spares_old: bool = False
+    """Whether the change leaves the object that it is given as it was: it needs no copy of its own then."""
     manager: str = ""
     """Who is recorded in ``metadata.managedFields`` as having set what this write changes; "": nobody."""
     odd: set[Oddity] = field(default_factory=set)

@@ -34,6 +34,8 @@ class CacheReader:
         self._authorizer = authorizer
         self._schema = schema
         self._decoded: dict[str, tuple[Entry, Object]] = {}
+        self._lists: dict[str, tuple[int, list[Object]]] = {}
+        """What few objects there are under a prefix, and the revision of their resource's last change by then."""
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
 
     def get(self, gvr: GVR, namespace: str | None, name: str) -> Object | None:
@@ -52,8 +54,17 @@ class CacheReader:
         if row is None:
             return []
         prefix = f"{row.prefix}{namespace}/" if namespace and row.namespaced else row.prefix
+        changed, known = self._cache.changed(row.prefix), self._lists.get(prefix)
+        if changed and known is not None and known[0] == changed:
+            return known[1][:]
         entries = self._cache.range(prefix)
-        return [entry.decode() for entry in entries] if len(entries) > FEW else [*map(self._decode, entries)]
+        if len(entries) > FEW:
+            return [entry.decode() for entry in entries]
+        if len(self._lists) >= KEPT:
+            self._lists.pop(next(iter(self._lists)))
+        objects = [*map(self._decode, entries)]
+        self._lists[prefix] = changed, objects
+        return objects[:]
 
     def may(self, user: Who, verb: str, gvr: GVR, name: str = "", *, namespace: str = "") -> bool:
         asked = RequestInfo(

@@ -219,7 +219,7 @@ class Registry:
         if resource.converter is not None:
             await self.ready(resource, [entry])
         old = self.read(resource, entry)
-        new = change(self.read(resource, entry))
+        new = change(old if write.spares_old else self.read(resource, entry))
         check_identity(resource, write.namespace, write.name, new, old)
         self._track(write, new, old)
         request = self._asked(write, new, old)

@@ -82,6 +82,7 @@ async def update(call: Call, facet: Facet | None = None) -> web.Response:
         return await _apply(call, write, facet, lambda _: wanted)
     strategy = call.resource.strategy
     encoded = orjson.dumps(wanted)
+    write.spares_old = True
     create = (lambda: wanted) if strategy.allow_create_on_update and facet is None else None
     return await _apply(call, write, facet, lambda _: orjson.loads(encoded), create)
 
@@ -111,6 +112,7 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
         return decode(call, wanted, old, kind, api_version, options)
 
     if facet is None or facet.take is None:
+        write.spares_old = not (resource.custom or resource.from_storage)  # patches share, decoding copies
         return await _apply(call, write, facet, _converted(resource, change))
     return await _apply(call, write, facet, change)
 

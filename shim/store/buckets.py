@@ -63,6 +63,11 @@ class Buckets:
             return sum(len(bucket.entries) for bucket in buckets)
         return sum(bucket.shelf.before(prefix + LAST) - bucket.shelf.before(low) for bucket in buckets)
 
+    def changed(self, prefix: str) -> int:
+        """The revision of the last change of a resource, by its prefix; 0 before there was one."""
+        bucket = self._buckets.get(prefix)
+        return bucket.changed if bucket else 0
+
     def sizes(self) -> Iterator[tuple[str, int]]:
         """Of each resource's prefix: the bytes of all its objects."""
         for prefix, bucket in self._buckets.items():
