@@ -85,14 +85,6 @@ def complaints(data: bytes | str, unknown: Sequence[str]) -> list[str]:
 
 
 def _has_duplicates(data: bytes | str) -> bool:
-    """Whether a key stands twice in an object. As a rule, keys are only counted: there are fewer once they are read."""
-    text = data if isinstance(data, bytes) else data.encode(errors="replace")
-    if b'\\\\"' not in text and not _APART.search(text):
-        try:
-            if _keys(text) == _keys(orjson.dumps(orjson.loads(text))):
-                return False
-        except (TypeError, ValueError):  # what orjson does not take: lone surrogates, very large integers
-            pass
     seen = False
 
     def look(pairs: list[tuple[str, Any]]) -> None:
@@ -104,14 +96,6 @@ def _has_duplicates(data: bytes | str) -> bool:
     except (ValueError, RecursionError):
         return False
     return seen
-
-
-def _keys(text: bytes) -> int:
-    """How many keys there are: quotes before a colon, but not inside a string, where they are escaped."""
-    return text.count(b'":') - text.count(b'\\":')
-
-
-_APART = re.compile(rb'"\s+:')
 
 
 class _Pairs(list[tuple[str, Any]]):
