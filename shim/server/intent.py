@@ -45,6 +45,10 @@ class Write:
     """Whether the client named a collection: admission is shown each object, but no name, as upstream's is."""
     spares_old: bool = False
     """Whether the change leaves the object that it is given as it was: it needs no copy of its own then."""
+    large: bool = False
+    """Whether the object takes so long that others have to be answered meanwhile; see :mod:`shim.server.turns`."""
+    may_create: Callable[[], None] | None = None
+    """Asked before an update makes the object that is not there. Raises ApiError."""
     manager: str = ""
     """Who is recorded in ``metadata.managedFields`` as having set what this write changes; "": nobody."""
     odd: set[Oddity] = field(default_factory=set)

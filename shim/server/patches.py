@@ -6,7 +6,6 @@ came in between.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -50,8 +49,6 @@ def applier(call: Call, body: Body, options: WriteOptions) -> Callable[[Object |
     ignored = call.resource.strategy.resets(call.info.subresource)
 
     def merge(live: Object | None) -> Object:
-        if live is None:  # making an object takes the right to make one, beside that to patch
-            call.parts.authorizer.require(call.user, dataclasses.replace(call.info, verb="create"))
         applied = apply(
             live,
             configuration,

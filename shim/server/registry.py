@@ -40,6 +40,7 @@ from shim.server.object_metadata import (
     place,
 )
 from shim.server.stored_form import charged, fitting, kept, tried, versioned
+from shim.server.turns import is_large, taking_turns
 from shim.store.cache import Also, Cache, Entry
 from shim.store.contract import Conflict
 
@@ -50,8 +51,6 @@ GENERATED_RETRIES = 8
 NAME_LIMIT = 63
 _SUFFIX_CHARS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
 _SUFFIX_LENGTH = 5
-
-"""What of a new object's metadata is the server's to say."""
 _UNCOUNTED = ("status", "binding")  # subresources whose writes are no new generation
 
 Change = Callable[[Object], Object]
@@ -81,7 +80,7 @@ class Registry:
         write.name = metadata.get("name") or ""
         for system in WIPED:
             metadata.pop(system, None)
-        self._track(write, obj, None)
+        await taking_turns(write.large, partial(self._track, write, obj, None))
         request = write.admission(CREATE, obj, None)
         if write.resource.closed:
             raise definition_goes(write.resource, write.name)
@@ -106,7 +105,7 @@ class Registry:
                     strategy.record_creator(obj, write.user.info())
                 if strategy.counts_generation and strategy.first_generation:
                     metadata["generation"] = strategy.first_generation
-                causes = await _judged(partial(strategy.validate, obj))
+                causes = await _judged(partial(strategy.validate, obj), large=write.large)
                 self._accept(write, [*self._from_namespace(write, obj, None), *causes])
                 write.warnings += strategy.warnings(obj)
             obj = request.obj = self._tidy(write, obj)
@@ -181,7 +180,9 @@ class Registry:
             if entry is None:
                 if create is None:
                     raise not_found(resource.group, resource.name, write.name)
-                return await self._create_instead(write, create()), True
+                if write.may_create is not None:
+                    write.may_create()
+                return await self._create_instead(write, await taking_turns(write.large, create)), True
             if write.uid or write.revision:
                 # a dry run never comes to the store, which puts its root in front
                 key = write.key.removeprefix(ROOT[:-1]) if write.dry_run else write.key
@@ -218,10 +219,10 @@ class Registry:
         resource, strategy = write.resource, write.resource.strategy
         if resource.converter is not None:
             await self.ready(resource, [entry])
-        old = self.read(resource, entry)
-        new = change(old if write.spares_old else self.read(resource, entry))
+        old, large = self.read(resource, entry), write.large or is_large(resource, entry.data)
+        new = await taking_turns(large, lambda: change(old if write.spares_old else self.read(resource, entry)))
         check_identity(resource, write.namespace, write.name, new, old)
-        self._track(write, new, old)
+        await taking_turns(large, partial(self._track, write, new, old))
         request = self._asked(write, new, old)
         if not write.admitted:
             await self._mutate(write, request, new)
@@ -241,7 +242,7 @@ class Registry:
             generation = (generation or 0) + 1
         if generation is not None:
             metadata["generation"] = settled["metadata"]["generation"] = generation
-        causes = await _judged(partial(validate or strategy.validate_update, new, old))
+        causes = await _judged(partial(validate or strategy.validate_update, new, old), large=large)
         if write.subresource == "status":
             causes = [*self._from_namespace(write, new, old), *causes]
         doubtful = metadata.get("finalizers") or strategy.trusts_metadata or is_disputed(metadata, old["metadata"])
@@ -363,10 +364,10 @@ class Registry:
             raise invalid(group, write.resource.kind, write.name, causes)
 
 
-async def _judged(judge: Callable[[], list[FieldError]]) -> list[FieldError]:
+async def _judged(judge: Callable[[], list[FieldError]], *, large: bool) -> list[FieldError]:
     """What a strategy has against an object, however long that takes to tell."""
     try:
-        return judge()
+        return await taking_turns(large, judge)
     except TakesLong as slow:
         return await asyncio.to_thread(slow.causes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import orjson
@@ -28,6 +29,7 @@ from shim.server.removal import SHOWS_OBJECT
 from shim.server.render import render_one
 from shim.server.responses import respond, respond_pieces
 from shim.server.stored_form import versioned
+from shim.server.turns import is_large, taking_turns
 
 
 def write_of(call: Call, options: WriteOptions | None = None, kind: str = "") -> Write:
@@ -50,14 +52,20 @@ async def create(call: Call) -> web.Response:
     """POST to a collection."""
     options = WriteOptions.of(call.query, "CreateOptions")
     body = await read_body(call)
-    obj = body.decode(call, call.resource.kind, call.resource.api_version, options, odd=call.odd)
-    obj = _stored(call.resource, obj)
+    write = write_of(call, options, "CreateOptions")
+    write.large = is_large(call.resource, body.data)
+
+    def read() -> Object:
+        obj = body.decode(call, call.resource.kind, call.resource.api_version, options, odd=call.odd)
+        return _stored(call.resource, obj)
+
+    obj = await taking_turns(write.large, read)
     drop_second_owners(obj["metadata"], call.warnings)
     if call.record is not None:
         call.record.asks(obj)
     if call.resource.group == escalation.GROUP:
         escalation.check(call, obj)
-    data = await call.parts.registry.create(write_of(call, options, "CreateOptions"), obj)
+    data = await call.parts.registry.create(write, obj)
     return answer(call, data, 201)
 
 
@@ -66,11 +74,16 @@ async def update(call: Call, facet: Facet | None = None) -> web.Response:
     options = WriteOptions.of(call.query, "UpdateOptions")
     body = await read_body(call)
     kind, api_version = patches.kind_of(call)
-    wanted = body.decode(call, kind, api_version, options, odd=call.odd)
     write = write_of(call, options, "UpdateOptions")
+    write.large = is_large(call.resource, body.data)
     aside = facet is not None and facet.take is not None  # a scale, which is not stored
+
+    def read() -> Object:
+        obj = body.decode(call, kind, api_version, options, odd=call.odd)
+        return obj if aside else _stored(call.resource, obj)
+
+    wanted = await taking_turns(write.large, read)
     if not aside:
-        wanted = _stored(call.resource, wanted)
         drop_second_owners(wanted["metadata"], call.warnings)
         if call.record is not None:
             call.record.asks(wanted)
@@ -97,9 +110,12 @@ async def patch(call: Call, facet: Facet | None = None) -> web.Response:
     write = write_of(call, options, "UpdateOptions")  # which is what a patch comes to
     kind, api_version = patches.kind_of(call)
     resource = call.resource
+    write.large = is_large(resource, body.data)
     if way == patches.APPLY:
         write.manager = ""  # applying records its manager itself
-        applier = patches.applier(call, body, options)
+        # making an object takes the right to make one, beside that to patch
+        write.may_create = partial(call.parts.authorizer.require, call.user, replace(call.info, verb="create"))
+        applier = await taking_turns(write.large, partial(patches.applier, call, body, options))
         if facet is not None and facet.take is not None:
             return await _apply(call, write, facet, applier)
         create = None if facet is not None else lambda: _stored(resource, applier(None), applied=True)
