@@ -102,7 +102,17 @@ async def _read_lines(answer: aiohttp.ClientResponse, left: int) -> None:
 
 
 async def test_who_does_not_read_is_cut_off_and_nobody_else_waits(api, monkeypatch):
+    cut_off, write = asyncio.Event(), watch._write
+
+    async def noticed(response, piece):
+        try:
+            await write(response, piece)
+        except ConnectionError:
+            cut_off.set()
+            raise
+
     monkeypatch.setattr(watch, "PATIENCE", 0.2)
+    monkeypatch.setattr(watch, "_write", noticed)
     path = CONFIGMAPS.replace("{ns}", api.namespace)
     stalled = await api.session.get(f"{api.url}{path}?watch=1")
     stalled.connection.transport.pause_reading()
@@ -112,6 +122,7 @@ async def test_who_does_not_read_is_cut_off_and_nobody_else_waits(api, monkeypat
         assert (await api.post(CONFIGMAPS, api.configmap(f"c{number}", data={"k": "x" * 900_000}))).status == 201
     await reading
     other.close()
+    await asyncio.wait_for(cut_off.wait(), 60)  # who reads before that is served on
     stalled.connection.transport.resume_reading()
     with pytest.raises(aiohttp.ClientError):
         await stalled.read()
