@@ -50,7 +50,7 @@ def processes(name: str) -> set[str]:
 def pods_on_nodes(cluster: Cluster) -> dict[str, set[str]]:
     """Uids of pods of which something is on a node of this machine."""
     nodes, run = cluster.data_dir / "nodes", Path(f"/run/shim-{cluster.name}")
-    cgroups = Path("/sys/fs/cgroup").glob(f"**/shim-{cluster.name}/*/kubepods/**/pod*")
+    cgroups = cluster.cgroups("*/kubepods/**/pod*")
     return {
         "folders": {path.name for path in nodes.glob("*/pods/*")},
         "logs": {path.name.rpartition("_")[2] for path in nodes.glob("*/logs/pods/*")},

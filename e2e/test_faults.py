@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-from pathlib import Path
 
 from e2e.cluster import KUBECTL, Cluster, deployment, eventually, pod, service
 from e2e.test_workloads import curl
@@ -94,8 +93,10 @@ def test_without_an_api_server_pods_go_on_and_statuses_catch_up(cluster: Cluster
     cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/lonely", "--timeout=60s")
     found = cluster.get("pod", "lonely", "-n", namespace)
     node, uid = found["spec"]["nodeName"], found["metadata"]["uid"]
-    cgroups = Path("/sys/fs/cgroup").glob(f"**/shim-{cluster.name}/{node}/kubepods/**/pod{uid}/*/cgroup.procs")
-    first = next(int(pid) for procs in cgroups for pid in procs.read_text().split())
+    inside = f"{node}/kubepods/**/pod{uid}/*/cgroup.procs"
+    (first, *_) = eventually(
+        lambda: [int(pid) for procs in cluster.cgroups(inside) for pid in procs.read_text().split()]
+    )
     logs = cluster.data_dir / "nodes" / node / "logs/pods" / f"{namespace}_lonely_{uid}" / "main"
     server = cluster.parts()["apiserver"]
     os.kill(server, signal.SIGSTOP)

@@ -160,10 +160,14 @@ def test_a_killed_container_is_started_again(cluster: Cluster, namespace: str) -
 def process_of(cluster: Cluster, namespace: str, name: str) -> int:
     """The process id of a pod's only container, found as a teacher would: in its cgroup."""
     uid = cluster.get("pod", name, "-n", namespace)["metadata"]["uid"]
-    files = Path("/sys/fs/cgroup").glob(f"**/*pod{uid}*/**/cgroup.procs")
-    pids = {int(pid) for file in files for pid in file.read_text().split()}
-    assert pids
-    return max(pid for pid in pids if Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
+
+    def found() -> int:
+        pids = {
+            int(pid) for file in cluster.cgroups(f"**/pod{uid}/**/cgroup.procs") for pid in file.read_text().split()
+        }
+        return max((pid for pid in pids if Path(f"/proc/{pid}/comm").read_text() == "sleep\n"), default=0)
+
+    return eventually(found, "its process is found")
 
 
 def test_deleting_a_pod_ends_its_processes(cluster: Cluster, namespace: str) -> None:
