@@ -20,8 +20,9 @@ def folder(root: int, path: str, mode: int = 0o755) -> int:
         above = folder(root, os.path.dirname(path), mode)
         try:
             os.mkdir(os.path.basename(path), mode, dir_fd=above)
-        except FileExistsError:  # made meanwhile; or a link that leads nowhere
-            pass
+        except FileExistsError:  # made meanwhile, or a link that leads nowhere
+            if (meant := _meant(above, path)) is not None:
+                return folder(root, meant, mode)
         finally:
             os.close(above)
         return libc.open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
@@ -34,9 +35,25 @@ def place(root: int, path: str, *, is_folder: bool) -> int:
     except FileNotFoundError:
         if is_folder:
             return folder(root, path)
-        os.close(folder(root, os.path.dirname(path)))
-        os.close(libc.open_in_root(root, path, os.O_CREAT | os.O_WRONLY, 0o644))
+        above = folder(root, os.path.dirname(path))
+        try:
+            if (meant := _meant(above, path)) is not None:
+                return place(root, meant, is_folder=False)
+            os.close(os.open(os.path.basename(path), os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o644, dir_fd=above))
+        finally:
+            os.close(above)
         return libc.open_in_root(root, path, os.O_PATH)
+
+
+def _meant(above: int, path: str) -> str | None:
+    """Where the link at ``path``, in the folder ``above``, leads: what it means is made. None where there is no link.
+
+    (The kernel tells of links that lead in a circle before anybody comes here.)
+    """
+    try:
+        return os.path.join(os.path.dirname(path), os.readlink(os.path.basename(path), dir_fd=above))
+    except OSError:
+        return None
 
 
 class NothingThere(OSError):
