@@ -28,8 +28,9 @@ def test_pods_that_work_get_company_and_lose_it_when_they_rest(cluster: Cluster,
     for pod in cluster.get("pods", "-l", "app=worker", "-n", namespace)["items"]:
         cluster.kubectl("exec", pod["metadata"]["name"], "-n", namespace, "--", "touch", "/rest")
     eventually(lambda: replicas() == 1, "one is enough for no work", timeout=180)
+    last = "New size: 1; reason: All metrics below target"
+    eventually(lambda: last in cluster.kubectl("events", "--for", "hpa/worker", "-n", namespace))
     events = cluster.kubectl("events", "--for", "hpa/worker", "-n", namespace)
     assert "New size: 2; reason: cpu resource utilization (percentage of request) above target" in events
-    assert "New size: 1; reason: All metrics below target" in events
     conditions = cluster.get("hpa", "worker", "-n", namespace)["status"]["conditions"]
     assert {each["type"]: each["status"] for each in conditions}["ScalingActive"] == "True"

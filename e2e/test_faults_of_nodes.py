@@ -71,7 +71,7 @@ def test_pods_of_a_machine_that_goes_down_end_in_order(cluster: Cluster, namespa
         metrics = "get", "--raw", "/api/v1/nodes/node-3/proxy/metrics"
         over = "kubelet_graceful_shutdown_end_time_seconds 1."
         eventually(lambda: over in cluster.kubectl(*metrics), "its end is told")
-        assert "node is shutting down" in cluster.kubectl("describe", "node", "node-3")
+        eventually(lambda: "node is shutting down" in cluster.kubectl("describe", "node", "node-3"))
     finally:
         cluster.shim("fault", "heal", "node-3")
     eventually(lambda: is_ready(cluster, "node-3"), "the node is Ready again")

@@ -29,9 +29,13 @@ def test_a_pod_is_linux_namespaces(cluster: Cluster, namespace: str) -> None:
     )
     assert inside.splitlines()[:3] == ["first", "0", "sleep"]  # process 1 of a PID namespace of its own
     assert status["podIP"] in inside
-    described = cluster.kubectl("describe", "pod", "first", "-n", namespace)
-    for reason in ("Scheduled", "Pulled", "Created", "Started"):
-        assert reason in described
+    reasons = "Scheduled", "Pulled", "Created", "Started"
+
+    def told() -> bool:
+        described = cluster.kubectl("describe", "pod", "first", "-n", namespace)
+        return all(reason in described for reason in reasons)
+
+    eventually(told, "what happened to it")
 
 
 @BINARIES
@@ -173,8 +177,12 @@ def test_a_missing_image_says_so(cluster: Cluster, namespace: str) -> None:
         return statuses[0].get("state", {}).get("waiting", {}).get("reason") == "ImagePullBackOff"
 
     eventually(waiting, "ImagePullBackOff")
-    events = cluster.get("events", "-n", namespace, "--field-selector=involvedObject.name=missing")["items"]
-    assert {"Pulling", "Failed", "BackOff"} <= {event["reason"] for event in events}
+
+    def told() -> set[str]:
+        events = cluster.get("events", "-n", namespace, "--field-selector=involvedObject.name=missing")["items"]
+        return {event["reason"] for event in events}
+
+    eventually(lambda: {"Pulling", "Failed", "BackOff"} <= told())
 
 
 def test_a_pod_nothing_can_take_says_why(cluster: Cluster, namespace: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from e2e.cluster import KUBECTL, ROOT, Cluster, run
+from e2e.cluster import KUBECTL, ROOT, Cluster, eventually, run
 
 HELM = KUBECTL.parent / "helm"
 CHART = str(ROOT / "e2e" / "charts" / "greeting")
@@ -58,7 +58,9 @@ def test_a_release_from_install_to_uninstall(cluster: Cluster, namespace: str, h
     assert (upgraded["text"], upgraded["revision"]) == ("Ahoy", "2")
     assert upgraded["secret"] == settings["secret"], "looked up in the cluster"
 
-    made = get("events", "--field-selector=reason=SuccessfulCreate,involvedObject.kind=Job")["items"]
+    jobs = "events", "--field-selector=reason=SuccessfulCreate,involvedObject.kind=Job"
+    eventually(lambda: len(get(*jobs)["items"]) == 4, "each hook has its job")
+    made = get(*jobs)["items"]
     made.sort(key=lambda event: int(event["metadata"]["resourceVersion"]))
     assert [event["involvedObject"]["name"].removeprefix("web-") for event in made] == [
         *("pre-install", "post-install", "pre-upgrade", "post-upgrade")

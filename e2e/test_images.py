@@ -63,8 +63,8 @@ def test_a_private_image_is_pulled_once_for_ten_pods(cluster: Cluster, namespace
         return str(status["containerStatuses"][0]["state"]["waiting"]["reason"])
 
     eventually(lambda: reason() in ("ErrImagePull", "ImagePullBackOff"), "no password, no image")
-    said = cluster.kubectl("get", "events", "-n", namespace, "-o", "jsonpath={.items[*].message}")
-    assert "pull access denied" in said
+    messages = "get", "events", "-n", namespace, "-o", "jsonpath={.items[*].message}"
+    eventually(lambda: "pull access denied" in cluster.kubectl(*messages), "and that is why")
 
     made = deployment("app", replicas=10, image=image, command=idle, readinessProbe=None, lifecycle=None)
     made["spec"]["template"]["spec"]["imagePullSecrets"] = [{"name": "login"}]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from e2e.cluster import KUBECTL, OLD_KUBECTL, Cluster, deployment, pod
+from e2e.cluster import KUBECTL, OLD_KUBECTL, Cluster, deployment, eventually, pod
 
 BINARIES = pytest.mark.parametrize("binary", [KUBECTL, OLD_KUBECTL], ids=["1.36", "1.32"])
 
@@ -136,4 +136,4 @@ def test_expose_cordon_and_events(cluster: Cluster, namespace: str) -> None:
     assert "SchedulingDisabled" in cluster.kubectl("get", "node", "node-3")
     cluster.kubectl("uncordon", "node-3")
     cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/p", "--timeout=60s")
-    assert "Successfully assigned" in cluster.kubectl("events", "-n", namespace)
+    eventually(lambda: "Successfully assigned" in cluster.kubectl("events", "-n", namespace))

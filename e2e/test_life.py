@@ -57,7 +57,7 @@ def test_a_manifest_in_a_nodes_folder_is_a_static_pod(cluster: Cluster) -> None:
         before = cluster.get("pod", "static-node-2")
         assert cluster.kubectl("logs", "static-node-2") == "by itself\n"
         assert cluster.kubectl("exec", "static-node-2", "--", "hostname") == "static-node-2\n"
-        assert "Container started" in cluster.kubectl("describe", "pod", "static-node-2")
+        eventually(lambda: "Container started" in cluster.kubectl("describe", "pod", "static-node-2"))
         assert "sleep 1000" in cluster.shim("explain", "pod/static-node-2").stdout
         assert "start container main" in cluster.shim("explain", "pod/static-node-2", "--steps").stdout
         metrics = cluster.kubectl("get", "--raw", "/api/v1/nodes/node-2/proxy/metrics").splitlines()
